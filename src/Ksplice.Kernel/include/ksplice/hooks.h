@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Hooks: code that a patch runs while its update is applied or reversed.
+ * A patch includes <ksplice/hooks.h> and writes, at file level,
+ *
+ *	static void fix_up(void) { ... }
+ *	ksplice_apply(fix_up);
+ *
+ *   pre_*    process context, before the machine stops; may sleep; nonzero refuses
+ *   check_*  machine stopped, after the stack check; nonzero refuses
+ *   (none)   machine stopped; apply: redirects are in place, reverse: still in place
+ *   post_*   process context, after success; may sleep
+ *   fail_*   process context, after any failure once pre_* ran; drops what pre_* took
+ */
+#ifndef KSPLICE_HOOKS_H
+#define KSPLICE_HOOKS_H
+
+#define __ksplice_hook(kind, type, fn)					\
+	static type (*const __ksplice_##kind##_##fn)(void)		\
+	__attribute__((__used__, __section__(".ksplice.hooks." #kind))) = (fn)
+
+#define ksplice_pre_apply(fn)		__ksplice_hook(pre_apply, int, fn)
+#define ksplice_check_apply(fn)		__ksplice_hook(check_apply, int, fn)
+#define ksplice_apply(fn)		__ksplice_hook(apply, void, fn)
+#define ksplice_post_apply(fn)		__ksplice_hook(post_apply, void, fn)
+#define ksplice_fail_apply(fn)		__ksplice_hook(fail_apply, void, fn)
+#define ksplice_pre_reverse(fn)		__ksplice_hook(pre_reverse, int, fn)
+#define ksplice_check_reverse(fn)	__ksplice_hook(check_reverse, int, fn)
+#define ksplice_reverse(fn)		__ksplice_hook(reverse, void, fn)
+#define ksplice_post_reverse(fn)	__ksplice_hook(post_reverse, void, fn)
+#define ksplice_fail_reverse(fn)	__ksplice_hook(fail_reverse, void, fn)
+
+#endif

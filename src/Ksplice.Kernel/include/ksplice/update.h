@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the modules of an update and the core module tell each other, and the
+ * layout of the tables that the build writes into a primary.  The build has
+ * these layouts once more in C#; a test holds the two against each other.
+ */
+#ifndef KSPLICE_UPDATE_H
+#define KSPLICE_UPDATE_H
+
+#include <linux/types.h>
+
+struct module;
+
+#define KSPLICE_ABI	1
+
+/* The hooks of a patch, in the order of their lists in struct ksplice_code. */
+enum ksplice_hook {
+	KSPLICE_PRE_APPLY,
+	KSPLICE_CHECK_APPLY,
+	KSPLICE_APPLY,
+	KSPLICE_POST_APPLY,
+	KSPLICE_FAIL_APPLY,
+	KSPLICE_PRE_REVERSE,
+	KSPLICE_CHECK_REVERSE,
+	KSPLICE_REVERSE,
+	KSPLICE_POST_REVERSE,
+	KSPLICE_FAIL_REVERSE,
+	KSPLICE_N_HOOKS,
+};
+
+/* One redirect: calls of replaced function @function go to @code. */
+struct ksplice_redirect {
+	void *code;		/* the new function, in the primary */
+	u32 function;		/* index among the replaced functions of the match data */
+	u32 size;		/* bytes of the new function */
+};
+
+/* pre_* and check_* are int (*)(void) and may refuse, the others void (*)(void). */
+struct ksplice_hook_list {
+	void *const *calls;
+	u64 count;
+};
+
+/* Written by the build into the primary's object, symbol ksplice_code. */
+struct ksplice_code {
+	u32 abi;		/* KSPLICE_ABI */
+	u32 n_redirects;
+	const struct ksplice_redirect *redirects;
+	struct ksplice_hook_list hooks[KSPLICE_N_HOOKS];
+};
+
+/* The helper's word to the core. */
+struct ksplice_helper {
+	u32 abi;
+	const char *id;
+	struct module *owner;
+	const void *match_data;	/* format.h; in init memory */
+	size_t match_size;
+	u32 n_exports;		/* entries of owner's __ksymtab_gpl, sorted by name = export index */
+};
+
+/* The primary's word to the core. */
+struct ksplice_primary {
+	u32 abi;
+	const char *id;
+	struct module *owner;
+	const struct ksplice_code *code;
+	bool pinned;		/* new addresses may outlive an undo: never unload (K20) */
+};
+
+/**
+ * ksplice_helper_register - match an update and fill the helper's exports
+ * @helper: the helper, from its init function
+ *
+ * Return: 0, or a negative errno that makes the load fail; the reason is in
+ * the log and in /sys/kernel/ksplice/ID/abort_cause.
+ */
+int ksplice_helper_register(const struct ksplice_helper *helper);
+void ksplice_helper_unregister(const struct ksplice_helper *helper);
+
+/**
+ * ksplice_primary_register - make an update ready to be applied
+ * @primary: the primary, from its init function
+ *
+ * Applies nothing: that is asked for through /sys/kernel/ksplice/ID/stage.
+ */
+int ksplice_primary_register(const struct ksplice_primary *primary);
+void ksplice_primary_unregister(const struct ksplice_primary *primary);
+
+#endif
