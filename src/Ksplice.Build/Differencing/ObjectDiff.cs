@@ -1,0 +1,198 @@
+// What pre-post differencing finds out about one compilation unit (paper, section 3.2): which functions of the running
+// kernel are to be replaced, and everything that has to travel with their new code. Immutable; matching reads the pre
+// ranges, generation the carried pieces.
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>A part of a section of the pre or the post object.</summary>
+/// <param name="Section">The section's index.</param>
+/// <param name="Offset">Bytes from the section's start.</param>
+/// <param name="Size">Bytes.</param>
+public readonly record struct ObjectRange(int Section, ulong Offset, ulong Size);
+
+/// <summary>In what a function of the post object differs from its pre object.</summary>
+public enum FunctionDifference
+{
+    /// <summary>The bytes between relocations.</summary>
+    Text,
+
+    /// <summary>A relocation: its place, type, addend or what it points at.</summary>
+    Relocation,
+
+    /// <summary>An entry of a special section that belongs to the function.</summary>
+    SpecialSection,
+
+    /// <summary>Nothing; it is replaced because a replaced function's code is branched into from here.</summary>
+    BranchIntoReplaced,
+}
+
+/// <summary>Why a function is replaced.</summary>
+/// <param name="Kind">What differs.</param>
+/// <param name="Offset">The first differing offset, in bytes from the start of the function (of the part named by <paramref name="Part"/>).</param>
+/// <param name="Part">The function, its <c>.cold</c> part, or the special section with the difference.</param>
+/// <param name="Detail">The difference in words.</param>
+public sealed record FunctionChange(FunctionDifference Kind, ulong Offset, string Part, string Detail);
+
+/// <summary>A function of the running kernel that the update replaces.</summary>
+/// <param name="Name">Its name in the pre object, which is its name in the kernel.</param>
+/// <param name="IsGlobal">True if the name is global: one function in the whole kernel.</param>
+/// <param name="Pre">Where the pre object has it: its body first, then its <c>.cold</c> parts.</param>
+/// <param name="Post">Where the post object has it, in the same order.</param>
+/// <param name="Piece">Index of the new body in <see cref="ObjectDiff.Carried"/>.</param>
+/// <param name="Why">The first difference.</param>
+public sealed record ReplacedFunction(
+    string Name,
+    bool IsGlobal,
+    IReadOnlyList<ObjectRange> Pre,
+    IReadOnlyList<ObjectRange> Post,
+    int Piece,
+    FunctionChange Why);
+
+/// <summary>A function that only the post object has.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="IsGlobal">True if other units may refer to it.</param>
+/// <param name="Piece">Index in <see cref="ObjectDiff.Carried"/>.</param>
+public sealed record NewFunction(string Name, bool IsGlobal, int Piece);
+
+/// <summary>What a carried piece is.</summary>
+public enum CarriedKind
+{
+    /// <summary>A function's body.</summary>
+    Function,
+
+    /// <summary>Code that belongs to a function and cannot be entered by itself: <c>.cold</c>, <c>.altinstr_aux</c>.</summary>
+    CodePart,
+
+    /// <summary>Data, read-only or not, zeroed or not.</summary>
+    Data,
+
+    /// <summary>A string literal.</summary>
+    String,
+
+    /// <summary>An entry of a special section.</summary>
+    SpecialEntry,
+
+    /// <summary>A pointer to a hook of the patch.</summary>
+    Hook,
+}
+
+/// <summary>A field of a carried piece that the linker or loader fills in. One of <paramref name="Piece"/> and
+/// <paramref name="Symbol"/> says what it points at.</summary>
+/// <param name="Offset">Bytes from the start of the piece.</param>
+/// <param name="Type">How it is encoded.</param>
+/// <param name="Piece">Index in <see cref="ObjectDiff.Carried"/>, or -1.</param>
+/// <param name="Symbol">The thing in the running kernel, or null.</param>
+/// <param name="Addend">The addend, relative to the piece's or the symbol's start; for relative fields it includes the distance from field to instruction end.</param>
+/// <param name="IsBranch">True for the target of a call or jump.</param>
+public sealed record CarriedReference(
+    ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch);
+
+/// <summary>A run of bytes of the post object that goes into the primary module.</summary>
+/// <param name="Kind">What it is.</param>
+/// <param name="Name">The name of its symbol; empty if it needs none.</param>
+/// <param name="IsGlobal">True if other units of the update may refer to it by name.</param>
+/// <param name="Post">Where the post object has it.</param>
+/// <param name="OutputSection">The section of the primary that it goes to.</param>
+/// <param name="SectionType">That section's type.</param>
+/// <param name="SectionFlags">That section's flags.</param>
+/// <param name="Alignment">Bytes, a power of two.</param>
+/// <param name="Data">The bytes, relocated fields zeroed; empty for zeroed data.</param>
+/// <param name="References">The relocated fields, by offset.</param>
+public sealed record CarriedPiece(
+    CarriedKind Kind,
+    string Name,
+    bool IsGlobal,
+    ObjectRange Post,
+    string OutputSection,
+    ElfSectionType SectionType,
+    ElfSectionFlags SectionFlags,
+    ulong Alignment,
+    ReadOnlyMemory<byte> Data,
+    IReadOnlyList<CarriedReference> References);
+
+/// <summary>A key of the running kernel that the loader writes to for the new code's sake; fatal when it is in memory
+/// that is read-only after init (K4), which only a stage that knows the image can tell.</summary>
+/// <param name="Function">The function with the site.</param>
+/// <param name="Key">The static key or static call key.</param>
+/// <param name="Section"><c>__jump_table</c> or <c>.static_call_sites</c>.</param>
+public sealed record StaticKeyUse(string Function, RunSymbol Key, string Section);
+
+/// <summary>Why an update can never be unloaded: an address that only the primary has may outlive an undo (K20).</summary>
+/// <param name="Holder">The function or object that holds or hands out the address.</param>
+/// <param name="Target">What the address is of.</param>
+public sealed record PinReason(string Holder, string Target);
+
+/// <summary>The difference of one unit.</summary>
+public sealed record ObjectDiff
+{
+    /// <summary>The unit's source path, <c>fs/proc/version.c</c>.</summary>
+    public required string Unit { get; init; }
+
+    /// <summary>The object made from the unpatched source.</summary>
+    public required ElfObject Pre { get; init; }
+
+    /// <summary>The object made from the patched source.</summary>
+    public required ElfObject Post { get; init; }
+
+    /// <summary>Functions that are replaced, by place in the post object.</summary>
+    public required IReadOnlyList<ReplacedFunction> Replaced { get; init; }
+
+    /// <summary>Functions that the update brings.</summary>
+    public required IReadOnlyList<NewFunction> NewFunctions { get; init; }
+
+    /// <summary>Names of functions that only the pre object has.</summary>
+    public required IReadOnlyList<string> RemovedFunctions { get; init; }
+
+    /// <summary>Everything that goes into the primary.</summary>
+    public required IReadOnlyList<CarriedPiece> Carried { get; init; }
+
+    /// <summary>What the carried pieces refer to in the running kernel, each once, in order of first use.</summary>
+    public required IReadOnlyList<RunSymbol> Needed { get; init; }
+
+    /// <summary>Keys that the loader will write to.</summary>
+    public required IReadOnlyList<StaticKeyUse> StaticKeys { get; init; }
+
+    /// <summary>Why the primary may never be unloaded; empty if it may.</summary>
+    public required IReadOnlyList<PinReason> Pins { get; init; }
+
+    /// <summary>True if an address that only the primary has may outlive an undo (K20).</summary>
+    public bool Pinned => Pins.Count != 0;
+
+    /// <summary>True if the unit's code is the same before and after the patch, and no hook was added.</summary>
+    public bool IsEmpty => Carried.Count == 0;
+
+    /// <summary>
+    /// The run symbols that an update of several units needs, each once: those of every unit, without the global symbols
+    /// that another unit of the update brings.
+    /// </summary>
+    public static IReadOnlyList<RunSymbol> NeededBy(IReadOnlyList<ObjectDiff> diffs)
+    {
+        HashSet<string> brought = [];
+        foreach (var diff in diffs)
+        {
+            foreach (var function in diff.NewFunctions)
+            {
+                if (function.IsGlobal)
+                    brought.Add(function.Name);
+            }
+            foreach (var piece in diff.Carried)
+            {
+                if (piece is { IsGlobal: true, Kind: CarriedKind.Data })
+                    brought.Add(piece.Name);
+            }
+        }
+
+        HashSet<RunSymbol> seen = [];
+        List<RunSymbol> needed = [];
+        foreach (var diff in diffs)
+        {
+            foreach (var symbol in diff.Needed)
+            {
+                if (!(symbol is GlobalSymbol global && brought.Contains(global.Name)) && seen.Add(symbol))
+                    needed.Add(symbol);
+            }
+        }
+        return needed;
+    }
+}
