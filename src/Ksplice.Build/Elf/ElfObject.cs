@@ -12,7 +12,20 @@ public sealed partial record ElfObject(
     string Name,
     ushort FileType,
     IReadOnlyList<ElfSection> Sections,
-    IReadOnlyList<ElfSymbol> Symbols);
+    IReadOnlyList<ElfSymbol> Symbols)
+{
+    /// <summary>The program headers of an image or core file; empty in an object.</summary>
+    public IReadOnlyList<ElfSegment> Segments { get; init; } = [];
+}
+
+/// <summary>One program header.</summary>
+/// <param name="Type">p_type; 1 is a loadable segment.</param>
+/// <param name="Flags">p_flags.</param>
+/// <param name="VirtualAddress">p_vaddr.</param>
+/// <param name="PhysicalAddress">p_paddr.</param>
+/// <param name="MemorySize">p_memsz in bytes.</param>
+/// <param name="Data">The bytes in the file, p_filesz of them.</param>
+public sealed record ElfSegment(uint Type, uint Flags, ulong VirtualAddress, ulong PhysicalAddress, ulong MemorySize, ReadOnlyMemory<byte> Data);
 
 /// <summary>One section. Relocation sections stay visible as sections and are also decoded on the section they apply to.</summary>
 public sealed record ElfSection
@@ -52,6 +65,8 @@ public sealed record ElfSection
 
     /// <summary>The relocations that apply to this section, sorted by offset.</summary>
     public IReadOnlyList<ElfRelocation> Relocations { get; init; } = [];
+
+    internal int HeaderOffset { get; init; }
 
     /// <summary>True if the section occupies memory at run time.</summary>
     public bool IsAllocated => (Flags & ElfSectionFlags.Alloc) != 0;
