@@ -1,0 +1,238 @@
+using System.Buffers.Binary;
+using System.Text;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>One symbol of the kernel's own table.</summary>
+/// <param name="Address">Its address at link time; small numbers for per-CPU and absolute symbols.</param>
+/// <param name="Type">The letter of nm: upper case for global symbols.</param>
+/// <param name="Name">Its name, not unique.</param>
+public readonly record struct KallsymsSymbol(ulong Address, char Type, string Name);
+
+/// <summary>
+/// The symbol table that the kernel carries for itself, decoded out of an image that has no other (scripts/kallsyms.c,
+/// kernel/kallsyms.c). Nothing names the tables in the image, so they are found by what they must be: 256 tokens with an
+/// index that repeats their offsets; a count followed by that many names, behind which markers repeat the offset of each
+/// 256th name; as many offsets, in order of address, beside a base address of the kernel's. Every one of these is checked in full, so
+/// a wrong find is out of the question. Two orders of the tables are known: 6.1's (offsets first) and 6.12's (offsets last).
+/// </summary>
+public sealed class Kallsyms
+{
+    private const int TokenCount = 256;
+    private const int MinimumCount = 1000;
+    private const int MaximumCount = 4_000_000;
+    private const ulong LowestKernelAddress = 0xffffffff80000000;
+    private readonly KallsymsSymbol[] _symbols;
+    private readonly Dictionary<string, int[]> _byName;
+
+    private Kallsyms(KallsymsSymbol[] symbols)
+    {
+        _symbols = symbols;
+        _byName = symbols.Select((symbol, index) => (symbol.Name, index)).GroupBy(pair => pair.Name, pair => pair.index)
+            .ToDictionary(group => group.Key, group => group.ToArray(), StringComparer.Ordinal);
+    }
+
+    /// <summary>All symbols, in the table's order: by address, absolute and per-CPU symbols first.</summary>
+    public IReadOnlyList<KallsymsSymbol> Symbols => _symbols;
+
+    /// <summary>Every symbol of that name.</summary>
+    public IEnumerable<KallsymsSymbol> Find(string name) =>
+        _byName.TryGetValue(name, out int[]? indexes) ? indexes.Select(index => _symbols[index]) : [];
+
+    /// <summary>The address of the one symbol of that name, or null when there is none or several.</summary>
+    public ulong? FindUnique(string name) =>
+        _byName.TryGetValue(name, out int[]? indexes) && indexes.Length == 1 ? _symbols[indexes[0]].Address : null;
+
+    /// <summary>The last symbol at or below <paramref name="address"/>, with where the next one begins.</summary>
+    public (KallsymsSymbol Symbol, ulong End)? Nearest(ulong address)
+    {
+        int low = 0;
+        int high = _symbols.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (_symbols[middle].Address <= address)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+
+        if (low == 0)
+            return null;
+        return (_symbols[low - 1], low < _symbols.Length ? _symbols[low].Address : ulong.MaxValue);
+    }
+
+    /// <summary>Finds and decodes the table in the loadable segments of <paramref name="image"/>.</summary>
+    /// <exception cref="InvalidDataException">There is no table of a known layout.</exception>
+    internal static Kallsyms Decode(ElfObject image)
+    {
+        foreach (var segment in image.Segments)
+        {
+            if (segment.Type == 1 && TryDecode(segment.Data.Span) is { } symbols)
+                return new Kallsyms(symbols);
+        }
+
+        throw new InvalidDataException("it holds no kallsyms table of a known layout (CONFIG_KALLSYMS with relative offsets, Linux 6.1 to 6.12)");
+    }
+
+    private static KallsymsSymbol[]? TryDecode(ReadOnlySpan<byte> data)
+    {
+        // The tokens of the digits are the digits themselves, one after the other.
+        var digits = "0\01\02\03\04\05\06\07\08\09\0"u8;
+        for (int from = 0; ;)
+        {
+            int found = data[from..].IndexOf(digits);
+            if (found < 0)
+                return null;
+            from += found + 1;
+            if (FindTokens(data, from - 1) is { } tokens && FindNames(data, tokens) is { } names && FindAddresses(data, names, tokens) is { } addresses)
+                return Expand(data, tokens, names, addresses);
+        }
+    }
+
+    private readonly record struct TokenTable(int Start, int IndexStart, string[] Tokens)
+    {
+        public int End => IndexStart + TokenCount * 2;
+    }
+
+    private readonly record struct NameTable(int CountAt, int Count, int Start);
+
+    /// <summary>Walks back from the token of '0' to the first token and checks the index behind the last.</summary>
+    private static TokenTable? FindTokens(ReadOnlySpan<byte> data, int zero)
+    {
+        int start = zero;
+        for (int token = 0; token < '0'; token++)
+        {
+            int end = start - 1;
+            if (end < 0 || data[end] != 0)
+                return null;
+            start = data[..end].LastIndexOf((byte)0) + 1;
+        }
+
+        // The walk back stops one byte early at the first token when padding precedes it; the index decides.
+        var tokens = new string[TokenCount];
+        var offsets = new int[TokenCount];
+        int at = start;
+        for (int token = 0; token < TokenCount; token++)
+        {
+            int length = data[at..].IndexOf((byte)0);
+            if (length < 0 || length > 512)
+                return null;
+            offsets[token] = at - start;
+            tokens[token] = Encoding.Latin1.GetString(data.Slice(at, length));
+            at += length + 1;
+        }
+
+        int index = Align8(at);
+        if (index + TokenCount * 2 > data.Length)
+            return null;
+        for (int token = 0; token < TokenCount; token++)
+        {
+            if (BinaryPrimitives.ReadUInt16LittleEndian(data[(index + token * 2)..]) != offsets[token])
+                return null;
+        }
+
+        return new TokenTable(start, index, tokens);
+    }
+
+    /// <summary>Searches back from the tokens for a count whose names end where fitting markers begin.</summary>
+    private static NameTable? FindNames(ReadOnlySpan<byte> data, TokenTable tokens)
+    {
+        for (int at = tokens.Start & ~7; at >= 0; at -= 8)
+        {
+            if (at + 8 > data.Length || BinaryPrimitives.ReadUInt32LittleEndian(data[(at + 4)..]) != 0)
+                continue;
+            int count = BinaryPrimitives.ReadInt32LittleEndian(data[at..]);
+            if (count is >= MinimumCount and <= MaximumCount && HasNames(data[..tokens.Start], at + 8, count))
+                return new NameTable(at, count, at + 8);
+        }
+
+        return null;
+    }
+
+    private static bool HasNames(ReadOnlySpan<byte> data, int start, int count)
+    {
+        var marks = new List<int>(count / 256 + 1);
+        int at = start;
+        for (int index = 0; index < count; index++)
+        {
+            if (index % 256 == 0)
+                marks.Add(at - start);
+            if (!NextName(data, ref at, out var name) || name.IsEmpty)
+                return false;
+        }
+
+        int markers = Align8(at);
+        if (markers + marks.Count * 4 > data.Length)
+            return false;
+        for (int index = 0; index < marks.Count; index++)
+        {
+            if (BinaryPrimitives.ReadInt32LittleEndian(data[(markers + index * 4)..]) != marks[index])
+                return false;
+        }
+
+        return true;
+    }
+
+    private static bool NextName(ReadOnlySpan<byte> data, ref int at, out ReadOnlySpan<byte> name)
+    {
+        name = default;
+        if (at + 2 > data.Length)
+            return false;
+        int length = data[at++];
+        if ((length & 0x80) != 0)
+            length = (length & 0x7f) | data[at++] << 7;
+        if (length > data.Length - at)
+            return false;
+        name = data.Slice(at, length);
+        at += length;
+        return true;
+    }
+
+    private static ulong[]? FindAddresses(ReadOnlySpan<byte> data, NameTable names, TokenTable tokens)
+    {
+        int offsetBytes = Align8(names.Count * 4);
+        return ReadAddresses(data, names.CountAt - 8 - offsetBytes, names.CountAt - 8, names.Count)
+            ?? ReadAddresses(data, Align8(tokens.End), Align8(tokens.End) + offsetBytes, names.Count);
+    }
+
+    /// <summary>With CONFIG_KALLSYMS_ABSOLUTE_PERCPU a negative offset counts from the base, any other is an absolute value.</summary>
+    private static ulong[]? ReadAddresses(ReadOnlySpan<byte> data, int start, int baseAt, int count)
+    {
+        if (start < 0 || baseAt < 0 || baseAt > data.Length - 8 || start > data.Length - count * 4L)
+            return null;
+        ulong relativeBase = BinaryPrimitives.ReadUInt64LittleEndian(data[baseAt..]);
+        if (relativeBase < LowestKernelAddress)
+            return null;
+        var addresses = new ulong[count];
+        for (int index = 0; index < count; index++)
+        {
+            int offset = BinaryPrimitives.ReadInt32LittleEndian(data[(start + index * 4)..]);
+            addresses[index] = offset >= 0 ? (ulong)offset : relativeBase - 1 - (ulong)(long)offset;
+            if (index > 0 && addresses[index] < addresses[index - 1])
+                return null;
+        }
+
+        return addresses[^1] >= LowestKernelAddress ? addresses : null;
+    }
+
+    private static KallsymsSymbol[] Expand(ReadOnlySpan<byte> data, TokenTable tokens, NameTable names, ulong[] addresses)
+    {
+        var symbols = new KallsymsSymbol[names.Count];
+        var text = new StringBuilder();
+        int at = names.Start;
+        for (int index = 0; index < symbols.Length; index++)
+        {
+            NextName(data, ref at, out var compressed);
+            text.Clear();
+            foreach (byte token in compressed)
+                text.Append(tokens.Tokens[token]);
+            symbols[index] = new KallsymsSymbol(addresses[index], text[0], text.ToString(1, text.Length - 1));
+        }
+
+        return symbols;
+    }
+
+    private static int Align8(int value) => (value + 7) & ~7;
+}

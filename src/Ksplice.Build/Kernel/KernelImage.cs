@@ -1,0 +1,162 @@
+using System.Buffers.Binary;
+using System.Text;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>
+/// A kernel as it is shipped: the memory that it will have before it runs, and what it knows of itself. Read from a vmlinuz or a
+/// vmlinux; no debug package and no boot is needed.
+/// </summary>
+public sealed class KernelImage
+{
+    private readonly ElfSegment[] _segments;
+    private readonly Lazy<Dictionary<ulong, (ulong Target, ulong Key)>> _jumpEntries;
+    private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
+
+    private KernelImage(string path, ElfObject elf)
+    {
+        Path = path;
+        Elf = elf;
+        Symbols = Kallsyms.Decode(elf);
+        _segments = [.. elf.Segments.Where(segment => segment.Type == 1)];
+        _jumpEntries = new(ReadJumpEntries);
+        _staticCalls = new(ReadStaticCalls);
+        Banner = ReadBanner();
+        string[] words = Banner.Split(' ');
+        Release = words.Length > 2 ? words[2] : "";
+    }
+
+    /// <summary>The file it was read from.</summary>
+    public string Path { get; }
+
+    /// <summary>The unpacked vmlinux.</summary>
+    public ElfObject Elf { get; }
+
+    /// <summary>The kernel's own symbol table.</summary>
+    public Kallsyms Symbols { get; }
+
+    /// <summary>The text of /proc/version, <c>Linux version 6.1.0-… (…) (gcc …) #1 SMP … Debian 6.1.192-2 (…)</c>.</summary>
+    public string Banner { get; }
+
+    /// <summary>The release, as <c>uname -r</c> shows it.</summary>
+    public string Release { get; }
+
+    /// <summary>Opens an image, or reports what is wrong with it and returns null.</summary>
+    public static KernelImage? Open(string path, DiagnosticBag diagnostics)
+    {
+        try
+        {
+            return Read(File.ReadAllBytes(path), path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidDataException or ElfFormatException)
+        {
+            diagnostics.Report(KernelDiagnostics.BadImage, new SourceLocation(path), path, error.Message);
+            return null;
+        }
+    }
+
+    /// <summary>Reads an image from memory; <paramref name="path"/> is for messages.</summary>
+    /// <exception cref="InvalidDataException">It is no kernel, or not one of a known layout.</exception>
+    /// <exception cref="ElfFormatException">The vmlinux inside is malformed.</exception>
+    public static KernelImage Read(ReadOnlyMemory<byte> bytes, string path)
+    {
+        bool isElf = bytes.Length > 4 && bytes.Span[..4].SequenceEqual("\u007fELF"u8);
+        return new KernelImage(path, ElfObject.Read(isElf ? bytes : KernelPayload.Unpack(bytes), path));
+    }
+
+    /// <summary>
+    /// The bytes from <paramref name="address"/> on: up to <paramref name="maximum"/> of them, fewer where the segment's bytes end, none
+    /// where no byte of the image lies.
+    /// </summary>
+    public ReadOnlySpan<byte> Slice(ulong address, int maximum)
+    {
+        foreach (var segment in _segments)
+        {
+            ulong offset = address - segment.VirtualAddress;
+            if (address >= segment.VirtualAddress && offset < (ulong)segment.Data.Length)
+                return segment.Data.Span.Slice((int)offset, (int)Math.Min((ulong)maximum, (ulong)segment.Data.Length - offset));
+        }
+
+        return default;
+    }
+
+    /// <summary>Copies exactly the length of <paramref name="destination"/>, or returns false. Memory that the image leaves to be zeroed (.bss) reads as zeros.</summary>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        foreach (var segment in _segments)
+        {
+            ulong offset = address - segment.VirtualAddress;
+            if (address < segment.VirtualAddress || offset >= segment.MemorySize || (ulong)destination.Length > segment.MemorySize - offset)
+                continue;
+            destination.Clear();
+            if (offset < (ulong)segment.Data.Length)
+            {
+                var bytes = segment.Data.Span[(int)offset..];
+                bytes[..Math.Min(bytes.Length, destination.Length)].CopyTo(destination);
+            }
+
+            return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry).</summary>
+    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
+    {
+        bool found = _jumpEntries.Value.TryGetValue(code, out var entry);
+        (target, key) = entry;
+        return found;
+    }
+
+    /// <summary>The key of the kernel's own static call site at <paramref name="code"/> (struct static_call_site).</summary>
+    public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.Value.TryGetValue(code, out key);
+
+    private Dictionary<ulong, (ulong Target, ulong Key)> ReadJumpEntries()
+    {
+        var entries = new Dictionary<ulong, (ulong, ulong)>();
+        var (start, bytes) = Table("__start___jump_table", "__stop___jump_table");
+        for (int at = 0; at + 16 <= bytes.Length; at += 16)
+        {
+            ulong address = start + (ulong)at;
+            ulong key = address + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at + 8));
+            entries[address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at))] =
+                (address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4)), key & ~3ul);
+        }
+
+        return entries;
+    }
+
+    private Dictionary<ulong, ulong> ReadStaticCalls()
+    {
+        var entries = new Dictionary<ulong, ulong>();
+        var (start, bytes) = Table("__start_static_call_sites", "__stop_static_call_sites");
+        for (int at = 0; at + 8 <= bytes.Length; at += 8)
+        {
+            ulong address = start + (ulong)at;
+            ulong key = address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4));
+            entries[address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at))] = key & ~3ul;
+        }
+
+        return entries;
+    }
+
+    private (ulong Start, byte[] Bytes) Table(string first, string end)
+    {
+        if (Symbols.FindUnique(first) is not { } start || Symbols.FindUnique(end) is not { } stop || stop < start || stop - start > int.MaxValue)
+            return (0, []);
+        var bytes = new byte[stop - start];
+        return TryRead(start, bytes) ? (start, bytes) : (0, []);
+    }
+
+    private string ReadBanner()
+    {
+        if (Symbols.FindUnique("linux_banner") is not { } address)
+            return "";
+        var text = Slice(address, 1024);
+        int end = text.IndexOf((byte)0);
+        return Encoding.Latin1.GetString(end < 0 ? text : text[..end]).TrimEnd();
+    }
+}

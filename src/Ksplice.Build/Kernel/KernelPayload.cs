@@ -1,0 +1,97 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+using K4os.Compression.LZ4;
+using SharpCompress.Compressors.Xz;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>
+/// Takes the kernel proper out of a bzImage. The setup header (Documentation/x86/boot.rst, protocol 2.08 and up) tells where the
+/// compressed payload lies; its first bytes tell the compression. The boot wrapper appends the uncompressed size, which is
+/// ignored like whatever else follows the compressed stream.
+/// </summary>
+internal static class KernelPayload
+{
+    private const int SetupSectors = 0x1f1;
+    private const int BootFlag = 0x1fe;
+    private const int HeaderMagic = 0x202;
+    private const int PayloadOffset = 0x248;
+    private const int PayloadLength = 0x24c;
+    private const int SectorSize = 512;
+    private const int MaximumSize = 1 << 30;
+
+    /// <summary>The bytes of the ELF file inside.</summary>
+    /// <exception cref="InvalidDataException">It is no bzImage, its payload is damaged or in a compression that is not known.</exception>
+    public static byte[] Unpack(ReadOnlyMemory<byte> image)
+    {
+        var bytes = image.Span;
+        if (bytes.Length < PayloadLength + 4 || BinaryPrimitives.ReadUInt16LittleEndian(bytes[BootFlag..]) != 0xaa55 || !bytes.Slice(HeaderMagic, 4).SequenceEqual("HdrS"u8))
+            throw new InvalidDataException("it is neither an ELF file nor a bzImage");
+        long setup = (bytes[SetupSectors] == 0 ? 4 : bytes[SetupSectors]) + 1L;
+        long start = setup * SectorSize + BinaryPrimitives.ReadUInt32LittleEndian(bytes[PayloadOffset..]);
+        long length = BinaryPrimitives.ReadUInt32LittleEndian(bytes[PayloadLength..]);
+        if (length < 8 || start > bytes.Length || length > bytes.Length - start)
+            throw new InvalidDataException($"its payload ({length} bytes at {start}) leads outside of the file ({bytes.Length} bytes)");
+        var payload = image.Slice((int)start, (int)length);
+        var head = payload.Span;
+        try
+        {
+            if (head[0] == 0x1f && head[1] == 0x8b)
+                return Drain(new GZipStream(Open(payload), CompressionMode.Decompress));
+            if (head[0] == 0xfd && head[1..6].SequenceEqual("7zXZ\0"u8))
+                return Drain(new XZStream(Open(payload)));
+            if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0xfd2fb528)
+                return Drain(new ZstdSharp.DecompressionStream(Open(payload[..^4])));
+            if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0x184c2102)
+                return UnpackLegacyLz4(head[4..^4]);
+        }
+        catch (Exception error) when (error is not InvalidDataException and not OutOfMemoryException)
+        {
+            throw new InvalidDataException($"its payload is damaged: {error.Message}", error);
+        }
+
+        throw new InvalidDataException($"its payload begins with {Convert.ToHexStringLower(head[..6])}, which is none of gzip, xz, zstd and lz4");
+    }
+
+    private static MemoryStream Open(ReadOnlyMemory<byte> payload) => new(payload.ToArray(), writable: false);
+
+    private static byte[] Drain(Stream stream)
+    {
+        using (stream)
+        {
+            using var output = new MemoryStream(64 << 20);
+            var buffer = new byte[1 << 20];
+            int count;
+            while ((count = stream.Read(buffer)) > 0)
+            {
+                output.Write(buffer.AsSpan(0, count));
+                if (output.Length > MaximumSize)
+                    throw new InvalidDataException("its payload unpacks to more than 1 GiB");
+            }
+
+            return output.ToArray();
+        }
+    }
+
+    /// <summary>The legacy frame: blocks of up to 8 MiB, each behind its compressed size.</summary>
+    private static byte[] UnpackLegacyLz4(ReadOnlySpan<byte> blocks)
+    {
+        using var output = new MemoryStream(64 << 20);
+        var buffer = new byte[8 << 20];
+        while (blocks.Length >= 4)
+        {
+            uint size = BinaryPrimitives.ReadUInt32LittleEndian(blocks);
+            if (size > (uint)blocks.Length - 4)
+                throw new InvalidDataException($"an lz4 block of {size} bytes leads outside of the payload");
+            int count = LZ4Codec.Decode(blocks.Slice(4, (int)size), buffer);
+            if (count < 0)
+                throw new InvalidDataException("an lz4 block is damaged");
+            output.Write(buffer.AsSpan(0, count));
+            if (output.Length > MaximumSize)
+                throw new InvalidDataException("its payload unpacks to more than 1 GiB");
+            blocks = blocks[(4 + (int)size)..];
+        }
+
+        return output.ToArray();
+    }
+}

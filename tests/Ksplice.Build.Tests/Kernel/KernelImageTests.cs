@@ -1,0 +1,92 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Tests.Kernel;
+
+public sealed class KernelImageTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-image-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Unpacks_the_shipped_image_and_knows_its_release()
+    {
+        var image = KernelUnderTest.Image;
+        Assert.Equal(KernelUnderTest.Release, image.Release);
+        Assert.Contains("gcc", image.Banner, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Kallsyms_holds_every_export_of_the_headers_package()
+    {
+        var exports = File.ReadLines(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"))
+            .Select(line => line.Split('\t'))
+            .Where(fields => fields[2] == "vmlinux")
+            .Select(fields => fields[1])
+            .ToList();
+        Assert.NotEmpty(exports);
+        Assert.All(exports, name => Assert.NotEmpty(KernelUnderTest.Image.Symbols.Find(name)));
+    }
+
+    [Fact]
+    public void Kallsyms_is_in_order_and_its_text_lies_between_its_own_marks()
+    {
+        var symbols = KernelUnderTest.Image.Symbols;
+        Assert.True(symbols.Symbols.Zip(symbols.Symbols.Skip(1)).All(pair => pair.First.Address <= pair.Second.Address));
+        Assert.All(symbols.Symbols, symbol => Assert.All(symbol.Name, letter => Assert.InRange(letter, '!', '~')));
+        ulong start = symbols.FindUnique("_stext")!.Value;
+        ulong end = symbols.FindUnique("_etext")!.Value;
+        Assert.InRange(symbols.FindUnique("version_proc_show")!.Value, start, end);
+        Assert.Equal("version_proc_show", symbols.Nearest(symbols.FindUnique("version_proc_show")!.Value + 3)!.Value.Symbol.Name);
+    }
+
+    [Fact]
+    public void The_jump_table_names_branches_in_text()
+    {
+        var image = KernelUnderTest.Image;
+        ulong start = image.Symbols.FindUnique("__start___jump_table")!.Value;
+        Span<byte> first = stackalloc byte[4];
+        Assert.True(image.TryRead(start, first));
+        ulong code = start + (ulong)BitConverter.ToInt32(first);
+        Assert.True(image.TryFindJumpEntry(code, out ulong target, out ulong key));
+        Assert.NotNull(image.Symbols.Nearest(target));
+        Assert.True(image.TryRead(key, new byte[16]));
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(4096)]
+    [InlineData(1_000_000)]
+    public void Refuses_a_truncated_image(int length)
+    {
+        string path = Path.Combine(_folder, "vmlinuz");
+        File.WriteAllBytes(path, File.ReadAllBytes(KernelUnderTest.ImagePath)[..length]);
+        AssertRefused(path);
+    }
+
+    [Fact]
+    public void Refuses_an_image_whose_payload_is_damaged()
+    {
+        string path = Path.Combine(_folder, "vmlinuz");
+        byte[] bytes = File.ReadAllBytes(KernelUnderTest.ImagePath);
+        bytes.AsSpan(bytes.Length / 2, 4096).Clear();
+        File.WriteAllBytes(path, bytes);
+        AssertRefused(path);
+    }
+
+    [Fact]
+    public void Refuses_a_file_that_is_no_kernel()
+    {
+        string path = Path.Combine(_folder, "text");
+        File.WriteAllText(path, new string('x', 5000));
+        AssertRefused(path);
+    }
+
+    private static void AssertRefused(string path)
+    {
+        var diagnostics = new DiagnosticBag();
+        Assert.Null(KernelImage.Open(path, diagnostics));
+        Assert.Equal("KSP1001", Assert.Single(diagnostics).Id);
+    }
+}
