@@ -1,0 +1,200 @@
+// The files behind a PostTree: making the farm of links, and moving single paths between "as in the pre tree" and
+// "patched". Links in the pre tree that are relative are made anew with the same text, so that they lead to the patched
+// file where there is one.
+
+using System.IO.Enumeration;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Ksplice.Build.Patching;
+
+/// <summary>What a post tree says about itself.</summary>
+/// <param name="Format">Version of this record and of the farm's layout.</param>
+/// <param name="SourceRoot">The pre tree.</param>
+/// <param name="SourceStamp">The pre tree's root folder's time stamp, which tells a tree that was unpacked anew.</param>
+/// <param name="Complete">False while a run is in progress, and after one that was cut off.</param>
+/// <param name="Patched">The paths that may differ from the pre tree, in ordinal order.</param>
+internal sealed record LinkFarmState(int Format, string SourceRoot, long SourceStamp, bool Complete, IReadOnlyList<string> Patched);
+
+[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSerializable(typeof(LinkFarmState))]
+internal sealed partial class LinkFarmJson : JsonSerializerContext;
+
+/// <summary>A farm of links to a source tree.</summary>
+internal sealed class LinkFarm(string sourceRoot, string root)
+{
+    /// <summary>The state file's name in the farm's root.</summary>
+    public const string StateName = ".ksplice-tree.json";
+
+    private const int Format = 1;
+
+    // No unit of an x86 kernel includes anything below these.
+    private static readonly string[] s_skipped = ["Documentation", "LICENSES", "samples", ".git", "debian"];
+
+    /// <summary>The state as last read or saved.</summary>
+    public LinkFarmState State { get; private set; } = new(Format, sourceRoot, 0, false, []);
+
+    /// <summary>Finds the farm or makes it. False if its place is taken by something else.</summary>
+    public bool Open(CancellationToken cancellationToken)
+    {
+        var stamp = Directory.GetLastWriteTimeUtc(sourceRoot).Ticks;
+        if (Directory.Exists(root) || File.Exists(root))
+        {
+            var statePath = Path.Combine(root, StateName);
+            if (!File.Exists(statePath))
+            {
+                if (File.Exists(root) || Directory.EnumerateFileSystemEntries(root).Any())
+                    return false;
+                Directory.Delete(root);
+            }
+            else if (ReadState(statePath) is { Format: Format } state && state.SourceRoot == sourceRoot && state.SourceStamp == stamp)
+            {
+                State = state;
+                return true;
+            }
+            else
+                Directory.Delete(root, recursive: true);
+        }
+        State = State with { SourceStamp = stamp };
+        Create(cancellationToken);
+        return true;
+    }
+
+    /// <summary>Writes the state file.</summary>
+    public void Save(bool complete, IReadOnlyList<string> patched)
+    {
+        var state = State with { Complete = complete, Patched = patched };
+        if (state.Complete == State.Complete && state.Patched.SequenceEqual(State.Patched, StringComparer.Ordinal))
+            return;
+        WriteState(root, state);
+        State = state;
+    }
+
+    /// <summary>Makes <paramref name="path"/> what it is in the pre tree.</summary>
+    public void Restore(string path)
+    {
+        var source = Path.Combine(sourceRoot, path);
+        var target = Path.Combine(root, path);
+        if (!File.Exists(source))
+        {
+            File.Delete(target);
+            RemoveEmptyFolders(Path.GetDirectoryName(path) ?? "");
+            return;
+        }
+        if (new FileInfo(target).LinkTarget == source)
+            return;
+        MakeFolder(path);
+        var temporary = Temporary(target);
+        File.Delete(temporary);
+        File.CreateSymbolicLink(temporary, source);
+        File.Move(temporary, target, overwrite: true);
+    }
+
+    /// <summary>Makes <paramref name="path"/> a file of its own with <paramref name="content"/>, or takes it away if that is null.</summary>
+    public void Put(string path, byte[]? content)
+    {
+        var target = Path.Combine(root, path);
+        if (content is null)
+        {
+            File.Delete(target);
+            return;
+        }
+        var info = new FileInfo(target);
+        if (info.Exists && info.LinkTarget is null && info.Length == content.Length && File.ReadAllBytes(target).AsSpan().SequenceEqual(content))
+            return;
+        MakeFolder(path);
+        var temporary = Temporary(target);
+        File.Delete(temporary);
+        File.WriteAllBytes(temporary, content);
+        File.Move(temporary, target, overwrite: true);
+    }
+
+    private static string Temporary(string target) =>
+        Path.Combine(Path.GetDirectoryName(target)!, ".ksplice-new." + Path.GetFileName(target));
+
+    private void MakeFolder(string path) => Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(root, path))!);
+
+    /// <summary>Folders that only a patch's new files were in go with them.</summary>
+    private void RemoveEmptyFolders(string folder)
+    {
+        for (; folder.Length != 0 && !Directory.Exists(Path.Combine(sourceRoot, folder)); folder = Path.GetDirectoryName(folder) ?? "")
+        {
+            var path = Path.Combine(root, folder);
+            if (!Directory.Exists(path))
+                continue;
+            if (Directory.EnumerateFileSystemEntries(path).Any())
+                return;
+            Directory.Delete(path);
+        }
+    }
+
+    private static LinkFarmState? ReadState(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), LinkFarmJson.Default.LinkFarmState);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static void WriteState(string folder, LinkFarmState state)
+    {
+        var path = Path.Combine(folder, StateName);
+        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(state, LinkFarmJson.Default.LinkFarmState));
+        File.Move(path + ".new", path, overwrite: true);
+    }
+
+    private void Create(CancellationToken cancellationToken)
+    {
+        var temporary = root + ".new";
+        if (Directory.Exists(temporary))
+            Directory.Delete(temporary, recursive: true);
+        Directory.CreateDirectory(temporary);
+        var folders = new List<string> { "" };
+        foreach (var entry in Entries(""))
+        {
+            if (entry.IsFolder && !s_skipped.Contains(entry.Name, StringComparer.Ordinal))
+                folders.Add(entry.Name);
+        }
+        LinkFolder(temporary, "", recurse: false, cancellationToken);
+        Parallel.ForEach(folders.Skip(1), new ParallelOptions { CancellationToken = cancellationToken },
+            folder => LinkFolder(temporary, folder, recurse: true, cancellationToken));
+        State = State with { Complete = true, Patched = [] };
+        WriteState(temporary, State);
+        Directory.Move(temporary, root);
+    }
+
+    private void LinkFolder(string destination, string folder, bool recurse, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        var target = Path.Combine(destination, folder);
+        Directory.CreateDirectory(target);
+        foreach (var entry in Entries(folder))
+        {
+            var path = folder.Length == 0 ? entry.Name : $"{folder}/{entry.Name}";
+            if (!entry.IsFolder)
+                File.CreateSymbolicLink(Path.Combine(target, entry.Name), LinkText(path, entry.IsLink));
+            else if (recurse && !PatchedPath.IsOtherArchitecture(path + "/"))
+                LinkFolder(destination, path, recurse, cancellationToken);
+        }
+    }
+
+    private string LinkText(string path, bool isLink)
+    {
+        var source = Path.Combine(sourceRoot, path);
+        if (!isLink || new FileInfo(source).LinkTarget is not { } text || Path.IsPathRooted(text))
+            return source;
+        var leadsTo = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(source)!, text));
+        return leadsTo.StartsWith(sourceRoot + "/", StringComparison.Ordinal) ? text : leadsTo;
+    }
+
+    private FileSystemEnumerable<(string Name, bool IsFolder, bool IsLink)> Entries(string folder) =>
+        new(Path.Combine(sourceRoot, folder), static (ref FileSystemEntry entry) =>
+        {
+            var isLink = (entry.Attributes & FileAttributes.ReparsePoint) != 0;
+            return (entry.FileName.ToString(), entry.IsDirectory && !isLink, isLink);
+        }, new EnumerationOptions { AttributesToSkip = FileAttributes.None, IgnoreInaccessible = false });
+}

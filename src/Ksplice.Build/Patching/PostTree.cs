@@ -1,0 +1,158 @@
+// The post tree: the patched source. Every folder is real, every file a symbolic link to the pre tree's, only patched files
+// are files; so `#include "../x.h"` finds the patched header, and the tree costs a second and no space.
+//
+// Nothing half done is ever taken for whole: patches are applied in memory first; the farm of links is made beside its
+// place and renamed into it; each file is written under another name and renamed; and the state file (.ksplice-tree.json)
+// says "not complete", with every path that may differ from the pre tree, before the first change and "complete" after
+// the last. A later run takes back exactly what the state file lists. Files whose content stays are not touched, so that
+// time stamps mean something.
+
+using System.Security.Cryptography;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Patching;
+
+/// <summary>A patched file of a post tree.</summary>
+/// <param name="Path">Relative to the root of the tree.</param>
+/// <param name="Kind">What the file is.</param>
+/// <param name="Change">What the patches do to it.</param>
+/// <param name="Digest">SHA-256 of the file in the post tree in lower-case hex; empty for a deleted file.</param>
+/// <param name="PatchedLines">The lines that patches brought, with the numbers by which the compiler knows them.</param>
+public sealed record PatchedFile(
+    string Path, PatchedFileKind Kind, FileChange Change, string Digest, IReadOnlyList<NumberedLine> PatchedLines)
+{
+    /// <summary>The place in a patch that brought the line that the compiler calls <paramref name="number"/>, or null.</summary>
+    public SourceLocation? LocateInPatch(int number)
+    {
+        foreach (var line in PatchedLines)
+        {
+            if (line.Number == number && line.Line.PatchPath is { } path)
+                return new SourceLocation(path, line.Line.PatchLine, 1);
+        }
+        return null;
+    }
+}
+
+/// <summary>A written post tree.</summary>
+/// <param name="Root">Its folder.</param>
+/// <param name="SourceRoot">The pre tree's folder.</param>
+/// <param name="Files">The files that differ from the pre tree, by path.</param>
+public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<PatchedFile> Files)
+{
+    /// <summary>
+    /// Applies <paramref name="patches"/> in order to the tree at <paramref name="sourceRoot"/> and makes
+    /// <paramref name="postRoot"/> the result, or brings it up to date. Null after an error; then the old tree, if there
+    /// was one, is as it was.
+    /// </summary>
+    public static PostTree? Write(
+        string sourceRoot, string postRoot, IReadOnlyList<SourcePatch> patches, DiagnosticBag bag, CancellationToken cancellationToken = default)
+    {
+        sourceRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(sourceRoot));
+        postRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(postRoot));
+        try
+        {
+            return Plan(sourceRoot, patches, bag) is { } plan
+                && WritePlan(sourceRoot, postRoot, plan, bag, cancellationToken)
+                ? new PostTree(postRoot, sourceRoot, [.. plan.Select(file => file.Patched)])
+                : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            bag.Report(PatchingDiagnostics.PostTreeFailed, new SourceLocation(postRoot), e.Message);
+            return null;
+        }
+    }
+
+    private sealed record PlannedFile(PatchedFile Patched, byte[]? Content);
+
+    private static List<PlannedFile>? Plan(string sourceRoot, IReadOnlyList<SourcePatch> patches, DiagnosticBag bag)
+    {
+        var kinds = new Dictionary<string, PatchedFileKind?>(StringComparer.Ordinal);
+        var failed = false;
+        var wanted = new List<SourcePatch>();
+        foreach (var patch in patches)
+        {
+            var files = new List<FilePatch>();
+            foreach (var file in patch.Files)
+            {
+                var location = new SourceLocation(patch.Path, file.Line, 1);
+                if (!kinds.TryGetValue(file.Path, out var kind))
+                {
+                    var verdict = new DiagnosticBag();
+                    kind = kinds[file.Path] = PatchedPath.Classify(file.Path, location, verdict);
+                    foreach (var diagnostic in verdict)
+                        bag.Add(diagnostic);
+                    failed |= verdict.HasErrors;
+                }
+                if (kind is null)
+                    continue;
+                if (SymbolicLinkOn(sourceRoot, file.Path) is { } link)
+                {
+                    bag.Report(PatchingDiagnostics.PathOutsideTree, location, file.Path, $"{link} is a symbolic link");
+                    failed = true;
+                }
+                else if (file.Hunks.Count != 0 || file.Change != FileChange.Modified)
+                    files.Add(file);
+            }
+            wanted.Add(patch with { Files = files });
+        }
+        if (failed)
+            return null;
+        var applied = PatchApplier.Apply(wanted, path => ReadIfThere(System.IO.Path.Combine(sourceRoot, path)), bag);
+        if (applied is null)
+            return null;
+        if (applied.Count == 0)
+        {
+            bag.Report(PatchingDiagnostics.NothingCompiled, patches.Count == 0 ? null : new SourceLocation(patches[0].Path));
+            return null;
+        }
+        return [.. applied.Select(file => PlanFile(file, kinds[file.Path]!.Value))];
+    }
+
+    private static PlannedFile PlanFile(AppliedFile file, PatchedFileKind kind)
+    {
+        if (file.After is null)
+            return new PlannedFile(new PatchedFile(file.Path, kind, FileChange.Deleted, "", []), null);
+        var content = LineDirectives.Restore(file.After, kind == PatchedFileKind.Assembly, out var numbers);
+        var change = file.Before is null ? FileChange.Added : FileChange.Modified;
+        return new PlannedFile(new PatchedFile(file.Path, kind, change, Convert.ToHexStringLower(SHA256.HashData(content)), numbers), content);
+    }
+
+    private static bool WritePlan(
+        string sourceRoot, string postRoot, List<PlannedFile> plan, DiagnosticBag bag, CancellationToken cancellationToken)
+    {
+        var farm = new LinkFarm(sourceRoot, postRoot);
+        if (!farm.Open(cancellationToken))
+        {
+            bag.Report(PatchingDiagnostics.NotAPostTree, new SourceLocation(postRoot), postRoot);
+            return false;
+        }
+        var paths = plan.Select(file => file.Patched.Path).ToList();
+        if (!farm.State.Complete || !farm.State.Patched.SequenceEqual(paths, StringComparer.Ordinal))
+            farm.Save(complete: false, [.. farm.State.Patched.Union(paths, StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+        foreach (var path in farm.State.Patched.Except(paths, StringComparer.Ordinal).ToList())
+            farm.Restore(path);
+        foreach (var file in plan)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            farm.Put(file.Patched.Path, file.Content);
+        }
+        farm.Save(complete: true, paths);
+        return true;
+    }
+
+    private static byte[]? ReadIfThere(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
+
+    /// <summary>The first part of <paramref name="path"/> that is a symbolic link, or null.</summary>
+    private static string? SymbolicLinkOn(string root, string path)
+    {
+        var parts = path.Split('/');
+        for (var count = 1; count <= parts.Length; count++)
+        {
+            var part = string.Join('/', parts, 0, count);
+            if (new FileInfo(System.IO.Path.Combine(root, part)).LinkTarget is not null)
+                return part;
+        }
+        return null;
+    }
+}

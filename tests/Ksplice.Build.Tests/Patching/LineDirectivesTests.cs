@@ -1,0 +1,145 @@
+using System.Globalization;
+using System.Text;
+using CsCheck;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Patching;
+
+namespace Ksplice.Build.Tests.Patching;
+
+/// <summary>The compiler is the oracle: every original line must keep its number, whatever stands around the change.</summary>
+public class LineDirectivesTests
+{
+    private static string Restored(string before, string after, string extension = ".c")
+    {
+        using var tree = new TestTree();
+        tree.Write("a/x.c", before);
+        tree.Write("b/x.c", after);
+        var (_, diff) = tree.Run("diff", "-a", "-U3", "a/x.c", "b/x.c");
+        var bag = new DiagnosticBag();
+        var file = Assert.Single(PatchApplier.Apply([Patches.Parse(diff)], _ => Encoding.Latin1.GetBytes(before), bag)!);
+        return Encoding.Latin1.GetString(LineDirectives.Restore(file.After!, extension == ".S", out _));
+    }
+
+    /// <summary>A file of functions whose code has their line in it, as BUG() does, and of all that may stand between.</summary>
+    private static readonly string[] s_pieces =
+    [
+        "int f@(int x)\n{\n\tif (x > 1)\n\t\tBUG();\n\treturn x;\n}\n",
+        "/* a comment; {\n * over several lines;\n * #line 1\n */\n",
+        "#define CAT@(a, b) \\\n\tdo { \\\n\t\ta; \\\n\t\tb; \\\n\t} while (0)\n",
+        "const char s@[] = \"a string; \\\n goes on; {\\\n to here\";\n",
+        "const char r@[] = R\"x(raw;\n\"{ \\\n /* }\n)x\";\n",
+        "#ifdef NOT_DEFINED\nint g@(int x)\n{\n\tdon't compile;\n\tBUG();\n}\n#else\nint g@(int x)\n{\n\tBUG();\n\treturn x;\n}\n#endif\n",
+        "#ifdef DEFINED\nint h@(int x)\n{\n\tBUG();\n\treturn x;\n}\n#else\nint h@ = '\"';\n#endif\n",
+        "int k@(int x)\n{\n#ifdef NOT_DEFINED\n\tif (x && (\n#else\n\tif (x || (\n#endif\n\t\tx > 3))\n\t\tBUG();\n\treturn x;\n}\n",
+        "int m@(int x)\n{\n\tWARN(x,\n\t\t\"text; %d\",\n\t\tx);\n\tWARN\n\t(x, \"\", 1);\n\treturn x;\n}\n",
+        "// a line comment's quote \\\n   goes on /* here;\n",
+        "struct t@ {\n\tint a; /* ; */\n\tint b;\n};\n",
+        "enum { E@, /*\n\t*/ F@,\n\tG@ };\n",
+        "static inline int j@(int x) { return x ? __LINE__ : '\\''; }\nint p@(int x) { return j@(x); }\n",
+    ];
+
+    private const string Prologue =
+        "#define BUG() asm volatile(\"ud2; .pushsection __bug_table,\\\"aw\\\"; .long %c0; .popsection\" : : \"i\" (__LINE__))\n"
+        + "#define WARN(c, ...) do { if (c) asm volatile(\"ud2; # %c0\" : : \"i\" (__LINE__)); } while (0)\n#define DEFINED 1\nextern int sink;\n";
+
+    private static readonly Gen<string> s_file =
+        Gen.Int[0, s_pieces.Length - 1].List[4, 12].Select(picks => Prologue + string.Concat(picks.Select(
+            (pick, i) => s_pieces[pick].Replace("@", i.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))));
+
+    /// <summary>Original lines by number, as the compiler counts: each with a marker put before every line that may carry one.</summary>
+    private static Dictionary<string, string> Numbers(string preprocessed)
+    {
+        var numbers = new Dictionary<string, string>(StringComparer.Ordinal);
+        var line = 0;
+        foreach (var text in preprocessed.Split('\n'))
+        {
+            if (text.StartsWith("# ", StringComparison.Ordinal))
+                line = int.Parse(text.Split(' ')[1], CultureInfo.InvariantCulture) - 1;
+            else if (text.StartsWith("int ", StringComparison.Ordinal) || text.StartsWith("struct ", StringComparison.Ordinal))
+                numbers[text] = line.ToString(CultureInfo.InvariantCulture);
+            line++;
+        }
+        return numbers;
+    }
+
+    [Fact]
+    public void The_compiler_sees_every_function_at_its_original_line()
+    {
+        using var tree = new TestTree();
+        Gen.Select(s_file, Gen.Select(Gen.Int[4, 90], Gen.Int[1, 3]).List[1, 3], Gen.Bool).Sample((before, edits, remove) =>
+        {
+            var lines = before[..^1].Split('\n').ToList();
+            foreach (var (at, count) in edits.OrderByDescending(edit => edit.Item1))
+            {
+                var place = Math.Min(at, lines.Count);
+                if (!IsBlankPlace(lines, place))
+                    continue;
+                if (remove && place < lines.Count && lines[place].StartsWith("extern int", StringComparison.Ordinal))
+                    lines.RemoveAt(place);
+                else
+                    lines.InsertRange(place, Enumerable.Range(0, count).Select(i => $"extern int sink{i};"));
+            }
+            var after = string.Join('\n', lines) + "\n";
+            if (after == before)
+                return true;
+            tree.Write("pre/x.c", before);
+            tree.Write("post/x.c", Restored(before, after));
+            var pre = Numbers(tree.RunOk("gcc", "-E", "pre/x.c"));
+            var post = Numbers(tree.RunOk("gcc", "-E", "post/x.c"));
+            Assert.All(pre, entry => Assert.Equal((entry.Key, entry.Value), (entry.Key, post[entry.Key])));
+            return Sections(tree, "pre") == Sections(tree, "post");
+        }, iter: 60, threads: 1);
+    }
+
+    /// <summary>True between pieces and between statements, where a declaration may be put.</summary>
+    private static bool IsBlankPlace(List<string> lines, int place) =>
+        place == lines.Count || place == 4 || lines[place - 1] is "}" or "#endif" or "};" || lines[place].StartsWith("/* a comment", StringComparison.Ordinal)
+        || lines[place].StartsWith("const char", StringComparison.Ordinal) || lines[place].StartsWith("// a line", StringComparison.Ordinal);
+
+    private static string Sections(TestTree tree, string folder)
+    {
+        tree.RunOk("gcc", "-O2", "-c", "-w", "-std=gnu11", "-ffunction-sections", "-fdata-sections", "-o", $"{folder}/x.o", $"{folder}/x.c");
+        return tree.RunOk("sh", "-c", $"objdump -s -r {folder}/x.o | grep -v file.format");
+    }
+
+    [Fact]
+    public void Without_directives_the_same_change_does_move_the_code()
+    {
+        using var tree = new TestTree();
+        var before = Prologue + s_pieces[0];
+        var after = before.Replace("int f@", "extern int added;\nint f@", StringComparison.Ordinal);
+        tree.Write("pre/x.c", before.Replace('@', '1'));
+        tree.Write("plain/x.c", after.Replace('@', '1'));
+        tree.Write("post/x.c", Restored(before, after).Replace('@', '1'));
+        Assert.NotEqual(Sections(tree, "pre"), Sections(tree, "plain"));
+        Assert.Equal(Sections(tree, "pre"), Sections(tree, "post"));
+    }
+
+    [Theory]
+    // After a statement that the change is in.
+    [InlineData("f(a,\n  b);\ng();\n", "f(a,\n  new,\n  b);\ng();\n", "f(a,\n  new,\n  b);\n#line 3\ng();\n")]
+    // Not within a comment that was there.
+    [InlineData("/*\n * a\n */\nint x;\n", "/*\n * new\n * a\n */\nint x;\n", "/*\n * new\n * a\n */\n#line 4\nint x;\n")]
+    // Not after a continued line.
+    [InlineData("#define A \\\n\tb\nint x;\n", "#define A \\\n\tnew \\\n\tb\nint x;\n", "#define A \\\n\tnew \\\n\tb\n#line 3\nint x;\n")]
+    // A removed line.
+    [InlineData("int x;\nint y;\nint z;\n", "int x;\nint z;\n", "int x;\n#line 3\nint z;\n")]
+    // No directive where the number of lines stays.
+    [InlineData("int x;\nint y;\nint z;\n", "int x;\nlong y;\nint z;\n", "int x;\nlong y;\nint z;\n")]
+    // Nothing to number after the last line.
+    [InlineData("int x;\n", "int x;\nint y;\n", "int x;\nint y;\n")]
+    // The group may not be compiled: once more after it.
+    [InlineData("#ifdef A\nint x;\n#else\nint y;\n#endif\nint z;\n", "#ifdef A\nint new;\nint x;\n#else\nint y;\n#endif\nint z;\n",
+        "#ifdef A\nint new;\n#line 2\nint x;\n#else\n#line 4\nint y;\n#endif\n#line 6\nint z;\n")]
+    // gcc would take the directive as what follows the macro's name.
+    [InlineData("int a;\nFOO\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\n#line 4\nint b;\n")]
+    public void Puts_directives(string before, string after, string expected) => Assert.Equal(expected, Restored(before, after));
+
+    [Fact]
+    public void In_assembly_a_directive_needs_no_statement()
+    {
+        const string before = "SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n";
+        Assert.Equal("SYM(x)\n\tnew\n#line 2\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n", Restored(before, before.Replace("\tmov", "\tnew\n\tmov", StringComparison.Ordinal), ".S"));
+        Assert.Equal("SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\nnew\n*/\n#line 6\n\tnop\n", Restored(before, before.Replace("/* ;\n", "/* ;\nnew\n", StringComparison.Ordinal), ".S"));
+    }
+}
