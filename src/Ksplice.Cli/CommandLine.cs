@@ -1,0 +1,72 @@
+// Arguments to commands, and errors to exit codes.
+using System.CommandLine;
+using Ksplice.Cli.Commands;
+using Spectre.Console;
+
+namespace Ksplice.Cli;
+
+/// <summary>The command line of ksplice.</summary>
+public static class CommandLine
+{
+    /// <summary>Parses and runs; returns the exit code.</summary>
+    public static async Task<int> RunAsync(string[] arguments, Session session)
+    {
+        var root = new RootCommand("Changes the running kernel by an update, and changes it back.")
+        {
+            Apply(session), Undo(session), View(session),
+        };
+        return await root.Parse(arguments).InvokeAsync();
+    }
+
+    private static Command Apply(Session session)
+    {
+        var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
+        var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path };
+        command.SetAction((parsed, cancellation) =>
+            GuardAsync(session, () => ApplyCommand.RunAsync(session, parsed.GetRequiredValue(path), cancellation)));
+        return command;
+    }
+
+    private static Command Undo(Session session)
+    {
+        var id = new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." };
+        var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id };
+        command.SetAction((parsed, cancellation) =>
+            GuardAsync(session, () => UndoCommand.RunAsync(session, parsed.GetRequiredValue(id), cancellation)));
+        return command;
+    }
+
+    private static Command View(Session session)
+    {
+        var id = new Argument<string?>("ID") { Description = "One update; all when left out.", Arity = ArgumentArity.ZeroOrOne };
+        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var command = new Command("view", "Show the updates that are loaded.") { id, json };
+        command.SetAction((parsed, _) => GuardAsync(session, () =>
+        {
+            ViewCommand.Run(session, parsed.GetValue(id), parsed.GetValue(json));
+            return Task.CompletedTask;
+        }));
+        return command;
+    }
+
+    private static async Task<int> GuardAsync(Session session, Func<Task> command)
+    {
+        try
+        {
+            await command();
+            return (int)ExitCode.Ok;
+        }
+        catch (CommandException e)
+        {
+            session.Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
+            foreach (var detail in e.Details.Where(d => d.Length > 0))
+                session.Error.MarkupLineInterpolated($"  {detail}");
+            return (int)e.Code;
+        }
+        catch (OperationCanceledException)
+        {
+            session.Error.MarkupLine("[red]ksplice: error:[/] interrupted; what the kernel was asked for goes on, see 'ksplice view'");
+            return (int)ExitCode.Unexpected;
+        }
+    }
+}

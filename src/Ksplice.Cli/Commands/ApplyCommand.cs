@@ -1,0 +1,92 @@
+// ksplice apply: core, helper and primary are loaded in this order, then the core is asked to apply. Matching happens
+// while the helper loads. What was loaded here is taken out again when a later step fails.
+using System.Globalization;
+using Ksplice.Cli.Machines;
+using Ksplice.Cli.Packages;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Commands;
+
+/// <summary>Applies the update of a package.</summary>
+public static class ApplyCommand
+{
+    private const int Exists = 17, NotPermitted = 1, KeyRejected = 129, BadFormat = 8;
+
+    public static async Task RunAsync(Session session, string path, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        var package = InstallablePackage.Open(path);
+        var machine = session.Machine;
+        if (package.KernelRelease != machine.KernelRelease)
+        {
+            throw new CommandException(
+                ExitCode.WrongKernel, $"update {package.Id} is for kernel {package.KernelRelease}, and {machine.KernelRelease} is running");
+        }
+
+        using var guard = await session.LockAsync(cancellation);
+        if (machine.Find(package.Id) is { Stage: Update.Applied })
+            throw new CommandException(ExitCode.WrongStage, $"update {package.Id} is already applied");
+
+        var loaded = new Stack<string>();
+        try
+        {
+            Load(session, package, Session.CoreModule, loaded);
+            Load(session, package, Session.Helper(package.Id), loaded);
+            Load(session, package, Session.Primary(package.Id), loaded);
+            var update = machine.Find(package.Id)
+                ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Id} did not appear");
+            await session.ReachAsync(update, Update.Applied, cancellation);
+            Report(session, update);
+        }
+        catch (CommandException e) when (machine.Find(package.Id) is not { IsBusy: true })
+        {
+            while (loaded.TryPop(out var module))
+            {
+                if (machine.IsLoaded(module) && machine.Unload(module) is var error and not 0)
+                    throw new CommandException(e.Code, e.Message, [.. e.Details, $"{module} stays loaded: {Machine.Describe(error)}"]);
+            }
+
+            throw;
+        }
+    }
+
+    private static void Load(Session session, InstallablePackage package, string module, Stack<string> loaded)
+    {
+        var machine = session.Machine;
+        if (machine.IsLoaded(module))
+            return;
+        var error = machine.Load(module, package.Module(module).Span);
+        if (error == 0)
+        {
+            loaded.Push(module);
+            return;
+        }
+
+        if (error == Exists && machine.IsLoaded(module))
+            return;
+        // A helper that did not match says why in sysfs.
+        if (machine.Find(package.Id) is { } update && update.AbortCause is not ("ok" or ""))
+            throw Session.Failure(update, Update.Applied);
+        throw new CommandException(
+            ExitCode.Refused, $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
+            error switch
+            {
+                NotPermitted => "modules may be locked (kernel.modules_disabled) or must be signed (lockdown)",
+                KeyRejected => "this kernel loads signed modules only; sign the package's modules with a key that it trusts",
+                BadFormat => "it was built for another kernel, or is no module",
+                _ => "see the kernel's log",
+            });
+    }
+
+    private static void Report(Session session, Update update)
+    {
+        var functions = update.Functions;
+        session.Out.MarkupLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
+        foreach (var function in functions)
+            session.Out.MarkupLineInterpolated($"  {function.Name}");
+    }
+
+    private static string Count(int functions) => functions == 1 ? "1 function replaced" : $"{functions} functions replaced";
+}

@@ -1,0 +1,108 @@
+// What the commands share: the machine they work on, where they write, and the steps that apply and undo both take.
+using System.Diagnostics;
+using Ksplice.Cli.Machines;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Commands;
+
+/// <summary>A command's surroundings.</summary>
+/// <param name="Machine">The machine.</param>
+/// <param name="Out">Results.</param>
+/// <param name="Error">Progress and errors.</param>
+public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Error)
+{
+    private static readonly TimeSpan s_pollEvery = TimeSpan.FromMilliseconds(20);
+
+    public const string CoreModule = "ksplice";
+
+    /// <summary>Time beyond the tries themselves that the core may take, hooks included.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
+
+    public static string Helper(string id) => $"ksplice_{id}_helper";
+
+    public static string Primary(string id) => $"ksplice_{id}_primary";
+
+    public void RequireRoot()
+    {
+        if (!Machine.IsRoot)
+            throw new CommandException(ExitCode.NotRoot, "must be root: updates are kernel modules");
+    }
+
+    /// <summary>Waits for any other ksplice command that changes the kernel to end.</summary>
+    public async Task<IDisposable> LockAsync(CancellationToken cancellation)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Machine.LockPath)!);
+        for (var told = false; ; told = true)
+        {
+            try
+            {
+                return new FileStream(Machine.LockPath, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException)
+            {
+                if (!told)
+                    Error.MarkupLine("waiting for another ksplice command to end");
+            }
+
+            await Task.Delay(s_pollEvery, cancellation);
+        }
+    }
+
+    /// <summary>Asks for a stage and waits until the core is done, showing each try. Throws unless the stage is reached.</summary>
+    public async Task ReachAsync(Update update, string stage, CancellationToken cancellation)
+    {
+        if (update.IsBusy)
+            throw new CommandException(ExitCode.WrongStage, $"the kernel is at work on update {update.Id}; see 'ksplice view {update.Id}'");
+        update.Ask(stage);
+
+        var clock = Stopwatch.StartNew();
+        var shown = 1;
+        while (update.IsBusy)
+        {
+            var (tries, most) = (update.Tries, update.MaxTries);
+            if (tries > shown)
+            {
+                Error.MarkupLineInterpolated($"try {tries} of {most}: the code was in use");
+                shown = tries;
+            }
+
+            if (clock.Elapsed > Patience + TimeSpan.FromMilliseconds((double)most * update.RetryMilliseconds))
+            {
+                throw new CommandException(
+                    ExitCode.Unexpected, $"the kernel is still at work on update {update.Id} after {clock.Elapsed.TotalSeconds:F0} s",
+                    "its modules stay loaded; see 'ksplice view' and the kernel's log");
+            }
+
+            await Task.Delay(s_pollEvery, cancellation);
+        }
+
+        if (update.Stage != stage)
+            throw Failure(update, stage);
+    }
+
+    /// <summary>Why the core refused, from its own words.</summary>
+    public static CommandException Failure(Update update, string stage)
+    {
+        var cause = update.AbortCause;
+        var reason = update.Reason;
+        var what = stage == Update.Applied ? "applied" : "undone";
+        if (cause == "code_busy")
+        {
+            return new CommandException(
+                ExitCode.Busy, $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries", [reason, .. update.Conflicts]);
+        }
+
+        return new CommandException(
+            cause is "ok" or "" or "unexpected" ? ExitCode.Unexpected : ExitCode.Refused, $"update {update.Id} was not {what}: {cause}", reason);
+    }
+
+    /// <summary>The time that the machine stood still, for people.</summary>
+    public static FormattableString Pause(Update update) => $"{update.PauseNanoseconds / 1e6:F3} ms";
+
+    /// <summary>Unloads the core if no update is left that needs it.</summary>
+    public void UnloadIdleCore()
+    {
+        if (Machine.IsLoaded(CoreModule) && !Machine.Updates().Any(u => Machine.IsLoaded(Helper(u.Id)) || Machine.IsLoaded(Primary(u.Id))))
+            Machine.Unload(CoreModule); // in use after all: then it stays
+    }
+}

@@ -1,0 +1,103 @@
+// ksplice view: what the core module shows, for people as a table, for programs as JSON.
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Ksplice.Cli.Machines;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Commands;
+
+/// <summary>Shows one update or all.</summary>
+public static class ViewCommand
+{
+    public static void Run(Session session, string? id, bool json)
+    {
+        var machine = session.Machine;
+        IReadOnlyList<Update> updates = id is null
+            ? machine.Updates()
+            : [machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded")];
+        if (json)
+            session.Out.Profile.Out.Writer.WriteLine(Json(updates));
+        else if (id is not null)
+            Show(session.Out, updates[0]);
+        else
+            List(session.Out, updates);
+    }
+
+    private static void List(IAnsiConsole console, IReadOnlyList<Update> updates)
+    {
+        if (updates.Count == 0)
+        {
+            console.MarkupLine("no updates are loaded");
+            return;
+        }
+
+        var table = new Table().Border(TableBorder.None).AddColumns("id", "stage", "functions", "pause", "last request");
+        foreach (var update in updates)
+        {
+            table.AddRow(
+                Markup.Escape(update.Id), Markup.Escape(update.Stage), update.Functions.Count.ToString(CultureInfo.InvariantCulture),
+                PauseText(update), Markup.Escape(update.AbortCause));
+        }
+
+        console.Write(table);
+    }
+
+    private static void Show(IAnsiConsole console, Update update)
+    {
+        console.MarkupLineInterpolated($"id:        {update.Id}");
+        console.MarkupLineInterpolated($"stage:     {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}");
+        console.MarkupLineInterpolated($"pause:     {PauseText(update)}");
+        console.MarkupLineInterpolated($"tries:     {update.Tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart");
+        if (update.AbortCause is var cause and not "ok")
+            console.MarkupLineInterpolated($"failed:    {cause}: {update.Reason}");
+        foreach (var conflict in update.Conflicts)
+            console.MarkupLineInterpolated($"in use by: {conflict}");
+        foreach (var function in update.Functions)
+            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress}");
+    }
+
+    private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
+
+    private static string Json(IReadOnlyList<Update> updates)
+    {
+        using var buffer = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
+        {
+            writer.WriteStartArray();
+            foreach (var update in updates)
+                Write(writer, update);
+            writer.WriteEndArray();
+        }
+
+        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
+    }
+
+    private static void Write(Utf8JsonWriter writer, Update update)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("id", update.Id);
+        writer.WriteString("stage", update.Stage);
+        writer.WriteBoolean("busy", update.IsBusy);
+        writer.WriteString("abortCause", update.AbortCause);
+        writer.WriteString("reason", update.Reason);
+        writer.WriteNumber("tries", update.Tries);
+        writer.WriteNumber("pauseNanoseconds", update.PauseNanoseconds);
+        writer.WriteStartArray("conflicts");
+        foreach (var conflict in update.Conflicts)
+            writer.WriteStringValue(conflict);
+        writer.WriteEndArray();
+        writer.WriteStartArray("functions");
+        foreach (var function in update.Functions)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name", function.Name);
+            writer.WriteString("oldAddress", function.OldAddress);
+            writer.WriteString("newAddress", function.NewAddress);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+    }
+}

@@ -1,0 +1,44 @@
+// What scripts can rely on; docs/cli.md lists the same.
+namespace Ksplice.Cli;
+
+/// <summary>How a command ended.</summary>
+public enum ExitCode
+{
+    /// <summary>Done.</summary>
+    Ok = 0,
+
+    /// <summary>Wrong arguments, or no such package.</summary>
+    Usage = 1,
+
+    /// <summary>The kernel refused: its code does not match, a hook said no, a module would not load.</summary>
+    Refused = 2,
+
+    /// <summary>Threads were in the code to be replaced at every try.</summary>
+    Busy = 3,
+
+    /// <summary>Not root.</summary>
+    NotRoot = 4,
+
+    /// <summary>The update is for another kernel release.</summary>
+    WrongKernel = 5,
+
+    /// <summary>The package is damaged or not one.</summary>
+    Damaged = 6,
+
+    /// <summary>Already applied, or not applied.</summary>
+    WrongStage = 7,
+
+    /// <summary>No update of that id is loaded.</summary>
+    Unknown = 8,
+
+    /// <summary>The kernel did not do what it should: no answer in time, a file missing in sysfs.</summary>
+    Unexpected = 9,
+}
+
+/// <summary>An end with an error that the operator is told, details a line each.</summary>
+public sealed class CommandException(ExitCode code, string message, params IReadOnlyList<string> details) : Exception(message)
+{
+    public ExitCode Code { get; } = code;
+
+    public IReadOnlyList<string> Details { get; } = details;
+}

@@ -1,0 +1,74 @@
+// The machine that a command works on: who we are, which kernel runs, its modules, and the core module's directory
+// in sysfs. Tests put a directory of their own and a kernel of their own making in its place.
+using System.Runtime.InteropServices;
+
+namespace Ksplice.Cli.Machines;
+
+/// <summary>The running machine.</summary>
+public partial class Machine
+{
+    private const int InitModule = 175, DeleteModule = 176; // __NR_* of x86-64
+    private const int NonBlocking = 0x800; // O_NONBLOCK: delete_module fails at once while the module is in use
+
+    /// <summary>The machine itself.</summary>
+    public Machine()
+        : this("/sys", "/run")
+    {
+    }
+
+    /// <summary>For tests: other places for sysfs and for the lock.</summary>
+    internal Machine(string sysfs, string run)
+    {
+        Sysfs = sysfs;
+        LockPath = Path.Combine(run, "ksplice.lock");
+    }
+
+    /// <summary>Where the lock file is that keeps two commands from working at the same time.</summary>
+    public string LockPath { get; }
+
+    /// <summary>True if we may load modules.</summary>
+    public virtual bool IsRoot => Environment.IsPrivilegedProcess;
+
+    /// <summary>The release of the running kernel, as uname tells it.</summary>
+    public virtual string KernelRelease => File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
+
+    /// <summary>The core module's directory; it exists while that module is loaded.</summary>
+    public string UpdatesDirectory => Path.Combine(Sysfs, "kernel", "ksplice");
+
+    private string Sysfs { get; }
+
+    /// <summary>True if a module of that name is loaded.</summary>
+    public bool IsLoaded(string module) => Directory.Exists(Path.Combine(Sysfs, "module", module));
+
+    /// <summary>All updates that the core module knows, by id.</summary>
+    public IReadOnlyList<Update> Updates() => !Directory.Exists(UpdatesDirectory)
+        ? []
+        : [.. Directory.GetDirectories(UpdatesDirectory).Order(StringComparer.Ordinal).Select(path => new Update(path))];
+
+    /// <summary>One update, or null if the core module does not know it.</summary>
+    public Update? Find(string id)
+    {
+        var path = Path.Combine(UpdatesDirectory, id);
+        return Directory.Exists(path) ? new Update(path) : null;
+    }
+
+    /// <summary>
+    /// Loads a module from memory: the very bytes whose hash was checked, so that nobody can change them in between.
+    /// Returns 0 or the kernel's error number.
+    /// </summary>
+    public virtual int Load(string module, ReadOnlySpan<byte> image) =>
+        Syscall(InitModule, in MemoryMarshal.GetReference(image), (nuint)image.Length, "\0"u8) == 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    /// <summary>Unloads a module. Returns 0 or the kernel's error number.</summary>
+    public virtual int Unload(string module) =>
+        Syscall(DeleteModule, module, NonBlocking) == 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    /// <summary>The text of an error number.</summary>
+    public static string Describe(int error) => $"{Marshal.GetPInvokeErrorMessage(error)} (errno {error})";
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    private static partial long Syscall(long number, in byte image, nuint length, ReadOnlySpan<byte> parameters);
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial long Syscall(long number, string module, int flags);
+}

@@ -1,0 +1,80 @@
+// An update as the core module shows it: a directory in sysfs (docs/design.md, "sysfs"). Every property is read from
+// the kernel when it is asked for.
+using System.Globalization;
+
+namespace Ksplice.Cli.Machines;
+
+/// <summary>A replaced function: its name, where it was and where its code is now, as the kernel prints them.</summary>
+public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress);
+
+/// <summary>An update that the core module knows.</summary>
+public sealed class Update(string directory)
+{
+    public const string Preparing = "preparing", Applied = "applied", Reversed = "reversed";
+
+    public string Id { get; } = Path.GetFileName(directory);
+
+    public string Stage => Read("stage");
+
+    public bool IsBusy => Read("busy") == "1";
+
+    public string AbortCause => Read("abort_cause");
+
+    public string Reason => Read("reason");
+
+    public IReadOnlyList<string> Conflicts => Lines("conflicts");
+
+    public int Tries => (int)Number("tries");
+
+    public int MaxTries => (int)Number("max_tries");
+
+    public int RetryMilliseconds => (int)Number("retry_ms");
+
+    public long PauseNanoseconds => Number("pause_ns");
+
+    public IReadOnlyList<ReplacedFunction> Functions =>
+    [
+        .. Lines("functions")
+            .Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            .Where(words => words.Length >= 3)
+            .Select(words => new ReplacedFunction(words[0], words[1], words[2])),
+    ];
+
+    /// <summary>False once the core module has dropped it.</summary>
+    public bool Exists => Directory.Exists(directory);
+
+    /// <summary>Asks the core for another stage; it works on its own thread and this returns at once.</summary>
+    public void Ask(string stage)
+    {
+        try
+        {
+            // One write(2) to an existing file: sysfs takes no truncation and no creation.
+            using var file = new FileStream(
+                Path.Combine(directory, "stage"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            file.Write(System.Text.Encoding.ASCII.GetBytes(stage + "\n"));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(ExitCode.Unexpected, $"the kernel does not take the request to make update {Id} {stage}", e.Message);
+        }
+    }
+
+    private string Read(string file)
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(directory, file)).Trim();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(
+                e is UnauthorizedAccessException ? ExitCode.NotRoot : ExitCode.Unexpected,
+                $"cannot read {Path.Combine(directory, file)}", e.Message);
+        }
+    }
+
+    private string[] Lines(string file) => Read(file).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+
+    private long Number(string file) =>
+        long.TryParse(Read(file), NumberStyles.Integer, CultureInfo.InvariantCulture, out var value) ? value : 0;
+}
