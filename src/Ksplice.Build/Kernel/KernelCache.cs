@@ -1,8 +1,29 @@
+using System.Security.Cryptography;
+using System.Text;
+using CliWrap;
+using Ksplice.Build.Diagnostics;
+using Microsoft.Extensions.Logging;
+
 namespace Ksplice.Build.Kernel;
 
-/// <summary>The folder of prepared kernel trees.</summary>
-public sealed class KernelCache
+/// <summary>A kernel release with a source tree, a prepared output tree and the list of its units. All of it is read only.</summary>
+/// <param name="Release">The release.</param>
+/// <param name="SourceDirectory">The source tree.</param>
+/// <param name="OutputDirectory">The O= tree after <c>modules_prepare</c>.</param>
+/// <param name="Units">Every unit of the configuration.</param>
+/// <param name="Key">Digest of what the tree was made from.</param>
+public sealed record PreparedKernel(KernelRelease Release, string SourceDirectory, string OutputDirectory, UnitDatabase Units, string Key);
+
+/// <summary>
+/// Prepared kernel trees, shared by all projects: <c>kernels/KEY/{source,output,units.json,ready}</c>. A tree is made in place,
+/// because its generated files name its own path, under a lock that is a file beside it; <c>ready</c> is written last, and a folder
+/// without it is what a crash left and is made anew.
+/// </summary>
+public sealed partial class KernelCache(string root, ILogger logger)
 {
+    private const string GeneratorVersion = "1";
+    private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
+
     /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>
     public static string DefaultRoot
     {
@@ -16,4 +37,149 @@ public sealed class KernelCache
             return Path.Combine(caches, "ksplice");
         }
     }
+
+    /// <summary>The folder of the cache.</summary>
+    public string Root { get; } = Path.GetFullPath(root);
+
+    /// <summary>The digest that names the prepared tree of <paramref name="release"/>.</summary>
+    public static string KeyOf(KernelRelease release)
+    {
+        ArgumentNullException.ThrowIfNull(release);
+        var source = new FileInfo(release.Source);
+        string identity = source.Exists ? $"{source.FullName}|{source.Length}|{source.LastWriteTimeUtc.Ticks}" : release.Source;
+        string text = string.Join('\n', GeneratorVersion, release.Release, release.Version, release.CompilerVersion, release.Headers, identity,
+            Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(release.Config))));
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
+    }
+
+    /// <summary>The prepared tree of <paramref name="release"/>, made if it is not there; null after an error.</summary>
+    public async Task<PreparedKernel?> PrepareAsync(KernelRelease release, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        string key = KeyOf(release);
+        string folder = Path.Combine(Root, "kernels", $"{release.Release}-{key}");
+        string ready = Path.Combine(folder, "ready");
+        if (!File.Exists(ready))
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
+            await using var held = await LockAsync(folder + ".lock", cancellation).ConfigureAwait(false);
+            if (!File.Exists(ready))
+            {
+                if (Directory.Exists(folder))
+                    Directory.Delete(folder, recursive: true);
+                if (!await MakeAsync(release, folder, diagnostics, cancellation).ConfigureAwait(false))
+                {
+                    Directory.Delete(folder, recursive: true);
+                    return null;
+                }
+
+                await File.WriteAllTextAsync(ready, release.Release + "\n", cancellation).ConfigureAwait(false);
+            }
+        }
+
+        var units = UnitDatabase.Load(Path.Combine(folder, "units.json"));
+        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, "output"), units, key);
+    }
+
+    private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? release.Source : Path.Combine(folder, "source");
+
+    private async Task<FileStream> LockAsync(string path, CancellationToken cancellation)
+    {
+        for (bool told = false; ; told = true)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException) when (Directory.Exists(Path.GetDirectoryName(path)))
+            {
+                if (!told)
+                    LogWaiting(logger, path);
+                await Task.Delay(200, cancellation).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task<bool> MakeAsync(KernelRelease release, string folder, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        string output = Path.Combine(folder, "output");
+        string source = SourceOf(release, folder);
+        Directory.CreateDirectory(output);
+        if (File.Exists(release.Source))
+        {
+            Directory.CreateDirectory(source);
+            LogUnpacking(logger, release.Source);
+            var (code, errors) = await RunAsync("tar", ["-xf", release.Source, "-C", source, "--strip-components=1"], folder, null, cancellation).ConfigureAwait(false);
+            if (code != 0)
+            {
+                diagnostics.Report(KernelDiagnostics.BadSource, new SourceLocation(release.Source), release.Source, errors);
+                return false;
+            }
+
+            if (!KernelReleaseResolver.CheckSourceVersion(source, release.Source, release.Release, release.Version, diagnostics))
+                return false;
+        }
+
+        LogPreparing(logger, release.Release);
+        File.Copy(release.Config, Path.Combine(output, ".config"));
+        string[] make = ["-C", source, $"O={output}", "ARCH=x86", $"CC={release.Compiler}", $"HOSTCC={release.Compiler}", $"KERNELRELEASE={release.Release}"];
+        foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
+        {
+            var (code, errors) = await RunAsync("make", [.. make, .. goals], folder, null, cancellation).ConfigureAwait(false);
+            if (code != 0)
+            {
+                diagnostics.Report(KernelDiagnostics.PrepareFailed, null, "make " + goals[^1], code, release.Release, errors);
+                return false;
+            }
+        }
+
+        // Who built the kernel and when is compiled into it; the headers package has it.
+        foreach (string header in IdentityHeaders)
+        {
+            string shipped = Path.Combine(release.Headers, "include", "generated", header);
+            if (File.Exists(shipped))
+                File.Copy(shipped, Path.Combine(output, "include", "generated", header), overwrite: true);
+        }
+
+        return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
+    }
+
+    private static async Task<bool> ListUnitsAsync(KernelRelease release, string[] make, string folder, string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        var lines = new List<string>();
+        string[] dryRun = [.. make, "-n", "-k", "V=1", $"-j{Environment.ProcessorCount}", "vmlinux", "modules"];
+        // A dry run ends with an error, since it cannot read what it did not make.
+        await RunAsync("make", dryRun, folder, PipeTarget.ToDelegate(lines.Add), cancellation).ConfigureAwait(false);
+        var units = UnitDatabase.Parse(lines, source);
+        if (units.Units.Count == 0)
+        {
+            diagnostics.Report(KernelDiagnostics.NoUnits, null, "make -n vmlinux modules", release.Release, folder);
+            return false;
+        }
+
+        units.Save(Path.Combine(folder, "units.json"));
+        return true;
+    }
+
+    private static async Task<(int Code, string Errors)> RunAsync(string program, string[] arguments, string folder, PipeTarget? output, CancellationToken cancellation)
+    {
+        // PipeTarget.Null would close the pipe and make would end on its first message.
+        output ??= PipeTarget.ToStream(Stream.Null);
+        var errors = new StringBuilder();
+        var result = await Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(folder)
+            .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MAKELEVEL", null))
+            .WithStandardOutputPipe(output).WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+        return (result.ExitCode, Tail(errors.ToString()));
+    }
+
+    private static string Tail(string text) => string.Join(" | ", text.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(5));
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
+    private static partial void LogWaiting(ILogger logger, string path);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "unpacking {Source}")]
+    private static partial void LogUnpacking(ILogger logger, string source);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "preparing the tree of kernel {Release}, once")]
+    private static partial void LogPreparing(ILogger logger, string release);
 }

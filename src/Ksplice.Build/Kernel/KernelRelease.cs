@@ -1,0 +1,57 @@
+namespace Ksplice.Build.Kernel;
+
+/// <summary>What a patch project says of its kernel. Only the release is needed; the rest overrides what the distribution installs.</summary>
+public sealed record KernelReleaseOptions
+{
+    /// <summary>The release as <c>uname -r</c> shows it, <c>6.1.0-56-cloud-amd64</c>.</summary>
+    public required string Release { get; init; }
+
+    /// <summary>The headers folder (kbuild, .config, Module.symvers).</summary>
+    public string? Headers { get; init; }
+
+    /// <summary>The configuration file.</summary>
+    public string? Config { get; init; }
+
+    /// <summary>The image, vmlinuz or vmlinux.</summary>
+    public string? Image { get; init; }
+
+    /// <summary>The source, a tree or a tarball.</summary>
+    public string? Source { get; init; }
+
+    /// <summary>The C compiler; else the one that the configuration names.</summary>
+    public string? Compiler { get; init; }
+
+    /// <summary>The cache, in which unpacked image packages are looked for too; else <see cref="KernelCache.DefaultRoot"/>.</summary>
+    public string? Cache { get; init; }
+}
+
+/// <summary>A kernel release with all that is needed to build an update for it, each part checked against the others.</summary>
+public sealed record KernelRelease
+{
+    /// <summary>The release as <c>uname -r</c> shows it.</summary>
+    public required string Release { get; init; }
+
+    /// <summary>The version of Linux that the source must have, <c>6.1.192</c>.</summary>
+    public required string Version { get; init; }
+
+    /// <summary>The headers folder.</summary>
+    public required string Headers { get; init; }
+
+    /// <summary>The configuration file.</summary>
+    public required string Config { get; init; }
+
+    /// <summary>The image file.</summary>
+    public required string Image { get; init; }
+
+    /// <summary>The source, a tree or a tarball.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>The C compiler's program name or path.</summary>
+    public required string Compiler { get; init; }
+
+    /// <summary>The first line of what the compiler says of its version.</summary>
+    public required string CompilerVersion { get; init; }
+
+    /// <summary>Module.symvers of the headers: what the kernel exports, with checksums.</summary>
+    public string ModuleSymvers => Path.Combine(Headers, "Module.symvers");
+}

@@ -1,0 +1,139 @@
+using System.Text.RegularExpressions;
+using CliWrap;
+using CliWrap.Buffered;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>
+/// Finds what Debian installs for a kernel release and checks that the parts belong together: the compiler against the
+/// configuration's CONFIG_CC_VERSION_TEXT, the image against its banner, a source tree against the version in that banner.
+/// (A tarball's version is checked once it is unpacked, by <see cref="KernelCache"/>.)
+/// </summary>
+public static partial class KernelReleaseResolver
+{
+    /// <summary>Resolves <paramref name="options"/>, or reports everything that is missing or wrong and returns null.</summary>
+    public static async Task<KernelRelease?> ResolveAsync(KernelReleaseOptions options, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        string release = options.Release;
+        string series = SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
+        string cache = options.Cache ?? KernelCache.DefaultRoot;
+
+        string? headers = Find(options.Headers, Directory.Exists, diagnostics, KernelDiagnostics.MissingHeaders, release, series,
+            $"/usr/src/linux-headers-{release}", $"/lib/modules/{release}/build");
+        string? config = Find(options.Config, File.Exists, diagnostics, KernelDiagnostics.MissingConfig, release, series,
+            headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"), $"/boot/config-{release}");
+        string? image = Find(options.Image, File.Exists, diagnostics, KernelDiagnostics.MissingImage, release, series,
+            $"/boot/vmlinuz-{release}", Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release));
+        string? source = Find(options.Source, path => File.Exists(path) || Directory.Exists(path), diagnostics, KernelDiagnostics.MissingSource, release, series,
+            [.. new[] { "xz", "zst", "gz", "bz2" }.Select(suffix => $"/usr/src/linux-source-{series}.tar.{suffix}"), $"/usr/src/linux-source-{series}"]);
+        if (headers is null || config is null || image is null || source is null)
+            return null;
+
+        var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
+        if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
+            return null;
+        if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version, diagnostics))
+            return null;
+        return new KernelRelease
+        {
+            Release = release,
+            Version = version,
+            Headers = headers,
+            Config = config,
+            Image = image,
+            Source = source,
+            Compiler = compiler.Value.Program,
+            CompilerVersion = compiler.Value.Version,
+        };
+    }
+
+    /// <summary>Checks VERSION, PATCHLEVEL and SUBLEVEL of the tree's Makefile.</summary>
+    internal static bool CheckSourceVersion(string tree, string shownAs, string release, string wanted, DiagnosticBag diagnostics)
+    {
+        string makefile = Path.Combine(tree, "Makefile");
+        if (!File.Exists(makefile))
+        {
+            diagnostics.Report(KernelDiagnostics.BadSource, new SourceLocation(shownAs), shownAs, "it has no Makefile");
+            return false;
+        }
+
+        var values = File.ReadLines(makefile).Take(10).Select(line => line.Split('=', 2)).Where(parts => parts.Length == 2)
+            .ToDictionary(parts => parts[0].Trim(), parts => parts[1].Trim(), StringComparer.Ordinal);
+        string found = $"{values.GetValueOrDefault("VERSION")}.{values.GetValueOrDefault("PATCHLEVEL")}.{values.GetValueOrDefault("SUBLEVEL")}";
+        if (found == wanted)
+            return true;
+        diagnostics.Report(KernelDiagnostics.WrongSourceVersion, new SourceLocation(shownAs), shownAs, found, release, wanted);
+        return false;
+    }
+
+    private static string? Find(string? given, Predicate<string> exists, DiagnosticBag diagnostics, DiagnosticDescriptor missing, string release, string series, params string[] places)
+    {
+        string[] candidates = string.IsNullOrEmpty(given) ? places : [given];
+        if (candidates.FirstOrDefault(place => exists(place)) is { } found)
+            return Path.GetFullPath(found);
+        diagnostics.Report(missing, null, release, string.Join(", ", candidates), series);
+        return null;
+    }
+
+    private static async Task<(string Program, string Version)?> FindCompilerAsync(KernelReleaseOptions options, string config, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        string wanted = File.ReadLines(config).Select(line => CompilerPattern().Match(line)).FirstOrDefault(match => match.Success)?.Groups[1].Value ?? "";
+        string named = wanted.Split(' ')[0];
+        string[] programs = string.IsNullOrEmpty(options.Compiler) ? [named.Length > 0 ? named : "gcc", "gcc"] : [options.Compiler];
+        string found = $"'{string.Join("' and '", programs.Distinct())}' cannot be run";
+        foreach (string program in programs.Distinct())
+        {
+            if (await VersionOfAsync(program, cancellation).ConfigureAwait(false) is not { } version)
+                continue;
+            if (AfterName(version) == AfterName(wanted))
+                return (program, version);
+            found = $"'{program}' is '{version}'";
+        }
+
+        diagnostics.Report(KernelDiagnostics.WrongCompiler, new SourceLocation(config), options.Release, wanted, found, named);
+        return null;
+    }
+
+    private static async Task<string?> VersionOfAsync(string program, CancellationToken cancellation)
+    {
+        try
+        {
+            var result = await Cli.Wrap(program).WithArguments("--version").WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
+                .ExecuteBufferedAsync(cancellation).ConfigureAwait(false);
+            return result.StandardOutput.Split('\n')[0].Trim();
+        }
+        catch (Exception error) when (error is System.ComponentModel.Win32Exception or InvalidOperationException or CliWrap.Exceptions.CommandExecutionException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>gcc-12 and gcc are one program under two names; what follows the name tells compilers apart.</summary>
+    private static string AfterName(string version) => version.Split(' ', 2) is [_, var rest] ? rest : version;
+
+    private static string? ReadVersion(string path, string release, DiagnosticBag diagnostics)
+    {
+        if (KernelImage.Open(path, diagnostics) is not { } image)
+            return null;
+        if (image.Release != release)
+        {
+            diagnostics.Report(KernelDiagnostics.WrongImage, new SourceLocation(path), path, image.Release, release);
+            return null;
+        }
+
+        // Debian writes the version of the source package at the end; elsewhere the release begins with it.
+        var match = DebianVersionPattern().Match(image.Banner);
+        return match.Success ? match.Groups[1].Value : release.Split('-')[0];
+    }
+
+    [GeneratedRegex(@"^\d+\.\d+")]
+    private static partial Regex SeriesPattern();
+
+    [GeneratedRegex("^CONFIG_CC_VERSION_TEXT=\"(.*)\"$")]
+    private static partial Regex CompilerPattern();
+
+    [GeneratedRegex(@"#.*Debian (\d+\.\d+\.\d+)-")]
+    private static partial Regex DebianVersionPattern();
+}

@@ -1,0 +1,155 @@
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
+using CliWrap;
+using Ksplice.Build.Diagnostics;
+using Microsoft.Extensions.Logging;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>An object as compiled from one unit.</summary>
+/// <param name="Unit">The unit.</param>
+/// <param name="Object">The object file.</param>
+/// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
+/// <param name="Digest">What it was made from: commands, compiler and the contents of <paramref name="Dependencies"/>.</param>
+public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Digest);
+
+/// <summary>
+/// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
+/// (DWARF and BTF). The commands come from <see cref="UnitDatabase"/>; only the source root and the output are replaced. File names inside
+/// the object are relative to the tree, so pre and post objects, made from different trees, agree where the sources do.
+/// </summary>
+public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
+{
+    private static readonly string[] Sections = ["-ffunction-sections", "-fdata-sections", "-g", "-gbtf", "-gno-record-gcc-switches"];
+
+    /// <summary>Compiles <paramref name="unit"/> into <paramref name="output"/>, which appears only when everything went well.</summary>
+    /// <param name="unit">The unit.</param>
+    /// <param name="sourceRoot">The tree to compile from: the kernel's own, or a post tree.</param>
+    /// <param name="output">The object file.</param>
+    /// <param name="extraArguments">Compiler arguments added at the end.</param>
+    /// <param name="diagnostics">Takes what the compiler says.</param>
+    /// <param name="cancellation">Ends the compiler's process tree.</param>
+    public async Task<CompiledUnit?> CompileAsync(CompilationUnit unit, string sourceRoot, string output, IReadOnlyList<string> extraArguments, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        string root = Path.GetFullPath(sourceRoot);
+        string temporary = output + ".tmp";
+        string dependencyFile = output + ".d";
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
+        string[] arguments = [.. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)), .. Sections,
+            $"-ffile-prefix-map={root}/=", $"-fdebug-prefix-map={kernel.OutputDirectory}=.", .. extraArguments];
+        try
+        {
+            LogCompiling(logger, unit.Source, root);
+            var errors = new StringBuilder();
+            int code = await RunAsync(kernel.Release.Compiler, arguments, errors, cancellation).ConfigureAwait(false);
+            if (code != 0)
+            {
+                ReportCompiler(unit, root, errors.ToString(), diagnostics);
+                return null;
+            }
+
+            var dependencies = ReadDependencies(dependencyFile);
+            if (root != kernel.SourceDirectory && dependencies.FirstOrDefault(path => path.StartsWith(kernel.SourceDirectory + "/", StringComparison.Ordinal)) is { } unpatched)
+            {
+                diagnostics.Report(KernelDiagnostics.UnpatchedInclude, new SourceLocation(unit.Source), unit.Source, unpatched);
+                return null;
+            }
+
+            if (unit.Objtool.Length > 0)
+            {
+                errors.Clear();
+                code = await RunAsync(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. unit.Objtool, temporary], errors, cancellation).ConfigureAwait(false);
+                if (code != 0)
+                {
+                    diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
+                    return null;
+                }
+            }
+
+            File.Move(temporary, output, overwrite: true);
+            return new CompiledUnit(unit, output, dependencies, DigestOf(arguments, dependencies, root));
+        }
+        finally
+        {
+            File.Delete(temporary);
+            File.Delete(dependencyFile);
+        }
+    }
+
+    private string Rewrite(string argument, CompilationUnit unit, string root, string output, string dependencyFile)
+    {
+        if (argument == unit.Object)
+            return Path.GetFullPath(output);
+        if (argument.StartsWith("-Wp,-MMD,", StringComparison.Ordinal) || argument.StartsWith("-Wp,-MD,", StringComparison.Ordinal))
+            return argument[..(argument.LastIndexOf(',') + 1)] + Path.GetFullPath(dependencyFile);
+        return argument.Replace(kernel.SourceDirectory + "/", root + "/", StringComparison.Ordinal);
+    }
+
+    private async Task<int> RunAsync(string program, IReadOnlyList<string> arguments, StringBuilder errors, CancellationToken cancellation)
+    {
+        var result = await Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(kernel.OutputDirectory)
+            .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors)).WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(cancellation).ConfigureAwait(false);
+        return result.ExitCode;
+    }
+
+    /// <summary>make's rule format: a target, a colon, names with escaped blanks and continued lines.</summary>
+    private ImmutableArray<string> ReadDependencies(string file)
+    {
+        string text = File.ReadAllText(file).Replace("\\\n", " ", StringComparison.Ordinal);
+        return [.. DependencyPattern().Matches(text[(text.IndexOf(':', StringComparison.Ordinal) + 1)..])
+            .Select(match => Path.Combine(kernel.OutputDirectory, match.Value.Replace("\\ ", " ", StringComparison.Ordinal)))
+            .Select(Lexical).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>Drops "./" but leaves "..", which the file system resolves.</summary>
+    private static string Lexical(string path) => path.Replace("/./", "/", StringComparison.Ordinal);
+
+    private string DigestOf(IEnumerable<string> arguments, ImmutableArray<string> dependencies, string root)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Append(kernel.Release.CompilerVersion);
+        foreach (string argument in arguments.Where(argument => !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)))
+            Append(argument);
+        foreach (string path in dependencies)
+        {
+            Append(path.Replace(root, "", StringComparison.Ordinal));
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(path)));
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+
+        void Append(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\0"));
+    }
+
+    /// <summary>gcc's own errors become diagnostics at their places; the rest of its output follows the first as one.</summary>
+    private static void ReportCompiler(CompilationUnit unit, string root, string text, DiagnosticBag diagnostics)
+    {
+        bool any = false;
+        foreach (Match match in GccErrorPattern().Matches(text))
+        {
+            any = true;
+            string path = match.Groups[1].Value;
+            diagnostics.Report(KernelDiagnostics.CompilerError,
+                new SourceLocation(path.StartsWith(root + "/", StringComparison.Ordinal) ? path[(root.Length + 1)..] : path,
+                    int.Parse(match.Groups[2].Value, null), int.Parse(match.Groups[3].Value, null)),
+                match.Groups[4].Value.Trim());
+        }
+
+        if (!any)
+            diagnostics.Report(KernelDiagnostics.CompilerError, new SourceLocation(unit.Source), $"{unit.Source} does not compile: {text.Trim()}");
+    }
+
+    [GeneratedRegex(@"(?:[^\s\\]|\\ )+")]
+    private static partial Regex DependencyPattern();
+
+    [GeneratedRegex(@"^(.+?):(\d+):(\d+): (?:fatal )?error: (.*)$", RegexOptions.Multiline)]
+    private static partial Regex GccErrorPattern();
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "compiling {Source} from {Root}")]
+    private static partial void LogCompiling(ILogger logger, string source, string root);
+}

@@ -1,0 +1,176 @@
+using System.Collections.Immutable;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>One source file as kbuild compiles it.</summary>
+/// <param name="Source">Path in the source tree, <c>fs/proc/version.c</c>.</param>
+/// <param name="Object">Path in the output tree, <c>fs/proc/version.o</c>.</param>
+/// <param name="Module">The loadable module it is part of, <c>xfs</c> (empty for assembly, which kbuild does not tell), or null when it is built into vmlinux.</param>
+/// <param name="Compiler">The compiler's arguments; paths to the source tree are absolute, others relative to the output tree.</param>
+/// <param name="Objtool">objtool's arguments without the object, or empty when kbuild does not run it on this object.</param>
+public sealed record CompilationUnit(string Source, string Object, string? Module, ImmutableArray<string> Compiler, ImmutableArray<string> Objtool)
+{
+    /// <summary>True for assembly.</summary>
+    public bool IsAssembly => Source.EndsWith(".S", StringComparison.Ordinal);
+}
+
+/// <summary>
+/// Every unit of a configuration with the exact commands that make it. kbuild itself tells them: <c>make -n -k V=1 vmlinux
+/// modules</c> prints in seconds what a build would run. Only kernel code proper is kept (-D__KERNEL__ and, for C, the kernel's
+/// code model), so that boot, realmode, vDSO and purgatory code and host programs are left out.
+/// </summary>
+public sealed partial class UnitDatabase
+{
+    private readonly Dictionary<string, CompilationUnit> _bySource;
+
+    private UnitDatabase(IEnumerable<CompilationUnit> units)
+    {
+        Units = [.. units.OrderBy(unit => unit.Source, StringComparer.Ordinal)];
+        _bySource = new(StringComparer.Ordinal);
+        foreach (var unit in Units)
+            _bySource.TryAdd(unit.Source, unit);
+    }
+
+    /// <summary>All units, by source path.</summary>
+    public IReadOnlyList<CompilationUnit> Units { get; }
+
+    /// <summary>The unit made from <paramref name="source"/>, or null when the configuration has none.</summary>
+    public CompilationUnit? Find(string source) => _bySource.GetValueOrDefault(source);
+
+    /// <summary>Reads what <c>make -n</c> printed.</summary>
+    /// <param name="lines">make's output.</param>
+    /// <param name="sourceRoot">The source tree's path, as it stands in the commands.</param>
+    public static UnitDatabase Parse(IEnumerable<string> lines, string sourceRoot)
+    {
+        string prefix = sourceRoot.TrimEnd('/') + "/";
+        var units = new Dictionary<string, CompilationUnit>(StringComparer.Ordinal);
+        foreach (string line in lines)
+        {
+            if (!line.Contains(" -D__KERNEL__ ", StringComparison.Ordinal) || !line.Contains(" -c -o ", StringComparison.Ordinal))
+                continue;
+            var commands = SplitCommands(line);
+            int compile = commands.FindIndex(words => words.Count > 4 && words[0] is not ("echo" or "trap" or "printf") && words.Contains("-c") && words.Contains("-D__KERNEL__"));
+            if (compile < 0)
+                continue;
+            var arguments = commands[compile];
+            int output = arguments.IndexOf("-o") + 1;
+            bool isC = arguments[^1].EndsWith(".c", StringComparison.Ordinal);
+            if (output == 0 || output >= arguments.Count || !arguments[^1].StartsWith(prefix, StringComparison.Ordinal) || (isC && !IsKernelCode(arguments)))
+                continue;
+            var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && words[0].EndsWith("objtool/objtool", StringComparison.Ordinal));
+            string source = arguments[^1][prefix.Length..];
+            units[arguments[output]] = new CompilationUnit(source, arguments[output], ModuleOf(arguments),
+                [.. arguments.Skip(1)], objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)]);
+        }
+
+        return new UnitDatabase(units.Values);
+    }
+
+    /// <summary>Writes the list to a file; equal strings are stored once.</summary>
+    public void Save(string path)
+    {
+        var indexes = new Dictionary<string, int>(StringComparer.Ordinal);
+        var strings = new List<string>();
+        var stored = new StoredDatabase(strings, [.. Units.Select(unit => new StoredUnit(unit.Source, unit.Object, unit.Module, Store(unit.Compiler), Store(unit.Objtool)))]);
+        using var file = File.Create(path);
+        JsonSerializer.Serialize(file, stored, StoredContext.Default.StoredDatabase);
+
+        int[] Store(ImmutableArray<string> words) => [.. words.Select(word =>
+        {
+            if (!indexes.TryGetValue(word, out int index))
+            {
+                indexes.Add(word, index = strings.Count);
+                strings.Add(word);
+            }
+
+            return index;
+        })];
+    }
+
+    /// <summary>Reads what <see cref="Save"/> wrote.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged.</exception>
+    public static UnitDatabase Load(string path)
+    {
+        try
+        {
+            using var file = File.OpenRead(path);
+            var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase) ?? throw new InvalidDataException($"'{path}' is empty");
+            return new UnitDatabase(stored.Units.Select(unit => new CompilationUnit(unit.Source, unit.Object, unit.Module, Restore(unit.Compiler), Restore(unit.Objtool))));
+
+            ImmutableArray<string> Restore(int[] words) => [.. words.Select(word => stored.Strings[word])];
+        }
+        catch (Exception error) when (error is JsonException or ArgumentOutOfRangeException)
+        {
+            throw new InvalidDataException($"'{path}' is damaged: {error.Message}", error);
+        }
+    }
+
+    /// <summary>The kernel's code model, which boot, realmode and purgatory code replaces and the vDSO's -fPIC overrides.</summary>
+    private static bool IsKernelCode(List<string> arguments) =>
+        arguments.FindLast(word => word.StartsWith("-mcmodel=", StringComparison.Ordinal)) == "-mcmodel=kernel" && !arguments.Contains("-fPIC");
+
+    private static string? ModuleOf(List<string> arguments)
+    {
+        const string Key = "-DKBUILD_MODNAME=\"";
+        if (!arguments.Contains("-DMODULE"))
+            return null;
+        return arguments.Find(word => word.StartsWith(Key, StringComparison.Ordinal))?[Key.Length..].TrimEnd('"') ?? "";
+    }
+
+    /// <summary>The simple commands of a shell line, as words; enough of the shell's grammar for what kbuild prints.</summary>
+    private static List<List<string>> SplitCommands(string line)
+    {
+        var commands = new List<List<string>> { new() };
+        var word = new StringBuilder();
+        bool inWord = false;
+        for (int at = 0; at < line.Length; at++)
+        {
+            char letter = line[at];
+            switch (letter)
+            {
+                case '\'':
+                    int end = line.IndexOf('\'', at + 1);
+                    end = end < 0 ? line.Length : end;
+                    word.Append(line, at + 1, end - at - 1);
+                    at = end;
+                    inWord = true;
+                    break;
+                case '"':
+                    inWord = true;
+                    for (at++; at < line.Length && line[at] != '"'; at++)
+                        word.Append(line[at] == '\\' && at + 1 < line.Length && line[at + 1] is '"' or '\\' or '$' or '`' ? line[++at] : line[at]);
+                    break;
+                case '\\' when at + 1 < line.Length:
+                    word.Append(line[++at]);
+                    inWord = true;
+                    break;
+                case ' ' or '\t' or ';' or '\n':
+                    if (inWord)
+                        commands[^1].Add(word.ToString());
+                    word.Clear();
+                    inWord = false;
+                    if (letter == ';')
+                        commands.Add([]);
+                    break;
+                default:
+                    word.Append(letter);
+                    inWord = true;
+                    break;
+            }
+        }
+
+        if (inWord)
+            commands[^1].Add(word.ToString());
+        return commands;
+    }
+
+    private sealed record StoredUnit(string Source, string Object, string? Module, int[] Compiler, int[] Objtool);
+
+    private sealed record StoredDatabase(List<string> Strings, List<StoredUnit> Units);
+
+    [JsonSerializable(typeof(StoredDatabase))]
+    private sealed partial class StoredContext : JsonSerializerContext;
+}

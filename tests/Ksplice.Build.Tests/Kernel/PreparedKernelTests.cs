@@ -1,0 +1,110 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Build.Tests.Kernel;
+
+/// <summary>Units of the stock configuration, listed by kbuild and compiled by its commands.</summary>
+public sealed class PreparedKernelTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-unit-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task Lists_the_units_of_the_configuration()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        Assert.Null(kernel.Units.Find("fs/proc/version.c")!.Module);
+        Assert.Equal("xfs", kernel.Units.Find("fs/xfs/xfs_super.c")!.Module);
+        Assert.True(kernel.Units.Find("arch/x86/entry/entry_64.S")!.IsAssembly);
+        Assert.Null(kernel.Units.Find("arch/x86/entry/vdso/vclock_gettime.c"));
+        Assert.Null(kernel.Units.Find("arch/x86/boot/main.c"));
+        Assert.Null(kernel.Units.Find("arch/arm64/kernel/setup.c"));
+    }
+
+    [Fact]
+    public async Task Compiles_a_unit_to_the_same_bytes_in_any_folder()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var first = await CompileAsync(kernel, "fs/proc/version.c", kernel.SourceDirectory, "one/version.o");
+        var second = await CompileAsync(kernel, "fs/proc/version.c", kernel.SourceDirectory, "another/deeper/version.o");
+        // gcc orders the types of .BTF by addresses in its own memory: the one section that differs from run to run.
+        Assert.Equal(Contents(first), Contents(second));
+        Assert.Contains(first.Dependencies, path => path.EndsWith("/include/linux/seq_file.h", StringComparison.Ordinal));
+        var read = ElfObject.Read(File.ReadAllBytes(first.Object), first.Object);
+        Assert.NotNull(read.FindSection(".text.version_proc_show"));
+        Assert.NotNull(read.FindSection(".BTF"));
+        Assert.NotNull(read.FindSection(".orc_unwind_ip"));
+    }
+
+    [Fact]
+    public async Task A_unit_that_does_not_compile_is_reported_at_its_line_and_leaves_no_file()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string tree = Path.Combine(_folder, "tree");
+        Directory.CreateDirectory(Path.Combine(tree, "fs/proc"));
+        foreach (string part in new[] { "include", "arch" })
+            Directory.CreateSymbolicLink(Path.Combine(tree, part), Path.Combine(kernel.SourceDirectory, part));
+        File.WriteAllText(Path.Combine(tree, "fs/proc/version.c"), "#include <linux/fs.h>\nint broken(void)\n{ return 1 + missing; }\n");
+        var diagnostics = new DiagnosticBag();
+        string output = Path.Combine(_folder, "version.o");
+        Assert.Null(await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find("fs/proc/version.c")!, tree, output, [], diagnostics, TestContext.Current.CancellationToken));
+        Assert.Contains(diagnostics, reported => reported.Id == "KSP2009" && reported.Location == new SourceLocation("fs/proc/version.c", 3, 14));
+        Assert.Empty(Directory.GetFiles(_folder));
+    }
+
+    [Fact]
+    public async Task Refuses_a_compiler_that_is_not_the_kernels()
+    {
+        var diagnostics = new DiagnosticBag();
+        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Compiler = "make" }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Equal("KSP2006", Assert.Single(diagnostics).Id);
+    }
+
+    [Fact]
+    public async Task Names_everything_that_a_release_lacks()
+    {
+        var diagnostics = new DiagnosticBag();
+        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = "5.0.0-none" }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Equal(["KSP2001", "KSP2002", "KSP2003", "KSP2004"], diagnostics.Select(diagnostic => diagnostic.Id));
+        Assert.Contains("linux-headers-5.0.0-none", diagnostics.First().Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Refuses_a_source_tree_of_another_version()
+    {
+        File.WriteAllText(Path.Combine(_folder, "Makefile"), "# comment\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 1\n");
+        var diagnostics = new DiagnosticBag();
+        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Source = _folder }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Equal("KSP2005", Assert.Single(diagnostics).Id);
+    }
+
+    [Fact]
+    public async Task A_source_tarball_that_is_none_leaves_nothing_that_is_taken_for_ready()
+    {
+        string tarball = Path.Combine(_folder, "source.tar.xz");
+        File.WriteAllText(tarball, "no tarball");
+        var release = (await KernelUnderTest.PreparedAsync()).Release with { Source = tarball };
+        var cache = new KernelCache(Path.Combine(_folder, "cache"), NullLogger.Instance);
+        for (int build = 0; build < 2; build++)
+        {
+            var diagnostics = new DiagnosticBag();
+            Assert.Null(await cache.PrepareAsync(release, diagnostics, TestContext.Current.CancellationToken));
+            Assert.Equal("KSP1002", Assert.Single(diagnostics).Id);
+        }
+    }
+
+    private static IEnumerable<(string, string, string)> Contents(CompiledUnit compiled) =>
+        ElfObject.Read(File.ReadAllBytes(compiled.Object), compiled.Object).Sections.Where(section => section.Name != ".BTF")
+            .Select(section => (section.Name, Convert.ToHexString(section.Data.Span), string.Join(",", section.Relocations)));
+
+    private async Task<CompiledUnit> CompileAsync(PreparedKernel kernel, string source, string root, string output)
+    {
+        var diagnostics = new DiagnosticBag();
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, root, Path.Combine(_folder, output), [], diagnostics, TestContext.Current.CancellationToken);
+        Assert.True(compiled is not null, string.Join('\n', diagnostics));
+        return compiled;
+    }
+}
