@@ -1,0 +1,215 @@
+// What a patch does to the types of a unit. The running kernel is full of objects of the old types, and of code compiled
+// with them that the update does not replace; so a type that exists before and after must be the same, by name. Types that
+// only one side has are no change: new ones have no objects yet, and the compiler leaves out what a unit does not use.
+
+using System.Globalization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Compares the types of a unit's pre and post object.</summary>
+public sealed class TypeComparison
+{
+    private const int MembersToName = 5;
+    private readonly BtfTypes _pre;
+    private readonly BtfTypes _post;
+    private readonly SourceLocation _location;
+    private readonly DiagnosticBag _bag;
+    private readonly TypeEquality _equality;
+    private readonly IReadOnlySet<string> _globals;
+
+    private TypeComparison(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals, string unit, DiagnosticBag bag)
+    {
+        (_pre, _post, _globals, _bag) = (pre, post, globals, bag);
+        _location = new SourceLocation(unit);
+        _equality = new TypeEquality(pre, post);
+    }
+
+    /// <summary>
+    /// Reports every type, function and variable of <paramref name="unit"/> (its source path) that is not the same in
+    /// <paramref name="post"/> as in <paramref name="pre"/>, by kind and name. True if all are.
+    /// </summary>
+    public static bool Compare(ElfObject pre, ElfObject post, string unit, DiagnosticBag bag)
+    {
+        var (before, after) = (BtfReader.Read(pre), BtfReader.Read(post));
+        if (before is null)
+            bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "pre");
+        if (after is null)
+            bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "post");
+        // gcc 12 writes linkage 0 for every function, so the symbol table has to tell which are global.
+        var globals = pre.Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local).Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
+        return before is not null && after is not null && Compare(before, after, globals, unit, bag);
+    }
+
+    /// <summary>The same with types that have been read; <paramref name="globals"/> are the names with global binding.</summary>
+    public static bool Compare(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals, string unit, DiagnosticBag bag)
+    {
+        var reports = new DiagnosticBag();
+        var comparison = new TypeComparison(pre, post, globals, unit, reports);
+        comparison.Pairs("struct ", BtfKind.Struct, BtfKind.Struct, comparison.CompareMembers);
+        comparison.Pairs("union ", BtfKind.Union, BtfKind.Union, comparison.CompareMembers);
+        comparison.Pairs("enum ", BtfKind.Enum, BtfKind.Enum64, comparison.CompareEnum);
+        comparison.CompareAnonymousEnums();
+        comparison.Pairs("", BtfKind.Typedef, BtfKind.Typedef, comparison.CompareTypedef);
+        comparison.Pairs("", BtfKind.Function, BtfKind.Function, comparison.CompareFunction);
+        comparison.Pairs("", BtfKind.Variable, BtfKind.Variable, comparison.CompareVariable);
+        foreach (var report in reports)
+            bag.Add(report);
+        return reports.Count == 0;
+    }
+
+    /// <summary>
+    /// Calls <paramref name="compare"/> for the types of a kind that both sides have, in order of names. Where a name is used
+    /// more than once (types inside functions), each old one must have an equal new one or the one at its place is compared.
+    /// </summary>
+    private void Pairs(string prefix, BtfKind kind, BtfKind otherKind, Action<string, int, int> compare)
+    {
+        var after = ByName(_post, kind, otherKind);
+        foreach (var (name, olds) in ByName(_pre, kind, otherKind))
+        {
+            if (!after.TryGetValue(name, out var news))
+                continue;
+            for (var i = 0; i < olds.Count; i++)
+            {
+                var old = olds[i];
+                if (news.Count > 1 && news.Exists(candidate => _equality.HaveEqualContent(old, candidate)))
+                    continue;
+                compare(prefix + name, old, news[Math.Min(i, news.Count - 1)]);
+            }
+        }
+    }
+
+    private static SortedDictionary<string, List<int>> ByName(BtfTypes types, BtfKind kind, BtfKind otherKind)
+    {
+        var result = new SortedDictionary<string, List<int>>(StringComparer.Ordinal);
+        for (var id = 1; id < types.Count; id++)
+        {
+            if ((types.KindOf(id) != kind && types.KindOf(id) != otherKind) || types.NameOf(id) is not { Length: > 0 } name)
+                continue;
+            if (!result.TryGetValue(name, out var ids))
+                result.Add(name, ids = []);
+            ids.Add(id);
+        }
+        return result;
+    }
+
+    private void CompareMembers(string name, int before, int after)
+    {
+        if (_pre.SizeOf(before) != _post.SizeOf(after))
+            _bag.Report(TypeDiagnostics.SizeChanged, _location, name, _pre.SizeOf(before), _post.SizeOf(after));
+        var changes = MemberChanges(Named(_pre.Members(before)), Named(_post.Members(after))).ToList();
+        foreach (var (member, change) in changes.Take(MembersToName))
+            _bag.Report(TypeDiagnostics.MemberChanged, _location, name, member, change);
+        if (changes.Count > MembersToName)
+            _bag.Report(TypeDiagnostics.MemberChanged, _location, name, changes[MembersToName].Member,
+                $"and {changes.Count - MembersToName - 1} more after it change, too");
+    }
+
+    /// <summary>Members by name; anonymous ones by their place among the anonymous.</summary>
+    private static List<(string Name, BtfMember Member)> Named(IReadOnlyList<BtfMember> members)
+    {
+        var anonymous = 0;
+        return [.. members.Select(member => (member.Name.Length != 0 ? member.Name : $"<anonymous {++anonymous}>", member))];
+    }
+
+    private IEnumerable<(string Member, string Change)> MemberChanges(
+        List<(string Name, BtfMember Member)> before, List<(string Name, BtfMember Member)> after)
+    {
+        var news = new Dictionary<string, BtfMember>(StringComparer.Ordinal);
+        foreach (var (name, member) in after)
+            news.TryAdd(name, member);
+        foreach (var (name, old) in before)
+        {
+            if (!news.Remove(name, out var now))
+                yield return (name, $"(offset {Offset(old.BitOffset)}) is removed");
+            else if (old.BitOffset != now.BitOffset)
+                yield return (name, $"moves from offset {Offset(old.BitOffset)} to {Offset(now.BitOffset)}");
+            else if (old.BitFieldSize != now.BitFieldSize)
+                yield return (name, $"changes from {Bits(old)} to {Bits(now)}");
+            else if (!_equality.AreEqual(old.Type, now.Type))
+                yield return (name, $"changes its type from '{_pre.Describe(old.Type)}' to '{_post.Describe(now.Type)}'");
+        }
+        foreach (var (name, now) in after)
+        {
+            if (news.ContainsKey(name))
+                yield return (name, $"is added at offset {Offset(now.BitOffset)}");
+        }
+    }
+
+    private static string Offset(uint bits) =>
+        bits % 8 == 0 ? (bits / 8).ToString(CultureInfo.InvariantCulture) : $"{bits / 8} bit {bits % 8}";
+
+    private static string Bits(BtfMember member) => member.BitFieldSize == 0 ? "no bit field" : $"a bit field of {member.BitFieldSize}";
+
+    private void CompareEnum(string name, int before, int after)
+    {
+        if (_pre.SizeOf(before) != _post.SizeOf(after))
+            _bag.Report(TypeDiagnostics.SizeChanged, _location, name, _pre.SizeOf(before), _post.SizeOf(after));
+        var news = new Dictionary<string, long>(StringComparer.Ordinal);
+        foreach (var (constant, value) in _post.Enumerators(after))
+            news.TryAdd(constant, value);
+        foreach (var (constant, value) in _pre.Enumerators(before))
+        {
+            if (!news.Remove(constant, out var now))
+                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"(value {value}) is removed");
+            else if (now != value)
+                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"changes its value from {value} to {now}");
+        }
+        foreach (var (constant, value) in _post.Enumerators(after))
+        {
+            if (news.ContainsKey(constant))
+                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"is added with value {value}");
+        }
+    }
+
+    /// <summary>An enum without a name is known by its constants: the first that both sides have pairs them.</summary>
+    private void CompareAnonymousEnums()
+    {
+        var news = new Dictionary<string, int>(StringComparer.Ordinal);
+        foreach (var id in AnonymousEnums(_post))
+        {
+            foreach (var constant in _post.Enumerators(id))
+                news.TryAdd(constant.Name, id);
+        }
+        foreach (var id in AnonymousEnums(_pre))
+        {
+            foreach (var constant in _pre.Enumerators(id))
+            {
+                if (!news.TryGetValue(constant.Name, out var partner))
+                    continue;
+                CompareEnum($"enum {{ {_pre.Enumerators(id)[0].Name}, … }}", id, partner);
+                break;
+            }
+        }
+    }
+
+    private static IEnumerable<int> AnonymousEnums(BtfTypes types) =>
+        Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64 && types.NameOf(id).Length == 0);
+
+    private void CompareTypedef(string name, int before, int after)
+    {
+        var (old, now) = (_pre.Resolve(before), _post.Resolve(after));
+        if (_pre.KindOf(old) is BtfKind.Struct or BtfKind.Union && _pre.KindOf(old) == _post.KindOf(now)
+            && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
+            CompareMembers("typedef " + name, old, now);
+        else if (!(_pre.KindOf(old) is BtfKind.Enum or BtfKind.Enum64 && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
+            && !_equality.AreEqual(old, now))
+            _bag.Report(TypeDiagnostics.TypedefChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+    }
+
+    private void CompareFunction(string name, int before, int after)
+    {
+        // A static function's callers are all in this unit: they are compiled anew with it.
+        if (!_globals.Contains(name))
+            return;
+        if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
+            _bag.Report(TypeDiagnostics.PrototypeChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+    }
+
+    private void CompareVariable(string name, int before, int after)
+    {
+        if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
+            _bag.Report(TypeDiagnostics.VariableChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+    }
+}
