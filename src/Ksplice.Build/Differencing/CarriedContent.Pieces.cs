@@ -1,0 +1,122 @@
+// Turns the carried nodes into pieces, in the order of the post object.
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+internal sealed partial class CarriedContent
+{
+    private readonly Dictionary<ObjectNode, int> _pieceOf = [];
+    private readonly List<CarriedPiece> _pieces = [];
+    private readonly List<RunSymbol> _needed = [];
+    private readonly HashSet<RunSymbol> _neededSet = [];
+
+    private ObjectDiff? Build()
+    {
+        var nodes = _carried.OrderBy(node => node.Section.Index).ThenBy(node => node.Start).ThenBy(node => node.Id).ToList();
+        for (int i = 0; i < nodes.Count; i++)
+            _pieceOf[nodes[i]] = i;
+        foreach (var node in nodes)
+            _pieces.Add(Piece(node));
+        foreach (var (node, entry) in nodes.SelectMany(node => node.Entries.Select(entry => (node, entry)))
+            .OrderBy(pair => pair.entry.Section.Index).ThenBy(pair => _pieceOf[pair.node]).ThenBy(pair => pair.entry.Start))
+            AddEntry(node, entry);
+        foreach (var node in nodes)
+            AddOrcStart(node);
+        if (_failed)
+            return null;
+        return new ObjectDiff
+        {
+            Unit = unit,
+            Pre = correlation.Pre.Elf,
+            Post = correlation.Post.Elf,
+            Replaced = [.. nodes.Where(replaced.ContainsKey).Select(Replaced)],
+            NewFunctions = [.. nodes.Where(node => node.Kind == NodeKind.Function && !replaced.ContainsKey(node))
+                .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node]))],
+            RemovedFunctions = removed,
+            Carried = _pieces,
+            Needed = _needed,
+            StaticKeys = _keys,
+            Pins = _pins,
+        };
+    }
+
+    private ReplacedFunction Replaced(ObjectNode node)
+    {
+        var old = correlation.PreOf(node)!;
+        static IReadOnlyList<ObjectRange> Ranges(ObjectNode function) =>
+            [function.Range, .. function.Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary).Select(part => part.Range)];
+        return new ReplacedFunction(old.Name, old.IsGlobal, Ranges(old), Ranges(node), _pieceOf[node], replaced[node]);
+    }
+
+    private CarriedPiece Piece(ObjectNode node)
+    {
+        var (kind, section) = node.Kind switch
+        {
+            NodeKind.Function => (CarriedKind.Function, ".text"),
+            NodeKind.ColdPart => (CarriedKind.CodePart, ".text.unlikely"),
+            NodeKind.Auxiliary or NodeKind.Replacement => (CarriedKind.CodePart, node.Section.Name),
+            NodeKind.String => (CarriedKind.String, ".rodata"),
+            NodeKind.Constant => (CarriedKind.Data, ".rodata"),
+            NodeKind.Hook => (CarriedKind.Hook, node.Section.Name),
+            _ when IsPerCpu(node) => (CarriedKind.Data, ".data..percpu"),
+            _ => (CarriedKind.Data, SectionCatalog.DataClass(node.Section.Name)),
+        };
+        const ElfSectionFlags Kept = ElfSectionFlags.Alloc | ElfSectionFlags.Write | ElfSectionFlags.Execute;
+        return new CarriedPiece(kind, node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name, node.IsGlobal, node.Range, section,
+            node.Section.Type, node.Section.Flags & Kept, Alignment(node), node.MaskedBytes(),
+            [.. node.References.Select(reference => Reference(reference, reference.Offset))]);
+    }
+
+    // The alignment that the place in the object proves.
+    private static ulong Alignment(ObjectNode node)
+    {
+        ulong section = Math.Max(node.Section.Alignment, 1);
+        ulong place = node.Start == 0 ? section : Math.Min(section, node.Start & (~node.Start + 1));
+        return node.Kind == NodeKind.Function ? Math.Max(place, 16) : place;
+    }
+
+    private CarriedReference Reference(ObjectReference reference, ulong offset)
+    {
+        var (target, symbol, distance) = Bind(reference);
+        if (symbol is not null && _neededSet.Add(symbol))
+            _needed.Add(symbol);
+        return new CarriedReference(offset, reference.Type, target is null ? -1 : _pieceOf.GetValueOrDefault(target, -1), symbol,
+            distance + reference.Adjustment, reference.IsBranch);
+    }
+
+    private void AddEntry(ObjectNode node, TableEntry entry)
+    {
+        const ElfSectionFlags Kept = ElfSectionFlags.Alloc | ElfSectionFlags.Write;
+        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, new ObjectRange(entry.Section.Index, entry.Start, entry.Size),
+            entry.Section.Name, entry.Section.Type, entry.Section.Flags & Kept, Math.Max(entry.Section.Alignment, 1), entry.MaskedBytes(),
+            [.. entry.References.Select(reference => Reference(reference, reference.Offset))]));
+        if (entry.Orc is { } orc)
+            AddOrc(orc);
+    }
+
+    private void AddOrc(ObjectRange range)
+    {
+        var section = correlation.Post.Elf.Sections[range.Section];
+        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, range, section.Name, section.Type,
+            ElfSectionFlags.Alloc, Math.Max(section.Alignment, 1), section.Data.Slice((int)range.Offset, (int)range.Size), []));
+    }
+
+    // objtool writes an entry only where the state changes, also from one function of a section to the next. A function
+    // that is cut out of such a section takes the entry that was in force at its start with it.
+    private void AddOrcStart(ObjectNode node)
+    {
+        if (!node.IsCode || node.Kind == NodeKind.Replacement || node.Start == 0
+            || node.Entries.Exists(entry => entry.Orc is not null && entry.KeyOffset == 0))
+            return;
+        var inForce = correlation.Post.Nodes.Where(other => other.Section == node.Section && other.Start < node.Start)
+            .SelectMany(other => other.Entries.Where(entry => entry.Orc is not null)
+                .Select(entry => (Place: (long)other.Start + entry.KeyOffset, entry)))
+            .OrderBy(pair => pair.Place).LastOrDefault().entry;
+        if (inForce is null)
+            return;
+        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, new ObjectRange(inForce.Section.Index, inForce.Start, inForce.Size),
+            inForce.Section.Name, inForce.Section.Type, ElfSectionFlags.Alloc, Math.Max(inForce.Section.Alignment, 1), inForce.MaskedBytes(),
+            [new CarriedReference(0, ElfRelocationType.Pc32, _pieceOf[node], null, 0, false)]));
+        AddOrc(inForce.Orc!.Value);
+    }
+}

@@ -1,0 +1,222 @@
+// What has to travel with the replaced functions: their parts and table entries, and whatever they refer to that the
+// running kernel does not have. Where a reference binds is decided here once, by K8: the address of a replaced function
+// is the original's, a direct branch stays inside the primary, what did not change is the running kernel's.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>Collects the content of one unit's part of the primary; lives for one call.</summary>
+internal sealed partial class CarriedContent(
+    string unit,
+    Correlation correlation,
+    IReadOnlyDictionary<ObjectNode, FunctionChange> replaced,
+    IReadOnlyList<string> removed,
+    DiagnosticBag diagnostics)
+{
+    private static readonly string[] FixedCode = [".entry.text", ".noinstr.text", ".static_call.text"];
+
+    private readonly HashSet<ObjectNode> _carried = [];
+    private readonly Queue<ObjectNode> _work = [];
+    private readonly List<PinReason> _pins = [];
+    private readonly List<StaticKeyUse> _keys = [];
+    private readonly HashSet<string> _knownStrings = [];
+    private bool _failed;
+
+    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
+    {
+        _failed = true;
+        diagnostics.Report(descriptor, new SourceLocation(unit), arguments);
+    }
+
+    public ObjectDiff? Collect()
+    {
+        FindKnownStrings();
+        foreach (var node in correlation.Post.Nodes)
+        {
+            bool root = replaced.ContainsKey(node) || node.Kind == NodeKind.Hook
+                || (node is { Kind: NodeKind.Function or NodeKind.Data, Role: SectionRole.Code or SectionRole.Data, IsGlobal: true } && correlation.PreOf(node) is null);
+            if (root)
+                Carry(node);
+        }
+        while (_work.TryDequeue(out var node))
+        {
+            foreach (var reference in node.References)
+                _ = Bind(reference);
+            foreach (var entry in node.Entries)
+            {
+                foreach (var reference in entry.References)
+                    _ = Bind(reference);
+            }
+        }
+        CheckUnknownSections();
+        return _failed ? null : Build();
+    }
+
+    // Strings that matching is sure to meet: those that the pre code of a replaced function refers to.
+    private void FindKnownStrings()
+    {
+        foreach (var node in replaced.Keys)
+        {
+            var old = correlation.PreOf(node)!;
+            foreach (var reference in old.Parts.Where(part => part.Kind == NodeKind.ColdPart).Prepend(old).SelectMany(part => part.References))
+            {
+                if (reference is { Target: { Kind: NodeKind.String, Section.EntrySize: 1 } text, TargetOffset: >= 0 })
+                    _knownStrings.Add(Content(text));
+            }
+        }
+    }
+
+    private static string Content(ObjectNode text) => System.Text.Encoding.Latin1.GetString(text.Bytes[..^1]);
+
+    private void Carry(ObjectNode node)
+    {
+        if (!_carried.Add(node))
+            return;
+        if (node.Immovable is not null)
+            Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, node.Immovable);
+        if (node.Kind == NodeKind.Function && FixedCode.Contains(node.Section.Name))
+            Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, node.Section.Name);
+        if (node.Kind == NodeKind.Data)
+            CheckData(node);
+        foreach (var part in node.Parts)
+            Carry(part);
+        _work.Enqueue(node);
+    }
+
+    private void CheckData(ObjectNode node)
+    {
+        if (node.Role == SectionRole.Collected && node.Section.Name != "__dyndbg")
+            Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
+        if (IsPerCpu(node) && node.Section.Name is not (".data..percpu" or ".data..percpu..shared_aligned" or ".data..percpu..read_mostly" or ".data..percpu..page_aligned"))
+            Report(DifferencingDiagnostics.PerCpuSection, node.Name, unit, node.Section.Name, ".data..percpu");
+        bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
+        if (state && correlation.Ambiguous.TryGetValue(node, out var rivals))
+        {
+            Report(DifferencingDiagnostics.Ambiguous, node.Name, unit,
+                string.Join(", ", rivals.Select(rival => $"{rival.Name} (used by {string.Join(", ", rival.Referrers.Select(user => user.Holder.Name).Distinct())})")));
+        }
+    }
+
+    private static bool IsPerCpu(ObjectNode node) => node.Section.Name.StartsWith(".data..percpu", StringComparison.Ordinal);
+
+    /// <summary>Decides what a reference of carried content points at, and carries the target if that is needed.</summary>
+    private (ObjectNode? Carried, RunSymbol? Symbol, long Offset) Bind(ObjectReference reference)
+    {
+        if (reference.Field is TableField.Key or TableField.Code or TableField.Replacement)
+            return BindPlace(reference);
+        var bound = reference.Target is null ? (null, new GlobalSymbol(reference.External!), reference.TargetOffset) : BindTarget(reference, reference.Target);
+        if (reference.Field == TableField.StaticKey && bound.Item2 is not null)
+            AddKey(reference, bound.Item2);
+        return bound;
+    }
+
+    // Where a table entry points at code, the code of its own function is meant, wherever that is.
+    private (ObjectNode?, RunSymbol?, long) BindPlace(ObjectReference reference)
+    {
+        if (reference.Target is { } target && _carried.Contains(target) && (reference.Field != TableField.Replacement || target.Root == reference.Holder.Root))
+            return (target, null, reference.TargetOffset);
+        if (reference.Field == TableField.Replacement)
+            return (reference.Holder, null, 0); // a replacement of no bytes
+        if (reference.Target is { Kind: NodeKind.Function or NodeKind.ColdPart } && reference.Target.Root == reference.Holder.Root)
+            return (reference.Target, null, reference.TargetOffset);
+        Report(DifferencingDiagnostics.MiddleReference, reference.Holder.Name, unit, NodeComparer.Describe(reference));
+        return default;
+    }
+
+    private (ObjectNode?, RunSymbol?, long) BindTarget(ObjectReference reference, ObjectNode target)
+    {
+        switch (target.Kind)
+        {
+            case NodeKind.String when reference.Field is null && target.Section.EntrySize == 1 && _knownStrings.Contains(Content(target)):
+                return (null, new StringLiteral(unit, Content(target)), reference.TargetOffset);
+            case NodeKind.String or NodeKind.Constant:
+                return Own(reference, target);
+            case NodeKind.Dropped:
+            case NodeKind.Function or NodeKind.ColdPart when target.Role == SectionRole.Dropped:
+                Report(DifferencingDiagnostics.InitReference, reference.Holder.Name, unit, NodeComparer.Describe(reference), target.Section.Name);
+                return default;
+            case NodeKind.Unknown:
+                Report(DifferencingDiagnostics.UnknownSection, target.Section.Name, unit, $"is referred to by '{reference.Holder.Name}'");
+                return default;
+            case NodeKind.Data or NodeKind.Hook:
+                return BindData(reference, target);
+            default:
+                return BindCode(reference, target);
+        }
+    }
+
+    private (ObjectNode?, RunSymbol?, long) BindData(ObjectReference reference, ObjectNode target)
+    {
+        bool constants = target is { IsAnonymous: true, IsWritable: false, Role: SectionRole.Data };
+        if (!constants && correlation.PreOf(target) is { } old)
+            return (null, RunSymbolOf(old), reference.TargetOffset);
+        return Own(reference, target);
+    }
+
+    private (ObjectNode?, RunSymbol?, long) BindCode(ObjectReference reference, ObjectNode target)
+    {
+        var function = target.Root;
+        bool entry = target == function && reference.TargetOffset == 0;
+        bool own = function == reference.Holder.Root;
+        var old = correlation.PreOf(function);
+        bool stays = reference.IsBranch || !entry; // a branch, or the address of a label
+        if (replaced.ContainsKey(function) || (own && old is null))
+        {
+            if (stays && (own || reference.IsBranch))
+                return (target, null, reference.TargetOffset);
+            if (entry && old is not null)
+                return (null, RunSymbolOf(old), 0);
+        }
+        if (old is null)
+            return entry ? Own(reference, target) : Middle(reference);
+        return entry ? (null, RunSymbolOf(old), 0) : Middle(reference);
+    }
+
+    private (ObjectNode?, RunSymbol?, long) Middle(ObjectReference reference)
+    {
+        Report(DifferencingDiagnostics.MiddleReference, reference.Holder.Name, unit, NodeComparer.Describe(reference));
+        return default;
+    }
+
+    // The primary's own: carried, and pinned where its address goes somewhere (K20). Tables of the module itself, hooks
+    // and debug prints go when the module goes.
+    private (ObjectNode?, RunSymbol?, long) Own(ObjectReference reference, ObjectNode target)
+    {
+        Carry(target);
+        bool leaves = reference is { TakesAddress: true, IsBranch: false, Field: null }
+            && reference.Holder.Kind != NodeKind.Hook && reference.Holder.Role != SectionRole.Collected;
+        if (leaves)
+        {
+            var reason = new PinReason(reference.Holder.Root.Name, NodeComparer.Describe(reference));
+            if (!_pins.Contains(reason))
+                _pins.Add(reason);
+        }
+        return (target, null, reference.TargetOffset);
+    }
+
+    private RunSymbol RunSymbolOf(ObjectNode old) =>
+        old.IsGlobal ? new GlobalSymbol(old.Name) : new LocalSymbol(unit, old.Name, old.Section.Index, old.Start);
+
+    private void AddKey(ObjectReference reference, RunSymbol key)
+    {
+        if (reference.Target is { Section.Name: ".data..ro_after_init" })
+        {
+            Report(DifferencingDiagnostics.ReadOnlyKey, reference.Holder.Root.Name, unit, key.DisplayName);
+            return;
+        }
+        string section = reference.Type == ElfRelocationType.Pc64 ? "__jump_table" : ".static_call_sites";
+        var use = new StaticKeyUse(reference.Holder.Root.Name, key, section);
+        if (!_keys.Contains(use))
+            _keys.Add(use);
+    }
+
+    private void CheckUnknownSections()
+    {
+        foreach (var node in _carried.ToList())
+        {
+            if (node.Referrers.Find(reference => reference.Holder.Kind == NodeKind.Unknown) is { } user && node.IsCode)
+                Report(DifferencingDiagnostics.UnknownSection, user.Holder.Section.Name, unit, $"has an entry for '{node.Root.Name}'");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// Pre-post differencing (paper, section 3.2): what of a unit's object code really changes, found by comparing the
+// objects and not the source. Where the compiler inlined a changed function, the caller's object code differs too, and
+// the caller is replaced like any other.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>Compares the pre and the post object of a unit.</summary>
+public static class ObjectDiffer
+{
+    /// <summary>
+    /// The difference of <paramref name="unit"/>, or null after errors. An empty difference is no error: a patched header
+    /// rebuilds many units and changes few.
+    /// </summary>
+    public static ObjectDiff? Compare(string unit, ElfObject pre, ElfObject post, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(pre);
+        ArgumentNullException.ThrowIfNull(post);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        try
+        {
+            return new Comparison(unit, new ObjectGraph(pre), new ObjectGraph(post), diagnostics).Run();
+        }
+        catch (ElfFormatException malformed)
+        {
+            diagnostics.Report(DifferencingDiagnostics.MalformedObject, new SourceLocation(unit), unit, malformed.Message);
+            return null;
+        }
+    }
+}
+
+/// <summary>One comparison; lives for one call.</summary>
+internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post, DiagnosticBag diagnostics)
+{
+    private readonly Correlation _correlation = new(pre, post);
+    private readonly Dictionary<ObjectNode, FunctionChange> _replaced = [];
+    private readonly SourceLocation _location = new(unit);
+    private bool _failed;
+
+    public ObjectDiff? Run()
+    {
+        var comparer = new NodeComparer(_correlation);
+        CompareFunctions(comparer);
+        AddBranchesIntoReplaced();
+        CompareData(comparer);
+        CompareRest(comparer);
+        var removed = FindRemoved();
+        if (_failed)
+            return null;
+        return new CarriedContent(unit, _correlation, _replaced, removed, diagnostics).Collect();
+    }
+
+    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
+    {
+        _failed |= descriptor.Severity == DiagnosticSeverity.Error;
+        diagnostics.Report(descriptor, _location, arguments);
+    }
+
+    private void CompareFunctions(NodeComparer comparer)
+    {
+        foreach (var node in post.Nodes)
+        {
+            if (node.Kind != NodeKind.Function || _correlation.PreOf(node) is not { } other
+                || comparer.CompareFunction(other, node) is not { } change)
+                continue;
+            if (node.Role == SectionRole.Dropped)
+                Report(DifferencingDiagnostics.InitChanged, other.Name, change.Offset, unit, change.Detail);
+            else if (node.IsAnonymous)
+                Report(DifferencingDiagnostics.ImmovableCode, node.Section.Name, unit, "code without a symbol changes");
+            else
+                _replaced[node] = change;
+        }
+    }
+
+    // A jump into a replaced function's old body would run old code: its other end is replaced too.
+    private void AddBranchesIntoReplaced()
+    {
+        var work = new Queue<ObjectNode>(_replaced.Keys);
+        while (work.TryDequeue(out var node))
+        {
+            var old = _correlation.PreOf(node)!;
+            foreach (var reference in old.Parts.Prepend(old).SelectMany(part => part.Referrers.Select(reference => (part, reference))))
+            {
+                var from = reference.reference.Holder.Root;
+                bool inside = reference.part != old || reference.reference.TargetOffset != 0;
+                if (!reference.reference.IsBranch || !inside || from == old || from.Kind != NodeKind.Function)
+                    continue;
+                if (_correlation.PostOf(from) is { Role: SectionRole.Code } other && _replaced.TryAdd(other,
+                    new FunctionChange(FunctionDifference.BranchIntoReplaced, reference.reference.Offset, from.Name, $"jumps into {old.Name}")))
+                    work.Enqueue(other);
+            }
+        }
+    }
+
+    private bool IsReplaced(ObjectNode preNode) =>
+        _correlation.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
+
+    private void CompareData(NodeComparer comparer)
+    {
+        foreach (var old in pre.Nodes.Where(node => node.Kind == NodeKind.Data))
+        {
+            if (_correlation.PostOf(old) is { } node)
+                CompareVariable(comparer, old, node);
+            else
+                CheckRemoved(old);
+        }
+        foreach (var node in post.Nodes)
+        {
+            if (node is { Role: SectionRole.Collected, Kind: NodeKind.Data } && node.Section.Name != "__dyndbg" && _correlation.PreOf(node) is null)
+                Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
+        }
+    }
+
+    private void CompareVariable(NodeComparer comparer, ObjectNode old, ObjectNode node)
+    {
+        // Constants without a symbol go by what they hold wherever they are used.
+        if (node.IsAnonymous && !node.IsWritable && node.Role == SectionRole.Data)
+            return;
+        bool moved = SectionCatalog.DataClass(old.Section.Name) != SectionCatalog.DataClass(node.Section.Name);
+        if (comparer.CompareContent(old, node) is not { } change)
+        {
+            if (!moved)
+                return;
+            change = new FunctionChange(FunctionDifference.Text, 0, old.Name, $"section {old.Section.Name} became {node.Section.Name}");
+        }
+        if (node.Role == SectionRole.Collected)
+            Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "changed: " + change.Detail);
+        else if (!node.IsWritable && !old.IsWritable && !node.IsGlobal && OnlyReplacedUse(old))
+            _correlation.Separate(node);
+        else
+            Report(DifferencingDiagnostics.ChangedData, old.Name, change.Offset, unit, change.Detail);
+    }
+
+    private bool OnlyReplacedUse(ObjectNode old) =>
+        old.Referrers.TrueForAll(reference => reference.Field is null && reference.Holder.IsCode && IsReplaced(reference.Holder));
+
+    private void CheckRemoved(ObjectNode old)
+    {
+        if (old.Role == SectionRole.Collected)
+        {
+            if (old.Section.Name != "__dyndbg")
+                Report(DifferencingDiagnostics.CollectedChanged, old.Name, old.Section.Name, unit, "gone");
+            return;
+        }
+        // A flag of WARN_ONCE and a lock class without content are nobody's state.
+        bool state = old.IsWritable && old.Size != 0 && !IsOnceFlag(old);
+        if (state && !_correlation.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
+            Report(DifferencingDiagnostics.RemovedData, old.Name, unit);
+    }
+
+    internal static bool IsOnceFlag(ObjectNode node) => node.Section.Name == ".data.once";
+
+    private void CompareRest(NodeComparer comparer)
+    {
+        foreach (var old in pre.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
+        {
+            string? what = _correlation.PostOf(old) is { } node ? comparer.CompareContent(old, node)?.Detail : "it is gone";
+            if (what is not null)
+                ReportRest(old, what);
+        }
+        foreach (var node in post.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
+        {
+            if (_correlation.PreOf(node) is null)
+                ReportRest(node, "it is new");
+        }
+    }
+
+    private void ReportRest(ObjectNode node, string what)
+    {
+        if (node.Kind == NodeKind.Dropped)
+            Report(DifferencingDiagnostics.DroppedSectionChanged, node.Section.Name, unit, what);
+        else
+            Report(DifferencingDiagnostics.UnknownSection, node.Section.Name, unit, "changes: " + what);
+    }
+
+    private List<string> FindRemoved()
+    {
+        List<string> removed = [];
+        var used = post.Nodes.SelectMany(node => node.References).Where(reference => reference.External is not null)
+            .GroupBy(reference => reference.External!).ToDictionary(group => group.Key, group => group.First().Holder.Name);
+        foreach (var old in pre.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
+        {
+            if (_correlation.PostOf(old) is not null)
+                continue;
+            if (old.Symbols.FirstOrDefault(symbol => used.ContainsKey(symbol.Name)) is { } still)
+            {
+                Report(DifferencingDiagnostics.RemovedStillUsed, old.Name, unit, used[still.Name]);
+                continue;
+            }
+            removed.Add(old.Name);
+            Report(DifferencingDiagnostics.FunctionRemoved, old.Name, unit);
+        }
+        return removed;
+    }
+}

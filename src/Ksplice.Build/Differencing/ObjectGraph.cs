@@ -1,0 +1,230 @@
+// Cuts an object into nodes. Sections of -ffunction-sections hold one function each, but .sched.text and its like hold
+// many, so code and data are cut at symbols, strings at their zeros, constants at their size.
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>An object as a graph.</summary>
+internal sealed partial class ObjectGraph
+{
+    private readonly List<ObjectNode> _nodes = [];
+    private readonly List<ObjectNode>[] _bySection;
+    private readonly List<ElfSymbol>[] _symbolsBySection;
+
+    /// <summary>Builds the graph of <paramref name="elf"/>.</summary>
+    /// <exception cref="ElfFormatException">The object's tables do not have the shape that the kernel's have.</exception>
+    public ObjectGraph(ElfObject elf)
+    {
+        Elf = elf;
+        _bySection = new List<ObjectNode>[elf.Sections.Count];
+        _symbolsBySection = new List<ElfSymbol>[elf.Sections.Count];
+        for (int i = 0; i < elf.Sections.Count; i++)
+        {
+            _bySection[i] = [];
+            _symbolsBySection[i] = [];
+        }
+        foreach (var symbol in elf.Symbols)
+        {
+            if (!symbol.IsUndefined && !symbol.IsReserved && symbol.Type is not (ElfSymbolType.Section or ElfSymbolType.File))
+                _symbolsBySection[symbol.SectionIndex].Add(symbol);
+        }
+        foreach (var section in elf.Sections)
+            Cut(section);
+        FindColdParents();
+        AddReferences();
+        AddTables();
+        foreach (var node in _nodes)
+        {
+            foreach (var reference in node.References)
+                reference.Target?.Referrers.Add(reference);
+        }
+    }
+
+    public ElfObject Elf { get; }
+
+    public IReadOnlyList<ObjectNode> Nodes => _nodes;
+
+    private ObjectNode Add(NodeKind kind, SectionRole role, ElfSection section, ulong start, ulong size, IReadOnlyList<ElfSymbol> symbols)
+    {
+        var node = new ObjectNode
+        {
+            Id = _nodes.Count,
+            Kind = kind,
+            Role = role,
+            Section = section,
+            Start = start,
+            Size = size,
+            Symbols = symbols,
+        };
+        _nodes.Add(node);
+        _bySection[section.Index].Add(node);
+        return node;
+    }
+
+    private void Cut(ElfSection section)
+    {
+        var role = SectionCatalog.Role(section);
+        switch (role)
+        {
+            case SectionRole.Code:
+                CutAtSymbols(section, role, NodeKind.Function);
+                break;
+            case SectionRole.Data:
+            case SectionRole.Collected:
+                CutAtSymbols(section, role, NodeKind.Data);
+                break;
+            case SectionRole.Dropped when section.IsExecutable:
+                CutAtSymbols(section, role, NodeKind.Function);
+                break;
+            case SectionRole.Dropped:
+                if (section.Size != 0)
+                    Add(NodeKind.Dropped, role, section, 0, section.Size, []);
+                break;
+            case SectionRole.Unknown:
+                if (section.Size != 0)
+                    Add(NodeKind.Unknown, role, section, 0, section.Size, []);
+                break;
+            case SectionRole.Strings:
+                CutStrings(section);
+                break;
+            case SectionRole.Constants:
+                CutFixed(section, NodeKind.Constant, role, section.EntrySize);
+                break;
+            case SectionRole.Hooks:
+                CutFixed(section, NodeKind.Hook, role, 8);
+                break;
+        }
+    }
+
+    private void CutFixed(ElfSection section, NodeKind kind, SectionRole role, ulong entrySize)
+    {
+        if (section.Size == 0)
+            return;
+        if (entrySize == 0 || section.Size % entrySize != 0)
+            Throw(section, 0, $"section {section.Name} of {section.Size} bytes is no whole number of entries of {entrySize} bytes");
+        for (ulong start = 0; start < section.Size; start += entrySize)
+            Add(kind, role, section, start, entrySize, [.. _symbolsBySection[section.Index].Where(symbol => symbol.Value == start)]);
+    }
+
+    private void CutStrings(ElfSection section)
+    {
+        int unit = section.EntrySize == 0 ? 1 : (int)section.EntrySize;
+        var bytes = section.Data.Span;
+        int start = 0;
+        for (int at = 0; at + unit <= bytes.Length; at += unit)
+        {
+            if (bytes.Slice(at, unit).ContainsAnyExcept((byte)0))
+                continue;
+            Add(NodeKind.String, SectionRole.Strings, section, (ulong)start, (ulong)(at + unit - start), []);
+            start = at + unit;
+        }
+        if (start != bytes.Length)
+            Throw(section, start, $"the last string of section {section.Name} has no end");
+    }
+
+    private void CutAtSymbols(ElfSection section, SectionRole role, NodeKind kind)
+    {
+        bool code = kind == NodeKind.Function;
+        var starts = _symbolsBySection[section.Index]
+            .Where(symbol => code ? symbol.Type == ElfSymbolType.Function : symbol.Type is not ElfSymbolType.Function)
+            .GroupBy(symbol => symbol.Value)
+            .OrderBy(group => group.Key)
+            .Select(group => (Start: group.Key, Symbols: Rank(group)))
+            .ToList();
+        ulong done = 0;
+        for (int i = 0; i < starts.Count; i++)
+        {
+            var (start, symbols) = starts[i];
+            ulong next = i + 1 < starts.Count ? starts[i + 1].Start : section.Size;
+            if (start > section.Size || next < start)
+                Throw(section, (long)start, $"symbol {symbols[0].Name} lies outside section {section.Name}");
+            AddGap(section, role, kind, done, start);
+            ulong size = symbols.Max(symbol => symbol.Size);
+            // An assembly function may have no size; one that overlaps the next ends where that begins.
+            if ((size == 0 && code) || size > next - start || HasRelocation(section, start + size, next))
+                size = next - start;
+            bool cold = code && SymbolNames.IsColdPart(symbols[0].Name, out _);
+            Add(cold ? NodeKind.ColdPart : kind, role, section, start, size, symbols);
+            done = start + size;
+        }
+        AddGap(section, role, kind, done, section.Size);
+    }
+
+    private static IReadOnlyList<ElfSymbol> Rank(IEnumerable<ElfSymbol> symbols) =>
+        [.. symbols.OrderBy(symbol => symbol.Binding == ElfSymbolBinding.Local).ThenBy(symbol => symbol.Size == 0).ThenBy(symbol => symbol.Name, StringComparer.Ordinal)];
+
+    private static bool HasRelocation(ElfSection section, ulong start, ulong end) =>
+        section.Relocations.Any(relocation => relocation.Offset >= start && relocation.Offset < end);
+
+    // Content before, between and after symbols: padding is no node, anything else is an anonymous one.
+    private void AddGap(ElfSection section, SectionRole role, NodeKind kind, ulong start, ulong end)
+    {
+        if (start >= end)
+            return;
+        if (_symbolsBySection[section.Index].Count != 0 && !HasRelocation(section, start, end))
+        {
+            if (section.Type == ElfSectionType.NoBits)
+                return;
+            var bytes = section.Data.Span[(int)start..(int)end];
+            if (!(kind == NodeKind.Function ? IsCodePadding(bytes) : !bytes.ContainsAnyExcept((byte)0)))
+                Add(kind, role, section, start, end - start, []);
+            return;
+        }
+        Add(kind, role, section, start, end - start, []);
+    }
+
+    private static bool IsCodePadding(ReadOnlySpan<byte> bytes)
+    {
+        var decoder = Iced.Intel.Decoder.Create(64, bytes.ToArray());
+        while (decoder.IP < (ulong)bytes.Length)
+        {
+            var instruction = decoder.Decode();
+            if (instruction.Mnemonic is not (Iced.Intel.Mnemonic.Nop or Iced.Intel.Mnemonic.Int3) && !instruction.Code.ToString().StartsWith("Nop", StringComparison.Ordinal))
+                return false;
+        }
+        return true;
+    }
+
+    private void FindColdParents()
+    {
+        var byName = new Dictionary<string, ObjectNode>();
+        foreach (var node in _nodes)
+        {
+            if (node.Kind == NodeKind.Function)
+            {
+                foreach (var symbol in node.Symbols)
+                    byName.TryAdd(symbol.Name, node);
+            }
+        }
+        foreach (var node in _nodes)
+        {
+            if (node.Kind == NodeKind.ColdPart && SymbolNames.IsColdPart(node.Name, out string parent)
+                && byName.TryGetValue(parent, out var function))
+            {
+                node.Parent = function;
+                function.Parts.Add(node);
+            }
+        }
+    }
+
+    /// <summary>The node that <paramref name="offset"/> of a section belongs to; the nearest, if it lies in none.</summary>
+    private ObjectNode? Find(int section, long offset)
+    {
+        var nodes = _bySection[section];
+        if (nodes.Count == 0)
+            return null;
+        int low = 0, high = nodes.Count - 1;
+        while (low < high)
+        {
+            int middle = (low + high + 1) / 2;
+            if ((long)nodes[middle].Start <= offset)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        return nodes[low];
+    }
+
+    private void Throw(ElfSection section, long offset, string problem) =>
+        throw new ElfFormatException(Elf.Name, offset, $"section {section.Index}: {problem}");
+}

@@ -1,0 +1,138 @@
+// A relocatable object seen as a graph: functions, objects, strings and constants are nodes with content, relocations
+// are edges. Entries of special sections hang on the function that they point into.
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>What a node is.</summary>
+internal enum NodeKind
+{
+    Function,
+    ColdPart,
+    Auxiliary,
+    Replacement,
+    Data,
+    String,
+    Constant,
+    Hook,
+    Dropped,
+    Unknown,
+}
+
+/// <summary>Something with an identity of its own in an object.</summary>
+internal sealed class ObjectNode
+{
+    public required int Id { get; init; }
+    public required NodeKind Kind { get; init; }
+    public required SectionRole Role { get; init; }
+    public required ElfSection Section { get; init; }
+    public required ulong Start { get; init; }
+    public required ulong Size { get; init; }
+
+    /// <summary>All names of the place, best first; empty for anonymous content.</summary>
+    public IReadOnlyList<ElfSymbol> Symbols { get; init; } = [];
+
+    /// <summary>References out of the node, by offset.</summary>
+    public List<ObjectReference> References { get; } = [];
+
+    /// <summary>References into the node.</summary>
+    public List<ObjectReference> Referrers { get; } = [];
+
+    /// <summary>Table entries that are about this node, in table order.</summary>
+    public List<TableEntry> Entries { get; } = [];
+
+    /// <summary>Parts of this function that have no life of their own, in file order.</summary>
+    public List<ObjectNode> Parts { get; } = [];
+
+    /// <summary>The function that this part belongs to.</summary>
+    public ObjectNode? Parent { get; set; }
+
+    /// <summary>Why the code cannot be moved to a module, or null.</summary>
+    public string? Immovable { get; set; }
+
+    /// <summary>The function that a part belongs to, else the node itself.</summary>
+    public ObjectNode Root => Parent is null ? this : Parent.Root;
+
+    public string Name => Symbols.Count == 0 ? Section.Name : Symbols[0].Name;
+    public bool IsAnonymous => Symbols.Count == 0;
+    public bool IsGlobal => Symbols.Count != 0 && Symbols[0].Binding != ElfSymbolBinding.Local;
+    public bool IsCode => Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Auxiliary or NodeKind.Replacement;
+    public bool IsWritable => (Section.Flags & ElfSectionFlags.Write) != 0;
+    public bool IsZeroed => Section.Type == ElfSectionType.NoBits;
+    public ulong End => Start + Size;
+    public ObjectRange Range => new(Section.Index, Start, Size);
+
+    public ReadOnlySpan<byte> Bytes => IsZeroed ? [] : Section.Data.Span.Slice((int)Start, (int)Size);
+
+    /// <summary>The bytes with relocated fields zeroed.</summary>
+    public byte[] MaskedBytes()
+    {
+        byte[] bytes = Bytes.ToArray();
+        foreach (var reference in References)
+            bytes.AsSpan((int)reference.Offset, Math.Min(reference.FieldSize, bytes.Length - (int)reference.Offset)).Clear();
+        return bytes;
+    }
+
+    public override string ToString() => $"{Kind} {Name}";
+}
+
+/// <summary>A relocated field, or a relative branch that the assembler resolved within a section.</summary>
+internal sealed class ObjectReference
+{
+    /// <summary>The node with the field; for a table entry the node that the entry is about.</summary>
+    public required ObjectNode Holder { get; init; }
+
+    /// <summary>Bytes from the start of the holder or table entry.</summary>
+    public required ulong Offset { get; init; }
+
+    public required ElfRelocationType Type { get; init; }
+
+    /// <summary>The target in this object, or null when <see cref="External"/> names it.</summary>
+    public ObjectNode? Target { get; set; }
+
+    public string? External { get; init; }
+
+    /// <summary>Bytes from the target's start to what is meant.</summary>
+    public long TargetOffset { get; set; }
+
+    /// <summary>What the encoding adds: minus the distance from the field to the end of its instruction.</summary>
+    public required long Adjustment { get; init; }
+
+    public bool IsBranch { get; init; }
+
+    /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
+    public bool TakesAddress { get; init; }
+
+    /// <summary>What the field is for, in a table entry.</summary>
+    public TableField? Field { get; init; }
+
+    public int FieldSize => Type is ElfRelocationType.Abs64 or ElfRelocationType.Pc64 ? 8 : 4;
+}
+
+/// <summary>One entry of a special section.</summary>
+internal sealed class TableEntry
+{
+    public required TableShape Shape { get; init; }
+    public required ElfSection Section { get; init; }
+    public required ulong Start { get; init; }
+    public required ulong Size { get; init; }
+    public required ObjectNode Owner { get; init; }
+
+    /// <summary>Bytes from the start of the owner.</summary>
+    public required long KeyOffset { get; init; }
+
+    public List<ObjectReference> References { get; } = [];
+
+    /// <summary>The place of the entry's twin in <c>.orc_unwind</c>.</summary>
+    public ObjectRange? Orc { get; init; }
+
+    public ReadOnlySpan<byte> Bytes => Section.Data.Span.Slice((int)Start, (int)Size);
+
+    public byte[] MaskedBytes()
+    {
+        byte[] bytes = Bytes.ToArray();
+        foreach (var reference in References)
+            bytes.AsSpan((int)reference.Offset, Math.Min(reference.FieldSize, bytes.Length - (int)reference.Offset)).Clear();
+        return bytes;
+    }
+}

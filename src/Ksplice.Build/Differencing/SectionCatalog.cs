@@ -1,0 +1,179 @@
+// What becomes of each section of a kernel object: the three fates of K7, and the shapes of the tables whose entries
+// follow the function that they point into. Shapes are written as the places of an entry's relocations; the entry's
+// size is found in the section itself and never assumed.
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>What a section holds, as far as differencing cares.</summary>
+internal enum SectionRole
+{
+    /// <summary>Nothing that the update could need: debug data, symbol tables, notes of the build.</summary>
+    Ignored,
+
+    /// <summary>Functions.</summary>
+    Code,
+
+    /// <summary>Code that alternatives put in place of other code; its entries are cut out by <c>.altinstructions</c>.</summary>
+    Replacement,
+
+    /// <summary>Code out of line that <c>static_cpu_has</c> jumps to; belongs to the function that does.</summary>
+    Auxiliary,
+
+    /// <summary>Variables and constants.</summary>
+    Data,
+
+    /// <summary>Mergeable strings.</summary>
+    Strings,
+
+    /// <summary>Mergeable constants of a fixed size.</summary>
+    Constants,
+
+    /// <summary>A table whose entries follow the function that they point into.</summary>
+    Table,
+
+    /// <summary>ORC's two parallel arrays: the entries, and where they point.</summary>
+    OrcEntries,
+
+    /// <summary>Data that the kernel collects by section: bound to the run copy.</summary>
+    Collected,
+
+    /// <summary>Init and exit code and data, exports, module information: not in the update, must not change.</summary>
+    Dropped,
+
+    /// <summary>Pointers to the hooks of a patch.</summary>
+    Hooks,
+
+    /// <summary>None of the above.</summary>
+    Unknown,
+}
+
+/// <summary>What a field of a table's entry is for.</summary>
+internal enum TableField
+{
+    /// <summary>The place that the entry is about.</summary>
+    Key,
+
+    /// <summary>Another place in code, of the same function or its parts.</summary>
+    Code,
+
+    /// <summary>Code in <c>.altinstr_replacement</c>.</summary>
+    Replacement,
+
+    /// <summary>A static key or static call key.</summary>
+    StaticKey,
+
+    /// <summary>Data, such as a file name.</summary>
+    Data,
+}
+
+/// <summary>The relocations of one entry of a table, in order.</summary>
+/// <param name="Section">The table's section.</param>
+/// <param name="Fields">Offset in the entry and meaning of each relocation; the first is the key.</param>
+internal sealed record TableShape(string Section, params (ulong Offset, TableField Field)[] Fields);
+
+internal static class SectionCatalog
+{
+    private static readonly Dictionary<string, TableShape> Tables = new TableShape[]
+    {
+        new(".altinstructions", (0, TableField.Key), (4, TableField.Replacement)),
+        new(".parainstructions", (0, TableField.Key)),
+        new(".smp_locks", (0, TableField.Key)),
+        new("__bug_table", (0, TableField.Key), (4, TableField.Data)),
+        new("__ex_table", (0, TableField.Key), (4, TableField.Code)),
+        new("__jump_table", (0, TableField.Key), (4, TableField.Code), (8, TableField.StaticKey)),
+        new(".static_call_sites", (0, TableField.Key), (4, TableField.StaticKey)),
+        new(".retpoline_sites", (0, TableField.Key)),
+        new(".return_sites", (0, TableField.Key)),
+        new(".call_sites", (0, TableField.Key)),
+        new(".ibt_endbr_seal", (0, TableField.Key)),
+        new("__mcount_loc", (0, TableField.Key)),
+        new("__patchable_function_entries", (0, TableField.Key)),
+        new(".orc_unwind_ip", (0, TableField.Key)),
+        new("_kprobe_blacklist", (0, TableField.Key)),
+    }.ToDictionary(shape => shape.Section);
+
+    // Pointers from ftrace, bpf and the like lead to what these hold; a copy would be a second, silent one.
+    private static readonly HashSet<string> CollectedNames =
+    [
+        "__tracepoints", "__tracepoints_ptrs", "__tracepoints_strings", "__bpf_raw_tp_map", "_ftrace_events", "_ftrace_eval_map",
+        "__syscalls_metadata", "__dyndbg", ".BTF_ids", "__trace_printk_fmt", "_error_injection_whitelist",
+        "__error_injection_whitelist", ".static_call_tramp_key", ".printk_index", "__tracepoint_str", "__bpf_ctors",
+    ];
+
+    private static readonly string[] DroppedPrefixes =
+    [
+        ".init", ".exit", ".meminit", ".memexit", ".cpuinit", ".devinit", ".con_initcall", ".lsm_info", ".early_lsm_info",
+        ".modinfo", "__param", "___ksymtab", "___kcrctab", "__ksymtab", "__kcrctab", ".export_symbol", "__modver",
+        ".x86_cpu_dev.init", ".apicdrivers", ".iommu_table", ".x86_intel_mid_dev", "__earlycon_table", ".builtin_fw",
+    ];
+
+    // Sections that hold functions under a name of their own. Entry and noinstr code is excluded where it is replaced.
+    private static readonly HashSet<string> CodeNames =
+    [
+        ".text", ".sched.text", ".cpuidle.text", ".kprobes.text", ".lock.text", ".spinlock.text", ".softirqentry.text", ".irqentry.text",
+        ".noinstr.text", ".entry.text", ".static_call.text", ".ref.text",
+    ];
+
+    /// <summary>The shape of the table that <paramref name="section"/> is, or null.</summary>
+    public static TableShape? Shape(string section) => Tables.GetValueOrDefault(section);
+
+    /// <summary>The role of a section.</summary>
+    public static SectionRole Role(ElfSection section)
+    {
+        string name = section.Name;
+        if (name.StartsWith(".discard", StringComparison.Ordinal) || name.StartsWith(".note", StringComparison.Ordinal)
+            || name.StartsWith(".debug", StringComparison.Ordinal) || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp")
+            return SectionRole.Ignored;
+        if (section.Type is ElfSectionType.Null or ElfSectionType.Rela or ElfSectionType.SymbolTable or ElfSectionType.StringTable
+            or ElfSectionType.Group or ElfSectionType.SymbolTableExtendedIndex)
+            return SectionRole.Ignored;
+        if (name.StartsWith(".ksplice.hooks.", StringComparison.Ordinal))
+            return SectionRole.Hooks;
+        if (Tables.ContainsKey(name))
+            return SectionRole.Table;
+        if (name == ".orc_unwind")
+            return SectionRole.OrcEntries;
+        if (name == ".altinstr_replacement")
+            return SectionRole.Replacement;
+        if (name == ".altinstr_aux")
+            return SectionRole.Auxiliary;
+        if (CollectedNames.Contains(name))
+            return SectionRole.Collected;
+        foreach (string prefix in DroppedPrefixes)
+        {
+            if (name.StartsWith(prefix, StringComparison.Ordinal))
+                return SectionRole.Dropped;
+        }
+        if (section.IsExecutable)
+            return CodeNames.Contains(name) || name.StartsWith(".text.", StringComparison.Ordinal) ? SectionRole.Code : SectionRole.Unknown;
+        if (!section.IsAllocated)
+            return SectionRole.Unknown;
+        if ((section.Flags & ElfSectionFlags.Merge) != 0 && name.StartsWith(".rodata", StringComparison.Ordinal))
+            return (section.Flags & ElfSectionFlags.Strings) != 0 ? SectionRole.Strings : SectionRole.Constants;
+        return IsData(name) ? SectionRole.Data : SectionRole.Unknown;
+    }
+
+    private static bool IsData(string name) =>
+        name is ".data" or ".bss" or ".rodata" or ".ref.data" or ".sbss"
+        || name.StartsWith(".data.", StringComparison.Ordinal)
+        || name.StartsWith(".bss.", StringComparison.Ordinal)
+        || name.StartsWith(".rodata.", StringComparison.Ordinal);
+
+    /// <summary>
+    /// The section that a symbol's own section stands for: what the compiler would have used without
+    /// <c>-fdata-sections</c>, and where the primary puts the object.
+    /// </summary>
+    public static string DataClass(string name)
+    {
+        foreach (string stem in (ReadOnlySpan<string>)[".data", ".bss", ".rodata"])
+        {
+            if (name.StartsWith(stem, StringComparison.Ordinal))
+            {
+                // ".data..percpu" is the kernel's own; ".data.x" is x's; ".data.once" is the kernel's, but of no other use.
+                return name.Length > stem.Length + 1 && name[stem.Length + 1] == '.' ? name : stem;
+            }
+        }
+        return name;
+    }
+}

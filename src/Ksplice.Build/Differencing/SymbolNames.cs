@@ -1,0 +1,36 @@
+// The compiler numbers what has no name of its own: static locals (x.123), clones (f.isra.0), __UNIQUE_ID_…45. A number
+// means nothing across two compilations; what is left of the name does.
+using System.Text.RegularExpressions;
+
+namespace Ksplice.Build.Differencing;
+
+/// <summary>What of a symbol's name survives another compilation.</summary>
+internal static partial class SymbolNames
+{
+    [GeneratedRegex(@"\.\d+(?=\.|$)")]
+    private static partial Regex NumberedPart();
+
+    [GeneratedRegex(@"\d+(?=\.|$)")]
+    private static partial Regex TrailingNumber();
+
+    /// <summary>The name without the compiler's numbers; equal to <paramref name="name"/> if it has none.</summary>
+    public static string Base(string name)
+    {
+        if (name.StartsWith("__UNIQUE_ID_", StringComparison.Ordinal) || name.StartsWith(".L", StringComparison.Ordinal))
+            return TrailingNumber().Replace(name, "#");
+        return name.Contains('.', StringComparison.Ordinal) ? NumberedPart().Replace(name, ".#") : name;
+    }
+
+    /// <summary>True for the out-of-line part of a function; <paramref name="parent"/> is the function's name.</summary>
+    public static bool IsColdPart(string name, out string parent)
+    {
+        int at = name.IndexOf(".cold", StringComparison.Ordinal);
+        if (at > 0 && (at + 5 == name.Length || name[at + 5] == '.'))
+        {
+            parent = name[..at];
+            return true;
+        }
+        parent = "";
+        return false;
+    }
+}
