@@ -1,0 +1,61 @@
+// Module.symvers: what the kernel itself exports to modules, one line a symbol: CRC, name, module, kind, namespace.
+using System.Globalization;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>One exported symbol.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Crc">The checksum of its type.</param>
+/// <param name="Namespace">The namespace that users have to import, or empty.</param>
+public sealed record ExportedSymbol(string Name, uint Crc, string Namespace);
+
+/// <summary>The symbols that vmlinux exports.</summary>
+public sealed class ExportedSymbols
+{
+    private readonly Dictionary<string, ExportedSymbol> _byName;
+
+    /// <summary>Makes the set of <paramref name="symbols"/>.</summary>
+    public ExportedSymbols(IEnumerable<ExportedSymbol> symbols) => _byName = symbols.ToDictionary(symbol => symbol.Name);
+
+    /// <summary>How many there are.</summary>
+    public int Count => _byName.Count;
+
+    /// <summary>The symbol of that name, or null.</summary>
+    public ExportedSymbol? Find(string name) => _byName.GetValueOrDefault(name);
+
+    /// <summary>Reads a Module.symvers file; null after an error.</summary>
+    public static ExportedSymbols? Read(string path, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        string[] lines;
+        try
+        {
+            lines = File.ReadAllLines(path);
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        {
+            diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path), path, $"cannot be read ({problem.Message})");
+            return null;
+        }
+        Dictionary<string, ExportedSymbol> symbols = [];
+        for (int i = 0; i < lines.Length; i++)
+        {
+            string[] fields = lines[i].Split('\t');
+            if (fields.Length < 4 || !fields[0].StartsWith("0x", StringComparison.Ordinal)
+                || !uint.TryParse(fields[0].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out uint crc))
+            {
+                diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path, i + 1), path, "is malformed");
+                return null;
+            }
+            if (fields[2] == "vmlinux")
+                symbols[fields[1]] = new ExportedSymbol(fields[1], crc, fields.Length > 4 ? fields[4] : "");
+        }
+        if (symbols.Count == 0)
+        {
+            diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path), path, "names no symbol of vmlinux");
+            return null;
+        }
+        return new ExportedSymbols(symbols.Values);
+    }
+}
