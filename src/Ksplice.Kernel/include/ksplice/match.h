@@ -38,12 +38,14 @@ enum ksp_reason {
 	KSP_PROBED,		/* a breakpoint of a kprobe stands in the code */
 	KSP_CONFLICT,		/* two uses of a symbol disagree on its value */
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
+	KSP_NO_ROOM,		/* the redirect would overwrite what may change or be jumped to */
 };
 
 /* Why the match failed and where; valid when ksp_match() is not KSP_MATCHED. */
 struct ksp_failure {
 	enum ksp_reason reason;
-	const char *object;	/* points into the match data */
+	const char *unit;	/* source file; points into the match data, may be NULL */
+	const char *object;	/* the same; NULL if the data is malformed */
 	const char *symbol;	/* the symbol at fault, or NULL */
 	u64 address;		/* where in the run kernel */
 	u32 offset;		/* the same place, from the start of the pre object */
@@ -94,7 +96,9 @@ struct ksp_env {
 	 */
 	int (*candidates)(struct ksp_env *env, const char *name,
 			  int (*found)(void *arg, u64 address), void *arg);
-	/* The run kernel's __jump_table entry for the site at @code. */
+	/* The run kernel's __jump_table entry for the site at @code; the key
+	 * with its flag bits (bit 0: branch, bit 1: init).
+	 */
 	int (*jump_entry)(struct ksp_env *env, u64 code, u64 *target, u64 *key);
 	/* The run kernel's .static_call_sites entry for the site at @code. */
 	int (*static_call_key)(struct ksp_env *env, u64 code, u64 *key);

@@ -1,0 +1,26 @@
+namespace Ksplice.Build.Matching;
+
+/// <summary>
+/// The surroundings of a match, the C interface <c>struct ksp_env</c> once more: the memory of a kernel and its tables.
+/// A kernel image is one; tests lay changed bytes over it.
+/// </summary>
+public interface IMatchMemory
+{
+    /// <summary>Copies the bytes at <paramref name="address"/>, or returns false if some of them are not there.</summary>
+    bool TryRead(ulong address, Span<byte> destination);
+
+    /// <summary>The addresses of all symbols of that exact name.</summary>
+    IReadOnlyList<ulong> Candidates(string name);
+
+    /// <summary>The kernel's jump-label entry for the code at <paramref name="code"/>; the key with its flag bits.</summary>
+    bool TryFindJumpEntry(ulong code, out ulong target, out ulong key);
+
+    /// <summary>The key of the static call at <paramref name="code"/>.</summary>
+    bool TryFindStaticCallKey(ulong code, out ulong key);
+
+    /// <summary>True if a call at the fentry site <paramref name="site"/> to <paramref name="target"/> is ftrace's.</summary>
+    bool IsFtraceTarget(ulong site, ulong target);
+
+    /// <summary>True if a kprobe stands at <paramref name="address"/>.</summary>
+    bool IsProbed(ulong address);
+}
