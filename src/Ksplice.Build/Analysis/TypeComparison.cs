@@ -91,8 +91,18 @@ public sealed class TypeComparison
                 result.Add(name, ids = []);
             ids.Add(id);
         }
+        // gcc numbers types by addresses in its own memory: ids must not decide which of several is compared with which.
+        foreach (var ids in result.Values.Where(ids => ids.Count > 1))
+            ids.Sort((a, b) => string.CompareOrdinal(Shape(types, a), Shape(types, b)));
         return result;
     }
+
+    private static string Shape(BtfTypes types, int id) => types.KindOf(id) switch
+    {
+        BtfKind.Struct or BtfKind.Union => $"{types.SizeOf(id)} {string.Join(' ', types.Members(id).Select(member => $"{member.Name}@{member.BitOffset} {types.Describe(member.Type)}"))}",
+        BtfKind.Enum or BtfKind.Enum64 => string.Join(' ', types.Enumerators(id).Select(entry => $"{entry.Name}={entry.Value}")),
+        _ => types.Describe(types.Referenced(id)),
+    };
 
     private void CompareMembers(string name, int before, int after)
     {
@@ -119,9 +129,15 @@ public sealed class TypeComparison
         var news = new Dictionary<string, BtfMember>(StringComparer.Ordinal);
         foreach (var (name, member) in after)
             news.TryAdd(name, member);
+        // What is added first: it is why the others move.
+        foreach (var (name, now) in after)
+        {
+            if (!before.Exists(entry => entry.Name == name))
+                yield return (name, $"is added at offset {Offset(now.BitOffset)}");
+        }
         foreach (var (name, old) in before)
         {
-            if (!news.Remove(name, out var now))
+            if (!news.TryGetValue(name, out var now))
                 yield return (name, $"(offset {Offset(old.BitOffset)}) is removed");
             else if (old.BitOffset != now.BitOffset)
                 yield return (name, $"moves from offset {Offset(old.BitOffset)} to {Offset(now.BitOffset)}");
@@ -129,11 +145,6 @@ public sealed class TypeComparison
                 yield return (name, $"changes from {Bits(old)} to {Bits(now)}");
             else if (!_equality.AreEqual(old.Type, now.Type))
                 yield return (name, $"changes its type from '{_pre.Describe(old.Type)}' to '{_post.Describe(now.Type)}'");
-        }
-        foreach (var (name, now) in after)
-        {
-            if (news.ContainsKey(name))
-                yield return (name, $"is added at offset {Offset(now.BitOffset)}");
         }
     }
 
@@ -185,7 +196,8 @@ public sealed class TypeComparison
     }
 
     private static IEnumerable<int> AnonymousEnums(BtfTypes types) =>
-        Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64 && types.NameOf(id).Length == 0);
+        Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64 && types.NameOf(id).Length == 0)
+            .OrderBy(id => Shape(types, id), StringComparer.Ordinal);
 
     private void CompareTypedef(string name, int before, int after)
     {

@@ -191,10 +191,20 @@ internal sealed class LinkFarm(string sourceRoot, string root)
         return leadsTo.StartsWith(sourceRoot + "/", StringComparison.Ordinal) ? text : leadsTo;
     }
 
-    private FileSystemEnumerable<(string Name, bool IsFolder, bool IsLink)> Entries(string folder) =>
-        new(Path.Combine(sourceRoot, folder), static (ref FileSystemEntry entry) =>
-        {
-            var isLink = (entry.Attributes & FileAttributes.ReparsePoint) != 0;
-            return (entry.FileName.ToString(), entry.IsDirectory && !isLink, isLink);
-        }, new EnumerationOptions { AttributesToSkip = FileAttributes.None, IgnoreInaccessible = false });
+    /// <summary>
+    /// The entries of a folder. Asking an entry for its attributes costs two system calls; what it takes to tell links apart
+    /// is in the directory itself, so a folder is read once with and once without its links.
+    /// </summary>
+    private List<(string Name, bool IsFolder, bool IsLink)> Entries(string folder)
+    {
+        var path = Path.Combine(sourceRoot, folder);
+        var entries = Enumerate(path, FileAttributes.ReparsePoint).Select(entry => (entry.Name, entry.IsFolder, false)).ToList();
+        var names = entries.Select(entry => entry.Name).ToHashSet(StringComparer.Ordinal);
+        entries.AddRange(Enumerate(path, FileAttributes.None).Where(entry => !names.Contains(entry.Name)).Select(entry => (entry.Name, false, true)));
+        return entries;
+    }
+
+    private static FileSystemEnumerable<(string Name, bool IsFolder)> Enumerate(string path, FileAttributes skipped) =>
+        new(path, static (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory),
+            new EnumerationOptions { AttributesToSkip = skipped, IgnoreInaccessible = false });
 }

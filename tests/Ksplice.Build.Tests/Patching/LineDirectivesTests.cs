@@ -93,7 +93,7 @@ public class LineDirectivesTests
 
     /// <summary>True between pieces and between statements, where a declaration may be put.</summary>
     private static bool IsBlankPlace(List<string> lines, int place) =>
-        place == lines.Count || place == 4 || lines[place - 1] is "}" or "#endif" or "};" || lines[place].StartsWith("/* a comment", StringComparison.Ordinal)
+        place == lines.Count || place == 4 || lines[place - 1] is "}" or "};" || (lines[place - 1] == "#endif" && !lines[place].StartsWith("\t", StringComparison.Ordinal)) || lines[place].StartsWith("/* a comment", StringComparison.Ordinal)
         || lines[place].StartsWith("const char", StringComparison.Ordinal) || lines[place].StartsWith("// a line", StringComparison.Ordinal);
 
     private static string Sections(TestTree tree, string folder)
