@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the core share.
+ *
+ * DOC: locking
+ *
+ * ksplice_operation serialises everything that changes what an update is:
+ * registering and unregistering of helpers and primaries, applying, undoing.
+ * It is held for seconds while an apply retries, so nothing that a reader of
+ * sysfs waits for may need it.  update->report guards what sysfs shows and is
+ * held only to copy.  Order: ksplice_operation, cpus_read_lock, text_mutex,
+ * update->report.  Inside stop_machine no lock is taken.
+ */
+#ifndef KSPLICE_CORE_H
+#define KSPLICE_CORE_H
+
+#include <linux/kallsyms.h>
+#include <linux/kobject.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+
+#include <ksplice/match.h>
+#include <ksplice/update.h>
+
+#define KSPLICE_MAX_CONFLICTS	32
+#define KSPLICE_REASON_SIZE	512
+
+enum ksplice_stage {
+	KSPLICE_PREPARING,
+	KSPLICE_APPLIED,
+	KSPLICE_REVERSED,
+};
+
+/* Why the last request failed; the names stand in sysfs.c. */
+enum ksplice_cause {
+	KSPLICE_OK,
+	KSPLICE_NO_MATCH,
+	KSPLICE_CODE_BUSY,
+	KSPLICE_MODULE_BUSY,
+	KSPLICE_OUT_OF_MEMORY,
+	KSPLICE_FAILED_TO_FIND,
+	KSPLICE_TARGET_NOT_LOADED,
+	KSPLICE_CALL_FAILED,
+	KSPLICE_BAD_DATA,
+	KSPLICE_ALREADY_APPLIED,
+	KSPLICE_PROBED,
+	KSPLICE_UNEXPECTED,
+};
+
+/* A replaced function: where it stands, what stood there, where it leads. */
+struct ksplice_function {
+	char *name;
+	unsigned long start;
+	unsigned long end;
+	unsigned long jump;
+	u8 original[KSP_JUMP_SIZE];
+	u8 redirect[KSP_JUMP_SIZE];
+	unsigned long code;
+};
+
+/* Text in which no thread may be. */
+struct ksplice_text {
+	char *name;
+	unsigned long start;
+	unsigned long end;
+};
+
+/* A thread that was in the way. */
+struct ksplice_conflict {
+	char comm[TASK_COMM_LEN];
+	pid_t pid;
+	const char *name;
+	unsigned long address;
+};
+
+struct ksplice_update {
+	struct kobject kobj;
+	struct list_head list;
+	char *id;
+
+	/* Under ksplice_operation. */
+	struct module *helper;
+	struct module *primary;
+	const struct ksplice_code *code;
+	bool pinned;
+	bool holds_primary;
+	u32 n_functions;
+	struct ksplice_function *functions;
+	u32 n_texts;
+	struct ksplice_text *texts;
+	struct kthread_work work;
+
+	/* Filled inside the stop, copied under report after it. */
+	u32 n_found;
+	struct ksplice_conflict found[KSPLICE_MAX_CONFLICTS];
+
+	/* Set by the writer of "stage", cleared by the worker. */
+	atomic_t busy;
+	enum ksplice_stage wanted;
+
+	/* Under report. */
+	struct mutex report;
+	enum ksplice_stage stage;
+	enum ksplice_cause cause;
+	char reason[KSPLICE_REASON_SIZE];
+	u32 n_conflicts;
+	struct ksplice_conflict conflicts[KSPLICE_MAX_CONFLICTS];
+	unsigned int tries;
+	unsigned int max_tries;
+	unsigned int retry_ms;
+	u64 pause_ns;
+};
+
+/* What a CPU records when it enters the stop function. */
+struct ksplice_stopped {
+	const struct task_struct *task;
+	const unsigned long *stack;
+};
+
+extern struct mutex ksplice_operation;
+extern struct kthread_worker *ksplice_worker;
+
+/* lookup.c */
+struct ksplice_kernel {
+	/* Functions and objects of the kernel that it does not export (K9). */
+	typeof(kallsyms_lookup_name) *kallsyms_lookup_name;
+	typeof(kallsyms_on_each_match_symbol) *kallsyms_on_each_match_symbol;
+	void *(*text_poke)(void *address, const void *opcode, size_t size);
+	struct mutex *text_mutex;
+	int (*stop_machine_cpuslocked)(int (*fn)(void *data), void *data,
+				       const struct cpumask *cpus);
+	struct task_struct *(*idle_task)(int cpu);
+	struct kprobe *(*get_kprobe)(void *address);
+	unsigned long (*ftrace_location)(unsigned long ip);
+	struct jump_entry *start_jump_table;
+	struct jump_entry *stop_jump_table;
+	struct static_call_site *start_static_calls;
+	struct static_call_site *stop_static_calls;
+	char *init_begin;
+	char *init_end;
+	char *stext;
+	char *etext;
+};
+
+extern struct ksplice_kernel kernel;
+int ksplice_lookup_init(void);
+
+/* memory.c */
+void ksplice_memory_env(struct ksp_env *env);
+bool ksplice_is_probed(unsigned long address);
+
+/* quiesce.c */
+int ksplice_check_threads(struct ksplice_update *update,
+			  const struct ksplice_stopped *stopped, bool undo);
+void ksplice_module_text(const struct module *module, unsigned long *start,
+			 unsigned long *end);
+
+/* redirect.c */
+int ksplice_redirect_prepare(struct ksplice_update *update);
+int ksplice_redirect_check(struct ksplice_update *update, bool undo);
+void ksplice_redirect_write(struct ksplice_update *update, bool undo);
+
+/* apply.c */
+void ksplice_work(struct kthread_work *work);
+
+/* update.c */
+void ksplice_updates_exit(void);
+__printf(3, 4)
+void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,
+		    const char *format, ...);
+
+/* sysfs.c */
+extern const struct kobj_type ksplice_update_type;
+int ksplice_sysfs_init(void);
+void ksplice_sysfs_exit(void);
+extern struct kset *ksplice_kset;
+void ksplice_update_free(struct ksplice_update *update);
+
+#endif

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The stack check: is any thread in the code that is to be replaced?
+ *
+ * DOC: context
+ *
+ * Runs inside stop_machine on one CPU while all others wait with interrupts
+ * off in redirects' stop function.  Nobody holds a spinlock (a stopper cannot
+ * preempt a holder), so the task list and the stacks stand still and are read
+ * without locks or references.  Every word of every kernel stack that could
+ * be a return address is taken for one: a false alarm costs a retry, a miss
+ * would cost the machine.
+ *
+ * Return addresses are not all on stacks (K13): a kretprobe or the function
+ * graph tracer parks them beside the task.
+ */
+#include <linux/cpumask.h>
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/rethook.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/version.h>
+
+#include "core.h"
+
+struct check {
+	struct ksplice_update *update;
+	const struct ksplice_stopped *stopped;
+	const struct ksplice_text *texts;
+	u32 n_texts;
+	unsigned long lowest;
+	unsigned long highest;
+};
+
+void ksplice_module_text(const struct module *module, unsigned long *start,
+			 unsigned long *end)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	*start = (unsigned long)module->mem[MOD_TEXT].base;
+	*end = *start + module->mem[MOD_TEXT].size;
+#else
+	*start = (unsigned long)module->core_layout.base;
+	*end = *start + module->core_layout.text_size;
+#endif
+}
+
+/*
+ * A thread at the very start has executed nothing of the function yet, and a
+ * function's address is often on a stack as a mere pointer: the start does not
+ * count.  A return address equal to the end belongs to a last call that does
+ * not return, so the end does (K13).
+ */
+static const struct ksplice_text *find_text(const struct check *check,
+					    unsigned long address)
+{
+	u32 i;
+
+	if (address <= check->lowest || address > check->highest)
+		return NULL;
+	for (i = 0; i < check->n_texts; i++) {
+		if (address > check->texts[i].start && address <= check->texts[i].end)
+			return &check->texts[i];
+	}
+	return NULL;
+}
+
+/* Returns 1 and records the thread if @address is in the way. */
+static int check_address(const struct check *check, struct task_struct *task,
+			 unsigned long address)
+{
+	const struct ksplice_text *text = find_text(check, address);
+	struct ksplice_update *update = check->update;
+	struct ksplice_conflict *conflict;
+
+	if (!text)
+		return 0;
+	if (update->n_found < KSPLICE_MAX_CONFLICTS) {
+		conflict = &update->found[update->n_found];
+		memcpy(conflict->comm, task->comm, TASK_COMM_LEN);
+		conflict->comm[TASK_COMM_LEN - 1] = 0;
+		conflict->pid = task->pid;
+		conflict->name = text->name;
+		conflict->address = address;
+	}
+	update->n_found++;
+	return 1;
+}
+
+static int check_words(const struct check *check, struct task_struct *task,
+		       const unsigned long *word, const unsigned long *end)
+{
+	for (; word < end; word++) {
+		if (check_address(check, task, READ_ONCE_NOCHECK(*word)))
+			return 1;
+	}
+	return 0;
+}
+
+/* K13: return addresses that tracers took off the stack. */
+static int check_parked(const struct check *check, struct task_struct *task)
+{
+#ifdef CONFIG_RETHOOK
+	struct llist_node *node;
+
+	for (node = task->rethooks.first; node; node = node->next) {
+		struct rethook_node *hook = llist_entry(node, struct rethook_node, llist);
+
+		if (check_address(check, task, hook->ret_addr))
+			return 1;
+	}
+#elif defined(CONFIG_KRETPROBES)
+	struct llist_node *node;
+
+	for (node = task->kretprobe_instances.first; node; node = node->next) {
+		struct kretprobe_instance *instance =
+			llist_entry(node, struct kretprobe_instance, llist);
+
+		if (check_address(check, task, (unsigned long)instance->ret_addr))
+			return 1;
+	}
+#endif
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	if (task->ret_stack && task->curr_ret_stack >= 0) {
+		const unsigned long *words = (const unsigned long *)task->ret_stack;
+		/* An index of frames, since 6.11 one of words. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+		size_t n = task->curr_ret_stack + 1;
+#else
+		size_t n = (task->curr_ret_stack + 1) *
+			   sizeof(struct ftrace_ret_stack) / sizeof(long);
+#endif
+
+		if (check_words(check, task, words, words + n))
+			return 1;
+	}
+#endif
+	return 0;
+}
+
+/* The stack pointer that a stopper recorded on its way in, or NULL. */
+static const unsigned long *stopper_stack(const struct check *check,
+					  const struct task_struct *task)
+{
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		if (check->stopped[cpu].task == task)
+			return check->stopped[cpu].stack;
+	}
+	return NULL;
+}
+
+static int check_task(const struct check *check, struct task_struct *task, bool undo)
+{
+	const unsigned long *stack = stopper_stack(check, task);
+	const unsigned long *end;
+
+	/* A task that is gone but for its structure has no stack (K14). */
+	if (!stack && (!task->stack || !refcount_read(&task->stack_refcount)))
+		return 0;
+	if (!stack) {
+		if (task->on_cpu)
+			return -EINVAL;
+		stack = (const unsigned long *)READ_ONCE(task->thread.sp);
+	}
+	end = (const unsigned long *)(task_stack_page(task) + THREAD_SIZE);
+	if ((void *)stack < task_stack_page(task) || stack > end || !IS_ALIGNED((unsigned long)stack, sizeof(long)))
+		return -EINVAL;
+	if (check_words(check, task, stack, end) || check_parked(check, task))
+		return 0;
+	/* K19: an interrupted system call may be restarted through a function. */
+	if (undo)
+		check_address(check, task, (unsigned long)task->restart_block.fn);
+	return 0;
+}
+
+/**
+ * ksplice_check_threads - check every thread against the code of an update
+ * @update: the update; what is found is left in update->found
+ * @stopped: what each CPU's stopper recorded
+ * @undo: check against the new code instead of the replaced code
+ *
+ * Context: inside stop_machine.
+ * Return: 0, -EBUSY with conflicts recorded, or -EINVAL for a thread that
+ * cannot be understood (recorded as a conflict without a name).
+ */
+int ksplice_check_threads(struct ksplice_update *update,
+			  const struct ksplice_stopped *stopped, bool undo)
+{
+	struct ksplice_text primary = { .name = "new code" };
+	struct check check = {
+		.update = update,
+		.stopped = stopped,
+		.texts = update->texts,
+		.n_texts = update->n_texts,
+		.lowest = ULONG_MAX,
+	};
+	struct task_struct *process, *task;
+	int cpu, err = 0;
+	u32 i;
+
+	if (undo) {
+		ksplice_module_text(update->primary, &primary.start, &primary.end);
+		primary.start--;	/* no function's address is a mere pointer here */
+		check.texts = &primary;
+		check.n_texts = 1;
+	}
+	for (i = 0; i < check.n_texts; i++) {
+		check.lowest = min(check.lowest, check.texts[i].start);
+		check.highest = max(check.highest, check.texts[i].end);
+	}
+
+	update->n_found = 0;
+	for_each_process_thread(process, task) {
+		err = check_task(&check, task, undo);
+		if (err)
+			goto unknown;
+	}
+	/* K14: idle tasks are not on the list. */
+	for_each_online_cpu(cpu) {
+		task = kernel.idle_task(cpu);
+		err = check_task(&check, task, undo);
+		if (err)
+			goto unknown;
+	}
+	return update->n_found ? -EBUSY : 0;
+
+unknown:
+	update->n_found = 1;
+	memcpy(update->found[0].comm, task->comm, TASK_COMM_LEN);
+	update->found[0].pid = task->pid;
+	update->found[0].name = "?";
+	update->found[0].address = 0;
+	return err;
+}

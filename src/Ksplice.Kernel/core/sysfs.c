@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/kernel/ksplice/ID: what an update is, and the file to ask for a change.
+ *
+ * DOC: locking
+ *
+ * Readers take update->report only.  Writing "stage" takes nothing: it hands
+ * the request to the core's thread and returns (K17).
+ */
+#define pr_fmt(fmt) "ksplice: " fmt
+
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "core.h"
+
+struct kset *ksplice_kset;
+
+static const char * const stages[] = {
+	[KSPLICE_PREPARING] = "preparing",
+	[KSPLICE_APPLIED] = "applied",
+	[KSPLICE_REVERSED] = "reversed",
+};
+
+static const char * const causes[] = {
+	[KSPLICE_OK] = "ok",
+	[KSPLICE_NO_MATCH] = "no_match",
+	[KSPLICE_CODE_BUSY] = "code_busy",
+	[KSPLICE_MODULE_BUSY] = "module_busy",
+	[KSPLICE_OUT_OF_MEMORY] = "out_of_memory",
+	[KSPLICE_FAILED_TO_FIND] = "failed_to_find",
+	[KSPLICE_TARGET_NOT_LOADED] = "target_not_loaded",
+	[KSPLICE_CALL_FAILED] = "call_failed",
+	[KSPLICE_BAD_DATA] = "bad_data",
+	[KSPLICE_ALREADY_APPLIED] = "already_applied",
+	[KSPLICE_PROBED] = "probed",
+	[KSPLICE_UNEXPECTED] = "unexpected",
+};
+
+static ssize_t stage_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%s\n", stages[update->stage]);
+}
+
+static ssize_t stage_store(struct ksplice_update *update, const char *text, size_t size)
+{
+	enum ksplice_stage wanted;
+
+	if (sysfs_streq(text, "applied"))
+		wanted = KSPLICE_APPLIED;
+	else if (sysfs_streq(text, "reversed"))
+		wanted = KSPLICE_REVERSED;
+	else
+		return -EINVAL;
+	if (atomic_cmpxchg(&update->busy, 0, 1))
+		return -EBUSY;
+	update->wanted = wanted;
+	kthread_queue_work(ksplice_worker, &update->work);
+	return size;
+}
+
+static ssize_t busy_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%d\n", atomic_read_acquire(&update->busy));
+}
+
+static ssize_t abort_cause_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%s\n", causes[update->cause]);
+}
+
+static ssize_t reason_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%s\n", update->reason);
+}
+
+static ssize_t conflicts_show(struct ksplice_update *update, char *page)
+{
+	u32 n = min_t(u32, update->n_conflicts, KSPLICE_MAX_CONFLICTS);
+	ssize_t size = 0;
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		size += sysfs_emit_at(page, size, "%s %d %s %lx\n",
+				      update->conflicts[i].comm, update->conflicts[i].pid,
+				      update->conflicts[i].name, update->conflicts[i].address);
+	if (update->n_conflicts > n)
+		size += sysfs_emit_at(page, size, "... and %u more\n", update->n_conflicts - n);
+	return size;
+}
+
+static ssize_t functions_show(struct ksplice_update *update, char *page)
+{
+	ssize_t size = 0;
+	u32 i;
+
+	for (i = 0; i < update->n_functions; i++)
+		size += sysfs_emit_at(page, size, "%s %lx %lx\n", update->functions[i].name,
+				      update->functions[i].start, update->functions[i].code);
+	return size;
+}
+
+static ssize_t tries_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%u\n", update->tries);
+}
+
+static ssize_t pause_ns_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%llu\n", update->pause_ns);
+}
+
+static ssize_t max_tries_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%u\n", update->max_tries);
+}
+
+static ssize_t max_tries_store(struct ksplice_update *update, const char *text, size_t size)
+{
+	return kstrtouint(text, 0, &update->max_tries) ?: size;
+}
+
+static ssize_t retry_ms_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%u\n", update->retry_ms);
+}
+
+static ssize_t retry_ms_store(struct ksplice_update *update, const char *text, size_t size)
+{
+	return kstrtouint(text, 0, &update->retry_ms) ?: size;
+}
+
+struct update_attribute {
+	struct attribute attr;
+	ssize_t (*show)(struct ksplice_update *update, char *page);
+	ssize_t (*store)(struct ksplice_update *update, const char *text, size_t size);
+};
+
+#define READABLE(name) \
+	static struct update_attribute name##_attribute = \
+		{ { __stringify(name), 0400 }, name##_show, NULL }
+#define WRITABLE(name) \
+	static struct update_attribute name##_attribute = \
+		{ { __stringify(name), 0600 }, name##_show, name##_store }
+
+WRITABLE(stage);
+WRITABLE(max_tries);
+WRITABLE(retry_ms);
+READABLE(busy);
+READABLE(abort_cause);
+READABLE(reason);
+READABLE(conflicts);
+READABLE(functions);
+READABLE(tries);
+READABLE(pause_ns);
+
+static struct attribute *update_attrs[] = {
+	&stage_attribute.attr,
+	&busy_attribute.attr,
+	&abort_cause_attribute.attr,
+	&reason_attribute.attr,
+	&conflicts_attribute.attr,
+	&functions_attribute.attr,
+	&tries_attribute.attr,
+	&max_tries_attribute.attr,
+	&retry_ms_attribute.attr,
+	&pause_ns_attribute.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(update);
+
+static ssize_t update_show(struct kobject *kobj, struct attribute *attr, char *page)
+{
+	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
+	ssize_t size;
+
+	mutex_lock(&update->report);
+	size = container_of(attr, struct update_attribute, attr)->show(update, page);
+	mutex_unlock(&update->report);
+	return size;
+}
+
+static ssize_t update_store(struct kobject *kobj, struct attribute *attr,
+			    const char *text, size_t size)
+{
+	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
+	struct update_attribute *attribute = container_of(attr, struct update_attribute, attr);
+
+	return attribute->store ? attribute->store(update, text, size) : -EACCES;
+}
+
+static const struct sysfs_ops update_sysfs_ops = {
+	.show = update_show,
+	.store = update_store,
+};
+
+static void update_release(struct kobject *kobj)
+{
+	ksplice_update_free(container_of(kobj, struct ksplice_update, kobj));
+}
+
+const struct kobj_type ksplice_update_type = {
+	.release = update_release,
+	.sysfs_ops = &update_sysfs_ops,
+	.default_groups = update_groups,
+};
+
+int ksplice_sysfs_init(void)
+{
+	ksplice_kset = kset_create_and_add("ksplice", NULL, kernel_kobj);
+	return ksplice_kset ? 0 : -ENOMEM;
+}
+
+void ksplice_sysfs_exit(void)
+{
+	kset_unregister(ksplice_kset);
+}
