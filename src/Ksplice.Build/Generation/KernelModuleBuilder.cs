@@ -1,0 +1,223 @@
+// Lets kbuild finish the modules, out of tree and from the distribution's headers, so that what is loaded has been
+// through the kernel's own modpost and linker script. The work folder has a name of its own each time; prefix maps and
+// stripping keep that name, and with it every trace of the machine, out of the modules.
+using System.Globalization;
+using System.Text;
+using CliWrap;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+using Microsoft.Extensions.Logging;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>The core module as built for one kernel release.</summary>
+/// <param name="Module">The path of ksplice.ko.</param>
+/// <param name="SymbolVersions">The path of the list of what it exports.</param>
+public sealed record CoreModule(string Module, string SymbolVersions);
+
+/// <summary>The modules of one update.</summary>
+/// <param name="Helper">The path of the helper.</param>
+/// <param name="Primary">The path of the primary.</param>
+public sealed record UpdateModules(string Helper, string Primary);
+
+/// <summary>Builds modules with the headers of one kernel release.</summary>
+/// <param name="release">The kernel's release name, for messages.</param>
+/// <param name="headers">The folder with the kernel's headers.</param>
+/// <param name="kernelSources">The folder with this project's C files: core, match, update and include.</param>
+/// <param name="logger">Takes kbuild's output.</param>
+public sealed partial class KernelModuleBuilder(string release, string headers, string kernelSources, ILogger logger)
+{
+    /// <summary>The core's module name.</summary>
+    public const string CoreName = "ksplice";
+
+    /// <summary>Builds the core module into <paramref name="outputDirectory"/>; null after an error.</summary>
+    public async Task<CoreModule?> BuildCoreAsync(string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        if (!CheckHeaders(diagnostics))
+            return null;
+        using var work = new WorkFolder(outputDirectory);
+        foreach (string part in (string[])["include", "core", "match"])
+            work.CopyTree(Path.Combine(kernelSources, part), part);
+        string module = "";
+        if (File.Exists(Path.Combine(work.Path, "core", "Kbuild")))
+        {
+            module = "core";
+        }
+        else
+        {
+            string[] objects = [.. new[] { "core", "match" }
+                .SelectMany(part => Directory.GetFiles(Path.Combine(work.Path, part), "*.c").Select(file => $"{part}/{Path.GetFileNameWithoutExtension(file)}.o"))
+                .Order(StringComparer.Ordinal)];
+            work.Write("Kbuild", $"obj-m := {CoreName}.o\n{CoreName}-y := {string.Join(' ', objects)}\nccflags-y := -I$(src)/include\n");
+        }
+        string folder = Path.Combine(work.Path, module);
+        if (!await MakeAsync(work.Path, folder, CoreName, [], diagnostics, cancellation).ConfigureAwait(false))
+            return null;
+        if (!await StripAsync(Path.Combine(folder, CoreName + ".ko"), diagnostics, cancellation).ConfigureAwait(false))
+            return null;
+        // The list names the folder; all that users of it need is the module's name.
+        string versions = File.ReadAllText(Path.Combine(folder, "Module.symvers")).Replace(folder + "/", "", StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(folder, "Module.symvers"), versions);
+        return new CoreModule(
+            work.Publish(Path.Combine(folder, CoreName + ".ko"), CoreName + ".ko"),
+            work.Publish(Path.Combine(folder, "Module.symvers"), "Module.symvers"));
+    }
+
+    /// <summary>Builds helper and primary of one update into <paramref name="outputDirectory"/>; null after an error.</summary>
+    public async Task<UpdateModules?> BuildUpdateAsync(
+        string id, HelperSource helper, PrimaryObject primary, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(helper);
+        ArgumentNullException.ThrowIfNull(primary);
+        ArgumentNullException.ThrowIfNull(core);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        if (!CheckHeaders(diagnostics))
+            return null;
+        string helperName = HelperSource.ModuleName(id), primaryName = $"ksplice_{id}_primary";
+        using var work = new WorkFolder(outputDirectory);
+        work.CopyTree(Path.Combine(kernelSources, "include"), "include");
+        work.CopyTree(Path.Combine(kernelSources, "update"), "");
+        work.Write("exports.S", helper.Assembly);
+        work.Write("match.bin", helper.MatchBytes.ToArray());
+        work.Write("extra.symvers", helper.SymbolVersions);
+        work.Write("core.symvers", await File.ReadAllTextAsync(core.SymbolVersions, cancellation).ConfigureAwait(false));
+        work.Write("update_config.h", Configuration(id, helper, primary));
+        work.Write("code.o_shipped", ElfWriter.Write(primary.Code));
+        work.Write(".code.o.cmd", ""); // K3: modpost reads it
+        work.Write("Kbuild", $"""
+            obj-m := {helperName}.o {primaryName}.o
+            {helperName}-y := helper.o exports.o
+            {primaryName}-y := primary.o code.o
+            ccflags-y := -I$(src)/include -I$(src)
+            asflags-y := -I$(src)
+
+            """);
+        string symbols = $"KBUILD_EXTRA_SYMBOLS={Path.Combine(work.Path, "core.symvers")} {Path.Combine(work.Path, "extra.symvers")}";
+        if (!await MakeAsync(work.Path, work.Path, $"update {id}", [symbols], diagnostics, cancellation).ConfigureAwait(false))
+            return null;
+        foreach (string name in (string[])[helperName, primaryName])
+        {
+            if (!await StripAsync(Path.Combine(work.Path, name + ".ko"), diagnostics, cancellation).ConfigureAwait(false))
+                return null;
+        }
+        return new UpdateModules(
+            work.Publish(Path.Combine(work.Path, helperName + ".ko"), helperName + ".ko"),
+            work.Publish(Path.Combine(work.Path, primaryName + ".ko"), primaryName + ".ko"));
+    }
+
+    private static string Configuration(string id, HelperSource helper, PrimaryObject primary)
+    {
+        string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
+        return string.Create(CultureInfo.InvariantCulture, $"""
+            /* Generated: what tells this update from others. */
+            #define KSPLICE_ID "{id}"
+            #define KSPLICE_N_EXPORTS {helper.ExportCount}
+            #define KSPLICE_PINNED {(primary.IsPinned ? "true" : "false")}
+            #define KSPLICE_NAMESPACES{imports}
+
+            """);
+    }
+
+    private bool CheckHeaders(DiagnosticBag diagnostics)
+    {
+        if (File.Exists(Path.Combine(headers, "Makefile")) && File.Exists(Path.Combine(headers, "Module.symvers")))
+            return true;
+        diagnostics.Report(GenerationDiagnostics.HeadersMissing, new SourceLocation(headers), headers, release);
+        return false;
+    }
+
+    private async Task<bool> MakeAsync(string root, string folder, string what, IReadOnlyList<string> variables, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        string[] arguments =
+        [
+            "-C", headers, $"M={folder}", "-j2", "--no-print-directory", "modules",
+            $"KCFLAGS=-g0 -ffile-prefix-map={root}/=", $"KAFLAGS=-ffile-prefix-map={root}/=", "LDFLAGS_MODULE=--build-id=none", .. variables,
+        ];
+        var (code, output, errors) = await RunAsync("make", arguments, cancellation).ConfigureAwait(false);
+        LogOutput(logger, output);
+        if (code != 0)
+        {
+            string[] lines = [.. errors.Split('\n').Where(line => line.Length != 0)];
+            string first = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase)) ?? lines.FirstOrDefault() ?? $"exit code {code}";
+            diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, what, "make", first.Replace(root + "/", "", StringComparison.Ordinal));
+            return false;
+        }
+        foreach (string line in errors.Split('\n'))
+        {
+            // That gcc's package is another build of the same version is Debian's everyday; the resolver has compared versions.
+            if (line.Contains("warning:", StringComparison.OrdinalIgnoreCase) && !line.Contains("compiler differs", StringComparison.Ordinal))
+                diagnostics.Report(GenerationDiagnostics.KernelBuildWarning, null, what, line.Replace(root + "/", "", StringComparison.Ordinal));
+        }
+        return true;
+    }
+
+    private static async Task<bool> StripAsync(string module, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        var (code, _, errors) = await RunAsync("strip", ["--strip-debug", module], cancellation).ConfigureAwait(false);
+        if (code == 0)
+            return true;
+        diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, Path.GetFileName(module), "strip", errors.Trim());
+        return false;
+    }
+
+    private static async Task<(int Code, string Output, string Errors)> RunAsync(string program, string[] arguments, CancellationToken cancellation)
+    {
+        StringBuilder output = new(), errors = new();
+        try
+        {
+            var result = await Cli.Wrap(program).WithArguments(arguments)
+                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MFLAGS", null).Set("KBUILD_OUTPUT", null))
+                .WithStandardOutputPipe(PipeTarget.ToStringBuilder(output)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+                .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+            return (result.ExitCode, output.ToString(), errors.ToString());
+        }
+        catch (System.ComponentModel.Win32Exception missing)
+        {
+            return (127, "", $"{program}: {missing.Message}");
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{Output}")]
+    private static partial void LogOutput(ILogger logger, string output);
+
+    // A folder beside the output, on the same file system, so that results are renamed into place.
+    private sealed class WorkFolder : IDisposable
+    {
+        private readonly string _output;
+
+        public WorkFolder(string outputDirectory)
+        {
+            _output = System.IO.Path.GetFullPath(outputDirectory);
+            Directory.CreateDirectory(_output);
+            Path = System.IO.Path.Combine(_output, ".build-" + System.IO.Path.GetRandomFileName());
+            Directory.CreateDirectory(Path);
+        }
+
+        public string Path { get; }
+
+        public void Write(string name, string text) => File.WriteAllText(System.IO.Path.Combine(Path, name), text);
+
+        public void Write(string name, byte[] bytes) => File.WriteAllBytes(System.IO.Path.Combine(Path, name), bytes);
+
+        public void CopyTree(string from, string to)
+        {
+            Directory.CreateDirectory(System.IO.Path.Combine(Path, to));
+            foreach (string file in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
+            {
+                string target = System.IO.Path.Combine(Path, to, System.IO.Path.GetRelativePath(from, file));
+                Directory.CreateDirectory(System.IO.Path.GetDirectoryName(target)!);
+                File.Copy(file, target);
+            }
+        }
+
+        public string Publish(string file, string name)
+        {
+            string target = System.IO.Path.Combine(_output, name);
+            File.Move(file, target, overwrite: true);
+            return target;
+        }
+
+        public void Dispose() => Directory.Delete(Path, recursive: true);
+    }
+}

@@ -1,0 +1,272 @@
+// The primary's object: the carried pieces of all units in one relocatable object, and the tables that tell the core
+// what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
+// undefined symbol: the kernel's own export where there is one, else one of the helper's.
+using System.Buffers.Binary;
+using System.Globalization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Matching;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>What the primary module is made from.</summary>
+/// <param name="Code">The object with the new code.</param>
+/// <param name="Namespaces">Export namespaces to import, sorted.</param>
+/// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
+public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
+{
+    private const uint Abi = 1;
+    private const int HookCount = 10;
+
+    // In the order of enum ksplice_hook.
+    private static readonly string[] HookNames =
+    [
+        "pre_apply", "check_apply", "apply", "post_apply", "fail_apply",
+        "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse",
+    ];
+
+    /// <summary>The name of export <paramref name="index"/>; names sort as indexes do.</summary>
+    public static string ExportName(string id, int index) => string.Create(CultureInfo.InvariantCulture, $"ksp_{id}_{index:d4}");
+
+    /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself.</summary>
+    public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
+    {
+        ArgumentNullException.ThrowIfNull(exported);
+        return [.. ObjectDiff.NeededBy(diffs).Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)];
+    }
+
+    /// <summary>Builds the object, or null after an error.</summary>
+    public static PrimaryObject? Build(
+        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, string id, ExportedSymbols exported, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(diffs);
+        ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        if (diffs.All(diff => diff.IsEmpty))
+        {
+            diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
+            return null;
+        }
+        return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, id, exported, diagnostics).Build();
+    }
+
+    private sealed class Builder(
+        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, string id, ExportedSymbols exported, DiagnosticBag diagnostics)
+    {
+        private readonly ElfBuilder _elf = new();
+        private readonly Dictionary<string, OutputSection> _sections = [];
+        private readonly List<OutputSection> _order = [];
+        private readonly Dictionary<(ObjectDiff, int), (OutputSection Section, ulong Offset)> _places = [];
+        private readonly Dictionary<string, (ObjectDiff Diff, int Piece)> _globals = [];
+        private readonly Dictionary<RunSymbol, int> _exportIndex = [];
+        private readonly SortedSet<string> _namespaces = new(StringComparer.Ordinal);
+        private bool _failed;
+
+        private sealed class OutputSection(string name, ElfSectionType type)
+        {
+            public string Name { get; } = name;
+            public ElfSectionType Type { get; set; } = type;
+            public ElfSectionFlags Flags { get; set; }
+            public ulong Alignment { get; set; } = 1;
+            public ulong Size { get; set; }
+            public MemoryStream Data { get; } = new();
+            public int Index { get; set; }
+        }
+
+        private void Report(DiagnosticDescriptor descriptor, string unit, params object?[] arguments)
+        {
+            _failed |= descriptor.Severity == DiagnosticSeverity.Error;
+            diagnostics.Report(descriptor, new SourceLocation(unit), arguments);
+        }
+
+        public PrimaryObject? Build()
+        {
+            for (int i = 0; i < matchData.Exports.Length; i++)
+                _exportIndex.TryAdd(matchData.Exports[i], i);
+            FindGlobals();
+            foreach (var diff in diffs)
+            {
+                for (int i = 0; i < diff.Carried.Count; i++)
+                    _places[(diff, i)] = Place(diff.Carried[i]);
+            }
+            foreach (var section in _order)
+            {
+                bool zeroed = section.Type == ElfSectionType.NoBits;
+                section.Index = _elf.AddSection(section.Name, section.Type, section.Flags,
+                    zeroed ? ReadOnlyMemory<byte>.Empty : section.Data.ToArray(), section.Alignment, 0, section.Size);
+            }
+            AddSymbols();
+            AddRelocations();
+            AddTables();
+            foreach (var diff in diffs)
+            {
+                foreach (var pin in diff.Pins)
+                    Report(GenerationDiagnostics.Pinned, diff.Unit, pin.Holder, diff.Unit, pin.Target);
+            }
+            return _failed ? null : new PrimaryObject(_elf.Build("code.o"), [.. _namespaces], diffs.Any(diff => diff.Pinned));
+        }
+
+        // Global things that the update brings or replaces: branches of other units reach them directly.
+        private void FindGlobals()
+        {
+            foreach (var diff in diffs)
+            {
+                for (int i = 0; i < diff.Carried.Count; i++)
+                {
+                    var piece = diff.Carried[i];
+                    if (piece.IsGlobal && piece.Name.Length != 0 && !_globals.TryAdd(piece.Name, (diff, i)))
+                        Report(GenerationDiagnostics.DuplicateGlobal, diff.Unit, piece.Name, _globals[piece.Name].Diff.Unit, diff.Unit);
+                }
+            }
+            foreach (var diff in diffs)
+            {
+                foreach (string gone in diff.RemovedFunctions)
+                {
+                    if (_globals.TryGetValue(gone, out var now) && now.Diff != diff)
+                        Report(GenerationDiagnostics.FunctionMoved, diff.Unit, gone, diff.Unit, now.Diff.Unit);
+                }
+            }
+        }
+
+        private (OutputSection, ulong) Place(CarriedPiece piece)
+        {
+            bool zeroed = piece.SectionType == ElfSectionType.NoBits;
+            if (!_sections.TryGetValue(piece.OutputSection, out var section))
+            {
+                section = new OutputSection(piece.OutputSection, piece.SectionType);
+                _sections.Add(piece.OutputSection, section);
+                _order.Add(section);
+            }
+            if (!zeroed && section.Type == ElfSectionType.NoBits)
+                section.Type = piece.SectionType;
+            section.Flags |= piece.SectionFlags;
+            section.Alignment = Math.Max(section.Alignment, piece.Alignment);
+            ulong offset = (section.Size + piece.Alignment - 1) & ~(piece.Alignment - 1);
+            byte fill = (section.Flags & ElfSectionFlags.Execute) != 0 ? (byte)0xcc : (byte)0;
+            while ((ulong)section.Data.Length < offset)
+                section.Data.WriteByte(fill);
+            if (zeroed)
+                section.Data.Write(new byte[piece.Post.Size]);
+            else
+                section.Data.Write(piece.Data.Span);
+            section.Size = offset + piece.Post.Size;
+            return (section, offset);
+        }
+
+        private void AddSymbols()
+        {
+            foreach (var diff in diffs)
+            {
+                for (int i = 0; i < diff.Carried.Count; i++)
+                {
+                    var piece = diff.Carried[i];
+                    if (piece.Name.Length == 0)
+                        continue;
+                    var type = piece.Kind is CarriedKind.Function or CarriedKind.CodePart ? ElfSymbolType.Function : ElfSymbolType.Object;
+                    var (section, offset) = _places[(diff, i)];
+                    _elf.AddSymbol(piece.Name, section.Index, offset, piece.Post.Size, type, ElfSymbolBinding.Local);
+                }
+            }
+        }
+
+        private void AddRelocations()
+        {
+            foreach (var diff in diffs)
+            {
+                for (int i = 0; i < diff.Carried.Count; i++)
+                {
+                    var (section, offset) = _places[(diff, i)];
+                    foreach (var reference in diff.Carried[i].References)
+                        AddRelocation(diff, section.Index, offset + reference.Offset, reference);
+                }
+            }
+        }
+
+        private void AddRelocation(ObjectDiff diff, int section, ulong offset, CarriedReference reference)
+        {
+            var own = Own(diff, reference);
+            if (own is { } place)
+            {
+                // A PLT32 against a section is what the assembler would not write; the linker takes PC32 alike.
+                _elf.AddRelocation(section, offset, reference.Type == ElfRelocationType.Plt32 ? ElfRelocationType.Pc32 : reference.Type,
+                    _elf.SectionSymbol(place.Section.Index), reference.Addend + (long)place.Offset);
+                return;
+            }
+            if (SymbolName(reference.Symbol!) is { } name)
+                _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol(name), reference.Addend);
+            else
+                Report(GenerationDiagnostics.UnresolvedSymbol, diff.Unit, diff.Unit, reference.Symbol!.DisplayName);
+        }
+
+        private (OutputSection Section, ulong Offset)? Own(ObjectDiff diff, CarriedReference reference)
+        {
+            if (reference.Piece >= 0)
+                return _places[(diff, reference.Piece)];
+            // A new global is nowhere else; of a replaced one only branches stay inside (K8).
+            if (reference.Symbol is GlobalSymbol global && _globals.TryGetValue(global.Name, out var found)
+                && (reference.IsBranch || !found.Diff.Replaced.Any(function => function.Piece == found.Piece)))
+                return _places[found];
+            return null;
+        }
+
+        private string? SymbolName(RunSymbol symbol)
+        {
+            if (symbol is GlobalSymbol global && exported.Find(global.Name) is { } export)
+            {
+                if (export.Namespace.Length != 0)
+                    _namespaces.Add(export.Namespace);
+                return export.Name;
+            }
+            return _exportIndex.TryGetValue(symbol, out int index) ? ExportName(id, index) : null;
+        }
+
+        // struct ksplice_redirect[] and struct ksplice_code
+        private void AddTables()
+        {
+            List<(ObjectDiff Diff, ReplacedFunction Function, int Index)> redirects = [];
+            foreach (var diff in diffs)
+            {
+                foreach (var function in diff.Replaced)
+                {
+                    int index = matchData.Functions.ToList().FindIndex(matched => matched.Unit == diff.Unit && matched.Name == function.Name);
+                    if (index < 0)
+                        Report(GenerationDiagnostics.FunctionNotMatched, diff.Unit, function.Name, diff.Unit);
+                    redirects.Add((diff, function, index));
+                }
+            }
+            if (_failed)
+                return;
+            redirects.Sort((a, b) => a.Index.CompareTo(b.Index));
+            byte[] table = new byte[redirects.Count * 16];
+            for (int i = 0; i < redirects.Count; i++)
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 8), (uint)redirects[i].Index);
+                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 12), (uint)redirects[i].Function.Post[0].Size);
+            }
+            int redirectSection = _elf.AddSection(".ksplice.redirects", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
+            for (int i = 0; i < redirects.Count; i++)
+            {
+                var (section, offset) = _places[(redirects[i].Diff, redirects[i].Function.Piece)];
+                _elf.AddRelocation(redirectSection, (ulong)i * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(section.Index), (long)offset);
+            }
+
+            byte[] code = new byte[16 + HookCount * 16];
+            BinaryPrimitives.WriteUInt32LittleEndian(code, Abi);
+            BinaryPrimitives.WriteUInt32LittleEndian(code.AsSpan(4), (uint)redirects.Count);
+            for (int kind = 0; kind < HookCount; kind++)
+            {
+                if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
+                    BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + kind * 16 + 8), hooks.Size / 8);
+            }
+            int codeSection = _elf.AddSection(".ksplice.code", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, code, 8);
+            _elf.AddRelocation(codeSection, 8, ElfRelocationType.Abs64, _elf.SectionSymbol(redirectSection), 0);
+            for (int kind = 0; kind < HookCount; kind++)
+            {
+                if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
+                    _elf.AddRelocation(codeSection, (ulong)(16 + kind * 16), ElfRelocationType.Abs64, _elf.SectionSymbol(hooks.Index), 0);
+            }
+            _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)code.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
+        }
+    }
+}
