@@ -1,6 +1,7 @@
 // The machine that a command works on: who we are, which kernel runs, its modules, and the core module's directory
 // in sysfs. Tests put a directory of their own and a kernel of their own making in its place.
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Ksplice.Cli.Machines;
 
@@ -43,13 +44,20 @@ public partial class Machine
     /// <summary>All updates that the core module knows, by id.</summary>
     public IReadOnlyList<Update> Updates() => !Directory.Exists(UpdatesDirectory)
         ? []
-        : [.. Directory.GetDirectories(UpdatesDirectory).Order(StringComparer.Ordinal).Select(path => new Update(path))];
+        : [.. Directory.GetDirectories(UpdatesDirectory).Order(StringComparer.Ordinal).Select(path => new Update(this, path))];
 
     /// <summary>One update, or null if the core module does not know it.</summary>
     public Update? Find(string id)
     {
         var path = Path.Combine(UpdatesDirectory, id);
-        return Directory.Exists(path) ? new Update(path) : null;
+        return Directory.Exists(path) ? new Update(this, path) : null;
+    }
+
+    /// <summary>Writes to a file of sysfs: one write(2), and no truncation or creation, which sysfs does not take.</summary>
+    public virtual void Write(string path, string text)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+        file.Write(Encoding.ASCII.GetBytes(text));
     }
 
     /// <summary>

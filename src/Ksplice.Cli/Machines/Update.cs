@@ -8,7 +8,7 @@ namespace Ksplice.Cli.Machines;
 public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress);
 
 /// <summary>An update that the core module knows.</summary>
-public sealed class Update(string directory)
+public sealed class Update(Machine machine, string directory)
 {
     public const string Preparing = "preparing", Applied = "applied", Reversed = "reversed";
 
@@ -48,10 +48,7 @@ public sealed class Update(string directory)
     {
         try
         {
-            // One write(2) to an existing file: sysfs takes no truncation and no creation.
-            using var file = new FileStream(
-                Path.Combine(directory, "stage"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
-            file.Write(System.Text.Encoding.ASCII.GetBytes(stage + "\n"));
+            machine.Write(Path.Combine(directory, "stage"), stage + "\n");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,0 +1,201 @@
+// apply, undo and view against a kernel made of files: what is loaded in which order, what is taken out again, and
+// which exit code and words the operator gets.
+using System.Text.Json;
+using Ksplice.Cli.Commands;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Tests;
+
+public sealed class CommandTests : IDisposable
+{
+    private readonly TestPackage _package = new();
+    private readonly StringWriter _out = new(), _error = new();
+
+    private FakeKernel Kernel => field ??= new FakeKernel(_package.Scratch);
+
+    private string Output => _out.ToString();
+
+    private string Errors => _error.ToString();
+
+    public void Dispose() => _package.Dispose();
+
+    [Fact]
+    public async Task Apply_loads_core_helper_and_primary_and_asks_for_applied()
+    {
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "+" + TestPackage.Primary], Kernel.Log);
+        Assert.Equal(TestPackage.Bytes(TestPackage.Primary + ".ko"), Kernel.Images[TestPackage.Primary]);
+        Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
+        Assert.Contains("1 function replaced, the machine stood still for 0.123 ms", Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_takes_an_archive()
+    {
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Archive()));
+        Assert.Equal(TestPackage.Bytes("ksplice.ko"), Kernel.Images["ksplice"]);
+    }
+
+    [Fact]
+    public async Task Apply_refuses_a_second_time()
+    {
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        var before = Kernel.Log.Count;
+        Assert.Equal(ExitCode.WrongStage, await RunAsync("apply", _package.Folder));
+        Assert.Equal(before, Kernel.Log.Count);
+        Assert.Contains("already applied", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_needs_root()
+    {
+        Assert.Equal(ExitCode.NotRoot, await RunAsync(new FakeKernel(_package.Scratch) { Root = false }, "apply", _package.Folder));
+        Assert.Contains("must be root", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_refuses_a_package_for_another_kernel()
+    {
+        using var other = new TestPackage("6.1.0-1-other");
+        Assert.Equal(ExitCode.WrongKernel, await RunAsync("apply", other.Folder));
+        Assert.Empty(Kernel.Log);
+        Assert.Contains("is for kernel 6.1.0-1-other, and 6.1.0-0-test is running", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_of_code_in_use_names_who_and_takes_the_modules_out()
+    {
+        Kernel.Answer = "code_busy";
+        Kernel.Reason = "threads are in replaced code";
+        Kernel.Conflicts = ["cat 123 devkmsg_read 0xffffffff81100200"];
+        Kernel.TriesTaken = 5;
+        Assert.Equal(ExitCode.Busy, await RunAsync("apply", _package.Folder));
+        Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^3..]);
+        Assert.Contains("code_busy, after 5 tries", Errors, StringComparison.Ordinal);
+        Assert.Contains("cat 123 devkmsg_read", Errors, StringComparison.Ordinal);
+        Assert.Contains("try 3 of 5", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_of_a_helper_that_does_not_match_tells_why_and_takes_the_core_out()
+    {
+        Kernel.LoadErrors[TestPackage.Helper] = 8;
+        Kernel.Reason = "show_smap at 0xffffffff81234560 differs at +0x12";
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "-ksplice"], Kernel.Log);
+        Assert.Contains("no_match", Errors, StringComparison.Ordinal);
+        Assert.Contains(Kernel.Reason, Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_tells_when_the_kernel_wants_signed_modules()
+    {
+        Kernel.LoadErrors["ksplice"] = 129;
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Contains("signed modules only", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Apply_leaves_a_core_that_was_there_before()
+    {
+        Kernel.Load("ksplice", []);
+        Kernel.Answer = "call_failed";
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.DoesNotContain("-ksplice", Kernel.Log);
+    }
+
+    [Fact]
+    public async Task Undo_unloads_primary_helper_and_the_idle_core()
+    {
+        await RunAsync("apply", _package.Folder);
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^3..]);
+        Assert.Contains("undone", Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Undo_leaves_a_primary_that_the_kernel_holds()
+    {
+        await RunAsync("apply", _package.Folder);
+        Kernel.UnloadErrors[TestPackage.Primary] = 11;
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal("-" + TestPackage.Primary, Kernel.Log[^1]);
+        Assert.Equal("reversed", Kernel.Find(TestPackage.Id)!.Stage);
+        Assert.Contains("stays loaded", Output, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.WrongStage, await RunAsync("undo", TestPackage.Id));
+    }
+
+    [Fact]
+    public async Task Apply_takes_up_an_update_that_was_undone_and_stayed_loaded()
+    {
+        await RunAsync("apply", _package.Folder);
+        Kernel.UnloadErrors[TestPackage.Primary] = 11;
+        await RunAsync("undo", TestPackage.Id);
+        var before = Kernel.Log.Count;
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        Assert.Equal(before, Kernel.Log.Count);
+        Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
+    }
+
+    [Fact]
+    public async Task Undo_of_code_in_use_leaves_the_update_applied()
+    {
+        await RunAsync("apply", _package.Folder);
+        Kernel.Answer = "code_busy";
+        Assert.Equal(ExitCode.Busy, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
+        Assert.DoesNotContain("-" + TestPackage.Primary, Kernel.Log);
+    }
+
+    [Fact]
+    public async Task Undo_of_an_unknown_update_names_those_that_are_loaded()
+    {
+        await RunAsync("apply", _package.Folder);
+        Assert.Equal(ExitCode.Unknown, await RunAsync("undo", "ffffffff"));
+        Assert.Contains("loaded: " + TestPackage.Id, Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task View_lists_shows_and_prints_json()
+    {
+        Assert.Equal(ExitCode.Ok, await RunAsync("view"));
+        Assert.Contains("no updates are loaded", Output, StringComparison.Ordinal);
+        await RunAsync("apply", _package.Folder);
+
+        _out.GetStringBuilder().Clear();
+        Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
+        Assert.Contains("function:  show_smap 0xffffffff81234560 -> 0xffffffffc0001000", Output, StringComparison.Ordinal);
+
+        _out.GetStringBuilder().Clear();
+        Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
+        var update = JsonDocument.Parse(Output).RootElement[0];
+        Assert.Equal(TestPackage.Id, update.GetProperty("id").GetString());
+        Assert.Equal("applied", update.GetProperty("stage").GetString());
+        Assert.Equal(123456, update.GetProperty("pauseNanoseconds").GetInt64());
+        Assert.Equal("show_smap", update.GetProperty("functions")[0].GetProperty("name").GetString());
+        Assert.Equal(ExitCode.Unknown, await RunAsync("view", "ffffffff"));
+    }
+
+    [Theory]
+    [InlineData("apply")]
+    [InlineData("undo")]
+    [InlineData("apply", "a", "b")]
+    [InlineData("destroy", "everything")]
+    public async Task Wrong_arguments_change_nothing(params string[] arguments)
+    {
+        Assert.Equal(ExitCode.Usage, await RunAsync(arguments));
+        Assert.Empty(Kernel.Log);
+    }
+
+    private Task<ExitCode> RunAsync(params string[] arguments) => RunAsync(Kernel, arguments);
+
+    private async Task<ExitCode> RunAsync(FakeKernel kernel, params string[] arguments) =>
+        (ExitCode)await CommandLine.RunAsync(arguments, new Session(kernel, Console(_out), Console(_error)));
+
+    private static IAnsiConsole Console(StringWriter writer)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, Out = new AnsiConsoleOutput(writer) });
+        console.Profile.Width = 4096;
+        return console;
+    }
+}

@@ -1,0 +1,120 @@
+// A kernel made of files: what the core module does behind sysfs, as far as the command can see it. The real one is
+// tested in guests; here the command meets what a real kernel does only rarely.
+using Ksplice.Cli.Machines;
+
+namespace Ksplice.Cli.Tests;
+
+internal sealed class FakeKernel : Machine
+{
+    private readonly string _sysfs;
+
+    public FakeKernel(string folder)
+        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"))
+    {
+        _sysfs = Path.Combine(folder, "sys");
+        Directory.CreateDirectory(Path.Combine(_sysfs, "module"));
+    }
+
+    public bool Root { get; init; } = true;
+
+    public override bool IsRoot => Root;
+
+    public override string KernelRelease => TestPackage.Release;
+
+    /// <summary>Loads and unloads, in order: "+module", "-module".</summary>
+    public List<string> Log { get; } = [];
+
+    /// <summary>Bytes given to the kernel, by module.</summary>
+    public Dictionary<string, byte[]> Images { get; } = [];
+
+    /// <summary>What the core answers to a request: the cause; anything but ok leaves the stage as it is.</summary>
+    public string Answer { get; set; } = "ok";
+
+    public string Reason { get; set; } = "";
+
+    public string[] Conflicts { get; set; } = [];
+
+    public int TriesTaken { get; set; } = 1;
+
+    /// <summary>Error numbers of loads and unloads, by module.</summary>
+    public Dictionary<string, int> LoadErrors { get; } = [];
+
+    public Dictionary<string, int> UnloadErrors { get; } = [];
+
+    /// <summary>The cause that the helper leaves when it does not load.</summary>
+    public string MatchAnswer { get; set; } = "no_match";
+
+    public override int Load(string module, ReadOnlySpan<byte> image)
+    {
+        Log.Add("+" + module);
+        Images[module] = image.ToArray();
+        var failed = LoadErrors.TryGetValue(module, out var error);
+        if (module == "ksplice" && !failed)
+            Directory.CreateDirectory(UpdatesDirectory);
+        if (module.EndsWith("_helper", StringComparison.Ordinal))
+        {
+            var id = module.Split('_')[1];
+            Directory.CreateDirectory(Path.Combine(UpdatesDirectory, id));
+            Set(id, "stage", Update.Preparing);
+            Set(id, "busy", "0");
+            Set(id, "abort_cause", failed ? MatchAnswer : "ok");
+            Set(id, "reason", failed ? Reason : "");
+            Set(id, "conflicts", "");
+            Set(id, "tries", "0");
+            Set(id, "max_tries", "5");
+            Set(id, "retry_ms", "1");
+            Set(id, "pause_ns", "0");
+            Set(id, "functions", "show_smap 0xffffffff81234560 0xffffffffc0001000\n");
+        }
+
+        if (!failed)
+            Directory.CreateDirectory(Path.Combine(_sysfs, "module", module));
+        return error;
+    }
+
+    public override int Unload(string module)
+    {
+        Log.Add("-" + module);
+        if (UnloadErrors.TryGetValue(module, out var error))
+            return error;
+        Directory.Delete(Path.Combine(_sysfs, "module", module));
+        if (module.EndsWith("_helper", StringComparison.Ordinal))
+            Directory.Delete(Path.Combine(UpdatesDirectory, module.Split('_')[1]), recursive: true);
+        return 0;
+    }
+
+    public override void Write(string path, string text)
+    {
+        Assert.True(File.Exists(path), path);
+        Assert.Equal("stage", Path.GetFileName(path));
+        var id = Path.GetFileName(Path.GetDirectoryName(path)!);
+        Set(id, "busy", "1");
+        _ = Task.Run(async () =>
+        {
+            for (var n = 1; n <= TriesTaken; n++)
+            {
+                Set(id, "tries", $"{n}");
+                await Task.Delay(60);
+            }
+
+            Set(id, "abort_cause", Answer);
+            Set(id, "reason", Reason);
+            Set(id, "conflicts", string.Join('\n', Conflicts));
+            if (Answer == "ok")
+            {
+                Set(id, "stage", text.Trim());
+                Set(id, "pause_ns", "123456");
+            }
+
+            Set(id, "busy", "0");
+        });
+    }
+
+    /// <summary>Renames, as a reader must never see half a file: sysfs shows none either.</summary>
+    private void Set(string id, string file, string value)
+    {
+        var path = Path.Combine(UpdatesDirectory, id, file);
+        File.WriteAllText(path + ".new", value + "\n");
+        File.Move(path + ".new", path, overwrite: true);
+    }
+}

@@ -1,0 +1,65 @@
+// The program as it is started, on the machine at hand, where it must change nothing.
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+
+namespace Ksplice.Cli.Tests;
+
+public sealed class ProcessTests : IDisposable
+{
+    private readonly TestPackage _package = new();
+
+    public void Dispose() => _package.Dispose();
+
+    [Theory]
+    [InlineData(ExitCode.Usage)]
+    [InlineData(ExitCode.Usage, "apply")]
+    [InlineData(ExitCode.Usage, "undo", "--hard", "x")]
+    [InlineData(ExitCode.Ok, "--help")]
+    [InlineData(ExitCode.Ok, "view")]
+    [InlineData(ExitCode.Unknown, "view", "ffffffff")]
+    public void Ends_with_the_documented_code(ExitCode expected, params string[] arguments) =>
+        Assert.Equal((int)expected, Run(arguments).ExitCode);
+
+    [Fact]
+    public void Prints_valid_json_and_nothing_else()
+    {
+        var (code, output, _) = Run("view", "--json");
+        Assert.Equal(0, code);
+        Assert.Equal(JsonValueKind.Array, JsonDocument.Parse(output).RootElement.ValueKind);
+    }
+
+    [Fact]
+    public void Refuses_a_package_for_a_kernel_that_does_not_run_here()
+    {
+        var (code, _, errors) = Run("apply", _package.Folder);
+        Assert.Equal(Environment.IsPrivilegedProcess ? (int)ExitCode.WrongKernel : (int)ExitCode.NotRoot, code);
+        Assert.StartsWith("ksplice: error:", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Documents_every_exit_code()
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "Ksplice.sln")))
+            folder = Path.GetDirectoryName(folder)!;
+        var rows = File.ReadLines(Path.Combine(folder, "docs/cli.md"))
+            .Select(line => line.Split('|', StringSplitOptions.TrimEntries))
+            .Where(cells => cells.Length == 5 && int.TryParse(cells[1], out _))
+            .Select(cells => (int.Parse(cells[1], CultureInfo.InvariantCulture), cells[2]));
+        Assert.Equal(Enum.GetValues<ExitCode>().Select(code => ((int)code, code.ToString())), rows);
+    }
+
+    private static (int ExitCode, string Output, string Errors) Run(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        using var process = Process.Start(start)!;
+        var errors = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, errors.GetAwaiter().GetResult());
+    }
+}
