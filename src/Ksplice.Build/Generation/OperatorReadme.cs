@@ -1,0 +1,33 @@
+// README.txt of a package: what the person at the machine needs to know, and nothing that changes from build to build.
+using System.Text;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>Writes the text for the operator.</summary>
+public static class OperatorReadme
+{
+    /// <summary>The text for <paramref name="manifest"/>.</summary>
+    public static string Write(UpdateManifest manifest)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        StringBuilder text = new();
+        text.Append("Update ").Append(manifest.Id).Append(": ").Append(manifest.Name).Append('\n');
+        text.Append("for the running kernel ").Append(manifest.Kernel.Release).Append("\n    ").Append(manifest.Kernel.Banner.Trim()).Append("\n\n");
+        text.Append("Apply, look, undo (as root, in this folder):\n\n");
+        text.Append("    ksplice apply .\n    ksplice view ").Append(manifest.Id).Append("\n    ksplice undo ").Append(manifest.Id).Append("\n\n");
+        text.Append("Applying stops the machine for well under a millisecond. Where a thread is inside of a function that\n");
+        text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
+        if (manifest.Pinned)
+            text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
+        text.Append("Replaced functions:\n\n");
+        foreach (var target in manifest.Targets)
+        {
+            foreach (var function in target.Functions)
+                text.Append("    ").Append(function.Name).Append(" (").Append(function.Unit).Append("): ").Append(function.Why).Append('\n');
+        }
+        text.Append("\nPatches, in order:\n\n");
+        foreach (string patch in manifest.Patches)
+            text.Append("    ").Append(patch).Append('\n');
+        return text.ToString();
+    }
+}

@@ -1,0 +1,185 @@
+// The package that goes to the target: a folder, and the same as one archive. Written so that equal content makes equal
+// bytes (entries sorted, no times, no owners), read so that nothing is believed: names, links, sizes and digests are
+// checked before anybody sees a file.
+using System.Formats.Tar;
+using System.Security.Cryptography;
+using System.Text.Json;
+using Ksplice.Build.Diagnostics;
+using ZstdSharp;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>An update's package, whole and verified.</summary>
+/// <param name="Manifest">What it says about itself.</param>
+/// <param name="Files">Its files by path, the manifest among them.</param>
+public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Files)
+{
+    private const long MostBytes = 256L << 20;
+    private const int MostFiles = 4096;
+    private const int CompressionLevel = 19;
+
+    /// <summary>
+    /// Writes a package as the folder ksplice-ID below <paramref name="outputDirectory"/> and as ksplice-ID.tar.zst beside it,
+    /// both under temporary names first. <paramref name="files"/> are all but the manifest.
+    /// </summary>
+    /// <returns>The paths of the folder and of the archive.</returns>
+    public static (string Folder, string Archive) Write(
+        string outputDirectory, UpdateManifest manifest, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        ArgumentNullException.ThrowIfNull(files);
+        manifest = manifest with { Files = Describe(files) };
+        SortedDictionary<string, ReadOnlyMemory<byte>> all = new(StringComparer.Ordinal);
+        foreach (var (path, content) in files)
+            all.Add(path, content);
+        all.Add(UpdateManifest.FileName, System.Text.Encoding.UTF8.GetBytes(manifest.ToJson()));
+
+        string name = "ksplice-" + manifest.Id;
+        string folder = Path.Combine(outputDirectory, name), archive = folder + ".tar.zst";
+        string newFolder = folder + ".new", newArchive = archive + ".new";
+        if (Directory.Exists(newFolder))
+            Directory.Delete(newFolder, recursive: true);
+        foreach (var (path, content) in all)
+        {
+            string target = Path.Combine(newFolder, path);
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.WriteAllBytes(target, content.Span);
+        }
+        File.WriteAllBytes(newArchive, Archive(name, all));
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
+        Directory.Move(newFolder, folder);
+        File.Move(newArchive, archive, overwrite: true);
+        return (folder, archive);
+    }
+
+    private static List<ManifestFile> Describe(IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files) =>
+        [.. files.OrderBy(file => file.Key, StringComparer.Ordinal)
+            .Select(file => new ManifestFile(file.Key, file.Value.Length, Digest(file.Value.Span)))];
+
+    private static string Digest(ReadOnlySpan<byte> content) => Convert.ToHexStringLower(SHA256.HashData(content));
+
+    private static byte[] Archive(string folder, SortedDictionary<string, ReadOnlyMemory<byte>> files)
+    {
+        using MemoryStream plain = new();
+        using (TarWriter tar = new(plain, TarEntryFormat.Ustar, leaveOpen: true))
+        {
+            foreach (var (path, content) in files)
+            {
+                tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, folder + "/" + path)
+                {
+                    ModificationTime = DateTimeOffset.UnixEpoch,
+                    Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
+                    DataStream = new MemoryStream(content.ToArray()),
+                });
+            }
+        }
+        using Compressor compressor = new(CompressionLevel);
+        return compressor.Wrap(plain.ToArray()).ToArray();
+    }
+
+    /// <summary>Reads a package, a folder or an archive, and verifies all of it; null after an error.</summary>
+    public static UpdatePackage? Open(string path, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        try
+        {
+            return Verify(Directory.Exists(path) ? ReadFolder(path) : ReadArchive(path));
+        }
+        catch (Exception problem) when (problem is DamagedException or IOException or UnauthorizedAccessException or JsonException
+            or ZstdException or InvalidDataException or FormatException or ArgumentException)
+        {
+            diagnostics.Report(GenerationDiagnostics.DamagedPackage, new SourceLocation(path), path, problem.Message);
+            return null;
+        }
+    }
+
+    private static Dictionary<string, ReadOnlyMemory<byte>> ReadFolder(string folder)
+    {
+        Dictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
+        long total = 0;
+        foreach (var entry in new DirectoryInfo(folder).EnumerateFileSystemInfos("*", SearchOption.AllDirectories))
+        {
+            string name = Path.GetRelativePath(folder, entry.FullName);
+            if (entry.LinkTarget is not null)
+                throw new DamagedException($"{name} is a link");
+            if (entry is FileInfo file)
+            {
+                Account(ref total, file.Length, files.Count);
+                files.Add(name, File.ReadAllBytes(file.FullName));
+            }
+        }
+        return files;
+    }
+
+    // In the archive everything lies in one folder, which is taken off.
+    private static Dictionary<string, ReadOnlyMemory<byte>> ReadArchive(string path)
+    {
+        Dictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
+        using DecompressionStream plain = new(File.OpenRead(path), leaveOpen: false);
+        using TarReader tar = new(plain);
+        string? top = null;
+        long total = 0;
+        while (tar.GetNextEntry() is { } entry)
+        {
+            string name = entry.Name.StartsWith("./", StringComparison.Ordinal) ? entry.Name[2..] : entry.Name;
+            string[] parts = name.TrimEnd('/').Split('/');
+            if (name.StartsWith('/') || parts.Any(part => part is "" or "." or ".."))
+                throw new DamagedException($"entry '{entry.Name}' leaves the folder");
+            if (entry.EntryType == TarEntryType.Directory)
+                continue;
+            if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile))
+                throw new DamagedException($"entry '{entry.Name}' is a {entry.EntryType} and no file");
+            top ??= parts[0];
+            if (parts.Length < 2 || parts[0] != top)
+                throw new DamagedException($"entry '{entry.Name}' is not in folder '{top}'");
+            Account(ref total, entry.Length, files.Count);
+            using MemoryStream content = new();
+            entry.DataStream?.CopyTo(content);
+            if (content.Length != entry.Length)
+                throw new DamagedException($"entry '{entry.Name}' ends early");
+            if (!files.TryAdd(string.Join('/', parts[1..]), content.ToArray()))
+                throw new DamagedException($"entry '{entry.Name}' occurs twice");
+        }
+        return files;
+    }
+
+    private static void Account(ref long total, long size, int count)
+    {
+        total += size;
+        if (total > MostBytes || count >= MostFiles)
+            throw new DamagedException($"it holds more than {MostBytes >> 20} MiB or {MostFiles} files");
+    }
+
+    private static UpdatePackage Verify(Dictionary<string, ReadOnlyMemory<byte>> files)
+    {
+        if (!files.TryGetValue(UpdateManifest.FileName, out var text))
+            throw new DamagedException($"it has no {UpdateManifest.FileName}");
+        var manifest = UpdateManifest.FromJson(text.Span);
+        if (manifest.Format != UpdateManifest.CurrentFormat)
+            throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
+        if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
+            throw new DamagedException($"'{manifest.Id}' is no update id");
+        HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName };
+        foreach (var file in manifest.Files)
+        {
+            if (!listed.Add(file.Path))
+                throw new DamagedException($"the manifest lists {file.Path} twice");
+            if (!files.TryGetValue(file.Path, out var content))
+                throw new DamagedException($"{file.Path} is missing");
+            if (content.Length != file.Size)
+                throw new DamagedException($"{file.Path} has {content.Length} bytes, not {file.Size}");
+            if (!string.Equals(Digest(content.Span), file.Sha256, StringComparison.OrdinalIgnoreCase))
+                throw new DamagedException($"{file.Path} differs from its digest in the manifest");
+        }
+        if (files.Keys.FirstOrDefault(name => !listed.Contains(name)) is { } extra)
+            throw new DamagedException($"{extra} is not in the manifest");
+        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Patches).FirstOrDefault(name => !listed.Contains(name));
+        if (absent is not null)
+            throw new DamagedException($"{absent} is named but not listed");
+        return new UpdatePackage(manifest, files);
+    }
+
+    private sealed class DamagedException(string message) : Exception(message);
+}
