@@ -103,7 +103,7 @@ public sealed class KernelImage
         return false;
     }
 
-    /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry).</summary>
+    /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry); the key with its flag bits, of which bit 0 is the branch's sense.</summary>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
     {
         bool found = _jumpEntries.Value.TryGetValue(code, out var entry);
@@ -123,7 +123,7 @@ public sealed class KernelImage
             ulong address = start + (ulong)at;
             ulong key = address + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at + 8));
             entries[address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at))] =
-                (address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4)), key & ~3ul);
+                (address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4)), key);
         }
 
         return entries;

@@ -35,7 +35,7 @@ public enum MatchReason
     /// <summary>A symbol that the update needs got no value.</summary>
     Unresolved,
 
-    /// <summary>The redirect does not fit: something in the bytes that it overwrites may change or be jumped to.</summary>
+    /// <summary>The redirect does not fit: the function is too short, or the kernel may rewrite the bytes.</summary>
     NoRoom,
 }
 

@@ -58,7 +58,8 @@ static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 		if (jump_entry_code(entry) != code)
 			continue;
 		*target = jump_entry_target(entry);
-		*key = (unsigned long)jump_entry_key(entry);
+		/* With the flags, which jump_entry_key() takes off. */
+		*key = (unsigned long)&entry->key + entry->key;
 		return 0;
 	}
 	return -ENOENT;

@@ -121,6 +121,7 @@ static const char * const reasons[] = {
 	[KSP_PROBED] = "a kprobe stands in its code",
 	[KSP_CONFLICT] = "two uses of a symbol disagree",
 	[KSP_UNRESOLVED] = "no value was found",
+	[KSP_NO_ROOM] = "the redirect does not fit",
 };
 
 static void report_mismatch(struct ksplice_update *update, enum ksp_reason reason,

@@ -38,7 +38,7 @@ enum ksp_reason {
 	KSP_PROBED,		/* a breakpoint of a kprobe stands in the code */
 	KSP_CONFLICT,		/* two uses of a symbol disagree on its value */
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
-	KSP_NO_ROOM,		/* the redirect would overwrite what may change or be jumped to */
+	KSP_NO_ROOM,		/* too short for the redirect, or it would overwrite a live site */
 };
 
 /* Why the match failed and where; valid when ksp_match() is not KSP_MATCHED. */

@@ -1,0 +1,84 @@
+// The match at build time: the same data that the helper carries, over the image that the distribution ships. What does
+// not match here could not be applied to any machine that runs this kernel, so the build stops.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Matching;
+
+/// <summary>A kernel image as memory to match against. Nothing is rewritten in it yet but what the linker relaxed.</summary>
+public sealed class ImageMemory : IMatchMemory
+{
+    private readonly KernelImage _image;
+    private readonly ulong _initBegin;
+    private readonly ulong _initEnd;
+    private readonly ulong? _fentry;
+
+    /// <summary>Takes <paramref name="image"/> as it is.</summary>
+    public ImageMemory(KernelImage image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        _image = image;
+        _initBegin = image.Symbols.FindUnique("__init_begin") ?? 0;
+        _initEnd = image.Symbols.FindUnique("__init_end") ?? 0;
+        _fentry = image.Symbols.FindUnique("__fentry__");
+    }
+
+    /// <inheritdoc/>
+    public bool TryRead(ulong address, Span<byte> destination) => _image.TryRead(address, destination);
+
+    /// <summary>The addresses of all symbols of that name, without those in init memory, which a running kernel has freed (K11).</summary>
+    public IReadOnlyList<ulong> Candidates(string name) =>
+        [.. _image.Symbols.Find(name).Select(symbol => symbol.Address).Where(address => address < _initBegin || address >= _initEnd)];
+
+    /// <inheritdoc/>
+    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => _image.TryFindJumpEntry(code, out target, out key);
+
+    /// <inheritdoc/>
+    public bool TryFindStaticCallKey(ulong code, out ulong key) => _image.TryFindStaticCallKey(code, out key);
+
+    /// <inheritdoc/>
+    public bool IsFtraceTarget(ulong site, ulong target) => target == _fentry;
+
+    /// <summary>False: an image has no probes.</summary>
+    public bool IsProbed(ulong address) => false;
+}
+
+/// <summary>The match of an update against the shipped image.</summary>
+public static class ImageMatch
+{
+    /// <summary>Matches, and reports what failed.</summary>
+    public static MatchResult Check(MatchData matchData, KernelImage image, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        return Check(matchData, image.Path, new ImageMemory(image), diagnostics);
+    }
+
+    /// <summary>Matches against any memory; <paramref name="path"/> names it to a person.</summary>
+    public static MatchResult Check(MatchData matchData, string path, IMatchMemory memory, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        var result = MatchInterpreter.Match(matchData.Bytes, memory);
+        if (result.Failure is not { } failure)
+            return result;
+        var location = failure.Unit.Length == 0 ? new SourceLocation(path) : new SourceLocation(failure.Unit);
+        switch (failure.Reason)
+        {
+            case MatchReason.Ambiguous:
+                diagnostics.Report(MatchDiagnostics.Ambiguous, location, path, failure, failure.Candidates);
+                break;
+            case MatchReason.NoCandidate or MatchReason.Unresolved:
+                diagnostics.Report(MatchDiagnostics.NotFound, location, path, failure);
+                break;
+            case MatchReason.NoRoom:
+                diagnostics.Report(MatchDiagnostics.NoRoom, location, path, failure);
+                break;
+            default:
+                diagnostics.Report(MatchDiagnostics.Mismatch, location, path, failure);
+                break;
+        }
+        return result;
+    }
+}

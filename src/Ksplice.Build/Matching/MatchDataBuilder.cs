@@ -1,0 +1,148 @@
+// From differences to match data (paper, section 4.3). What must be found is what is replaced; what new code refers to is
+// found on the way, by the references of the matched code. Where nothing that is replaced refers to it, the smallest
+// function of the unit that does is matched too.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+
+namespace Ksplice.Build.Matching;
+
+/// <summary>Builds the match data of an update.</summary>
+public sealed class MatchDataBuilder
+{
+    // What rewritten sites may lead to, by release: arch/x86/lib/retpoline.S, kernel/static_call.c, arch/x86/kernel/paravirt.c.
+    private static readonly (string Name, SymbolRole Role)[] Roles =
+    [
+        ("__x86_return_thunk", SymbolRole.ReturnThunk),
+        ("retbleed_return_thunk", SymbolRole.ReturnThunk),
+        ("srso_return_thunk", SymbolRole.ReturnThunk),
+        ("srso_alias_return_thunk", SymbolRole.ReturnThunk),
+        ("its_return_thunk", SymbolRole.ReturnThunk),
+        ("call_depth_return_thunk", SymbolRole.ReturnThunk),
+        ("__static_call_return0", SymbolRole.StaticReturn0),
+        ("__static_call_return", SymbolRole.StaticReturn),
+        ("_paravirt_nop", SymbolRole.ParavirtNop),
+        ("paravirt_BUG", SymbolRole.ParavirtBug),
+    ];
+
+    private readonly MatchTables _tables = new();
+    private readonly ProgramWriter _writer;
+    private readonly DiagnosticBag _diagnostics;
+    private readonly HashSet<ObjectNode> _included = [];
+    private bool _failed;
+
+    private MatchDataBuilder(DiagnosticBag diagnostics)
+    {
+        _writer = new ProgramWriter(_tables);
+        _diagnostics = diagnostics;
+    }
+
+    /// <summary>Builds match data that finds everything that <paramref name="diffs"/> replace and all of
+    /// <paramref name="exports"/>; null after an error.</summary>
+    /// <exception cref="Elf.ElfFormatException">A pre object is malformed.</exception>
+    public static MatchData? Build(IReadOnlyList<ObjectDiff> diffs, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(diffs);
+        ArgumentNullException.ThrowIfNull(exports);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        return new MatchDataBuilder(diagnostics).Build(diffs, exports);
+    }
+
+    private MatchData? Build(IReadOnlyList<ObjectDiff> diffs, IReadOnlyList<RunSymbol> exports)
+    {
+        foreach (var (name, role) in Roles)
+            _tables.SetRole(name, role);
+        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Pre), StringComparer.Ordinal);
+        List<MatchedFunction> functions = [];
+        foreach (var diff in diffs)
+        {
+            foreach (var function in diff.Replaced)
+            {
+                for (int i = 0; i < function.Pre.Count; i++)
+                {
+                    var node = graphs[diff.Unit].Nodes.Single(node => node.Range == function.Pre[i] && node.IsCode);
+                    Include(node, diff.Unit, ObjectFlags.Replaced, i == 0 ? (uint)functions.Count : MatchFormat.None);
+                }
+                functions.Add(new MatchedFunction(diff.Unit, function.Name));
+            }
+        }
+
+        for (int i = 0; i < exports.Count; i++)
+        {
+            switch (exports[i])
+            {
+                case GlobalSymbol global:
+                    _tables.SetExport(_tables.Global(global.Name), i, SymbolFlags.ByName);
+                    break;
+                case LocalSymbol local:
+                    Export(local, i, graphs[local.Unit].Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset), local.Unit);
+                    break;
+                case StringLiteral literal:
+                    Export(literal, i, graphs[literal.Unit].Nodes.FirstOrDefault(node => node.Kind == NodeKind.String && IsText(node, literal.Content)), literal.Unit);
+                    break;
+            }
+        }
+        if (_failed)
+            return null;
+        return new MatchData(_tables.ToBytes(exports.Count, functions.Count), [.. exports], [.. functions]);
+    }
+
+    private static bool IsText(ObjectNode node, string content) =>
+        node.Size == (ulong)content.Length + 1 && node.Bytes[..^1].SequenceEqual(System.Text.Encoding.Latin1.GetBytes(content));
+
+    private void Export(RunSymbol symbol, int index, ObjectNode? node, string unit)
+    {
+        if (node is null || _tables.IsExported(_tables.Start(node)) || !(_tables.IsMet(_tables.Start(node)) || Reach(node, unit, [])))
+        {
+            _diagnostics.Report(MatchDiagnostics.Unreachable, new SourceLocation(unit), symbol.DisplayName);
+            _failed = true;
+            return;
+        }
+        _tables.SetExport(_tables.Start(node), index, SymbolFlags.None);
+    }
+
+    // Includes what leads to the node: itself if it is a function, else code or constant data that refers to it.
+    private bool Reach(ObjectNode node, string unit, HashSet<ObjectNode> visited)
+    {
+        if (!visited.Add(node))
+            return false;
+        if (node.Kind is NodeKind.Function or NodeKind.ColdPart && node.Role == SectionRole.Code)
+            return Include(node, unit, ObjectFlags.None, MatchFormat.None);
+        var referrers = node.Referrers.Select(reference => reference.Holder.Root)
+            .Where(holder => holder.Kind == NodeKind.Function && holder.Role == SectionRole.Code && holder.References.Exists(reference => reference.Target == node))
+            .OrderBy(holder => holder.Size);
+        foreach (var holder in referrers)
+        {
+            if (Include(holder, unit, ObjectFlags.None, MatchFormat.None))
+                return true;
+        }
+        foreach (var holder in node.Referrers.Select(reference => reference.Holder).Where(IsConstant))
+        {
+            if (Reach(holder, unit, visited) && Include(holder, unit, ObjectFlags.None, MatchFormat.None))
+                return true;
+        }
+        return false;
+    }
+
+    private static bool IsConstant(ObjectNode node) =>
+        node is { Kind: NodeKind.Data, Role: SectionRole.Data, IsWritable: false, IsZeroed: false, Size: > 0 };
+
+    // Adds an object and the constants that it refers to.
+    private bool Include(ObjectNode node, string unit, ObjectFlags flags, uint function)
+    {
+        if (!_included.Add(node))
+            return true;
+        try
+        {
+            _tables.AddObject(node, unit, node.IsCode ? ObjectKind.Text : ObjectKind.Data, flags, function, node.IsCode ? _writer.WriteCode(node) : _writer.WriteData(node));
+        }
+        catch (ProgramWriter.UnmatchableException problem)
+        {
+            _diagnostics.Report(MatchDiagnostics.Unmatchable, new SourceLocation(unit), node.Name, problem.Offset, problem.Message);
+            _failed = true;
+            return false;
+        }
+        foreach (var constant in node.References.Select(reference => reference.Target).OfType<ObjectNode>().Where(IsConstant))
+            Include(constant, unit, ObjectFlags.None, MatchFormat.None);
+        return true;
+    }
+}

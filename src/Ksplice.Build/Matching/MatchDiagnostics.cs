@@ -1,0 +1,33 @@
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Matching;
+
+/// <summary>What can keep an update from being matched, KSP4001 to KSP4999.</summary>
+public static class MatchDiagnostics
+{
+    /// <summary>KSP4001: code or constant data differs.</summary>
+    public static readonly DiagnosticDescriptor Mismatch = Error("KSP4001", "The kernel is not the source's",
+        "'{0}' does not hold the code that was compiled from the source: {1}; the source, the configuration or the compiler is another than the kernel's");
+
+    /// <summary>KSP4002: nothing leads to what new code needs.</summary>
+    public static readonly DiagnosticDescriptor Unreachable = Error("KSP4002", "A symbol cannot be found by matching",
+        "the new code refers to {0}, but no code of the unpatched unit does, so that matching cannot find its address");
+
+    /// <summary>KSP4003: code that the matcher does not understand.</summary>
+    public static readonly DiagnosticDescriptor Unmatchable = Error("KSP4003", "Code cannot be matched",
+        "{0}+0x{1:x} cannot be matched: {2}");
+
+    /// <summary>KSP4004: more than one place matches.</summary>
+    public static readonly DiagnosticDescriptor Ambiguous = Error("KSP4004", "More than one place matches",
+        "'{0}': {1}; the kernel holds {2} that cannot be told apart, and none may be guessed");
+
+    /// <summary>KSP4005: no place to try.</summary>
+    public static readonly DiagnosticDescriptor NotFound = Error("KSP4005", "The kernel lacks a symbol",
+        "'{0}': {1}; the kernel has no such symbol, so the source or the configuration is another than the kernel's");
+
+    /// <summary>KSP4006: the redirect has no room.</summary>
+    public static readonly DiagnosticDescriptor NoRoom = Error("KSP4006", "The redirect does not fit",
+        "'{0}': {1}; the function is shorter than a jump, or the kernel may rewrite the bytes that the jump would overwrite");
+
+    private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
+}

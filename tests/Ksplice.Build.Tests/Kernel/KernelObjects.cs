@@ -1,0 +1,29 @@
+using System.Collections.Concurrent;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Build.Tests.Kernel;
+
+/// <summary>Pre objects of the stock kernel, each compiled once a test run.</summary>
+public static class KernelObjects
+{
+    private static readonly ConcurrentDictionary<string, Lazy<Task<ElfObject>>> Compiled = new();
+    private static readonly DirectoryInfo Folder = Directory.CreateTempSubdirectory("ksplice-objects-");
+
+    static KernelObjects() => AppDomain.CurrentDomain.ProcessExit += (_, _) => Folder.Delete(recursive: true);
+
+    public static Task<ElfObject> CompileAsync(string source) =>
+        Compiled.GetOrAdd(source, _ => new(() => CompileNowAsync(source))).Value;
+
+    private static async Task<ElfObject> CompileNowAsync(string source)
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var diagnostics = new DiagnosticBag();
+        var unit = kernel.Units.Find(source) ?? throw new InvalidOperationException($"{source} is not compiled");
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            unit, kernel.SourceDirectory, Path.Combine(Folder.FullName, unit.Object), [], diagnostics);
+        return ElfObject.Read(File.ReadAllBytes(compiled?.Object ?? throw new InvalidOperationException(string.Join('\n', diagnostics))), source);
+    }
+}

@@ -1,0 +1,34 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Matching;
+
+namespace Ksplice.Build.Tests.Matching;
+
+/// <summary>Match data of single functions of real objects, as if each were replaced.</summary>
+internal static class UnitMatch
+{
+    /// <summary>The functions that a running kernel still has.</summary>
+    public static IEnumerable<ObjectNode> Functions(ElfObject pre) =>
+        new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false });
+
+    public static MatchData? Build(ElfObject pre, string unit, ObjectNode function, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics)
+    {
+        ObjectRange[] ranges = [function.Range, .. function.Parts.Where(part => part.Kind == NodeKind.ColdPart).Select(part => part.Range)];
+        var replaced = new ReplacedFunction(function.Name, function.IsGlobal, ranges, ranges, 0, new FunctionChange(FunctionDifference.Text, 0, function.Name, "for the test"));
+        var diff = new ObjectDiff
+        {
+            Unit = unit,
+            Pre = pre,
+            Post = pre,
+            Replaced = [replaced],
+            NewFunctions = [],
+            RemovedFunctions = [],
+            Carried = [],
+            Needed = exports,
+            StaticKeys = [],
+            Pins = [],
+        };
+        return MatchDataBuilder.Build([diff], exports, diagnostics);
+    }
+}
