@@ -1,7 +1,7 @@
 // Lets kbuild finish the modules, out of tree and from the distribution's headers, so that what is loaded has been
 // through the kernel's own modpost and linker script. The work folder has a name of its own each time; prefix maps and
 // stripping keep that name, and with it every trace of the machine, out of the modules.
-using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using CliWrap;
 using Ksplice.Build.Diagnostics;
@@ -64,26 +64,56 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             work.Publish(Path.Combine(folder, "Module.symvers"), "Module.symvers"));
     }
 
-    /// <summary>Builds helper and primary of one update into <paramref name="outputDirectory"/>; null after an error.</summary>
-    public async Task<UpdateModules?> BuildUpdateAsync(
-        string id, HelperSource helper, PrimaryObject primary, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    /// <summary>The core module in <paramref name="folder"/>, built there if these sources' is not; null after an error.</summary>
+    public async Task<CoreModule?> CachedCoreAsync(string folder, DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
-        ArgumentNullException.ThrowIfNull(helper);
-        ArgumentNullException.ThrowIfNull(primary);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string file in Directory.GetFiles(kernelSources, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(Path.GetRelativePath(kernelSources, file) + "\0"));
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+        }
+        string place = Path.Combine(folder, "core-" + Convert.ToHexStringLower(hash.GetHashAndReset())[..16]);
+        CoreModule core = new(Path.Combine(place, CoreName + ".ko"), Path.Combine(place, "Module.symvers"));
+        if (Directory.Exists(place))
+            return core;
+        string temporary = place + "." + Path.GetRandomFileName();
+        try
+        {
+            if (await BuildCoreAsync(temporary, diagnostics, cancellation).ConfigureAwait(false) is null)
+                return null;
+            // Whoever is first puts it there; all make the same.
+            if (!Directory.Exists(place))
+                Directory.Move(temporary, place);
+        }
+        catch (IOException) when (Directory.Exists(place))
+        {
+        }
+        finally
+        {
+            if (Directory.Exists(temporary))
+                Directory.Delete(temporary, recursive: true);
+        }
+        return core;
+    }
+
+    /// <summary>
+    /// Builds helper and primary of one update into <paramref name="outputDirectory"/> from what
+    /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>; null after an error.
+    /// </summary>
+    public async Task<UpdateModules?> BuildUpdateAsync(
+        string id, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
         ArgumentNullException.ThrowIfNull(core);
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (!CheckHeaders(diagnostics))
             return null;
-        string helperName = HelperSource.ModuleName(id), primaryName = $"ksplice_{id}_primary";
+        string helperName = HelperSource.ModuleName(id), primaryName = PrimaryObject.ModuleName(id);
         using var work = new WorkFolder(outputDirectory);
         work.CopyTree(Path.Combine(kernelSources, "include"), "include");
         work.CopyTree(Path.Combine(kernelSources, "update"), "");
-        work.Write("exports.S", helper.Assembly);
-        work.Write("match.bin", helper.MatchBytes.ToArray());
-        work.Write("extra.symvers", helper.SymbolVersions);
+        work.CopyTree(sources, "");
         work.Write("core.symvers", await File.ReadAllTextAsync(core.SymbolVersions, cancellation).ConfigureAwait(false));
-        work.Write("update_config.h", Configuration(id, helper, primary));
-        work.Write("code.o_shipped", ElfWriter.Write(primary.Code));
         work.Write(".code.o.cmd", ""); // K3: modpost reads it
         work.Write("Kbuild", $"""
             obj-m := {helperName}.o {primaryName}.o
@@ -93,7 +123,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             asflags-y := -I$(src)
 
             """);
-        string symbols = $"KBUILD_EXTRA_SYMBOLS={Path.Combine(work.Path, "core.symvers")} {Path.Combine(work.Path, "extra.symvers")}";
+        string symbols = $"KBUILD_EXTRA_SYMBOLS={Path.Combine(work.Path, "core.symvers")} {Path.Combine(work.Path, ModuleSources.SymbolVersions)}";
         if (!await MakeAsync(work.Path, work.Path, $"update {id}", [symbols], diagnostics, cancellation).ConfigureAwait(false))
             return null;
         foreach (string name in (string[])[helperName, primaryName])
@@ -104,19 +134,6 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         return new UpdateModules(
             work.Publish(Path.Combine(work.Path, helperName + ".ko"), helperName + ".ko"),
             work.Publish(Path.Combine(work.Path, primaryName + ".ko"), primaryName + ".ko"));
-    }
-
-    private static string Configuration(string id, HelperSource helper, PrimaryObject primary)
-    {
-        string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
-        return string.Create(CultureInfo.InvariantCulture, $"""
-            /* Generated: what tells this update from others. */
-            #define KSPLICE_ID "{id}"
-            #define KSPLICE_N_EXPORTS {helper.ExportCount}
-            #define KSPLICE_PINNED {(primary.IsPinned ? "true" : "false")}
-            #define KSPLICE_NAMESPACES{imports}
-
-            """);
     }
 
     private bool CheckHeaders(DiagnosticBag diagnostics)

@@ -26,6 +26,9 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse",
     ];
 
+    /// <summary>The module's name.</summary>
+    public static string ModuleName(string id) => $"ksplice_{id}_primary";
+
     /// <summary>The name of export <paramref name="index"/>; names sort as indexes do.</summary>
     public static string ExportName(string id, int index) => string.Create(CultureInfo.InvariantCulture, $"ksp_{id}_{index:d4}");
 

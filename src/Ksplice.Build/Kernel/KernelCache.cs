@@ -52,12 +52,17 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
     }
 
+    /// <summary>The folder of everything that is made for <paramref name="release"/>.</summary>
+    public string FolderOf(KernelRelease release) => Path.Combine(Root, "kernels", $"{release.Release}-{KeyOf(release)}");
+
+    /// <summary>The file that says that the tree of <paramref name="release"/> is whole.</summary>
+    public string ReadyOf(KernelRelease release) => Path.Combine(FolderOf(release), "ready");
+
     /// <summary>The prepared tree of <paramref name="release"/>, made if it is not there; null after an error.</summary>
     public async Task<PreparedKernel?> PrepareAsync(KernelRelease release, DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
-        string key = KeyOf(release);
-        string folder = Path.Combine(Root, "kernels", $"{release.Release}-{key}");
-        string ready = Path.Combine(folder, "ready");
+        string folder = FolderOf(release);
+        string ready = ReadyOf(release);
         if (!File.Exists(ready))
         {
             Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
@@ -77,7 +82,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         var units = UnitDatabase.Load(Path.Combine(folder, "units.json"));
-        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, "output"), units, key);
+        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, "output"), units, KeyOf(release));
     }
 
     private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? release.Source : Path.Combine(folder, "source");

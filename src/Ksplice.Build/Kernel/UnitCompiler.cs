@@ -12,8 +12,8 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Unit">The unit.</param>
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
-/// <param name="Digest">What it was made from: commands, compiler and the contents of <paramref name="Dependencies"/>.</param>
-public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Digest);
+/// <param name="Command">Digest of the compiler and of the commands without the output's name; see <see cref="UnitCompiler.CommandOf"/>.</param>
+public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command);
 
 /// <summary>
 /// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
@@ -70,12 +70,37 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(unit, output, dependencies, DigestOf(arguments, dependencies, root));
+            return new CompiledUnit(unit, output, dependencies, CommandOf(unit, root, extraArguments));
         }
         finally
         {
             File.Delete(temporary);
             File.Delete(dependencyFile);
+        }
+    }
+
+    /// <summary>Every file of the source tree that <paramref name="unit"/> reads, relative to it; null after an error.</summary>
+    public async Task<IReadOnlyList<string>?> ListIncludesAsync(CompilationUnit unit, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        string file = Path.GetTempFileName();
+        try
+        {
+            string[] arguments = [.. unit.Compiler.Where(argument => argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)),
+                "-M", "-MF", file];
+            var errors = new StringBuilder();
+            if (await RunAsync(kernel.Release.Compiler, arguments, errors, cancellation).ConfigureAwait(false) != 0)
+            {
+                ReportCompiler(unit, kernel.SourceDirectory, errors.ToString(), diagnostics);
+                return null;
+            }
+
+            string prefix = kernel.SourceDirectory + "/";
+            return [.. ReadDependencies(file).Select(Path.GetFullPath).Where(path => path.StartsWith(prefix, StringComparison.Ordinal)).Select(path => path[prefix.Length..]).Distinct()];
+        }
+        finally
+        {
+            File.Delete(file);
         }
     }
 
@@ -109,21 +134,12 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     /// <summary>Drops "./" but leaves "..", which the file system resolves.</summary>
     private static string Lexical(string path) => path.Replace("/./", "/", StringComparison.Ordinal);
 
-    private string DigestOf(IEnumerable<string> arguments, ImmutableArray<string> dependencies, string root)
+    /// <summary>A digest that tells whether an object would be made by the same command.</summary>
+    public string CommandOf(CompilationUnit unit, string sourceRoot, IReadOnlyList<string> extraArguments)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Append(kernel.Release.CompilerVersion);
-        foreach (string argument in arguments.Where(argument => !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)))
-            Append(argument);
-        foreach (string path in dependencies)
-        {
-            Append(path.Replace(root, "", StringComparison.Ordinal));
-            hash.AppendData(SHA256.HashData(File.ReadAllBytes(path)));
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-
-        void Append(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\0"));
+        ArgumentNullException.ThrowIfNull(unit);
+        string[] words = [kernel.Release.CompilerVersion, Path.GetFullPath(sourceRoot), .. unit.Compiler, .. unit.Objtool, .. Sections, .. extraArguments];
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));
     }
 
     /// <summary>gcc's own errors become diagnostics at their places; the rest of its output follows the first as one.</summary>

@@ -13,26 +13,33 @@ namespace Ksplice.Build.Patching;
 /// <param name="SourceRoot">The pre tree.</param>
 /// <param name="SourceStamp">The pre tree's root folder's time stamp, which tells a tree that was unpacked anew.</param>
 /// <param name="Complete">False while a run is in progress, and after one that was cut off.</param>
+/// <param name="Folders">The folders that are real, in ordinal order, others being links themselves; null if all are real.</param>
 /// <param name="Patched">The paths that may differ from the pre tree, in ordinal order.</param>
-internal sealed record LinkFarmState(int Format, string SourceRoot, long SourceStamp, bool Complete, IReadOnlyList<string> Patched);
+internal sealed record LinkFarmState(
+    int Format, string SourceRoot, long SourceStamp, bool Complete, IReadOnlyList<string>? Folders, IReadOnlyList<string> Patched);
 
 [JsonSourceGenerationOptions(WriteIndented = true)]
 [JsonSerializable(typeof(LinkFarmState))]
 internal sealed partial class LinkFarmJson : JsonSerializerContext;
 
 /// <summary>A farm of links to a source tree.</summary>
-internal sealed class LinkFarm(string sourceRoot, string root)
+/// <param name="sourceRoot">The pre tree.</param>
+/// <param name="root">The farm.</param>
+/// <param name="folders">The folders that have to be real, null for all of them.</param>
+internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<string>? folders)
 {
     /// <summary>The state file's name in the farm's root.</summary>
     public const string StateName = ".ksplice-tree.json";
 
-    private const int Format = 1;
+    private const int Format = 2;
 
     // No unit of an x86 kernel includes anything below these.
     private static readonly string[] s_skipped = ["Documentation", "LICENSES", "samples", ".git", "debian"];
 
+    private readonly string[]? _folders = folders?.Order(StringComparer.Ordinal).ToArray();
+
     /// <summary>The state as last read or saved.</summary>
-    public LinkFarmState State { get; private set; } = new(Format, sourceRoot, 0, false, []);
+    public LinkFarmState State { get; private set; } = new(Format, sourceRoot, 0, false, null, []);
 
     /// <summary>Finds the farm or makes it. False if its place is taken by something else.</summary>
     public bool Open(CancellationToken cancellationToken)
@@ -47,7 +54,7 @@ internal sealed class LinkFarm(string sourceRoot, string root)
                     return false;
                 Directory.Delete(root);
             }
-            else if (ReadState(statePath) is { Format: Format } state && state.SourceRoot == sourceRoot && state.SourceStamp == stamp)
+            else if (ReadState(statePath) is { Format: Format } state && state.SourceRoot == sourceRoot && state.SourceStamp == stamp && IsLaidOutAs(state))
             {
                 State = state;
                 return true;
@@ -55,10 +62,13 @@ internal sealed class LinkFarm(string sourceRoot, string root)
             else
                 Directory.Delete(root, recursive: true);
         }
-        State = State with { SourceStamp = stamp };
+        State = State with { SourceStamp = stamp, Folders = _folders };
         Create(cancellationToken);
         return true;
     }
+
+    private bool IsLaidOutAs(LinkFarmState state) =>
+        state.Folders is null || _folders is null ? state.Folders is null && _folders is null : state.Folders.SequenceEqual(_folders, StringComparer.Ordinal);
 
     /// <summary>Writes the state file.</summary>
     public void Save(bool complete, IReadOnlyList<string> patched)
@@ -153,33 +163,32 @@ internal sealed class LinkFarm(string sourceRoot, string root)
         if (Directory.Exists(temporary))
             Directory.Delete(temporary, recursive: true);
         Directory.CreateDirectory(temporary);
-        var folders = new List<string> { "" };
-        foreach (var entry in Entries(""))
-        {
-            if (entry.IsFolder && !s_skipped.Contains(entry.Name, StringComparer.Ordinal))
-                folders.Add(entry.Name);
-        }
-        LinkFolder(temporary, "", recurse: false, cancellationToken);
-        Parallel.ForEach(folders.Skip(1), new ParallelOptions { CancellationToken = cancellationToken },
-            folder => LinkFolder(temporary, folder, recurse: true, cancellationToken));
+        LinkFolder(temporary, "", parallel: true, cancellationToken);
         State = State with { Complete = true, Patched = [] };
         WriteState(temporary, State);
         Directory.Move(temporary, root);
     }
 
-    private void LinkFolder(string destination, string folder, bool recurse, CancellationToken cancellationToken)
+    private void LinkFolder(string destination, string folder, bool parallel, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var target = Path.Combine(destination, folder);
         Directory.CreateDirectory(target);
+        var inner = new List<string>();
         foreach (var entry in Entries(folder))
         {
             var path = folder.Length == 0 ? entry.Name : $"{folder}/{entry.Name}";
             if (!entry.IsFolder)
                 File.CreateSymbolicLink(Path.Combine(target, entry.Name), LinkText(path, entry.IsLink));
-            else if (recurse && !PatchedPath.IsOtherArchitecture(path + "/"))
-                LinkFolder(destination, path, recurse, cancellationToken);
+            else if (s_skipped.Contains(path, StringComparer.Ordinal) || PatchedPath.IsOtherArchitecture(path + "/"))
+                continue;
+            else if (folders is null || folders.Contains(path))
+                inner.Add(path);
+            else
+                File.CreateSymbolicLink(Path.Combine(target, entry.Name), Path.Combine(sourceRoot, path));
         }
+        Parallel.ForEach(inner, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = parallel ? -1 : 1 },
+            path => LinkFolder(destination, path, parallel: false, cancellationToken));
     }
 
     private string LinkText(string path, bool isLink)

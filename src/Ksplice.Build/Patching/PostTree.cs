@@ -1,5 +1,6 @@
-// The post tree: the patched source. Every folder is real, every file a symbolic link to the pre tree's, only patched files
-// are files; so `#include "../x.h"` finds the patched header, and the tree costs a second and no space.
+// The post tree: the patched source. Every file is a symbolic link to the pre tree's, only patched files are files. Where a
+// patched file may be included by others, every folder is real, so that `#include "../x.h"` finds it from anywhere (a system
+// call for each of the kernel's files); where only units' own sources are patched, only the folders that lead to them are.
 //
 // Nothing half done is ever taken for whole: patches are applied in memory first; the farm of links is made beside its
 // place and renamed into it; each file is written under another name and renamed; and the state file (.ksplice-tree.json)
@@ -121,7 +122,7 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
     private static bool WritePlan(
         string sourceRoot, string postRoot, List<PlannedFile> plan, DiagnosticBag bag, CancellationToken cancellationToken)
     {
-        var farm = new LinkFarm(sourceRoot, postRoot);
+        var farm = new LinkFarm(sourceRoot, postRoot, RealFolders(plan));
         if (!farm.Open(cancellationToken))
         {
             bag.Report(PatchingDiagnostics.NotAPostTree, new SourceLocation(postRoot), postRoot);
@@ -139,6 +140,20 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         }
         farm.Save(complete: true, paths);
         return true;
+    }
+
+    // Nobody includes a unit's own source: those that are included are patched as headers are.
+    private static HashSet<string>? RealFolders(List<PlannedFile> plan)
+    {
+        if (plan.Exists(file => file.Patched.Kind == PatchedFileKind.Header))
+            return null;
+        HashSet<string> folders = new(StringComparer.Ordinal);
+        foreach (var file in plan)
+        {
+            for (var folder = System.IO.Path.GetDirectoryName(file.Patched.Path); !string.IsNullOrEmpty(folder); folder = System.IO.Path.GetDirectoryName(folder))
+                folders.Add(folder);
+        }
+        return folders;
     }
 
     private static byte[]? ReadIfThere(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;

@@ -105,9 +105,22 @@ public class PostTreeTests : IDisposable
         Assert.False(File.Exists(Path.Combine(_post, "fs/z.c")));
         Write(Change("arch/x86/a.c", "int x86;", "long x86;"));
         Assert.False(Directory.Exists(Path.Combine(_post, "new")));
-        Assert.True(IsLink("fs/z.c"));
+        Assert.Equal("int z;\n", File.ReadAllText(Path.Combine(_post, "fs/z.c")));
         Assert.True(IsLink("y.h"));
         Assert.False(IsLink("arch/x86/a.c"));
+    }
+
+    [Fact]
+    public void Where_no_header_is_patched_only_the_folders_that_lead_to_patched_files_are_real()
+    {
+        Write(Change("fs/z.c", "int z;", "long z;"));
+        Assert.False(IsLink("fs"));
+        Assert.False(IsLink("fs/z.c"));
+        Assert.True(IsLink("fs/x.c"));
+        Assert.True(IsLink("arch"));
+        Write(Change("y.h", "int y;", "long y;"));
+        Assert.False(IsLink("arch"));
+        Assert.True(IsLink("fs/z.c"));
     }
 
     [Fact]

@@ -1,0 +1,85 @@
+using System.Text.Json;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Diagnostics in the Static Analysis Results Interchange Format (OASIS SARIF 2.1.0), which editors and code hosts read.</summary>
+public static class SarifLog
+{
+    /// <summary>The log of one run.</summary>
+    public static byte[] Write(IReadOnlyCollection<Diagnostic> diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        var rules = diagnostics.Select(diagnostic => diagnostic.Descriptor).DistinctBy(rule => rule.Id).OrderBy(rule => rule.Id, StringComparer.Ordinal).ToList();
+        using MemoryStream bytes = new();
+        using (Utf8JsonWriter json = new(bytes, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
+        {
+            json.WriteStartObject();
+            json.WriteString("$schema", "https://json.schemastore.org/sarif-2.1.0.json");
+            json.WriteString("version", "2.1.0");
+            json.WriteStartArray("runs");
+            json.WriteStartObject();
+            json.WriteStartObject("tool");
+            json.WriteStartObject("driver");
+            json.WriteString("name", "Ksplice for .NET");
+            json.WriteStartArray("rules");
+            foreach (var rule in rules)
+            {
+                json.WriteStartObject();
+                json.WriteString("id", rule.Id);
+                json.WriteStartObject("shortDescription");
+                json.WriteString("text", rule.Title);
+                json.WriteEndObject();
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+            json.WriteEndObject();
+            json.WriteStartArray("results");
+            foreach (var diagnostic in diagnostics)
+                WriteResult(json, diagnostic, rules.FindIndex(rule => rule.Id == diagnostic.Id));
+            json.WriteEndArray();
+            json.WriteEndObject();
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        return bytes.ToArray();
+    }
+
+    private static void WriteResult(Utf8JsonWriter json, Diagnostic diagnostic, int rule)
+    {
+        json.WriteStartObject();
+        json.WriteString("ruleId", diagnostic.Id);
+        json.WriteNumber("ruleIndex", rule);
+        json.WriteString("level", diagnostic.Severity switch
+        {
+            DiagnosticSeverity.Error => "error",
+            DiagnosticSeverity.Warning => "warning",
+            _ => "note",
+        });
+        json.WriteStartObject("message");
+        json.WriteString("text", diagnostic.Message);
+        json.WriteEndObject();
+        if (diagnostic.Location is { Path.Length: > 0 } location)
+        {
+            json.WriteStartArray("locations");
+            json.WriteStartObject();
+            json.WriteStartObject("physicalLocation");
+            json.WriteStartObject("artifactLocation");
+            json.WriteString("uri", Path.IsPathRooted(location.Path) ? new Uri(location.Path).AbsoluteUri : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal));
+            json.WriteEndObject();
+            if (location.Line > 0)
+            {
+                json.WriteStartObject("region");
+                json.WriteNumber("startLine", location.Line);
+                if (location.Column > 0)
+                    json.WriteNumber("startColumn", location.Column);
+                json.WriteEndObject();
+            }
+            json.WriteEndObject();
+            json.WriteEndObject();
+            json.WriteEndArray();
+        }
+        json.WriteEndObject();
+    }
+}

@@ -1,0 +1,48 @@
+// What kbuild makes the two modules of an update from, beside the C files that are the same for every update.
+using System.Globalization;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>The generated sources of helper and primary as files.</summary>
+public static class ModuleSources
+{
+    /// <summary>The list of what the helper exports, in the form of Module.symvers.</summary>
+    public const string SymbolVersions = "extra.symvers";
+
+    /// <summary>Writes them into <paramref name="folder"/> and returns their paths. Equal updates have equal files.</summary>
+    public static IReadOnlyList<string> Write(string folder, string id, HelperSource helper, PrimaryObject primary)
+    {
+        ArgumentNullException.ThrowIfNull(helper);
+        ArgumentNullException.ThrowIfNull(primary);
+        Directory.CreateDirectory(folder);
+        List<string> files = [];
+        Text("exports.S", helper.Assembly);
+        Text(SymbolVersions, helper.SymbolVersions);
+        Text("update_config.h", Configuration(id, helper, primary));
+        Bytes("match.bin", helper.MatchBytes.ToArray());
+        Bytes("code.o_shipped", ElfWriter.Write(primary.Code));
+        return files;
+
+        void Text(string name, string text) => Bytes(name, System.Text.Encoding.UTF8.GetBytes(text));
+
+        void Bytes(string name, byte[] bytes)
+        {
+            files.Add(Path.Combine(folder, name));
+            File.WriteAllBytes(files[^1], bytes);
+        }
+    }
+
+    private static string Configuration(string id, HelperSource helper, PrimaryObject primary)
+    {
+        string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
+        return string.Create(CultureInfo.InvariantCulture, $"""
+            /* Generated: what tells this update from others. */
+            #define KSPLICE_ID "{id}"
+            #define KSPLICE_N_EXPORTS {helper.ExportCount}
+            #define KSPLICE_PINNED {(primary.IsPinned ? "true" : "false")}
+            #define KSPLICE_NAMESPACES{imports}
+
+            """);
+    }
+}

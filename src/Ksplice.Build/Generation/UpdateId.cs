@@ -1,0 +1,26 @@
+using System.Security.Cryptography;
+using System.Text;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>The name of an update: equal inputs have equal ids, on any path and machine.</summary>
+public static class UpdateId
+{
+    // Counts what changes generated modules without changing their inputs.
+    private const string Generator = "1";
+
+    /// <summary>8 hexadecimal digits from the patches in their order, the kernel and this generator.</summary>
+    public static string Compute(KernelRelease release, IEnumerable<ReadOnlyMemory<byte>> patches)
+    {
+        ArgumentNullException.ThrowIfNull(release);
+        ArgumentNullException.ThrowIfNull(patches);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string part in (string[])[Generator, release.Release, release.Version, release.CompilerVersion])
+            hash.AppendData(Encoding.UTF8.GetBytes(part + "\0"));
+        hash.AppendData(SHA256.HashData(File.ReadAllBytes(release.Config)));
+        foreach (var patch in patches)
+            hash.AppendData(SHA256.HashData(patch.Span));
+        return Convert.ToHexStringLower(hash.GetHashAndReset())[..8];
+    }
+}

@@ -1,0 +1,72 @@
+// Which units a patch touches: those made from a patched source, and those that include a patched file. The second kind is
+// told by the compiler itself: a run of its preprocessor over every unit of the configuration, once a kernel.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Patching;
+using Microsoft.Extensions.Logging;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>A unit that a patch touches.</summary>
+/// <param name="Unit">The unit.</param>
+/// <param name="Because">The patched file that it is made from or includes.</param>
+public sealed record AffectedUnit(CompilationUnit Unit, string Because);
+
+/// <summary>Finds the units that a patch touches.</summary>
+public static class AffectedUnits
+{
+    /// <summary>The units that the files of <paramref name="tree"/> affect, by source path; null after an error.</summary>
+    public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
+        PreparedKernel kernel, PostTree tree, ILogger logger, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(kernel);
+        ArgumentNullException.ThrowIfNull(tree);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        SortedDictionary<string, AffectedUnit> units = new(StringComparer.Ordinal);
+        IncludeIndex? includes = null;
+        foreach (var file in tree.Files)
+        {
+            var unit = kernel.Units.Find(file.Path);
+            if (unit is not null)
+            {
+                if (file.Change == FileChange.Deleted)
+                    diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
+                else if (unit.IsAssembly)
+                    diagnostics.Report(PatchingDiagnostics.AssemblyUnit, Place(file), file.Path);
+                else
+                    units.TryAdd(unit.Source, new AffectedUnit(unit, file.Path));
+                continue;
+            }
+            // A new file is compiled only if patched files include it.
+            if (file.Change == FileChange.Added)
+                continue;
+            includes ??= await IncludeIndex.OpenAsync(kernel, logger, diagnostics, cancellation).ConfigureAwait(false);
+            if (includes is null)
+                return null;
+            var users = includes.UsersOf(file.Path);
+            if (users.Count == 0)
+                diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
+            foreach (string source in users)
+            {
+                if (kernel.Units.Find(source) is not { } user)
+                    continue;
+                if (user.IsAssembly)
+                    diagnostics.Report(PatchingDiagnostics.AssemblyUnit, Place(file), source);
+                else
+                    units.TryAdd(source, new AffectedUnit(user, file.Path));
+            }
+        }
+        if (diagnostics.HasErrors)
+            return null;
+        if (units.Count == 0)
+        {
+            diagnostics.Report(PatchingDiagnostics.NothingCompiled, null);
+            return null;
+        }
+        return [.. units.Values];
+    }
+
+    private static SourceLocation Place(PatchedFile file) =>
+        file.PatchedLines.Select(line => line.Line).FirstOrDefault(line => line.PatchPath is not null) is { PatchPath: { } patch } line
+            ? new SourceLocation(patch, line.PatchLine, 1)
+            : new SourceLocation(file.Path);
+}

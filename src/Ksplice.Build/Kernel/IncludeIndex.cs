@@ -1,0 +1,67 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Ksplice.Build.Diagnostics;
+using Microsoft.Extensions.Logging;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>Which units of a configuration include which files, as the preprocessor tells; kept beside the prepared tree.</summary>
+public sealed partial class IncludeIndex
+{
+    private readonly Dictionary<string, List<string>> _users;
+
+    private IncludeIndex(Dictionary<string, List<string>> users) => _users = users;
+
+    /// <summary>The sources of the units that read <paramref name="path"/> (both relative to the source tree).</summary>
+    public IReadOnlyList<string> UsersOf(string path) => _users.GetValueOrDefault(path) ?? [];
+
+    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null after an error.</summary>
+    public static async Task<IncludeIndex?> OpenAsync(PreparedKernel kernel, ILogger logger, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(kernel);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
+        if (Load(path) is { } known)
+            return known;
+        LogIndexing(logger, kernel.Units.Units.Count, kernel.Release.Release);
+        UnitCompiler compiler = new(kernel, logger);
+        var included = new IReadOnlyList<string>?[kernel.Units.Units.Count];
+        ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
+        await Parallel.ForAsync(0, included.Length, parallel, async (i, token) =>
+            included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], diagnostics, token).ConfigureAwait(false)).ConfigureAwait(false);
+        if (included.Contains(null))
+            return null;
+        Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
+        for (int i = 0; i < included.Length; i++)
+        {
+            foreach (string file in included[i]!)
+            {
+                if (!users.TryGetValue(file, out var list))
+                    users.Add(file, list = []);
+                list.Add(kernel.Units.Units[i].Source);
+            }
+        }
+        string temporary = $"{path}.{Path.GetRandomFileName()}";
+        await File.WriteAllBytesAsync(temporary, JsonSerializer.SerializeToUtf8Bytes(users, IndexContext.Default.DictionaryStringListString), cancellation).ConfigureAwait(false);
+        File.Move(temporary, path, overwrite: true);
+        return new IncludeIndex(users);
+    }
+
+    private static IncludeIndex? Load(string path)
+    {
+        try
+        {
+            return File.Exists(path) && JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users ? new IncludeIndex(users) : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    [JsonSerializable(typeof(Dictionary<string, List<string>>))]
+    private sealed partial class IndexContext : JsonSerializerContext;
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "a header is patched: asking the preprocessor what each of the {Count} units of {Release} includes, once")]
+    private static partial void LogIndexing(ILogger logger, int count, string release);
+}

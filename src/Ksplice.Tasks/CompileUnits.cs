@@ -1,0 +1,103 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Microsoft.Build.Framework;
+
+namespace Ksplice.Tasks;
+
+/// <summary>
+/// Compiles every unit from the pre tree and from the post tree, those side by side whose record does not hold. The time
+/// of its own record moves only when an object was made.
+/// </summary>
+public sealed class CompileUnits : KspliceTask
+{
+    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
+    public string? Cache { get; set; }
+
+    /// <summary>The units, with Pre and Post.</summary>
+    [Required]
+    public ITaskItem[] Units { get; set; } = [];
+
+    /// <summary>The list of units, for the origin of patched lines.</summary>
+    [Required]
+    public string UnitsFile { get; set; } = "";
+
+    /// <summary>The post tree.</summary>
+    [Required]
+    public string PostTree { get; set; } = "";
+
+    /// <summary>The folder of ksplice/hooks.h.</summary>
+    [Required]
+    public string IncludeFolder { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override bool RemovesRecord => false;
+
+    private sealed record Job(string Source, string Root, string Object, string[] Arguments, string Side);
+
+    /// <inheritdoc/>
+    protected override async Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        var kernel = await new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger)
+            .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false);
+        if (kernel is null)
+            return false;
+        UnitCompiler compiler = new(kernel, Logger);
+        string[] arguments = [$"-I{Path.GetFullPath(IncludeFolder)}", $"-ffile-prefix-map={Path.GetFullPath(IncludeFolder)}/="];
+        List<Job> jobs = [];
+        foreach (var unit in Units)
+        {
+            jobs.Add(new Job(unit.ItemSpec, kernel.SourceDirectory, unit.GetMetadata("Pre"), arguments, "pre"));
+            jobs.Add(new Job(unit.ItemSpec, Path.GetFullPath(PostTree), unit.GetMetadata("Post"), arguments, "post"));
+        }
+        int made = 0;
+        ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
+        await Parallel.ForEachAsync(jobs, parallel, async (job, token) =>
+        {
+            if (await CompileAsync(compiler, kernel, job, token).ConfigureAwait(false))
+                Interlocked.Increment(ref made);
+        }).ConfigureAwait(false);
+        if (Diagnostics.HasErrors)
+            return false;
+        if (Record is not null && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile)))
+            StageRecord.Write(Record, "", [UnitsFile], jobs.Select(job => job.Object));
+        return true;
+    }
+
+    private async Task<bool> CompileAsync(UnitCompiler compiler, PreparedKernel kernel, Job job, CancellationToken cancellation)
+    {
+        if (kernel.Units.Find(job.Source) is not { } unit)
+            throw new InvalidDataException($"{job.Source} is not in the kernel's configuration");
+        string record = job.Object + ".record";
+        string command = compiler.CommandOf(unit, job.Root, job.Arguments);
+        if (StageRecord.Staleness(record, command) is not { } why)
+            return false;
+        Log.LogMessage(MessageImportance.Normal, "compiling {0} ({1}): {2}", job.Source, job.Side, why);
+        StageRecord.Remove(record);
+        // What depends on this object is not up to date from here on, whatever comes.
+        StageRecord.Remove(Record);
+        var compiled = await compiler.CompileAsync(unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation).ConfigureAwait(false);
+        if (compiled is null)
+            return false;
+        StageRecord.Write(record, command, compiled.Dependencies, [job.Object]);
+        return true;
+    }
+
+    /// <summary>An error in a line that a patch brought is shown in the patch, any other in the tree.</summary>
+    protected override Diagnostic Locate(Diagnostic diagnostic)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostic);
+        if (diagnostic.Location is not { } location || Path.IsPathRooted(location.Path) || !File.Exists(UnitsFile))
+            return diagnostic;
+        var line = UnitList.Open(UnitsFile).Lines.FirstOrDefault(line => line.File == location.Path && line.Line == location.Line);
+        return diagnostic with
+        {
+            Location = line is not null
+                ? new SourceLocation(line.Patch, line.PatchLine, 1)
+                : location with { Path = Path.Combine(Path.GetFullPath(PostTree), location.Path) },
+        };
+    }
+}

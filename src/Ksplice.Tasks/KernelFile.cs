@@ -1,0 +1,39 @@
+using System.Text.Json;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Tasks;
+
+/// <summary>kernel.json: the resolved kernel and what it was resolved from. Later stages depend on the file, so it is
+/// written only when something in it differs.</summary>
+/// <param name="Stamp">The options and the state of the files that they lead to.</param>
+/// <param name="Engine">What the engine and the C sources were.</param>
+/// <param name="Release">The kernel.</param>
+public sealed record KernelFile(string Stamp, string Engine, KernelRelease Release)
+{
+    /// <summary>Reads the file; null if there is none that can be read.</summary>
+    public static KernelFile? Read(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<KernelFile>(File.ReadAllBytes(path));
+        }
+        catch (Exception problem) when (problem is IOException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Reads a file that <see cref="ResolveKernel"/> wrote in this build.</summary>
+    public static KernelFile Open(string path) => Read(path) ?? throw new InvalidDataException($"'{path}' is damaged");
+
+    /// <summary>Writes the file if it differs from what is there.</summary>
+    public void WriteIfDifferent(string path)
+    {
+        byte[] bytes = JsonSerializer.SerializeToUtf8Bytes(this);
+        if (File.Exists(path) && File.ReadAllBytes(path).AsSpan().SequenceEqual(bytes))
+            return;
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        File.WriteAllBytes(path + ".new", bytes);
+        File.Move(path + ".new", path, overwrite: true);
+    }
+}

@@ -1,0 +1,94 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+using Microsoft.Build.Framework;
+using Microsoft.Extensions.Logging;
+using ILogger = Microsoft.Extensions.Logging.ILogger;
+using MSBuildTask = Microsoft.Build.Utilities.Task;
+
+namespace Ksplice.Tasks;
+
+/// <summary>What every task of the Sdk does: it runs a stage of the engine, passes its log and its diagnostics on, and can be canceled.</summary>
+public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
+{
+    private readonly CancellationTokenSource _canceled = new();
+
+    /// <summary>The folder with a page for each diagnostic.</summary>
+    public string? HelpFolder { get; set; }
+
+    /// <summary>The record that is written last, after the stage ended without errors (<see cref="StageRecord"/>).</summary>
+    public string? Record { get; set; }
+
+    /// <summary>Where diagnostics go.</summary>
+    protected DiagnosticBag Diagnostics { get; } = [];
+
+    /// <summary>The engine's log.</summary>
+    protected ILogger Logger => field ??= new MSBuildLogger(Log);
+
+    /// <inheritdoc/>
+    public void Cancel() => _canceled.Cancel();
+
+    /// <inheritdoc/>
+    public override bool Execute()
+    {
+        bool done = false;
+        try
+        {
+            // An error must fail again at the next build: without its record the stage is not taken for done.
+            if (RemovesRecord)
+                StageRecord.Remove(Record);
+            done = RunAsync(_canceled.Token).GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            Log.LogMessage(MessageImportance.High, "canceled");
+        }
+        catch (ElfFormatException problem)
+        {
+            Diagnostics.Report(ProjectDiagnostics.MalformedObject, new SourceLocation(problem.FileName), problem.Message);
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        {
+            Diagnostics.Report(ProjectDiagnostics.FileProblem, null, problem.Message);
+        }
+        foreach (var diagnostic in Diagnostics)
+            Report(Locate(diagnostic));
+        return done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+    }
+
+    /// <summary>True if the record goes before the stage starts; a stage that finds out by itself what is stale keeps it.</summary>
+    protected virtual bool RemovesRecord => true;
+
+    /// <summary>Runs the stage; false after an error.</summary>
+    protected abstract Task<bool> RunAsync(CancellationToken cancellation);
+
+    /// <summary>Puts a diagnostic where a person can mend it.</summary>
+    protected virtual Diagnostic Locate(Diagnostic diagnostic) => diagnostic;
+
+    private void Report(Diagnostic diagnostic)
+    {
+        var place = diagnostic.Location ?? new SourceLocation("");
+        string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), diagnostic.Id + ".md")).AbsoluteUri;
+        switch (diagnostic.Severity)
+        {
+            case DiagnosticSeverity.Error:
+                Log.LogError(null, diagnostic.Id, null, help, place.Path, place.Line, place.Column, 0, 0, Escape(diagnostic.Message));
+                break;
+            case DiagnosticSeverity.Warning:
+                Log.LogWarning(null, diagnostic.Id, null, help, place.Path, place.Line, place.Column, 0, 0, Escape(diagnostic.Message));
+                break;
+            default:
+                Log.LogMessage(null, diagnostic.Id, null, place.Path, place.Line, place.Column, 0, 0, MessageImportance.Normal, Escape(diagnostic.Message));
+                break;
+        }
+    }
+
+    // The message goes through string.Format.
+    private static string Escape(string message) => message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _canceled.Dispose();
+        GC.SuppressFinalize(this);
+    }
+}

@@ -1,0 +1,69 @@
+using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
+using Microsoft.Build.Framework;
+using TaskItem = Microsoft.Build.Utilities.TaskItem;
+
+namespace Ksplice.Tasks;
+
+/// <summary>Lets kbuild make the modules. The core module is made once for a kernel and kept in the cache.</summary>
+public sealed class LinkModules : KspliceTask
+{
+    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
+    public string? Cache { get; set; }
+
+    /// <summary>The update's id.</summary>
+    [Required]
+    public string UpdateId { get; set; } = "";
+
+    /// <summary>The folder that <see cref="GenerateModules"/> wrote.</summary>
+    [Required]
+    public string SourceFolder { get; set; } = "";
+
+    /// <summary>The folder of this project's C sources.</summary>
+    [Required]
+    public string KernelSources { get; set; } = "";
+
+    /// <summary>The folder for the modules.</summary>
+    [Required]
+    public string OutputFolder { get; set; } = "";
+
+    /// <summary>The modules: core, helper, primary, with Role.</summary>
+    [Output]
+    public ITaskItem[] Modules { get; set; } = [];
+
+    /// <inheritdoc/>
+    protected override async Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        var kernel = Tasks.KernelFile.Open(KernelFile);
+        KernelCache cache = new(Cache is { Length: > 0 } folder ? folder : KernelCache.DefaultRoot, Logger);
+        KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);
+        if (Directory.Exists(OutputFolder))
+            Directory.Delete(OutputFolder, recursive: true);
+        var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);
+        if (core is null)
+            return false;
+        var modules = await builder.BuildUpdateAsync(UpdateId, SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
+        if (modules is null)
+            return false;
+        string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));
+        File.Copy(core.Module, ownCore, overwrite: true);
+        Modules = [Item(ownCore, "core"), Item(modules.Helper, "helper"), Item(modules.Primary, "primary")];
+        if (Record is not null)
+        {
+            var inputs = Directory.GetFiles(SourceFolder).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
+            StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], Modules.Select(module => module.ItemSpec));
+        }
+        return true;
+    }
+
+    private static TaskItem Item(string path, string role)
+    {
+        TaskItem item = new(path);
+        item.SetMetadata("Role", role);
+        return item;
+    }
+}

@@ -1,0 +1,126 @@
+using System.Reflection;
+using System.Text;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
+using Microsoft.Build.Framework;
+using TaskItem = Microsoft.Build.Utilities.TaskItem;
+
+namespace Ksplice.Tasks;
+
+/// <summary>Packs the update: a folder and an archive of the same files.</summary>
+public sealed class PackageUpdate : KspliceTask
+{
+    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>The update's id.</summary>
+    [Required]
+    public string UpdateId { get; set; } = "";
+
+    /// <summary>The update's name.</summary>
+    [Required]
+    public string UpdateName { get; set; } = "";
+
+    /// <summary>The units, with Pre and Post.</summary>
+    [Required]
+    public ITaskItem[] Units { get; set; } = [];
+
+    /// <summary>The patches.</summary>
+    [Required]
+    public ITaskItem[] Patches { get; set; } = [];
+
+    /// <summary>The folder with the modules.</summary>
+    [Required]
+    public string ModuleFolder { get; set; } = "";
+
+    /// <summary>The folder to put the package into.</summary>
+    [Required]
+    public string OutputFolder { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override bool RemovesRecord => false;
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        RemoveOld();
+        var release = Tasks.KernelFile.Open(KernelFile).Release;
+        if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+            return Task.FromResult(false);
+        SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
+        foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
+            files.Add(Path.GetFileName(module), File.ReadAllBytes(module));
+        List<string> patches = [];
+        foreach (var patch in Patches)
+        {
+            // Two folders may have a patch of one name; the number keeps the order too.
+            string name = $"patches/{patches.Count + 1:d2}-{Path.GetFileName(patch.ItemSpec)}";
+            patches.Add(name);
+            files.Add(name, File.ReadAllBytes(patch.GetMetadata("FullPath")));
+        }
+        ManifestTarget target = new("vmlinux", HelperSource.ModuleName(UpdateId) + ".ko", PrimaryObject.ModuleName(UpdateId) + ".ko",
+            [.. from diff in diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)]);
+        UpdateManifest manifest = new()
+        {
+            Format = UpdateManifest.CurrentFormat,
+            Id = UpdateId,
+            Name = UpdateName,
+            Kernel = new ManifestKernel(release.Release, image.Banner),
+            Targets = [target],
+            Pinned = diffs.Any(diff => diff.Pinned),
+            Patches = patches,
+            Files = [],
+            Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
+        };
+        files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
+        var (folder, archive) = UpdatePackage.Write(OutputFolder, manifest, files);
+        if (Record is not null)
+        {
+            var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
+            StageRecord.Write(Record, folder, [KernelFile, .. inputs], [archive, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
+        }
+        Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
+        return Task.FromResult(true);
+    }
+
+    // What the patches were before must not lie beside what they are now.
+    private void RemoveOld()
+    {
+        if (Record is null || StageRecord.Read(Record) is not { } old)
+            return;
+        StageRecord.Remove(Record);
+        if (Directory.Exists(old.Command))
+            Directory.Delete(old.Command, recursive: true);
+        File.Delete(old.Command + ".tar.zst");
+    }
+}
+
+/// <summary>Tells what the package of an earlier or of this build is.</summary>
+public sealed class ReadPackage : KspliceTask
+{
+    /// <summary>The folder of the package, with Archive and UpdateId; none if nothing was packed.</summary>
+    [Output]
+    public ITaskItem[] Updates { get; set; } = [];
+
+    /// <summary>The files of the package.</summary>
+    [Output]
+    public ITaskItem[] Files { get; set; } = [];
+
+    /// <inheritdoc/>
+    protected override bool RemovesRecord => false;
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        if (Record is not null && StageRecord.Read(Record) is { } record)
+        {
+            TaskItem update = new(record.Command);
+            update.SetMetadata("Archive", record.Command + ".tar.zst");
+            update.SetMetadata("UpdateId", Path.GetFileName(record.Command).Split('-')[^1]);
+            Updates = [update];
+            Files = [.. record.Outputs.Select(file => new TaskItem(file.Path))];
+        }
+        return Task.FromResult(true);
+    }
+}

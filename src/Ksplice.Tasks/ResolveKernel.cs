@@ -1,0 +1,107 @@
+using System.Security.Cryptography;
+using System.Text;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Microsoft.Build.Framework;
+using TaskItem = Microsoft.Build.Utilities.TaskItem;
+
+namespace Ksplice.Tasks;
+
+/// <summary>Finds the kernel that the project is for. Runs in every build; opens the image only when something changed.</summary>
+public sealed class ResolveKernel : KspliceTask
+{
+    /// <summary>As <c>uname -r</c> shows it.</summary>
+    public string? Release { get; set; }
+
+    /// <summary>The headers folder, if not where the distribution has it.</summary>
+    public string? Headers { get; set; }
+
+    /// <summary>The configuration, likewise.</summary>
+    public string? Config { get; set; }
+
+    /// <summary>The image, likewise.</summary>
+    public string? Image { get; set; }
+
+    /// <summary>The source tree or tarball, likewise.</summary>
+    public string? Source { get; set; }
+
+    /// <summary>The C compiler, likewise.</summary>
+    public string? Compiler { get; set; }
+
+    /// <summary>The folder of the kernel cache, likewise.</summary>
+    public string? Cache { get; set; }
+
+    /// <summary>The folder of this project's C sources.</summary>
+    [Required]
+    public string KernelSources { get; set; } = "";
+
+    /// <summary>The file to write.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>The kernel: its release, with Ready (the file that says that its tree is prepared), Image and Headers.</summary>
+    [Output]
+    public ITaskItem? Kernel { get; set; }
+
+    /// <summary>The project, as the place of what is missing in it.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override async Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        if (string.IsNullOrWhiteSpace(Release))
+        {
+            Diagnostics.Report(ProjectDiagnostics.NoRelease, new(ProjectFile));
+            return false;
+        }
+        KernelReleaseOptions options = new()
+        {
+            Release = Release.Trim(),
+            Headers = Headers,
+            Config = Config,
+            Image = Image,
+            Source = Source,
+            Compiler = Compiler,
+            Cache = Cache,
+        };
+        var known = Tasks.KernelFile.Read(KernelFile);
+        var release = known is not null && known.Stamp == Stamp(options, known.Release) ? known.Release
+            : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
+        if (release is null)
+            return false;
+        new KernelFile(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
+        TaskItem kernel = new(release.Release);
+        kernel.SetMetadata("Ready", new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger).ReadyOf(release));
+        kernel.SetMetadata("Image", release.Image);
+        kernel.SetMetadata("Headers", release.Headers);
+        kernel.SetMetadata("Version", release.Version);
+        Kernel = kernel;
+        return true;
+    }
+
+    private static string Stamp(KernelReleaseOptions options, KernelRelease release)
+    {
+        StringBuilder text = new(options.ToString());
+        foreach (string path in (string[])[release.Config, release.ModuleSymvers, release.Image, release.Source, Program(release.Compiler)])
+        {
+            FileInfo file = new(path);
+            text.Append('|').Append(path).Append(' ').Append(file.Exists ? file.Length : -1).Append(' ').Append(file.LastWriteTimeUtc.Ticks);
+        }
+        return text.ToString();
+    }
+
+    private static string Program(string name) => name.Contains('/', StringComparison.Ordinal) ? name
+        : (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Combine(folder, name)).FirstOrDefault(File.Exists) ?? name;
+
+    // Another engine or other C sources make other modules.
+    private string Engine()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(typeof(KernelCache).Module.ModuleVersionId.ToByteArray());
+        hash.AppendData(typeof(ResolveKernel).Module.ModuleVersionId.ToByteArray());
+        foreach (string file in Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

@@ -1,0 +1,32 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Microsoft.Build.Framework;
+
+namespace Ksplice.Tasks;
+
+/// <summary>The differences of all units. They are found again by each stage that needs them: that takes less than reading them from a file would.</summary>
+internal static class UnitDiffs
+{
+    /// <summary>Compares the objects of <paramref name="units"/>, in their order; null after an error.</summary>
+    public static IReadOnlyList<ObjectDiff>? Find(IEnumerable<ITaskItem> units, DiagnosticBag diagnostics)
+    {
+        List<ObjectDiff> diffs = [];
+        bool failed = false;
+        foreach (var unit in units)
+        {
+            if (ObjectDiffer.Compare(unit.ItemSpec, Read(unit, "Pre"), Read(unit, "Post"), diagnostics) is { } diff)
+                diffs.Add(diff);
+            else
+                failed = true;
+        }
+        return failed ? null : diffs;
+    }
+
+    /// <summary>One of a unit's objects.</summary>
+    public static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
+
+    /// <summary>The paths of all objects.</summary>
+    public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) =>
+        units.SelectMany(unit => (string[])[unit.GetMetadata("Pre"), unit.GetMetadata("Post")]);
+}

@@ -1,0 +1,44 @@
+using System.Text.Json;
+
+namespace Ksplice.Tasks;
+
+/// <summary>A unit to compile twice.</summary>
+/// <param name="Source">Its path in the source tree.</param>
+/// <param name="Module">The loadable module that it is part of, or null.</param>
+/// <param name="Because">The patched file that it is made from or includes.</param>
+public sealed record ListedUnit(string Source, string? Module, string Because);
+
+/// <summary>Where a line of a patched file comes from.</summary>
+/// <param name="File">The file in the source tree.</param>
+/// <param name="Line">The line's number for the compiler.</param>
+/// <param name="Patch">The patch.</param>
+/// <param name="PatchLine">The line in it.</param>
+public sealed record PatchedLine(string File, int Line, string Patch, int PatchLine);
+
+/// <summary>units.json: what the patches touch.</summary>
+/// <param name="Id">The update's id.</param>
+/// <param name="Units">The units, by source path.</param>
+/// <param name="Lines">The lines that patches brought.</param>
+public sealed record UnitList(string Id, IReadOnlyList<ListedUnit> Units, IReadOnlyList<PatchedLine> Lines)
+{
+    /// <summary>Reads the file.</summary>
+    /// <exception cref="InvalidDataException">It is damaged.</exception>
+    public static UnitList Open(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<UnitList>(File.ReadAllBytes(path)) ?? throw new InvalidDataException($"'{path}' is empty");
+        }
+        catch (JsonException problem)
+        {
+            throw new InvalidDataException($"'{path}' is damaged: {problem.Message}", problem);
+        }
+    }
+
+    /// <summary>Writes the file.</summary>
+    public void Write(string path)
+    {
+        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(this));
+        File.Move(path + ".new", path, overwrite: true);
+    }
+}
