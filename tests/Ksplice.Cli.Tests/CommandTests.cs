@@ -32,7 +32,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Apply_takes_an_archive()
     {
-        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Archive()));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Archive));
         Assert.Equal(TestPackage.Bytes("ksplice.ko"), Kernel.Images["ksplice"]);
     }
 

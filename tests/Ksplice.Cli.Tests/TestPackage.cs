@@ -1,9 +1,6 @@
 // A package whose modules are no modules: enough for everything that the command does before the kernel sees them.
-using System.Formats.Tar;
-using System.Security.Cryptography;
 using System.Text;
-using System.Text.Json.Nodes;
-using ZstdSharp;
+using Ksplice.Build.Generation;
 
 namespace Ksplice.Cli.Tests;
 
@@ -16,22 +13,20 @@ internal sealed class TestPackage : IDisposable
 
     public TestPackage(string release = Release)
     {
-        Folder = Path.Combine(_root, "ksplice-" + Id);
-        Directory.CreateDirectory(Path.Combine(Folder, "patches"));
         string[] files = ["ksplice.ko", Helper + ".ko", Primary + ".ko", "patches/one.patch", "README.txt"];
-        foreach (var file in files)
-            File.WriteAllText(Path.Combine(Folder, file), "bytes of " + file);
-        Manifest = new JsonObject
+        UpdateManifest manifest = new()
         {
-            ["id"] = Id,
-            ["kernel"] = new JsonObject { ["release"] = release },
-            ["files"] = new JsonArray([.. files.Select(file => new JsonObject
-            {
-                ["path"] = file,
-                ["sha256"] = Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(Path.Combine(Folder, file)))),
-            })]),
+            Format = UpdateManifest.CurrentFormat,
+            Id = Id,
+            Name = "test",
+            Kernel = new ManifestKernel(release, "Linux version " + release),
+            Targets = [new ManifestTarget("vmlinux", Helper + ".ko", Primary + ".ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
+            Pinned = false,
+            Patches = ["patches/one.patch"],
+            Files = [],
+            Tool = "test",
         };
-        WriteManifest();
+        (Folder, Archive) = UpdatePackage.Write(_root, manifest, files.ToDictionary(file => file, file => (ReadOnlyMemory<byte>)Bytes(file)));
     }
 
     public static string Helper => $"ksplice_{Id}_helper";
@@ -40,21 +35,10 @@ internal sealed class TestPackage : IDisposable
 
     public string Folder { get; }
 
+    public string Archive { get; }
+
     /// <summary>A folder for other files of the test.</summary>
     public string Scratch => _root;
-
-    public JsonObject Manifest { get; }
-
-    public void WriteManifest() => File.WriteAllText(Path.Combine(Folder, "manifest.json"), Manifest.ToJsonString());
-
-    public string Archive()
-    {
-        var path = Folder + ".tar.zst";
-        using var file = File.Create(path);
-        using var zstd = new CompressionStream(file);
-        TarFile.CreateFromDirectory(Folder, zstd, includeBaseDirectory: true);
-        return path;
-    }
 
     public void Dispose() => Directory.Delete(_root, recursive: true);
 

@@ -2,9 +2,9 @@
 // bytes (entries sorted, no times, no owners), read so that nothing is believed: names, links, sizes and digests are
 // checked before anybody sees a file.
 using System.Formats.Tar;
-using System.Security.Cryptography;
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
+using Org.BouncyCastle.Crypto.Digests;
 using ZstdSharp;
 
 namespace Ksplice.Build.Generation;
@@ -57,7 +57,15 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         [.. files.OrderBy(file => file.Key, StringComparer.Ordinal)
             .Select(file => new ManifestFile(file.Key, file.Value.Length, Digest(file.Value.Span)))];
 
-    private static string Digest(ReadOnlySpan<byte> content) => Convert.ToHexStringLower(SHA256.HashData(content));
+    // The runtime's own SHA-256 is OpenSSL's, which a machine to be updated may not have.
+    private static string Digest(ReadOnlySpan<byte> content)
+    {
+        Sha256Digest digest = new();
+        digest.BlockUpdate(content);
+        var bytes = new byte[digest.GetDigestSize()];
+        digest.DoFinal(bytes);
+        return Convert.ToHexStringLower(bytes);
+    }
 
     private static byte[] Archive(string folder, SortedDictionary<string, ReadOnlyMemory<byte>> files)
     {
@@ -161,6 +169,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
         if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
             throw new DamagedException($"'{manifest.Id}' is no update id");
+        if (manifest.Targets.Count != 1 || manifest.Targets[0] is not { Name: "vmlinux" } target
+            || target.Helper != HelperSource.ModuleName(manifest.Id) + ".ko" || target.Primary != PrimaryObject.ModuleName(manifest.Id) + ".ko")
+            throw new DamagedException("its targets are not one helper and one primary for vmlinux");
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName };
         foreach (var file in manifest.Files)
         {
@@ -175,7 +186,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         }
         if (files.Keys.FirstOrDefault(name => !listed.Contains(name)) is { } extra)
             throw new DamagedException($"{extra} is not in the manifest");
-        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Patches).FirstOrDefault(name => !listed.Contains(name));
+        string core = KernelModuleBuilder.CoreName + ".ko";
+        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Patches).Prepend(core)
+            .FirstOrDefault(name => !listed.Contains(name));
         if (absent is not null)
             throw new DamagedException($"{absent} is named but not listed");
         return new UpdatePackage(manifest, files);

@@ -59,8 +59,10 @@ public sealed class MatchDataBuilder
             {
                 for (int i = 0; i < function.Pre.Count; i++)
                 {
+                    // Parts in init memory (.altinstr_aux) are gone where the kernel runs.
                     var node = graphs[diff.Unit].Nodes.Single(node => node.Range == function.Pre[i] && node.IsCode);
-                    Include(node, diff.Unit, ObjectFlags.Replaced, i == 0 ? (uint)functions.Count : MatchFormat.None);
+                    if (node.Kind is NodeKind.Function or NodeKind.ColdPart)
+                        Include(node, diff.Unit, ObjectFlags.Replaced, i == 0 ? (uint)functions.Count : MatchFormat.None);
                 }
                 functions.Add(new MatchedFunction(diff.Unit, function.Name));
             }

@@ -1,6 +1,7 @@
 // ksplice apply: core, helper and primary are loaded in this order, then the core is asked to apply. Matching happens
 // while the helper loads. What was loaded here is taken out again when a later step fails.
 using System.Globalization;
+using Ksplice.Build.Generation;
 using Ksplice.Cli.Machines;
 using Ksplice.Cli.Packages;
 using Spectre.Console;
@@ -15,30 +16,30 @@ public static class ApplyCommand
     public static async Task RunAsync(Session session, string path, CancellationToken cancellation)
     {
         session.RequireRoot();
-        var package = InstallablePackage.Open(path);
+        var package = PackageFile.Open(path);
         var machine = session.Machine;
-        if (package.KernelRelease != machine.KernelRelease)
+        if (package.Manifest.Kernel.Release != machine.KernelRelease)
         {
             throw new CommandException(
-                ExitCode.WrongKernel, $"update {package.Id} is for kernel {package.KernelRelease}, and {machine.KernelRelease} is running");
+                ExitCode.WrongKernel, $"update {package.Manifest.Id} is for kernel {package.Manifest.Kernel.Release}, and {machine.KernelRelease} is running");
         }
 
         using var guard = await session.LockAsync(cancellation);
-        if (machine.Find(package.Id) is { Stage: Update.Applied })
-            throw new CommandException(ExitCode.WrongStage, $"update {package.Id} is already applied");
+        if (machine.Find(package.Manifest.Id) is { Stage: Update.Applied })
+            throw new CommandException(ExitCode.WrongStage, $"update {package.Manifest.Id} is already applied");
 
         var loaded = new Stack<string>();
         try
         {
             Load(session, package, Session.CoreModule, loaded);
-            Load(session, package, Session.Helper(package.Id), loaded);
-            Load(session, package, Session.Primary(package.Id), loaded);
-            var update = machine.Find(package.Id)
-                ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Id} did not appear");
+            Load(session, package, Session.Helper(package.Manifest.Id), loaded);
+            Load(session, package, Session.Primary(package.Manifest.Id), loaded);
+            var update = machine.Find(package.Manifest.Id)
+                ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Manifest.Id} did not appear");
             await session.ReachAsync(update, Update.Applied, cancellation);
             Report(session, update);
         }
-        catch (CommandException e) when (machine.Find(package.Id) is not { IsBusy: true })
+        catch (CommandException e) when (machine.Find(package.Manifest.Id) is not { IsBusy: true })
         {
             while (loaded.TryPop(out var module))
             {
@@ -50,7 +51,7 @@ public static class ApplyCommand
         }
     }
 
-    private static void Load(Session session, InstallablePackage package, string module, Stack<string> loaded)
+    private static void Load(Session session, UpdatePackage package, string module, Stack<string> loaded)
     {
         var machine = session.Machine;
         if (machine.IsLoaded(module))
@@ -65,7 +66,7 @@ public static class ApplyCommand
         if (error == Exists && machine.IsLoaded(module))
             return;
         // A helper that did not match says why in sysfs.
-        if (machine.Find(package.Id) is { } update && update.AbortCause is not ("ok" or ""))
+        if (machine.Find(package.Manifest.Id) is { } update && update.AbortCause is not ("ok" or ""))
             throw Session.Failure(update, Update.Applied);
         throw new CommandException(
             ExitCode.Refused, $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
