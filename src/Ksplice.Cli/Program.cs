@@ -5,12 +5,12 @@ using Ksplice.Cli.Commands;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 
-return await CommandLine.RunAsync(args, new Session(new Machine(), Terminal(Console.Out, Console.IsOutputRedirected), Terminal(Console.Error, Console.IsErrorRedirected)));
+return await CommandLine.RunAsync(args, new Session(new Machine(), Lines(Console.Out), Lines(Console.Error)));
 
-static IAnsiConsole Terminal(TextWriter writer, bool redirected)
+// A terminal wraps long lines by itself; a log or a pipe wants them whole.
+static IAnsiConsole Lines(TextWriter writer)
 {
     var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
-    if (redirected)
-        console.Profile.Width = 4096; // a log or a pipe: lines stay whole
+    console.Profile.Width = 4096;
     return console;
 }

@@ -1,5 +1,5 @@
 // Where things are in the clone that these tests were built from.
-namespace Ksplice.Kernel.Tests.Guests;
+namespace Ksplice.Tests;
 
 internal static class Repository
 {
