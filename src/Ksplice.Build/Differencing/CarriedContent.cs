@@ -160,17 +160,18 @@ internal sealed partial class CarriedContent(
         bool entry = target == function && reference.TargetOffset == 0;
         bool own = function == reference.Holder.Root;
         var old = correlation.PreOf(function);
-        bool stays = reference.IsBranch || !entry; // a branch, or the address of a label
-        if (replaced.ContainsKey(function) || (own && old is null))
+        bool brought = old is null || replaced.ContainsKey(function);
+        if (brought && !entry && (own || reference.IsBranch || reference.Holder.Kind == NodeKind.Data))
         {
-            if (stays && (own || reference.IsBranch))
-                return (target, null, reference.TargetOffset);
-            if (entry && old is not null)
-                return (null, RunSymbolOf(old), 0);
+            // A branch or the address of a label, which jump tables hold too: the code that travels along is meant.
+            Carry(function);
+            return (target, null, reference.TargetOffset);
         }
+        if (!entry)
+            return Middle(reference);
         if (old is null)
-            return entry ? Own(reference, target) : Middle(reference);
-        return entry ? (null, RunSymbolOf(old), 0) : Middle(reference);
+            return Own(reference, target);
+        return brought && reference.IsBranch ? (target, null, 0) : (null, RunSymbolOf(old), 0);
     }
 
     private (ObjectNode?, RunSymbol?, long) Middle(ObjectReference reference)

@@ -1,0 +1,68 @@
+// Ids are a promise to people who look them up: code, list and documentation have to name the same rules.
+using System.Reflection;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Tests.Diagnostics;
+
+/// <summary>Every diagnostic is listed and documented, and nothing else is.</summary>
+public sealed class ReleaseTrackingTests
+{
+    // The thousands of an id name the stage, the category in the list does so in words.
+    private static readonly Dictionary<char, string[]> Categories = new()
+    {
+        ['1'] = ["Input", "Patching"],
+        ['2'] = ["Build"],
+        ['3'] = ["Differencing"],
+        ['4'] = ["Matching"],
+        ['5'] = ["Analysis"],
+        ['6'] = ["Generation"],
+    };
+
+    private static readonly string Root = FindRoot();
+
+    private static readonly List<DiagnosticDescriptor> Descriptors =
+    [
+        .. typeof(DiagnosticDescriptor).Assembly.GetTypes()
+            .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
+            .Where(field => field.FieldType == typeof(DiagnosticDescriptor))
+            .Select(field => (DiagnosticDescriptor)field.GetValue(null)!),
+    ];
+
+    [Fact]
+    public void Ids_are_unique_and_well_formed()
+    {
+        Assert.True(Descriptors.Count > 50);
+        Assert.All(Descriptors, descriptor => Assert.Matches(@"^KSP[1-6]\d{3}$", descriptor.Id));
+        Assert.Empty(Descriptors.GroupBy(descriptor => descriptor.Id).Where(group => group.Count() > 1).Select(group => group.Key));
+    }
+
+    [Fact]
+    public void Every_descriptor_has_its_line_in_the_list_and_no_other_is_listed()
+    {
+        var lines = File.ReadAllLines(Path.Combine(Root, "src/Ksplice.Build/AnalyzerReleases.Unshipped.md"));
+        Assert.Equal(["### New Rules", "", "Rule ID | Category | Severity | Notes", "--------|----------|----------|------"], lines.Take(4));
+        var rows = lines.Skip(4).Select(line => line.Split(" | ")).ToList();
+        Assert.All(rows, row => Assert.Equal(4, row.Length));
+        Assert.All(rows, row => Assert.Contains(row[1], Categories[row[0][3]]));
+        Assert.Equal(
+            Descriptors.Select(descriptor => $"{descriptor.Id} {descriptor.Severity} {descriptor.Title}").Order(StringComparer.Ordinal),
+            rows.Select(row => $"{row[0]} {row[2]} {row[3]}").Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Every_descriptor_has_its_page_and_no_other_page_is_there()
+    {
+        var pages = Directory.GetFiles(Path.Combine(Root, "docs/diagnostics")).ToDictionary(path => Path.GetFileName(path)!, path => File.ReadLines(path).FirstOrDefault());
+        Assert.Equal(
+            Descriptors.Select(descriptor => $"{Path.GetFileName(descriptor.HelpLink)} # {descriptor.Id}: {descriptor.Title}").Order(StringComparer.Ordinal),
+            pages.Where(page => page.Key != "README.md").Select(page => $"{page.Key} {page.Value}").Order(StringComparer.Ordinal));
+    }
+
+    private static string FindRoot()
+    {
+        var folder = new DirectoryInfo(AppContext.BaseDirectory);
+        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Ksplice.sln")))
+            folder = folder.Parent;
+        return folder?.FullName ?? throw new InvalidOperationException("the tests do not run inside the repository");
+    }
+}

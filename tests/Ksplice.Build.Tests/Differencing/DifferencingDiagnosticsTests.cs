@@ -1,0 +1,208 @@
+using System.Reflection;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+
+namespace Ksplice.Build.Tests.Differencing;
+
+/// <summary>One real object for every reason to refuse.</summary>
+public sealed class DifferencingDiagnosticsTests
+{
+    [Theory]
+    [InlineData("int limit = 10;", "int limit = 20;", "'limit' changes at offset 0x0")]
+    [InlineData("int *where = 0; int a, b;", "extern int a; int *where = &a; int a, b;", "'where'")]
+    [InlineData("int a, b; int *where = &a;", "int a, b; int *where = &b;", "a reference to a became one to b")]
+    [InlineData("int buffer[4];", "int buffer[8];", "16 bytes became 32")]
+    [InlineData("static int many[4]; int f(int i) { return ++many[i]; }", "static int many[5]; int f(int i) { return ++many[i]; }", "'many'")]
+    [InlineData("int limit = 10;", "const int limit = 10;", "section .data.limit became .rodata.limit")]
+    [InlineData("const char *names[] = { \"one\", \"two\" };", "const char *names[] = { \"one\", \"three\" };", "a reference to \"two\" became one to \"three\"")]
+    [InlineData("int v = 3; int section(\".data..read_mostly\") w = 1;", "int v = 3; int section(\".data..read_mostly\") w = 2;", "'w'")]
+    [InlineData("static const int table[] = { 1, 2 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 1; }",
+        "static const int table[] = { 1, 3 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 2; }", "'table'")]
+    public void KSP3001_changed_data(string pre, string post, string what) =>
+        CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.ChangedData, what);
+
+    [Theory]
+    [InlineData("static int count; int f(void) { return ++count; }", "int f(void) { return 1; }", "'count'")]
+    [InlineData("int f(void) { static int count; return ++count; }", "int f(void) { return 1; }", "'count.0'")]
+    [InlineData("int shared = 4;", "", "'shared'")]
+    public void KSP3002_removed_data(string pre, string post, string what) =>
+        CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.RemovedData, what);
+
+    [Fact]
+    public void KSP3002_not_for_constants() =>
+        Assert.Equal(["f"], CPair.Compare("static const int table[] = { 1, 2 }; int f(int i) { return table[i]; }", "int f(int i) { return i; }").Replaced);
+
+    [Fact]
+    public void KSP3003_static_locals_that_cannot_be_told_apart()
+    {
+        const string Source = "int f(int a) { { static int n; n += a; a ^= n; } { static int n; n += a; a ^= n; } return a; }";
+        CPair.Compare(Source, Source.Replace("{ {", "{ probe(a); {", StringComparison.Ordinal))
+            .RefusedByAll(DifferencingDiagnostics.Ambiguous, "(used by f)");
+    }
+
+    [Fact]
+    public void KSP3004_changed_init_code() =>
+        CPair.Compare("int section(\".init.text\") setup(int a) { return probe(a); }", "int section(\".init.text\") setup(int a) { return probe(a) + 1; }")
+            .RefusedBy(DifferencingDiagnostics.InitChanged, "'setup'");
+
+    [Theory]
+    [InlineData("char a[] section(\".modinfo\") = \"license=GPL\";", "char a[] section(\".modinfo\") = \"license=BSD\";", ".modinfo")]
+    [InlineData("", "int b section(\".init.data\") = 5;", "it is new")]
+    [InlineData("int b section(\".initcall6.init\") = 5;", "", "it is gone")]
+    [InlineData("int f(int a) { return a; }", "int f(int a) { return a; }\nlong e section(\"___ksymtab_gpl+f\") = 1;", "___ksymtab_gpl+f")]
+    public void KSP3005_changed_boot_time_section(string pre, string post, string what) =>
+        CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.DroppedSectionChanged, what);
+
+    [Theory]
+    [InlineData("int x section(\"__mystery\") = 1;", "int x section(\"__mystery\") = 2;", "changes: bytes 01")]
+    [InlineData("", "int x section(\"__mystery\") = 2;", "it is new")]
+    [InlineData("extern int x[]; int f(void) { return x[0]; } int x[1] section(\"__mystery\");",
+        "extern int x[]; int f(void) { return x[0] + 1; } int x[1] section(\"__mystery\");", "is referred to by 'f'")]
+    [InlineData("int f(void) { return probe(1); } void *x section(\"__mystery\") = f;",
+        "int f(void) { return probe(2); } void *x section(\"__mystery\") = f;", "has an entry for 'f'")]
+    [InlineData("int section(\".mystery.text\") f(void) { return probe(1); }", "int section(\".mystery.text\") f(void) { return probe(2); }", ".mystery.text")]
+    public void KSP3006_unknown_section(string pre, string post, string what) =>
+        CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.UnknownSection, what);
+
+    [Theory]
+    [InlineData(".byte 0x06", "no instruction can be decoded")]
+    [InlineData(".byte 0x06, 0x07\\n.long use", "no instruction can be decoded")]
+    [InlineData(".reloc ., R_X86_64_32S, use\\n nop\\n nop\\n nop\\n nop\\n nop", "lies in no instruction's field")]
+    public void KSP3007_code_that_cannot_be_moved(string instruction, string what)
+    {
+        string source = $$"""int f(int a) { if (a > 3) asm volatile("{{instruction}}"); return probe(a); }""";
+        CPair.Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ImmovableCode, what);
+    }
+
+    [Fact]
+    public void KSP3007_a_short_jump_that_the_assembler_resolved_between_functions()
+    {
+        const string Source = """
+            asm(".section .sched.text,\"ax\"\n .type f,@function\n .globl f\nf: movl $3, %eax\n .byte 0xeb, 1f - 2f\n2: .size f, .-f\n"
+                ".type g,@function\n .globl g\ng: ret\n1: movl $4, %eax\n ret\n .size g, .-g\n .text");
+            """;
+        CPair.Compare(Source, Source.Replace("$3", "$5", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ImmovableCode, "a short branch at offset 0x6");
+    }
+
+    [Fact]
+    public void KSP3007_changed_code_without_a_symbol()
+    {
+        const string Source = """asm(".section .text.stub,\"ax\"\n movl $3, %eax\n ret\n .text"); int f(int a) { return a; }""";
+        CPair.Compare(Source, Source.Replace("$3", "$5", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ImmovableCode, "code without a symbol");
+    }
+
+    [Theory]
+    [InlineData("jmp middle")]
+    [InlineData("movq $middle, %rax")]
+    public void KSP3008_reference_into_a_function_that_stays(string instruction)
+    {
+        string source = $$"""
+            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
+            noinline int g(int a) { if (a > 3) asm volatile("{{instruction}}"); return probe(a); }
+            """;
+        CPair.Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.MiddleReference, "f+0x5");
+    }
+
+    [Theory]
+    [InlineData("int early section(\".init.data\") = 5; int f(int a) { return early + a; }")]
+    [InlineData("noinline int section(\".init.text\") early(void) { return probe(1); } int f(int a) { return early() + a; }")]
+    [InlineData("noinline int section(\".exit.text\") early(void) { return probe(1); } int f(int a) { use(early); return 0 + a; }")]
+    public void KSP3009_reference_to_init_memory(string source) =>
+        CPair.Compare(source, source.Replace("+ a", "- a", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.InitReference, "refers to early in section .");
+
+    private const string StaticBranch = """
+        struct key { long n; void *p; };
+        KEY;
+        int f(int a) {
+            asm goto("1: .byte 0x0f,0x1f,0x44,0x00,0x00\n .pushsection __jump_table,\"aw\"\n .balign 8\n .long 1b - ., %l[yes] - .\n .quad %c0 - .\n .popsection"
+                : : "i"(&key) : : yes);
+            return probe(a) + 1;
+        yes: return probe(a) + 2;
+        }
+        """;
+
+    [Theory]
+    [InlineData("struct key key section(\".data..ro_after_init\") = { 1 }")]
+    [InlineData("static struct key key section(\".data..ro_after_init\") = { 1 }")]
+    public void KSP3010_static_key_that_is_read_only(string key)
+    {
+        string source = StaticBranch.Replace("KEY", key, StringComparison.Ordinal);
+        CPair.Compare(source, source.Replace("+ 2", "+ 3", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ReadOnlyKey, "'f' of " + CPair.Unit + " branches on 'key");
+    }
+
+    [Theory]
+    [InlineData("struct key key = { 1 }")]
+    [InlineData("extern struct key key")]
+    public void A_static_key_that_can_be_written_is_listed(string key)
+    {
+        string source = StaticBranch.Replace("KEY", key, StringComparison.Ordinal);
+        var pair = CPair.Compare(source, source.Replace("+ 2", "+ 3", StringComparison.Ordinal));
+        Assert.Equal(new StaticKeyUse("f", new GlobalSymbol("key"), "__jump_table"), Assert.Single(pair.Accepted.StaticKeys));
+        var entry = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.SpecialEntry);
+        Assert.Equal(["f", "f", "key"], entry.References.Select(reference => reference.Symbol?.DisplayName ?? pair.Accepted.Carried[reference.Piece].Name));
+    }
+
+    [Fact]
+    public void KSP3011_new_per_cpu_variable_in_a_section_that_modules_lack()
+    {
+        const string Pre = "int f(int a) { return a; }";
+        CPair.Compare(Pre, "int mine section(\".data..percpu..first\"); " + Pre).RefusedBy(DifferencingDiagnostics.PerCpuSection, "'mine'");
+        Assert.Equal(".data..percpu", CPair.Compare(Pre, "int mine section(\".data..percpu..read_mostly\") = 3; " + Pre).Piece("mine").OutputSection);
+    }
+
+    [Theory]
+    [InlineData("", "int t section(\"__tracepoints\") = 1;", "is new")]
+    [InlineData("int t section(\"__tracepoints\") = 1;", "", "is gone")]
+    [InlineData("int t section(\"__tracepoints\") = 1;", "int t section(\"__tracepoints\") = 2;", "changed: bytes 01")]
+    public void KSP3012_changed_collected_section(string pre, string post, string what) =>
+        CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.CollectedChanged, what);
+
+    [Theory]
+    [InlineData(".noinstr.text")]
+    [InlineData(".entry.text")]
+    public void KSP3013_function_that_cannot_be_replaced(string section)
+    {
+        string source = $"int section(\"{section}\") f(int a) {{ return probe(a) + 1; }}";
+        CPair.Compare(source, source.Replace("+ 1", "+ 2", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.SectionNotReplaceable, section);
+    }
+
+    [Theory]
+    [InlineData("__bug_table", ".long f - .")]
+    [InlineData("__bug_table", ".quad f - .\\n .long f - .")]
+    [InlineData("__ex_table", ".long 0\\n .long f - .\\n .long f - .")]
+    [InlineData("__ex_table", ".long f - .\\n .long f - .\\n .long 0\\n .long f - .\\n .long f - .")]
+    [InlineData("__mcount_loc", ".quad elsewhere")]
+    [InlineData(".orc_unwind_ip", ".long f - .")]
+    [InlineData(".altinstructions", ".long f - .\\n .long elsewhere - .\\n .byte 0, 0, 0, 0, 0, 3")]
+    [InlineData(".ksplice.hooks.apply", ".quad f\\n .byte 1")]
+    public void KSP3014_object_that_is_not_understood(string section, string content) =>
+        CPair.Compare("int f(int a) { return a; }", $$"""int f(int a) { return a; } asm(".section {{section}},\"aw\"\n {{content}}\n .text");""")
+            .RefusedBy(DifferencingDiagnostics.MalformedObject, section);
+
+    [Fact]
+    public void KSP3014_string_without_an_end() =>
+        CPair.Compare("", """asm(".section .rodata.str1.1,\"aMS\",@progbits,1\n .ascii \"no end\"\n .text");""").RefusedBy(DifferencingDiagnostics.MalformedObject, "has no end");
+
+    [Fact]
+    public void KSP3015_removed_function()
+    {
+        var pair = CPair.Compare("int f(int a) { return probe(a); } int g(int a) { return probe(a) + 1; }", "int f(int a) { return probe(a); }");
+        var told = Assert.Single(pair.Diagnostics);
+        Assert.Equal((DifferencingDiagnostics.FunctionRemoved, DiagnosticSeverity.Info), (told.Descriptor, told.Severity));
+        Assert.True(pair.Accepted.IsEmpty);
+    }
+
+    [Fact]
+    public void KSP3016_removed_function_that_is_still_used() =>
+        CPair.Compare(
+            "noinline int g(int a) { return probe(a) + 1; } int f(int a) { return g(a); }",
+            "extern int g(int); int f(int a) { return g(a) + 1; }").RefusedBy(DifferencingDiagnostics.RemovedStillUsed, "but f refers to it");
+
+    [Fact]
+    public void Every_rule_has_a_test_named_after_it()
+    {
+        var tests = typeof(DifferencingDiagnosticsTests).GetMethods().Select(method => method.Name).ToList();
+        var rules = typeof(DifferencingDiagnostics).GetFields(BindingFlags.Public | BindingFlags.Static).Select(field => ((DiagnosticDescriptor)field.GetValue(null)!).Id);
+        Assert.All(rules, id => Assert.Contains(tests, name => name.StartsWith(id + "_", StringComparison.Ordinal)));
+    }
+}
