@@ -104,11 +104,11 @@ public sealed class DifferencingDiagnosticsTests
     }
 
     [Theory]
-    [InlineData("int early section(\".init.data\") = 5; int f(int a) { return early + a; }")]
-    [InlineData("noinline int section(\".init.text\") early(void) { return probe(1); } int f(int a) { return early() + a; }")]
-    [InlineData("noinline int section(\".exit.text\") early(void) { return probe(1); } int f(int a) { use(early); return 0 + a; }")]
-    public void KSP3009_reference_to_init_memory(string source) =>
-        CPair.Compare(source, source.Replace("+ a", "- a", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.InitReference, "refers to early in section .");
+    [InlineData("int early section(\".init.data\") = 5; int f(int a) { return early + a; }", "'f' of drivers/test/unit.c refers to .init.data in section .init.data")]
+    [InlineData("noinline int section(\".init.text\") early(void) { return probe(1); } int f(int a) { return early() + a; }", "refers to early in section .init.text")]
+    [InlineData("noinline int section(\".exit.text\") early(void) { return probe(1); } int f(int a) { use(early); return 0 + a; }", "refers to early in section .exit.text")]
+    public void KSP3009_reference_to_init_memory(string source, string what) =>
+        CPair.Compare(source, source.Replace("+ a", "- a", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.InitReference, what);
 
     private const string StaticBranch = """
         struct key { long n; void *p; };
