@@ -18,8 +18,6 @@ public sealed class ReleaseTrackingTests
         ['6'] = ["Generation"],
     };
 
-    private static readonly string Root = FindRoot();
-
     private static readonly List<DiagnosticDescriptor> Descriptors =
     [
         .. typeof(DiagnosticDescriptor).Assembly.GetTypes()
@@ -39,7 +37,7 @@ public sealed class ReleaseTrackingTests
     [Fact]
     public void Every_descriptor_has_its_line_in_the_list_and_no_other_is_listed()
     {
-        var lines = File.ReadAllLines(Path.Combine(Root, "src/Ksplice.Build/AnalyzerReleases.Unshipped.md"));
+        var lines = File.ReadAllLines(Repository.At("src/Ksplice.Build/AnalyzerReleases.Unshipped.md"));
         Assert.Equal(["### New Rules", "", "Rule ID | Category | Severity | Notes", "--------|----------|----------|------"], lines.Take(4));
         var rows = lines.Skip(4).Select(line => line.Split(" | ")).ToList();
         Assert.All(rows, row => Assert.Equal(4, row.Length));
@@ -52,17 +50,9 @@ public sealed class ReleaseTrackingTests
     [Fact]
     public void Every_descriptor_has_its_page_and_no_other_page_is_there()
     {
-        var pages = Directory.GetFiles(Path.Combine(Root, "docs/diagnostics")).ToDictionary(path => Path.GetFileName(path)!, path => File.ReadLines(path).FirstOrDefault());
+        var pages = Directory.GetFiles(Repository.At("docs/diagnostics")).ToDictionary(path => Path.GetFileName(path)!, path => File.ReadLines(path).FirstOrDefault());
         Assert.Equal(
             Descriptors.Select(descriptor => $"{Path.GetFileName(descriptor.HelpLink)} # {descriptor.Id}: {descriptor.Title}").Order(StringComparer.Ordinal),
             pages.Where(page => page.Key != "README.md").Select(page => $"{page.Key} {page.Value}").Order(StringComparer.Ordinal));
-    }
-
-    private static string FindRoot()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Ksplice.sln")))
-            folder = folder.Parent;
-        return folder?.FullName ?? throw new InvalidOperationException("the tests do not run inside the repository");
     }
 }

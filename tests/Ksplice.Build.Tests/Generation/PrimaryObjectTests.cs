@@ -1,0 +1,205 @@
+using System.Buffers.Binary;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Differencing;
+using Ksplice.Build.Tests.Kernel;
+using Ksplice.Build.Tests.Patching;
+
+namespace Ksplice.Build.Tests.Generation;
+
+/// <summary>The primary's object, with the linker, eu-elflint and the C headers as oracles.</summary>
+public sealed class PrimaryObjectTests : IDisposable
+{
+    private const string Id = "0123abcd";
+
+    private readonly TestTree _tree = new();
+
+    public void Dispose() => _tree.Dispose();
+
+    [Theory]
+    [InlineData("a-smaps-pages/smaps-pages.patch", "fs/proc/task_mmu.c", 1)]
+    [InlineData("b-kernel-pages/kernel-pages.patch", "fs/proc/task_mmu.c", 2)]
+    [InlineData("c-kmsg-permission/kmsg-permission.patch", "kernel/printk/printk.c", 1)]
+    public async Task A_samples_primary_satisfies_the_linker_and_elflint(string patch, string unit, int redirects)
+    {
+        var diagnostics = new DiagnosticBag();
+        var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
+        var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
+        var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Id, exported, diagnostics);
+        Assert.True(primary is not null, string.Join('\n', diagnostics));
+        Accept(primary);
+        // Nothing is left undefined that neither the kernel nor the helper exports.
+        Assert.All(primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0),
+            symbol => Assert.True(exported.Find(symbol.Name) is not null || symbol.Name.StartsWith("ksp_" + Id, StringComparison.Ordinal), symbol.Name));
+        Assert.Equal((uint)redirects, BinaryPrimitives.ReadUInt32LittleEndian(Code(primary)[4..]));
+    }
+
+    [Fact]
+    public void Redirects_follow_the_order_of_the_match_data_and_point_at_the_new_bodies()
+    {
+        const string Source = "int f(int a) { return probe(a) * 3; } int g(int a) { return probe(a) * 30 + 1; }";
+        var diff = Diff("a.c", Source, Source.Replace("* 3", "* 5", StringComparison.Ordinal));
+        var match = new MatchData([1], [new GlobalSymbol("probe")], [new("a.c", "g"), new("a.c", "f")]);
+        var primary = Build(match, diff)!;
+        Accept(primary);
+        var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
+        Assert.Equal([0u, 1u], Enumerable.Range(0, 2).Select(i => BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..])));
+        Assert.Equal(["g", "f"], table.Relocations.Select(relocation => Target(primary, relocation).Name));
+        Assert.Equal(["g", "f"], Enumerable.Range(0, 2).Select(i => primary.Code.Symbols.Single(symbol => symbol.Type == ElfSymbolType.Function
+            && symbol.Size == BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..]) && symbol.Name == (i == 0 ? "g" : "f")).Name));
+        Assert.Equal("ksplice_code", primary.Code.Symbols.Single(symbol => symbol.Binding == ElfSymbolBinding.Global && !symbol.IsUndefined).Name);
+    }
+
+    [Fact]
+    public void The_tables_have_the_layout_of_the_header()
+    {
+        const string Hook = "static void up(void) { probe(1); } static void (*const h1)(void) section(\".ksplice.hooks.apply\") = up;"
+            + " static void down(void) { probe(2); } static void (*const h2)(void) section(\".ksplice.hooks.fail_reverse\") = down;";
+        var primary = Build(Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; } " + Hook))!;
+        Accept(primary);
+        _tree.Write("include/linux/types.h", "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n");
+        var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
+        _tree.Write("layout.c", $"""
+            #include <ksplice/update.h>
+            _Static_assert(sizeof(struct ksplice_redirect) == {primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects").Size}, "one redirect");
+            _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
+            _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
+            _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
+            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
+            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[2].Offset}, "fail_reverse");
+            _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 && offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
+            """);
+        _tree.RunOk("gcc", "-fsyntax-only", "-Iinclude", "-I" + Repository.At("src/Ksplice.Kernel/include"), "layout.c");
+        Assert.Equal([".ksplice.redirects", ".ksplice.hooks.apply", ".ksplice.hooks.fail_reverse"],
+            code.Relocations.Select(relocation => primary.Code.Sections[primary.Code.Symbols[relocation.SymbolIndex].SectionIndex].Name));
+        Assert.Equal(1ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[((int)code.Relocations[1].Offset + 8)..]));
+    }
+
+    [Fact]
+    public void What_the_kernel_exports_is_bound_by_its_name_and_its_namespace_imported()
+    {
+        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + printk(\"x\"); }");
+        var exported = new ExportedSymbols([new("probe", 7, "TEST_NS")]);
+        var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
+        Accept(primary);
+        Assert.Equal(["TEST_NS"], primary.Namespaces);
+        Assert.Equal(["ksp_" + Id + "_0000", "probe"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_call_across_units_reaches_the_new_code_and_an_address_the_old()
+    {
+        const string Callee = "int f(int a) { return probe(a) * 3; }";
+        const string Caller = "extern int f(int); int g(int a) { use(f); return f(a) + 1; }";
+        var one = Diff("a.c", Callee, Callee.Replace("* 3", "* 5", StringComparison.Ordinal));
+        var two = Diff("b.c", Caller, Caller.Replace("+ 1", "+ 2", StringComparison.Ordinal));
+        var primary = Build(two, one)!;
+        Accept(primary);
+        var text = primary.Code.Sections.Single(section => section.Name == ".text");
+        var g = primary.Code.Symbols.Single(symbol => symbol.Name == "g");
+        var targets = text.Relocations.Where(relocation => relocation.Offset >= g.Value).Select(relocation => Target(primary, relocation)).ToList();
+        Assert.Contains(targets, target => target.Name == "f");
+        int address = MatchOf(new ExportedSymbols([]), two, one).Exports.IndexOf(new GlobalSymbol("f"));
+        Assert.Contains(targets, target => target.Name == PrimaryObject.ExportName(Id, address));
+    }
+
+    [Fact]
+    public void KSP6001_symbol_not_resolved()
+    {
+        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }");
+        Refused("KSP6001", MatchOf(new ExportedSymbols([]), diff) with { Exports = [] }, diff);
+    }
+
+    [Fact]
+    public void KSP6002_function_not_in_the_match_data()
+    {
+        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }");
+        Refused("KSP6002", MatchOf(new ExportedSymbols([]), diff) with { Functions = [new("b.c", "f")] }, diff);
+    }
+
+    [Fact]
+    public void KSP6003_nothing_to_update()
+    {
+        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a); }");
+        Refused("KSP6003", MatchOf(new ExportedSymbols([]), diff), diff);
+    }
+
+    [Fact]
+    public void KSP6004_function_moved_to_another_unit()
+    {
+        const string Moved = "int f(int a) { return probe(a); } ", Kept = "int g(int a) { return probe(a) + 1; }", Other = "int h(int a) { return probe(a) + 2; }";
+        ObjectDiff[] diffs = [Diff("a.c", Moved + Kept, Kept), Diff("b.c", Other, Moved + Other)];
+        Refused("KSP6004", MatchOf(new ExportedSymbols([]), diffs), diffs);
+    }
+
+    [Fact]
+    public void KSP6005_global_name_defined_twice()
+    {
+        const string New = " int f(int a) { return probe(a); }";
+        ObjectDiff[] diffs = [Diff("a.c", "", New), Diff("b.c", "", New)];
+        Refused("KSP6005", MatchOf(new ExportedSymbols([]), diffs), diffs);
+    }
+
+    [Fact]
+    public void KSP6013_update_that_cannot_be_unloaded()
+    {
+        var diagnostics = new DiagnosticBag();
+        var diff = Diff("a.c", "void f(void) { use(0); }", "static int guard(int a) { return probe(a); } void f(void) { use(guard); }");
+        var primary = Build(MatchOf(new ExportedSymbols([]), diff), new ExportedSymbols([]), diagnostics, diff)!;
+        Accept(primary);
+        Assert.True(primary.IsPinned);
+        Assert.Equal(("KSP6013", DiagnosticSeverity.Info), (Assert.Single(diagnostics).Id, diagnostics.First().Severity));
+    }
+
+    private static ObjectDiff Diff(string unit, string pre, string post)
+    {
+        var diagnostics = new DiagnosticBag();
+        var diff = ObjectDiffer.Compare(unit, CPair.Compile(pre), CPair.Compile(post), diagnostics);
+        Assert.True(diff is not null, string.Join('\n', diagnostics));
+        return diff;
+    }
+
+    // Generation looks at what the indexes mean, and never into the bytes.
+    private static MatchData MatchOf(ExportedSymbols exported, params ObjectDiff[] diffs) => new([1, 2, 3],
+        [.. PrimaryObject.SymbolsToResolve(diffs, exported)],
+        [.. diffs.SelectMany(diff => diff.Replaced.Select(function => new MatchedFunction(diff.Unit, function.Name)))]);
+
+    private static PrimaryObject? Build(params ObjectDiff[] diffs) => Build(MatchOf(new ExportedSymbols([]), diffs), diffs);
+
+    private static PrimaryObject? Build(MatchData match, params ObjectDiff[] diffs) => Build(match, new ExportedSymbols([]), new DiagnosticBag(), diffs);
+
+    private static PrimaryObject? Build(MatchData match, ExportedSymbols exported, DiagnosticBag diagnostics, params ObjectDiff[] diffs) =>
+        PrimaryObject.Build(diffs, match, Id, exported, diagnostics);
+
+    private static void Refused(string rule, MatchData match, params ObjectDiff[] diffs)
+    {
+        var diagnostics = new DiagnosticBag();
+        Assert.Null(Build(match, new ExportedSymbols([]), diagnostics, diffs));
+        Assert.Equal(rule, Assert.Single(diagnostics.Select(diagnostic => diagnostic.Id).Distinct()));
+    }
+
+    private static ReadOnlySpan<byte> Code(PrimaryObject primary) => primary.Code.Sections.Single(section => section.Name == ".ksplice.code").Data.Span;
+
+    // The function or symbol that a relocation means; a PC-relative addend counts from the field, four bytes before.
+    private static ElfSymbol Target(PrimaryObject primary, ElfRelocation relocation)
+    {
+        var symbol = primary.Code.Symbols[relocation.SymbolIndex];
+        if (symbol.Type != ElfSymbolType.Section)
+            return symbol;
+        ulong place = (ulong)(relocation.Addend + (relocation.Type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 ? 4 : 0));
+        return primary.Code.Symbols.FirstOrDefault(other => other.Type == ElfSymbolType.Function && other.SectionIndex == symbol.SectionIndex && other.Value == place) ?? symbol;
+    }
+
+    private void Accept(PrimaryObject primary)
+    {
+        File.WriteAllBytes(_tree["code.o"], ElfWriter.Write(primary.Code));
+        Assert.Contains("No errors", _tree.RunOk("eu-elflint", "--gnu-ld", "code.o"), StringComparison.Ordinal);
+        Assert.Equal("", _tree.RunOk("ld", "-r", "code.o", "-o", "linked.o"));
+        Assert.Equal("", _tree.RunOk("objdump", "-dr", "linked.o").Split('\n').FirstOrDefault(line => line.Contains("(bad)", StringComparison.Ordinal)) ?? "");
+        var linked = ElfObject.Read(File.ReadAllBytes(_tree["linked.o"]), "linked.o");
+        Assert.Equal(primary.Code.Sections.Sum(section => section.Relocations.Count), linked.Sections.Sum(section => section.Relocations.Count));
+    }
+}
