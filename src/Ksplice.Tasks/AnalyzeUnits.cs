@@ -17,7 +17,8 @@ public sealed class AnalyzeUnits : KspliceTask
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        foreach (var unit in Units)
+        // Assembly has no types.
+        foreach (var unit in Units.Where(unit => !unit.ItemSpec.EndsWith(".S", StringComparison.Ordinal)))
         {
             cancellation.ThrowIfCancellationRequested();
             TypeComparison.Compare(UnitDiffs.Read(unit, "Pre"), UnitDiffs.Read(unit, "Post"), unit.ItemSpec, Diagnostics);

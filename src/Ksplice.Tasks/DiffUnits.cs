@@ -29,10 +29,12 @@ public sealed class DiffUnits : KspliceTask
     {
         if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs)
             return Task.FromResult(false);
-        foreach (var unit in Units.Where(unit => unit.GetMetadata("Module").Length != 0))
+        foreach (var unit in Units.Where(unit => !diffs.First(diff => diff.Unit == unit.ItemSpec).IsEmpty))
         {
-            if (!diffs.First(diff => diff.Unit == unit.ItemSpec).IsEmpty)
+            if (unit.GetMetadata("Module").Length != 0)
                 Diagnostics.Report(ProjectDiagnostics.LoadableModule, new(unit.ItemSpec), unit.ItemSpec, unit.GetMetadata("Module"));
+            else if (unit.ItemSpec.EndsWith(".S", StringComparison.Ordinal))
+                Diagnostics.Report(ProjectDiagnostics.AssemblyChanged, new(unit.ItemSpec), unit.ItemSpec);
         }
         if (diffs.All(diff => diff.IsEmpty))
             Diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);

@@ -82,8 +82,9 @@ internal sealed class PatchProject : IDisposable
     public Task<BuildResult> BuildAsync(params string[] arguments) => RunAsync(["build", .. arguments]);
 
     /// <summary>Runs <c>dotnet</c> in the project's folder.</summary>
-    public async Task<BuildResult> RunAsync(IEnumerable<string> arguments, CancellationToken cancellation = default)
+    public async Task<BuildResult> RunAsync(IEnumerable<string> arguments)
     {
+        var cancellation = TestContext.Current.CancellationToken;
         if (!_owned)
             await InClone.WaitAsync(cancellation);
         try
@@ -103,7 +104,7 @@ internal sealed class PatchProject : IDisposable
         var result = await Cli.Wrap("dotnet").WithArguments([.. arguments, $"-bl:{log}", "-nodeReuse:false", "-tl:off"]).WithWorkingDirectory(Folder)
             .WithEnvironmentVariables(variables => variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1"))
             .WithValidation(CommandResultValidation.None)
-            .ExecuteBufferedAsync(Encoding.UTF8, cancellation == default ? TestContext.Current.CancellationToken : cancellation);
+            .ExecuteBufferedAsync(Encoding.UTF8, cancellation);
         return new BuildResult(result.ExitCode, result.StandardOutput + result.StandardError, log);
     }
 

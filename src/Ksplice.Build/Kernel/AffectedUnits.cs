@@ -30,8 +30,6 @@ public static class AffectedUnits
             {
                 if (file.Change == FileChange.Deleted)
                     diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
-                else if (unit.IsAssembly)
-                    diagnostics.Report(PatchingDiagnostics.AssemblyUnit, Place(file), file.Path);
                 else
                     units.TryAdd(unit.Source, new AffectedUnit(unit, file.Path));
                 continue;
@@ -39,21 +37,16 @@ public static class AffectedUnits
             // A new file is compiled only if patched files include it.
             if (file.Change == FileChange.Added)
                 continue;
-            includes ??= await IncludeIndex.OpenAsync(kernel, logger, diagnostics, cancellation).ConfigureAwait(false);
-            if (includes is null)
-                return null;
-            var users = includes.UsersOf(file.Path);
+            IReadOnlyList<string> users = [];
+            if (file.Kind == PatchedFileKind.Header || IsIncluded(kernel.SourceDirectory, file.Path, cancellation))
+            {
+                includes ??= await IncludeIndex.OpenAsync(kernel, logger, cancellation).ConfigureAwait(false);
+                users = includes.UsersOf(file.Path);
+            }
             if (users.Count == 0)
                 diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
             foreach (string source in users)
-            {
-                if (kernel.Units.Find(source) is not { } user)
-                    continue;
-                if (user.IsAssembly)
-                    diagnostics.Report(PatchingDiagnostics.AssemblyUnit, Place(file), source);
-                else
-                    units.TryAdd(source, new AffectedUnit(user, file.Path));
-            }
+                units.TryAdd(source, new AffectedUnit(kernel.Units.Find(source)!, file.Path));
         }
         if (diagnostics.HasErrors)
             return null;
@@ -63,6 +56,15 @@ public static class AffectedUnits
             return null;
         }
         return [.. units.Values];
+    }
+
+    // Few sources that are no units are included by others. Whether any file names this one takes seconds to see, the index minutes.
+    private static bool IsIncluded(string root, string path, CancellationToken cancellation)
+    {
+        var name = System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\"");
+        EnumerationOptions options = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
+        return Directory.EnumerateFiles(root, "*", options).Where(file => file[^2..] is ".c" or ".h" or ".S")
+            .AsParallel().WithCancellation(cancellation).Any(file => File.ReadAllBytes(file).AsSpan().IndexOf(name) >= 0);
     }
 
     private static SourceLocation Place(PatchedFile file) =>

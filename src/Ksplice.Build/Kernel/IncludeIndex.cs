@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Ksplice.Build.Diagnostics;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -8,18 +7,24 @@ namespace Ksplice.Build.Kernel;
 /// <summary>Which units of a configuration include which files, as the preprocessor tells; kept beside the prepared tree.</summary>
 public sealed partial class IncludeIndex
 {
+    // Stands for every file in units of which the preprocessor does not tell what they include.
+    private const string Anything = "";
+
     private readonly Dictionary<string, List<string>> _users;
 
     private IncludeIndex(Dictionary<string, List<string>> users) => _users = users;
 
-    /// <summary>The sources of the units that read <paramref name="path"/> (both relative to the source tree).</summary>
-    public IReadOnlyList<string> UsersOf(string path) => _users.GetValueOrDefault(path) ?? [];
+    /// <summary>
+    /// The sources of the units that read <paramref name="path"/> (both relative to the source tree). If there are any, those that
+    /// cannot be preprocessed are among them: nothing says that they do not.
+    /// </summary>
+    public IReadOnlyList<string> UsersOf(string path) =>
+        _users.GetValueOrDefault(path) is { } users ? [.. users, .. _users.GetValueOrDefault(Anything) ?? []] : [];
 
-    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null after an error.</summary>
-    public static async Task<IncludeIndex?> OpenAsync(PreparedKernel kernel, ILogger logger, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel).</summary>
+    public static async Task<IncludeIndex> OpenAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(kernel);
-        ArgumentNullException.ThrowIfNull(diagnostics);
         string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
         if (Load(path) is { } known)
             return known;
@@ -28,13 +33,11 @@ public sealed partial class IncludeIndex
         var included = new IReadOnlyList<string>?[kernel.Units.Units.Count];
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel.ForAsync(0, included.Length, parallel, async (i, token) =>
-            included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], diagnostics, token).ConfigureAwait(false)).ConfigureAwait(false);
-        if (included.Contains(null))
-            return null;
+            included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], token).ConfigureAwait(false)).ConfigureAwait(false);
         Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
         for (int i = 0; i < included.Length; i++)
         {
-            foreach (string file in included[i]!)
+            foreach (string file in included[i] ?? [Anything])
             {
                 if (!users.TryGetValue(file, out var list))
                     users.Add(file, list = []);

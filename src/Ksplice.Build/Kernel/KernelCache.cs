@@ -21,7 +21,7 @@ public sealed record PreparedKernel(KernelRelease Release, string SourceDirector
 /// </summary>
 public sealed partial class KernelCache(string root, ILogger logger)
 {
-    private const string GeneratorVersion = "1";
+    private const string GeneratorVersion = "2";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>
@@ -151,7 +151,8 @@ public sealed partial class KernelCache(string root, ILogger logger)
     private static async Task<bool> ListUnitsAsync(KernelRelease release, string[] make, string folder, string source, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         var lines = new List<string>();
-        string[] dryRun = [.. make, "-n", "-k", "V=1", $"-j{Environment.ProcessorCount}", "vmlinux", "modules"];
+        // One job: the makes below would write into each other's lines.
+        string[] dryRun = [.. make, "-n", "-k", "V=1", "-j1", "vmlinux", "modules"];
         // A dry run ends with an error, since it cannot read what it did not make.
         await RunAsync("make", dryRun, folder, PipeTarget.ToDelegate(lines.Add), cancellation).ConfigureAwait(false);
         var units = UnitDatabase.Parse(lines, source);

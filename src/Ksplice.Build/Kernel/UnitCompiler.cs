@@ -79,21 +79,20 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         }
     }
 
-    /// <summary>Every file of the source tree that <paramref name="unit"/> reads, relative to it; null after an error.</summary>
-    public async Task<IReadOnlyList<string>?> ListIncludesAsync(CompilationUnit unit, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    /// <summary>
+    /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails. Headers that
+    /// kbuild would generate on the way to this unit are taken for empty.
+    /// </summary>
+    public async Task<IReadOnlyList<string>?> ListIncludesAsync(CompilationUnit unit, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(unit);
         string file = Path.GetTempFileName();
         try
         {
             string[] arguments = [.. unit.Compiler.Where(argument => argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)),
-                "-M", "-MF", file];
-            var errors = new StringBuilder();
-            if (await RunAsync(kernel.Release.Compiler, arguments, errors, cancellation).ConfigureAwait(false) != 0)
-            {
-                ReportCompiler(unit, kernel.SourceDirectory, errors.ToString(), diagnostics);
+                "-M", "-MG", "-MF", file];
+            if (await RunAsync(kernel.Release.Compiler, arguments, new StringBuilder(), cancellation).ConfigureAwait(false) != 0)
                 return null;
-            }
 
             string prefix = kernel.SourceDirectory + "/";
             return [.. ReadDependencies(file).Select(Path.GetFullPath).Where(path => path.StartsWith(prefix, StringComparison.Ordinal)).Select(path => path[prefix.Length..]).Distinct()];
@@ -166,6 +165,6 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     [GeneratedRegex(@"^(.+?):(\d+):(\d+): (?:fatal )?error: (.*)$", RegexOptions.Multiline)]
     private static partial Regex GccErrorPattern();
 
-    [LoggerMessage(Level = LogLevel.Debug, Message = "compiling {Source} from {Root}")]
+    [LoggerMessage(Level = LogLevel.Debug, Message = "running the compiler on {Source} in {Root}")]
     private static partial void LogCompiling(ILogger logger, string source, string root);
 }

@@ -71,9 +71,6 @@ public static class PatchingDiagnostics
 
     public static readonly DiagnosticDescriptor UnitDeleted = Error("KSP1032", "A compiled file is deleted",
         "the patch deletes {0}, which is compiled into the kernel; an update can replace code but not take a file away: leave the file and empty its functions");
-
-    public static readonly DiagnosticDescriptor AssemblyUnit = Error("KSP1033", "Assembly is changed",
-        "{0} is assembly or includes a patched file; updates of assembly are not supported yet");
 #pragma warning restore CS1591
 
     private static DiagnosticDescriptor Error(string id, string title, string message) =>
