@@ -38,8 +38,9 @@ public sealed class PackageUpdate : KspliceTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
-    /// <inheritdoc/>
-    protected override bool RemovesRecord => false;
+    /// <summary>The file that says where the package is, in the next build too.</summary>
+    [Required]
+    public string PathFile { get; set; } = "";
 
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
@@ -74,11 +75,12 @@ public sealed class PackageUpdate : KspliceTask
             Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
-        var (folder, archive) = UpdatePackage.Write(OutputFolder, manifest, files);
+        File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + UpdateId));
+        var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files);
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
-            StageRecord.Write(Record, folder, [KernelFile, .. inputs], [archive, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
+            StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
@@ -87,39 +89,44 @@ public sealed class PackageUpdate : KspliceTask
     // What the patches were before must not lie beside what they are now.
     private void RemoveOld()
     {
-        if (Record is null || StageRecord.Read(Record) is not { } old)
-            return;
         StageRecord.Remove(Record);
-        if (Directory.Exists(old.Command))
-            Directory.Delete(old.Command, recursive: true);
-        File.Delete(old.Command + ".tar.zst");
+        if (!File.Exists(PathFile))
+            return;
+        string old = File.ReadAllText(PathFile);
+        if (Directory.Exists(old))
+            Directory.Delete(old, recursive: true);
+        if (File.Exists(old + ".tar.zst"))
+            File.Delete(old + ".tar.zst");
     }
 }
 
-/// <summary>Tells what the package of an earlier or of this build is.</summary>
+/// <summary>Tells where the package of this or of an earlier build is.</summary>
 public sealed class ReadPackage : KspliceTask
 {
+    /// <summary>The file that says where the package is.</summary>
+    [Required]
+    public string PathFile { get; set; } = "";
+
     /// <summary>The folder of the package, with Archive and UpdateId; none if nothing was packed.</summary>
     [Output]
     public ITaskItem[] Updates { get; set; } = [];
 
-    /// <summary>The files of the package.</summary>
+    /// <summary>The files of the package and its archive.</summary>
     [Output]
     public ITaskItem[] Files { get; set; } = [];
 
     /// <inheritdoc/>
-    protected override bool RemovesRecord => false;
-
-    /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        if (Record is not null && StageRecord.Read(Record) is { } record)
+        if (File.Exists(PathFile))
         {
-            TaskItem update = new(record.Command);
-            update.SetMetadata("Archive", record.Command + ".tar.zst");
-            update.SetMetadata("UpdateId", Path.GetFileName(record.Command).Split('-')[^1]);
+            string folder = File.ReadAllText(PathFile);
+            TaskItem update = new(folder);
+            update.SetMetadata("Archive", folder + ".tar.zst");
+            update.SetMetadata("UpdateId", Path.GetFileName(folder).Split('-')[^1]);
             Updates = [update];
-            Files = [.. record.Outputs.Select(file => new TaskItem(file.Path))];
+            var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*", SearchOption.AllDirectories) : [];
+            Files = [.. files.Append(folder + ".tar.zst").Select(file => new TaskItem(file))];
         }
         return Task.FromResult(true);
     }
