@@ -114,6 +114,12 @@ public sealed class KernelImage
     /// <summary>The key of the kernel's own static call site at <paramref name="code"/> (struct static_call_site).</summary>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.Value.TryGetValue(code, out key);
 
+    /// <summary>All entries of the jump table, by code address.</summary>
+    internal IReadOnlyDictionary<ulong, (ulong Target, ulong Key)> JumpEntries => _jumpEntries.Value;
+
+    /// <summary>The keys of all static call sites, by site.</summary>
+    internal IReadOnlyDictionary<ulong, ulong> StaticCalls => _staticCalls.Value;
+
     private Dictionary<ulong, (ulong Target, ulong Key)> ReadJumpEntries()
     {
         var entries = new Dictionary<ulong, (ulong, ulong)>();

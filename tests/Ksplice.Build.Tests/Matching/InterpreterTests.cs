@@ -1,0 +1,173 @@
+// The interpreter that runs in the kernel against the one that runs in the build: the same data over the same memory must
+// give the same verdict, the same difference and the same values. The C one is built as a program, with the sanitizers.
+using System.Globalization;
+using System.Text;
+using CliWrap;
+using CliWrap.Buffered;
+using CsCheck;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Kernel;
+
+namespace Ksplice.Build.Tests.Matching;
+
+public sealed class InterpreterTests : IAsyncLifetime
+{
+    private readonly DirectoryInfo _work = Directory.CreateTempSubdirectory("ksplice-match-");
+
+    private string Program => Path.Combine(_work.FullName, "interpreter");
+
+    private string Kernel => Path.Combine(_work.FullName, "kernel");
+
+    public async ValueTask InitializeAsync()
+    {
+        string c = Repository.At("src", "Ksplice.Kernel");
+        var built = await Cli.Wrap("gcc").WithArguments(
+            ["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", Path.Combine(c, "include"),
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), Path.Combine(c, "match", "match.c"), "-o", Program])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
+        Assert.True(built.ExitCode == 0, built.StandardError);
+        WriteKernel();
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _work.Delete(recursive: true);
+        return ValueTask.CompletedTask;
+    }
+
+    // The image as the program reads it; see interpreter.c.
+    private void WriteKernel()
+    {
+        var image = KernelUnderTest.Image;
+        ImageMemory memory = new(image);
+        using BinaryWriter writer = new(File.Create(Kernel));
+        var segments = image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= 0xffffffff80000000).ToList();
+        writer.Write((ulong)segments.Count);
+        foreach (var segment in segments)
+        {
+            writer.Write(segment.VirtualAddress);
+            writer.Write(segment.MemorySize);
+            writer.Write(segment.Data.Span);
+            writer.Write(new byte[segment.MemorySize - (ulong)segment.Data.Length]);
+        }
+        var names = image.Symbols.Symbols.Select(symbol => symbol.Name).Distinct().Order(StringComparer.Ordinal)
+            .SelectMany(name => memory.Candidates(name).Select(address => (Name: name, Address: address))).ToList();
+        writer.Write((ulong)names.Count);
+        foreach (var (name, address) in names)
+        {
+            var bytes = Encoding.UTF8.GetBytes(name);
+            writer.Write(address);
+            writer.Write((ulong)bytes.Length);
+            writer.Write(bytes);
+        }
+        writer.Write((ulong)image.JumpEntries.Count);
+        foreach (var (code, (target, key)) in image.JumpEntries)
+        {
+            writer.Write(code);
+            writer.Write(target);
+            writer.Write(key);
+        }
+        writer.Write((ulong)image.StaticCalls.Count);
+        foreach (var (site, key) in image.StaticCalls)
+        {
+            writer.Write(site);
+            writer.Write(key);
+        }
+        writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
+    }
+
+    private async Task CompareAsync(IReadOnlyList<byte[]> vectors)
+    {
+        ImageMemory memory = new(KernelUnderTest.Image);
+        foreach (var chunk in vectors.Select((bytes, index) => (bytes, index)).Chunk(200))
+        {
+            foreach (var (bytes, index) in chunk)
+                await File.WriteAllBytesAsync(Path.Combine(_work.FullName, $"{index}.bin"), bytes, TestContext.Current.CancellationToken);
+            var result = await Cli.Wrap(Program).WithArguments([Kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
+                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+            Assert.True(result.ExitCode == 0, result.StandardError);
+            string[] lines = result.StandardOutput.TrimEnd('\n').Split('\n');
+            Assert.Equal(chunk.Length, lines.Length);
+            for (int i = 0; i < chunk.Length; i++)
+                Assert.Equal(Show(MatchInterpreter.Match(chunk[i].bytes, memory)), lines[i]);
+        }
+    }
+
+    private static string Show(MatchResult result)
+    {
+        StringBuilder text = new();
+        text.Append(CultureInfo.InvariantCulture, $"{(int)(result.Failure?.Reason ?? MatchReason.Matched)}");
+        if (result.Failure is { } failure && failure.Reason != MatchReason.BadData)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" {failure.Unit} {failure.Object} {failure.Symbol ?? "-"} {failure.Address:x} {failure.Offset:x} {failure.Candidates}");
+            foreach (byte value in failure.Expected)
+                text.Append(CultureInfo.InvariantCulture, $" {value:x2}");
+            text.Append(" /");
+            foreach (byte value in failure.Found)
+                text.Append(CultureInfo.InvariantCulture, $" {value:x2}");
+        }
+        foreach (ulong value in result.Exports)
+            text.Append(CultureInfo.InvariantCulture, $" e{value:x}");
+        foreach (var function in result.Functions)
+            text.Append(CultureInfo.InvariantCulture, $" f{function.Start:x}-{function.End:x} {function.Jump:x} {function.Fentry:x}");
+        foreach (var range in result.Ranges)
+            text.Append(CultureInfo.InvariantCulture, $" r{range.Name} {range.Start:x}-{range.End:x}");
+        return text.ToString();
+    }
+
+    private static async Task<List<byte[]>> VectorsAsync(params string[] units)
+    {
+        List<byte[]> vectors = [];
+        foreach (string unit in units)
+        {
+            var pre = await KernelObjects.CompileAsync(unit);
+            foreach (var function in UnitMatch.Functions(pre))
+            {
+                // What a patched function could need: everything that this one refers to in its own unit.
+                DiagnosticBag diagnostics = [];
+                RunSymbol[] exports = [.. function.References.Select(reference => reference.Target).OfType<ObjectNode>().Distinct()
+                    .Where(node => node is { Kind: NodeKind.Function or NodeKind.Data, IsAnonymous: false, IsGlobal: false, Role: SectionRole.Code or SectionRole.Data })
+                    .Select(node => new LocalSymbol(unit, node.Name, node.Section.Index, node.Start))];
+                if (UnitMatch.Build(pre, unit, function, exports, diagnostics) is { } data)
+                    vectors.Add(data.Bytes);
+            }
+        }
+        return vectors;
+    }
+
+    [Fact]
+    public async Task Both_interpreters_say_the_same_of_real_functions()
+    {
+        var vectors = await VectorsAsync("fs/proc/task_mmu.c", "kernel/printk/printk.c", "mm/mmap.c", "arch/x86/kernel/process.c", "kernel/sys.c");
+        Assert.True(vectors.Count > 300);
+        await CompareAsync(vectors);
+    }
+
+    [Fact]
+    public async Task Both_interpreters_say_the_same_of_damaged_data_and_read_nothing_outside_of_it()
+    {
+        var whole = (await VectorsAsync("fs/proc/task_mmu.c")).OrderBy(bytes => bytes.Length).Skip(5).First();
+        List<byte[]> damaged = [[], .. Enumerable.Range(0, 64).Select(cut => whole[..(whole.Length * cut / 64)])];
+        // Every byte of header and tables takes other values, alone; then several at once.
+        for (int at = 0; at < whole.Length; at++)
+        {
+            foreach (byte value in (byte[])[0xff, (byte)(whole[at] + 1), (byte)(whole[at] ^ 0x80)])
+            {
+                byte[] copy = [.. whole];
+                copy[at] = value;
+                damaged.Add(copy);
+            }
+        }
+        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Byte).Array[2, 12].Sample(changes =>
+        {
+            byte[] copy = [.. whole];
+            foreach (var (at, value) in changes)
+                copy[at] = value;
+            lock (damaged)
+                damaged.Add(copy);
+        }, iter: 2000);
+        await CompareAsync(damaged);
+    }
+}
