@@ -1,0 +1,130 @@
+// What the kernel refuses, by which cause, and that it is as before.
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class RefusalTests(Guest guest)
+{
+    private static async Task<PatchProject> BuildAsync(Guest guest, string sample = "a-smaps-pages")
+    {
+        var project = PatchProject.Sample(sample);
+        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        return project;
+    }
+
+    private const string Pages = "grep -c ^Pages: /proc/self/smaps";
+
+    [Fact]
+    public async Task A_kernel_whose_function_differs_in_one_byte()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $"""
+            insmod /poke.ko function=show_smap offset=6 || exit 1
+            ksplice apply {UpdateGuest.Place(project)}
+            echo "apply $?"
+            echo "$(lsmod | grep -c ksplice) modules"
+            rmmod poke
+            ksplice apply {UpdateGuest.Place(project)}
+            echo "apply $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+        result.MustEndWith(0);
+        Assert.Contains("apply 2", result.Lines);
+        Assert.Contains("0 modules", result.Lines);
+        Assert.Matches("no_match\\s+show_smap: its code differs, at [0-9a-f]+ \\(offset 6\\), expected 54[0-9a-f ]*, found 55", result.Errors);
+        Assert.Equal("apply 0", result.Lines[^1]);
+    }
+
+    [Fact]
+    public async Task A_kprobe_in_the_function()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $"""
+            cd /sys/kernel/tracing
+            echo 'p:inside show_smap+5' >kprobe_events
+            echo 1 >events/kprobes/inside/enable
+            ksplice apply {UpdateGuest.Place(project)}
+            echo "apply $?"
+            echo 0 >events/kprobes/inside/enable
+            echo >kprobe_events
+            ksplice apply {UpdateGuest.Place(project)}
+            echo "apply $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Contains("probed", result.Errors, StringComparison.Ordinal);
+        Assert.Contains("show_smap", result.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_second_update_of_a_function_that_one_replaces_and_two_that_do_not_meet()
+    {
+        using var first = await BuildAsync(guest);
+        using var other = await BuildAsync(guest, "b-kernel-pages");
+        using PatchProject second = new(guest.Release);
+        second.Write("second.patch", File.ReadAllText(first.At("smaps-pages.patch")).Replace("Pages: ", "Sheets:", StringComparison.Ordinal));
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $"""
+            ksplice apply {UpdateGuest.Place(first)} || exit 1
+            ksplice apply {UpdateGuest.Place(first)}
+            echo "again $?"
+            ksplice apply {UpdateGuest.Place(second)}
+            echo "second $?"
+            ksplice apply {UpdateGuest.Place(other)}
+            echo "other $?"
+            ksplice undo {first.Id} && ksplice undo {other.Id}
+            echo "undo $?"
+            ksplice apply {UpdateGuest.Place(second)} && grep -c ^Sheets: /proc/self/smaps >/dev/null
+            echo "second $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Package(other));
+        result.MustEndWith(0);
+        Assert.Equal(["again 7", "second 2", "other 0", "undo 0", "second 0"],
+            result.Lines.Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, @"^\w+ \d$")));
+        Assert.Contains("no_match", result.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Two_commands_at_once_end_as_one_after_the_other()
+    {
+        using var first = await BuildAsync(guest);
+        using var other = await BuildAsync(guest, "b-kernel-pages");
+        var result = await guest.RunAsync(
+            $"""
+            ksplice apply {UpdateGuest.Place(first)} & one=$!
+            ksplice apply {UpdateGuest.Place(other)} & two=$!
+            wait $one; echo "one $?"
+            wait $two; echo "two $?"
+            ksplice view | grep -c applied
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(other));
+        result.MustEndWith(0);
+        Assert.Contains("one 0", result.Lines);
+        Assert.Contains("two 0", result.Lines);
+        Assert.Equal("2", result.Lines[^1]);
+    }
+
+    [Fact]
+    public async Task A_damaged_package_and_modules_in_use()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $"""
+            cp -r {UpdateGuest.Place(project)} /root/damaged
+            printf x | dd of=/root/damaged/ksplice_{project.Id}_primary.ko bs=1 seek=1000 conv=notrunc 2>/dev/null
+            ksplice apply /root/damaged
+            echo "damaged $?, $(lsmod | grep -c ksplice) modules"
+            ksplice apply {UpdateGuest.Place(project)} || exit 1
+            for module in ksplice_{project.Id}_primary ksplice_{project.Id}_helper ksplice; do
+                rmmod $module && exit 1
+            done
+            {Pages} >/dev/null; echo "pages $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Contains("damaged 6, 0 modules", result.Lines);
+        Assert.Contains("pages 0", result.Lines);
+    }
+}

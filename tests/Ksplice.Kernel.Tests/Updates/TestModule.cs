@@ -1,0 +1,20 @@
+using CliWrap;
+using CliWrap.Buffered;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+/// <summary>A module that shows what user space cannot, built from a folder of this project.</summary>
+internal static class TestModule
+{
+    /// <summary>Builds tests/Ksplice.Kernel.Tests/NAME; the guest has it as /NAME.ko.</summary>
+    public static async Task<GuestFile> BuildAsync(string name, string release)
+    {
+        string folder = Directory.CreateTempSubdirectory($"ksplice-{name}-").FullName;
+        foreach (string file in Directory.GetFiles(Repository.At("tests", "Ksplice.Kernel.Tests", name)))
+            File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        var made = await Cli.Wrap("make").WithArguments(["-C", "/usr/src/linux-headers-" + release, "M=" + folder, "modules"])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        Assert.True(made.ExitCode == 0, made.StandardError);
+        return new GuestFile(Path.Combine(folder, name + ".ko"), $"/{name}.ko");
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changes one byte of a kernel function for as long as the module is loaded,
+ * for tests: a kernel that is not the one an update was built for.
+ */
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/memory.h>
+#include <linux/module.h>
+
+static char *function;
+module_param(function, charp, 0);
+static int offset;
+module_param(offset, int, 0);
+
+static u8 *place;
+static u8 original;
+static void *(*poke)(void *address, const void *opcode, size_t size);
+static struct mutex *lock;
+
+static void *look_up(const char *name)
+{
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	unsigned long (*lookup)(const char *name);
+
+	if (register_kprobe(&probe))
+		return NULL;
+	lookup = (void *)probe.addr;
+	unregister_kprobe(&probe);
+	return (void *)lookup(name);
+}
+
+static void write_byte(u8 value)
+{
+	mutex_lock(lock);
+	poke(place, &value, 1);
+	mutex_unlock(lock);
+}
+
+static int __init poke_init(void)
+{
+	place = look_up(function);
+	poke = look_up("text_poke");
+	lock = look_up("text_mutex");
+	if (!place || !poke || !lock)
+		return -ENOENT;
+	place += offset;
+	original = *place;
+	write_byte(original ^ 1);
+	return 0;
+}
+module_init(poke_init);
+
+static void __exit poke_exit(void)
+{
+	write_byte(original);
+}
+module_exit(poke_exit);
+
+MODULE_DESCRIPTION("Changes one byte of the kernel's text");
+MODULE_LICENSE("GPL");
