@@ -15,6 +15,7 @@ internal sealed class Correlation
     private readonly ObjectNode?[] _postOf;
     private readonly ObjectNode?[] _preOf;
     private readonly Dictionary<ObjectNode, string> _colours = [];
+    private readonly Dictionary<ObjectReference, string> _places = [];
 
     public Correlation(ObjectGraph pre, ObjectGraph post)
     {
@@ -160,10 +161,22 @@ internal sealed class Correlation
         }
         // Code takes its name from who calls it only where that helps; its content says more.
         var users = node.Referrers.Where(reference => reference.Field is null).Select(reference =>
-            strength == Strength.Places ? $"{Identity(reference.Holder)}@{reference.Offset}:{reference.TargetOffset}" : Identity(reference.Holder));
+            strength == Strength.Places ? $"{Identity(reference.Holder)}@{Place(reference)}:{reference.TargetOffset}" : Identity(reference.Holder));
         foreach (string user in users.Distinct().Order(StringComparer.Ordinal))
             text.Append('<').Append(user);
         return Hash(text.ToString());
+    }
+
+    // An offset is a place only as long as what comes before it is the same: in changed code another variable's use may lie there.
+    private string Place(ObjectReference reference)
+    {
+        if (!_places.TryGetValue(reference, out string? place))
+        {
+            byte[] bytes = reference.Holder.MaskedBytes();
+            int end = Math.Min((int)reference.Offset + reference.FieldSize, bytes.Length);
+            _places[reference] = place = $"{reference.Offset}/{Convert.ToHexString(SHA256.HashData(bytes.AsSpan(0, end)), 0, 16)}";
+        }
+        return place;
     }
 
     /// <summary>Says what a reference points at, the same in both objects if it is the same thing.</summary>

@@ -40,6 +40,23 @@ public sealed class DifferencingDiagnosticsTests
             .RefusedByAll(DifferencingDiagnostics.Ambiguous, "(used by f)");
     }
 
+    // Where the code before it differs, the same offset is no sign that it is the same variable.
+    [Fact]
+    public void KSP3003_new_static_local_at_the_offset_of_an_old_one() =>
+        CPair.Compare(
+            "int f(int a) { static int n; a += n; n = a; return a; }",
+            "int f(int a) { { static int n; a ^= n; n = a; } { static int n; a += n; n = a; } return a; }")
+            .RefusedByAll(DifferencingDiagnostics.Ambiguous, "any of n.0 (used by f)");
+
+    [Fact]
+    public void KSP3003_not_where_the_code_up_to_the_use_is_the_same()
+    {
+        const string Source = "int f(int a) { { static int n; n ^= a; } { static int n; n += a; } probe(a); return probe(3); }";
+        var pair = CPair.Compare(Source, Source.Replace("probe(3)", "probe(4)", StringComparison.Ordinal));
+        Assert.Equal(["f"], pair.Replaced);
+        Assert.Equal(2, pair.Accepted.Needed.OfType<LocalSymbol>().Count());
+    }
+
     [Fact]
     public void KSP3004_changed_init_code() =>
         CPair.Compare("int section(\".init.text\") setup(int a) { return probe(a); }", "int section(\".init.text\") setup(int a) { return probe(a) + 1; }")
