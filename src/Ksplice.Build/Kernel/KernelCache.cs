@@ -175,10 +175,16 @@ public sealed partial class KernelCache(string root, ILogger logger)
             .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MAKELEVEL", null))
             .WithStandardOutputPipe(output).WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
             .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
-        return (result.ExitCode, Tail(errors.ToString()));
+        return (result.ExitCode, Gist(errors.ToString()));
     }
 
-    private static string Tail(string text) => string.Join(" | ", text.Split('\n', StringSplitOptions.RemoveEmptyEntries).TakeLast(5));
+    // What make says of its own end is not what went wrong.
+    private static string Gist(string text)
+    {
+        string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var causes = lines.Where(line => !line.StartsWith("make", StringComparison.Ordinal)).Take(3).ToList();
+        return string.Join(" | ", causes.Count != 0 ? causes : lines.TakeLast(3));
+    }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
     private static partial void LogWaiting(ILogger logger, string path);
