@@ -9,6 +9,8 @@ namespace Ksplice.Cli.Commands;
 /// <summary>Takes an update off again.</summary>
 public static class UndoCommand
 {
+    private const int InUse = 11;
+
     public static async Task RunAsync(Session session, string id, CancellationToken cancellation)
     {
         session.RequireRoot();
@@ -27,7 +29,7 @@ public static class UndoCommand
         {
             if (machine.IsLoaded(module) && machine.Unload(module) is var error and not 0)
             {
-                session.Out.MarkupLineInterpolated($"  {module} stays loaded: {Machine.Describe(error)}");
+                session.Out.MarkupLineInterpolated($"  {module} stays loaded: {(error == InUse ? "the kernel may still hold addresses in it" : Machine.Describe(error))}");
                 return;
             }
         }
