@@ -196,7 +196,7 @@ public sealed class IncrementalTests
             Assert.False(dotnet.HasExited, "the build ended before it could be cancelled");
             await System.Threading.Tasks.Task.Delay(5, TestContext.Current.CancellationToken);
         }
-        await CliWrap.Cli.Wrap("kill").WithArguments(["-INT", dotnet.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]).ExecuteAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, Kill(dotnet.Id, Interrupt));
         await dotnet.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.NotEqual(0, dotnet.ExitCode);
         Assert.DoesNotContain(Directory.GetFiles(units, "*", SearchOption.AllDirectories), path => path.EndsWith(".tmp", StringComparison.Ordinal));
@@ -204,6 +204,11 @@ public sealed class IncrementalTests
             line => line.Contains(project.Folder, StringComparison.Ordinal));
         (await project.BuildAsync()).MustSucceed();
     }
+
+    private const int Interrupt = 2;
+
+    [System.Runtime.InteropServices.DllImport("libc", EntryPoint = "kill")]
+    private static extern int Kill(int process, int signal);
 
     private static string ReadOrEmpty(string path)
     {

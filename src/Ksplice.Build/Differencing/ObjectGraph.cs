@@ -108,6 +108,8 @@ internal sealed partial class ObjectGraph
 
     private void CutStrings(ElfSection section)
     {
+        if (section.EntrySize > 4 || section.Type == ElfSectionType.NoBits)
+            Throw(section, 0, $"section {section.Name} holds strings of characters of {section.EntrySize} bytes");
         int unit = section.EntrySize == 0 ? 1 : (int)section.EntrySize;
         var bytes = section.Data.Span;
         int start = 0;

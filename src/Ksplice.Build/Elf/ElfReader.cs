@@ -31,6 +31,8 @@ public sealed partial record ElfObject
 /// e_shstrndx in section 0, SHT_SYMTAB_SHNDX).</summary>
 internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
 {
+    // A huge page: nothing in a kernel is aligned to more.
+    private const ulong LargestAlignment = 1 << 30;
     private const int HeaderSize = 64;
     private const int SectionHeaderSize = 64;
     private const int ProgramHeaderSize = 56;
@@ -88,6 +90,9 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             bool hasBytes = type is not (ElfSectionType.Null or ElfSectionType.NoBits);
             if (hasBytes)
                 CheckRange(start, size, header + 24, $"section {index}");
+            ulong alignment = U64(header + 48);
+            if (alignment > LargestAlignment || (alignment & (alignment - 1)) != 0)
+                ElfFormatException.Throw(name, header + 48, $"section {index} has alignment 0x{alignment:x}, no power of two up to 0x{LargestAlignment:x}");
             sections[index] = new ElfSection
             {
                 Index = index,
@@ -98,7 +103,7 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
                 Size = type == ElfSectionType.Null ? 0 : size,
                 Link = U32(header + 40),
                 Info = U32(header + 44),
-                Alignment = U64(header + 48),
+                Alignment = alignment,
                 EntrySize = U64(header + 56),
                 Data = hasBytes ? bytes.Slice((int)start, (int)size) : default,
                 HeaderOffset = header,

@@ -107,7 +107,10 @@ static void remove_update(struct ksplice_update *update)
 	/* Waits for readers and writers of its files; none can queue work after. */
 	kobject_del(&update->kobj);
 	kthread_flush_work(&update->work);
+	/* The worker takes the lock too, so it is taken only now. */
+	mutex_lock(&ksplice_operation);
 	list_del(&update->list);
+	mutex_unlock(&ksplice_operation);
 	kobject_put(&update->kobj);
 }
 
