@@ -129,6 +129,72 @@ public sealed class RefusalTests
     }
 
     [Fact]
+    public async Task A_compiled_file_that_is_deleted()
+    {
+        var lines = await File.ReadAllLinesAsync(Path.Combine(await Patches.SourceAsync(), "fs/proc/cmdline.c"), TestContext.Current.CancellationToken);
+        await RefusedAsync($"--- a/fs/proc/cmdline.c\n+++ /dev/null\n@@ -1,{lines.Length} +0,0 @@\n" + string.Concat(lines.Select(line => "-" + line + "\n")), "KSP1032");
+    }
+
+    [Fact]
+    public async Task Code_of_a_loadable_module() =>
+        Assert.Contains("module fuse", await RefusedAsync(await Patches.ChangeAsync("fs/fuse/dir.c", "return -EINVAL;", "return -EPERM;"), "KSP2024"), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task Changed_assembly() =>
+        await RefusedAsync(await Patches.ChangeAsync("arch/x86/lib/memmove_64.S", "\tmov %rdi, %rax\n", "\tmov %rdi, %rax\n\tmov %rdi, %rax\n"), "KSP2025");
+
+    [Fact]
+    public async Task A_header_that_is_included_past_the_post_tree() =>
+        await RefusedAsync(await Patches.ChangeAsync("fs/proc/cmdline.c", "#include <linux/fs.h>", $"#include \"{await Patches.SourceAsync()}/include/linux/fs.h\""), "KSP2011");
+
+    [Fact]
+    public async Task An_image_of_another_release()
+    {
+        var vmlinux = KernelPayload.Unpack(File.ReadAllBytes(Patches.Image));
+        var banner = System.Text.Encoding.ASCII.GetBytes("Linux version " + Patches.Release);
+        for (int at = vmlinux.AsSpan().IndexOf(banner); at >= 0; at = vmlinux.AsSpan().IndexOf(banner))
+            vmlinux[at + "Linux version ".Length] = (byte)'9';
+        string path = Path.Combine(Path.GetTempPath(), $"ksplice-other-{Environment.ProcessId}");
+        File.WriteAllBytes(path, vmlinux);
+        await RefusedAsync(Patches.Smaps, "KSP2007", ("KernelImage", path));
+        File.Delete(path);
+    }
+
+    [Theory]
+    [InlineData("KSP2008", "olddefconfig:\n\t@echo 'this tree is broken' >&2; false\n", "this tree is broken")]
+    [InlineData("KSP2013", "olddefconfig modules_prepare vmlinux modules:\n\t@true\n", "printed no compile commands")]
+    public async Task A_source_tree_that_cannot_be_prepared(string id, string rules, string words)
+    {
+        string version = (await File.ReadAllLinesAsync(Path.Combine(await Patches.SourceAsync(), "Makefile"), TestContext.Current.CancellationToken))
+            .Where(line => line.StartsWith("VERSION", StringComparison.Ordinal) || line.StartsWith("PATCHLEVEL", StringComparison.Ordinal) || line.StartsWith("SUBLEVEL", StringComparison.Ordinal))
+            .Aggregate("", (text, line) => text + line + "\n");
+        var folder = Directory.CreateTempSubdirectory("ksplice-tree-");
+        try
+        {
+            string cache = Path.Combine(folder.FullName, "cache"), tree = Path.Combine(folder.FullName, "tree");
+            Directory.CreateDirectory(tree);
+            File.WriteAllText(Path.Combine(tree, "Makefile"), version + rules);
+            Assert.Contains(words, await RefusedAsync(Patches.Smaps, id, ("KernelSource", tree), ("KernelImage", Patches.Image), ("KernelCache", cache)), StringComparison.Ordinal);
+            // Nothing that could be mistaken for a prepared tree.
+            Assert.Empty(Directory.GetDirectories(Path.Combine(cache, "kernels")));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task An_output_folder_that_cannot_be_written()
+    {
+        using PatchProject project = new(Patches.Release);
+        project.Write("fix.patch", Patches.Smaps);
+        Directory.CreateDirectory(project.At($"obj/Debug/ksplice/{Patches.Release}"));
+        File.WriteAllText(project.At($"obj/Debug/ksplice/{Patches.Release}/units"), "a file where a folder has to be");
+        await RefusedAsync(project, "KSP2020");
+    }
+
+    [Fact]
     public void A_help_page_stands_behind_an_error()
     {
         Engine engine = new();

@@ -71,13 +71,17 @@ public sealed partial class KernelCache(string root, ILogger logger)
             {
                 if (Directory.Exists(folder))
                     Directory.Delete(folder, recursive: true);
-                if (!await MakeAsync(release, folder, diagnostics, cancellation).ConfigureAwait(false))
+                try
                 {
-                    Directory.Delete(folder, recursive: true);
-                    return null;
+                    if (!await MakeAsync(release, folder, diagnostics, cancellation).ConfigureAwait(false))
+                        return null;
+                    await File.WriteAllTextAsync(ready, release.Release + "\n", CancellationToken.None).ConfigureAwait(false);
                 }
-
-                await File.WriteAllTextAsync(ready, release.Release + "\n", cancellation).ConfigureAwait(false);
+                finally
+                {
+                    if (!File.Exists(ready) && Directory.Exists(folder))
+                        Directory.Delete(folder, recursive: true);
+                }
             }
         }
 
@@ -138,11 +142,12 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         // Who built the kernel and when is compiled into it; the headers package has it.
+        string generated = Directory.CreateDirectory(Path.Combine(output, "include", "generated")).FullName;
         foreach (string header in IdentityHeaders)
         {
             string shipped = Path.Combine(release.Headers, "include", "generated", header);
             if (File.Exists(shipped))
-                File.Copy(shipped, Path.Combine(output, "include", "generated", header), overwrite: true);
+                File.Copy(shipped, Path.Combine(generated, header), overwrite: true);
         }
 
         return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);

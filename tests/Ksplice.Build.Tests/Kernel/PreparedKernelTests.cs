@@ -107,4 +107,31 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.True(compiled is not null, string.Join('\n', diagnostics));
         return compiled;
     }
+
+    [Fact]
+    [System.Runtime.Versioning.SupportedOSPlatform("linux")]
+    public async Task Objtool_that_fails_leaves_no_object()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var folder = Directory.CreateTempSubdirectory("ksplice-objtool-");
+        try
+        {
+            // The prepared tree with another objtool.
+            foreach (string entry in Directory.GetFileSystemEntries(kernel.OutputDirectory).Where(entry => Path.GetFileName(entry) != "tools"))
+                File.CreateSymbolicLink(Path.Combine(folder.FullName, Path.GetFileName(entry)), entry);
+            string objtool = Path.Combine(folder.FullName, "tools/objtool/objtool"), output = Path.Combine(folder.FullName, "version.o");
+            Directory.CreateDirectory(Path.GetDirectoryName(objtool)!);
+            File.WriteAllText(objtool, "#!/bin/sh\necho cannot >&2\nexit 1\n");
+            File.SetUnixFileMode(objtool, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            DiagnosticBag diagnostics = [];
+            var compiler = new UnitCompiler(kernel with { OutputDirectory = folder.FullName }, NullLogger.Instance);
+            Assert.Null(await compiler.CompileAsync(kernel.Units.Find("fs/proc/version.c")!, kernel.SourceDirectory, output, [], diagnostics, TestContext.Current.CancellationToken));
+            Assert.Equal("KSP2010", Assert.Single(diagnostics).Id);
+            Assert.False(File.Exists(output));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
 }

@@ -1,0 +1,65 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Tests.Kernel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Build.Tests.Generation;
+
+public sealed class KernelModuleBuilderTests : IDisposable
+{
+    private readonly DirectoryInfo _work = Directory.CreateTempSubdirectory("ksplice-core-");
+
+    public void Dispose() => _work.Delete(recursive: true);
+
+    // The core's sources with one file of ours among them.
+    private string Sources(string file, string text)
+    {
+        string sources = Path.Combine(_work.FullName, "sources");
+        foreach (string path in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel"), "*", SearchOption.AllDirectories))
+        {
+            string copy = Path.Combine(sources, Path.GetRelativePath(Repository.At("src", "Ksplice.Kernel"), path));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(path, copy);
+        }
+        File.WriteAllText(Path.Combine(sources, file), text);
+        return sources;
+    }
+
+    private async Task<(CoreModule? Core, DiagnosticBag Diagnostics)> BuildAsync(string headers, string sources)
+    {
+        DiagnosticBag diagnostics = [];
+        string output = Path.Combine(_work.FullName, "output");
+        var core = await new KernelModuleBuilder(KernelUnderTest.Release, headers, sources, NullLogger.Instance).BuildCoreAsync(output, diagnostics, TestContext.Current.CancellationToken);
+        // Whatever came of it, the work folder is gone.
+        if (Directory.Exists(output))
+            Assert.Empty(Directory.GetDirectories(output));
+        return (core, diagnostics);
+    }
+
+    [Fact]
+    public async Task Says_what_the_compiler_says()
+    {
+        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("core/extra.c", "int f(void) { return no_such_thing; }\n"));
+        Assert.Null(core);
+        var error = Assert.Single(diagnostics);
+        Assert.Equal("KSP6007", error.Id);
+        Assert.Contains("no_such_thing", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Passes_warnings_on()
+    {
+        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("core/extra.c", "static int unused_thing;\n"));
+        Assert.NotNull(core);
+        Assert.All(diagnostics, diagnostic => Assert.Equal("KSP6008", diagnostic.Id));
+        Assert.Contains(diagnostics, diagnostic => diagnostic.Message.Contains("unused_thing", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Says_which_headers_are_missing()
+    {
+        var (core, diagnostics) = await BuildAsync(_work.FullName, Repository.At("src", "Ksplice.Kernel"));
+        Assert.Null(core);
+        Assert.Equal("KSP6009", Assert.Single(diagnostics).Id);
+    }
+}

@@ -1,0 +1,162 @@
+// A package is read as it was written, or not at all.
+using System.Formats.Tar;
+using System.Text;
+using System.Text.Json.Nodes;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Generation;
+using ZstdSharp;
+
+namespace Ksplice.Build.Tests.Generation;
+
+public sealed class UpdatePackageTests : IDisposable
+{
+    private const string Id = "0123abcd";
+    private readonly DirectoryInfo _work = Directory.CreateTempSubdirectory("ksplice-package-");
+
+    public void Dispose() => _work.Delete(recursive: true);
+
+    private static UpdateManifest Manifest => new()
+    {
+        Format = UpdateManifest.CurrentFormat,
+        Id = Id,
+        Name = "test",
+        Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
+        Targets = [new ManifestTarget("vmlinux", $"ksplice_{Id}_helper.ko", $"ksplice_{Id}_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
+        Pinned = false,
+        Patches = ["patches/01-f.patch"],
+        Files = [],
+        Tool = "test",
+    };
+
+    private (string Folder, string Archive) Write(string place = "here") => UpdatePackage.Write(Path.Combine(_work.FullName, place), Manifest,
+        new[] { "ksplice.ko", $"ksplice_{Id}_helper.ko", $"ksplice_{Id}_primary.ko", "patches/01-f.patch", "README.txt" }
+            .ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name)));
+
+    private static void Refused(string path, string words)
+    {
+        DiagnosticBag diagnostics = [];
+        Assert.Null(UpdatePackage.Open(path, diagnostics));
+        var error = Assert.Single(diagnostics);
+        Assert.Equal("KSP6011", error.Id);
+        Assert.Contains(words, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Folder_and_archive_hold_the_same_and_equal_content_makes_equal_bytes()
+    {
+        var (folder, archive) = Write();
+        foreach (string path in (string[])[folder, archive])
+        {
+            var package = UpdatePackage.Open(path, [])!;
+            Assert.Equal(6, package.Files.Count);
+            Assert.Equal("bytes of README.txt", Encoding.UTF8.GetString(package.Files["README.txt"].Span));
+            Assert.Equal(Id, package.Manifest.Id);
+        }
+        Assert.Equal(File.ReadAllBytes(archive), File.ReadAllBytes(Write("elsewhere").Archive));
+    }
+
+    [Fact]
+    public void The_manifest_is_what_the_schema_says()
+    {
+        var schema = JsonNode.Parse(File.ReadAllText(Repository.At("docs", "manifest.schema.json")))!;
+        Compare(schema, JsonNode.Parse(File.ReadAllText(Path.Combine(Write().Folder, "manifest.json")))!);
+
+        static void Compare(JsonNode schema, JsonNode value)
+        {
+            switch (schema["type"]!.GetValue<string>())
+            {
+                case "object":
+                    var properties = schema["properties"]!.AsObject();
+                    Assert.Equal(properties.Select(property => property.Key), value.AsObject().Select(property => property.Key));
+                    Assert.Equal(properties.Select(property => property.Key).Order(), schema["required"]!.AsArray().Select(name => name!.GetValue<string>()).Order());
+                    foreach (var (name, inner) in properties.Where(property => property.Value!["type"] is not null))
+                        Compare(inner!, value[name]!);
+                    break;
+                case "array":
+                    foreach (var item in value.AsArray())
+                        Compare(schema["items"]!, item!);
+                    break;
+                case "string":
+                    Assert.Matches(schema["pattern"]?.GetValue<string>() ?? "", value.GetValue<string>());
+                    break;
+            }
+        }
+    }
+
+    [Fact]
+    public void Refuses_a_changed_a_missing_and_an_added_file()
+    {
+        string helper = Path.Combine(Write().Folder, $"ksplice_{Id}_helper.ko");
+        File.WriteAllText(helper, "bytes of ksplice_0123abcd_helper.kO");
+        Refused(Path.GetDirectoryName(helper)!, "helper.ko differs from its digest");
+        File.AppendAllText(helper, "more");
+        Refused(Path.GetDirectoryName(helper)!, "bytes, not");
+        File.Delete(helper);
+        Refused(Path.GetDirectoryName(helper)!, "helper.ko is missing");
+        File.WriteAllText(Path.Combine(Write().Folder, "extra"), "");
+        Refused(Path.GetDirectoryName(helper)!, "extra is not in the manifest");
+    }
+
+    [Fact]
+    public void Refuses_a_link()
+    {
+        string folder = Write().Folder;
+        File.CreateSymbolicLink(Path.Combine(folder, "link"), "/etc/passwd");
+        Refused(folder, "link is a link");
+    }
+
+    [Theory]
+    [InlineData("\"format\": 1", "\"format\": 2", "its format is 2")]
+    [InlineData("\"id\": \"0123abcd\"", "\"id\": \"../../etc\"", "is no update id")]
+    [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "its targets are not")]
+    [InlineData("\"name\": \"vmlinux\"", "\"name\": \"xfs\"", "its targets are not")]
+    [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "bytes, not")]
+    [InlineData("\"patches/01-f.patch\"\n", "\"patches/02-g.patch\"\n", "is named but not listed")]
+    [InlineData("{", "[", "")]
+    [InlineData("\"tool\": \"test\"", "\"other\": 0", "tool")]
+    public void Refuses_a_manifest_that_does_not_fit(string from, string to, string words)
+    {
+        string path = Path.Combine(Write().Folder, "manifest.json"), text = File.ReadAllText(path);
+        Assert.Contains(from, text, StringComparison.Ordinal);
+        int at = text.IndexOf(from, StringComparison.Ordinal);
+        File.WriteAllText(path, text[..at] + to + text[(at + from.Length)..]);
+        Refused(Path.GetDirectoryName(path)!, words);
+    }
+
+    [Fact]
+    public void Refuses_an_archive_cut_at_any_tenth_and_what_is_none()
+    {
+        string archive = Write().Archive;
+        var whole = File.ReadAllBytes(archive);
+        for (int tenth = 0; tenth < 10; tenth++)
+        {
+            File.WriteAllBytes(archive, whole[..(whole.Length * tenth / 10)]);
+            Refused(archive, "");
+        }
+        File.WriteAllText(archive, "Not an archive at all, but long enough to be looked at.");
+        Refused(archive, "");
+        Refused(Path.Combine(_work.FullName, "nowhere"), "");
+    }
+
+    [Theory]
+    [InlineData("ksplice-0123abcd/../../etc/passwd", TarEntryType.RegularFile, "leaves the folder")]
+    [InlineData("/etc/passwd", TarEntryType.RegularFile, "leaves the folder")]
+    [InlineData("ksplice-0123abcd/link", TarEntryType.SymbolicLink, "is a SymbolicLink")]
+    [InlineData("ksplice-0123abcd/link", TarEntryType.HardLink, "is a HardLink")]
+    [InlineData("other/file", TarEntryType.RegularFile, "is not in folder")]
+    [InlineData("ksplice-0123abcd/first", TarEntryType.RegularFile, "occurs twice")]
+    public void Refuses_an_entry_that_would_leave_its_place(string name, TarEntryType type, string words)
+    {
+        string archive = Path.Combine(_work.FullName, "bad.tar.zst");
+        using (CompressionStream compressed = new(File.Create(archive), leaveOpen: false))
+        using (TarWriter tar = new(compressed, TarEntryFormat.Ustar))
+        {
+            tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, "ksplice-0123abcd/first"));
+            UstarTarEntry entry = new(type, name);
+            if (type != TarEntryType.RegularFile)
+                entry.LinkName = "/etc/passwd";
+            tar.WriteEntry(entry);
+        }
+        Refused(archive, words);
+    }
+}

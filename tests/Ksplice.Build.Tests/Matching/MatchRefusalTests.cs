@@ -1,0 +1,66 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Differencing;
+using Ksplice.Build.Tests.Kernel;
+
+namespace Ksplice.Build.Tests.Matching;
+
+public class MatchRefusalTests
+{
+    private static string Check(MatchData data)
+    {
+        DiagnosticBag diagnostics = [];
+        Assert.False(ImageMatch.Check(data, KernelUnderTest.Image, diagnostics).IsMatch);
+        return Assert.Single(diagnostics).Id;
+    }
+
+    private static async Task<MatchData> FunctionAsync(string unit, string name)
+    {
+        var pre = await KernelObjects.CompileAsync(unit);
+        return UnitMatch.Build(pre, unit, UnitMatch.Functions(pre).Single(function => function.Name == name), [], [])!;
+    }
+
+    [Fact]
+    public async Task Equal_copies_of_one_name_are_not_guessed_between() =>
+        Assert.Equal("KSP4004", Check(await FunctionAsync("kernel/printk/printk.c", "cpu_online")));
+
+    [Fact]
+    public async Task A_static_call_where_the_redirect_would_be() =>
+        Assert.Equal("KSP4006", Check(await FunctionAsync("kernel/printk/printk.c", "console_lock")));
+
+    [Fact]
+    public async Task A_function_that_another_unit_overrides() =>
+        Assert.Equal("KSP4001", Check(await FunctionAsync("kernel/sys.c", "arch_prctl_spec_ctrl_get")));
+
+    [Fact]
+    public void A_function_that_the_kernel_does_not_have()
+    {
+        var pre = CPair.Compile("int no_such_function_in_any_kernel(int x) { return x + 1; }");
+        Assert.Equal("KSP4005", Check(UnitMatch.Build(pre, "x.c", Assert.Single(UnitMatch.Functions(pre)), [], [])!));
+    }
+
+    [Fact]
+    public void Code_that_cannot_be_decoded()
+    {
+        var pre = CPair.Compile("int f(int x) { __asm__ volatile(\".byte 0x06\"); return x; }");
+        DiagnosticBag diagnostics = [];
+        Assert.Null(UnitMatch.Build(pre, "x.c", Assert.Single(UnitMatch.Functions(pre)), [], diagnostics));
+        Assert.Equal("KSP4003", Assert.Single(diagnostics).Id);
+    }
+
+    [Fact]
+    public void A_needed_object_that_no_code_leads_to()
+    {
+        var pre = CPair.Compile("""
+            static int seen;
+            section(".init.text") void set_up(void) { seen++; }
+            int f(int x) { return x + 1; }
+            """);
+        var node = new ObjectGraph(pre).Nodes.Single(node => node.Name == "seen");
+        DiagnosticBag diagnostics = [];
+        Assert.Null(UnitMatch.Build(pre, "x.c", UnitMatch.Functions(pre).Single(function => function.Name == "f"),
+            [new LocalSymbol("x.c", "seen", node.Section.Index, node.Start)], diagnostics));
+        Assert.Equal("KSP4002", Assert.Single(diagnostics).Id);
+    }
+}
