@@ -110,7 +110,7 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"../../etc\"", "is no update id")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "its targets are not")]
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"xfs\"", "its targets are not")]
-    [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "bytes, not")]
+    [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "ksplice.ko differs")]
     [InlineData("\"patches/01-f.patch\"\n", "\"patches/02-g.patch\"\n", "is named but not listed")]
     [InlineData("{", "[", "")]
     [InlineData("\"tool\": \"test\"", "\"other\": 0", "tool")]
