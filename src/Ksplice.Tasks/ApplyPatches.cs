@@ -40,7 +40,7 @@ public sealed class ApplyPatches : KspliceTask
             return false;
         }
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        var kernel = await new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger)
+        var kernel = await OpenCache(Cache)
             .PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;

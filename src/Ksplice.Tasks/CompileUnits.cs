@@ -41,7 +41,7 @@ public sealed class CompileUnits : KspliceTask
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
-        var kernel = await new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger)
+        var kernel = await OpenCache(Cache)
             .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;

@@ -1,5 +1,6 @@
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
 using Microsoft.Extensions.Logging;
 using ILogger = Microsoft.Extensions.Logging.ILogger;
@@ -23,6 +24,9 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
 
     /// <summary>The engine's log.</summary>
     protected ILogger Logger => field ??= new MSBuildLogger(Log);
+
+    /// <summary>The kernel cache in <paramref name="folder"/>, or in its usual place if the project names none.</summary>
+    protected KernelCache OpenCache(string? folder) => new(string.IsNullOrEmpty(folder) ? KernelCache.DefaultRoot : folder, Logger);
 
     /// <inheritdoc/>
     public void Cancel() => _canceled.Cancel();

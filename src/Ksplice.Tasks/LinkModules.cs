@@ -39,7 +39,7 @@ public sealed class LinkModules : KspliceTask
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
         var kernel = Tasks.KernelFile.Open(KernelFile);
-        KernelCache cache = new(Cache is { Length: > 0 } folder ? folder : KernelCache.DefaultRoot, Logger);
+        var cache = OpenCache(Cache);
         KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);
         if (Directory.Exists(OutputFolder))
             Directory.Delete(OutputFolder, recursive: true);

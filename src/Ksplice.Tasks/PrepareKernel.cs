@@ -15,6 +15,6 @@ public sealed class PrepareKernel : KspliceTask
 
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation) =>
-        await new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger)
+        await OpenCache(Cache)
             .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false) is not null;
 }

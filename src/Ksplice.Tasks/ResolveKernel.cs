@@ -72,7 +72,7 @@ public sealed class ResolveKernel : KspliceTask
             return false;
         new KernelFile(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
         TaskItem kernel = new(release.Release);
-        kernel.SetMetadata("Ready", new KernelCache(Cache is { Length: > 0 } cache ? cache : KernelCache.DefaultRoot, Logger).ReadyOf(release));
+        kernel.SetMetadata("Ready", OpenCache(Cache).ReadyOf(release));
         kernel.SetMetadata("Image", release.Image);
         kernel.SetMetadata("Headers", release.Headers);
         kernel.SetMetadata("Version", release.Version);

@@ -39,29 +39,14 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         using var work = new WorkFolder(outputDirectory);
         foreach (string part in (string[])["include", "core", "match"])
             work.CopyTree(Path.Combine(kernelSources, part), part);
-        string module = "";
-        if (File.Exists(Path.Combine(work.Path, "core", "Kbuild")))
-        {
-            module = "core";
-        }
-        else
-        {
-            string[] objects = [.. new[] { "core", "match" }
-                .SelectMany(part => Directory.GetFiles(Path.Combine(work.Path, part), "*.c").Select(file => $"{part}/{Path.GetFileNameWithoutExtension(file)}.o"))
-                .Order(StringComparer.Ordinal)];
-            work.Write("Kbuild", $"obj-m := {CoreName}.o\n{CoreName}-y := {string.Join(' ', objects)}\nccflags-y := -I$(src)/include\n");
-        }
-        string folder = Path.Combine(work.Path, module);
-        if (!await MakeAsync(work.Path, folder, CoreName, [], diagnostics, cancellation).ConfigureAwait(false))
-            return null;
-        if (!await StripAsync(Path.Combine(folder, CoreName + ".ko"), diagnostics, cancellation).ConfigureAwait(false))
+        File.Copy(Path.Combine(kernelSources, "Kbuild"), Path.Combine(work.Path, "Kbuild"));
+        string built = Path.Combine(work.Path, CoreName + ".ko"), list = Path.Combine(work.Path, "Module.symvers");
+        if (!await MakeAsync(work.Path, work.Path, CoreName, [], diagnostics, cancellation).ConfigureAwait(false)
+            || !await StripAsync(built, diagnostics, cancellation).ConfigureAwait(false))
             return null;
         // The list names the folder; all that users of it need is the module's name.
-        string versions = File.ReadAllText(Path.Combine(folder, "Module.symvers")).Replace(folder + "/", "", StringComparison.Ordinal);
-        File.WriteAllText(Path.Combine(folder, "Module.symvers"), versions);
-        return new CoreModule(
-            work.Publish(Path.Combine(folder, CoreName + ".ko"), CoreName + ".ko"),
-            work.Publish(Path.Combine(folder, "Module.symvers"), "Module.symvers"));
+        File.WriteAllText(list, File.ReadAllText(list).Replace(work.Path + "/", "", StringComparison.Ordinal));
+        return new CoreModule(work.Publish(built, CoreName + ".ko"), work.Publish(list, "Module.symvers"));
     }
 
     /// <summary>The core module in <paramref name="folder"/>, built there if these sources' is not; null after an error.</summary>

@@ -11,8 +11,8 @@ public sealed class KernelModuleBuilderTests : IDisposable
 
     public void Dispose() => _work.Delete(recursive: true);
 
-    // The core's sources with one file of ours among them.
-    private string Sources(string file, string text)
+    // The core's sources with something of ours at the end of one.
+    private string Sources(string text)
     {
         string sources = Path.Combine(_work.FullName, "sources");
         foreach (string path in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel"), "*", SearchOption.AllDirectories))
@@ -21,7 +21,7 @@ public sealed class KernelModuleBuilderTests : IDisposable
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(path, copy);
         }
-        File.WriteAllText(Path.Combine(sources, file), text);
+        File.AppendAllText(Path.Combine(sources, "core", "main.c"), text);
         return sources;
     }
 
@@ -39,7 +39,7 @@ public sealed class KernelModuleBuilderTests : IDisposable
     [Fact]
     public async Task Says_what_the_compiler_says()
     {
-        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("core/extra.c", "int f(void) { return no_such_thing; }\n"));
+        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("int f(void) { return no_such_thing; }\n"));
         Assert.Null(core);
         var error = Assert.Single(diagnostics);
         Assert.Equal("KSP6007", error.Id);
@@ -49,7 +49,7 @@ public sealed class KernelModuleBuilderTests : IDisposable
     [Fact]
     public async Task Passes_warnings_on()
     {
-        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("core/extra.c", "static int unused_thing;\n"));
+        var (core, diagnostics) = await BuildAsync(KernelUnderTest.HeadersPath, Sources("static int unused_thing;\n"));
         Assert.NotNull(core);
         Assert.All(diagnostics, diagnostic => Assert.Equal("KSP6008", diagnostic.Id));
         Assert.Contains(diagnostics, diagnostic => diagnostic.Message.Contains("unused_thing", StringComparison.Ordinal));
