@@ -1,3 +1,6 @@
+using System.Text;
+using CliWrap.Buffered;
+using CliWrap;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 
@@ -39,6 +42,24 @@ public sealed class KernelImageTests : IDisposable
         ulong end = symbols.FindUnique("_etext")!.Value;
         Assert.InRange(symbols.FindUnique("version_proc_show")!.Value, start, end);
         Assert.Equal("version_proc_show", symbols.Nearest(symbols.FindUnique("version_proc_show")!.Value + 3)!.Value.Symbol.Name);
+    }
+
+    [Fact]
+    public async Task Reads_the_layout_of_6_12_too()
+    {
+        var fetched = await Cli.Wrap(Repository.At("tests", "Ksplice.Build.Tests", "fetch-image")).WithArguments(["6.12"])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        Assert.True(fetched.ExitCode == 0, fetched.StandardError);
+        string path = fetched.StandardOutput.TrimEnd().Split('\n')[^1];
+        var image = KernelImage.Read(File.ReadAllBytes(path), path);
+        Assert.Equal(Path.GetFileName(path)["vmlinuz-".Length..], image.Release);
+        Assert.True(image.Symbols.Symbols.Count > 50_000);
+        // What symbols name is there: the banner's text, the first byte of text, a jump table that leads into text.
+        Assert.StartsWith("Linux version " + image.Release, Encoding.ASCII.GetString(image.Slice(image.Symbols.FindUnique("linux_banner")!.Value, 200)), StringComparison.Ordinal);
+        ulong start = image.Symbols.FindUnique("_stext")!.Value, end = image.Symbols.FindUnique("_etext")!.Value;
+        Assert.True(image.JumpEntries.Count > 1000);
+        Assert.True(image.JumpEntries.Keys.Count(code => code >= start && code < end) > image.JumpEntries.Count * 0.8);
+        Assert.All(["vfs_read", "schedule", "do_exit"], name => Assert.NotNull(image.Symbols.FindUnique(name)));
     }
 
     [Fact]

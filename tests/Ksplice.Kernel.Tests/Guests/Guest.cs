@@ -87,7 +87,7 @@ public sealed class Guest
     private static string NewestImage() => !Directory.Exists(Images)
         ? ""
         : Directory.GetDirectories(Images).Select(path => Path.GetFileName(path)!)
-            .Where(name => !name.StartsWith('.'))
+            .Where(name => name.StartsWith("6.1.", StringComparison.Ordinal))
             .OrderByDescending(name => File.GetLastWriteTimeUtc(Path.Combine(Images, name, "boot", "vmlinuz-" + name)))
             .FirstOrDefault() ?? "";
 
