@@ -71,4 +71,8 @@ public static class DifferencingDiagnostics
     /// <summary>A function is gone but still used.</summary>
     public static readonly DiagnosticDescriptor RemovedStillUsed = Error("KSP3016", "Removed function still used",
         "Function '{0}' of {1} is gone, but {2} refers to it");
+
+    /// <summary>An export is new or gone.</summary>
+    public static readonly DiagnosticDescriptor ExportChanged = new("KSP3017", "Export added or removed",
+        "The export of '{0}' in {1} is {2}; the running kernel's table of exports stays as it is", DiagnosticSeverity.Info);
 }

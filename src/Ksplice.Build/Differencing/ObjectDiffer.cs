@@ -45,6 +45,7 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
         AddBranchesIntoReplaced();
         CompareData(comparer);
         CompareRest(comparer);
+        CompareExports();
         var removed = FindRemoved();
         if (_failed)
             return null;
@@ -173,6 +174,22 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
         else
             Report(DifferencingDiagnostics.UnknownSection, node.Section.Name, unit, "changes: " + what);
     }
+
+    // Modules were built against the exports that the kernel has; what an update adds they do not know, what it drops stays.
+    private void CompareExports()
+    {
+        var (before, after) = (Exports(pre.Elf), Exports(post.Elf));
+        foreach (string name in before.Except(after).Order(StringComparer.Ordinal))
+            Report(DifferencingDiagnostics.ExportChanged, name, unit, "gone");
+        foreach (string name in after.Except(before).Order(StringComparer.Ordinal))
+            Report(DifferencingDiagnostics.ExportChanged, name, unit, "new");
+    }
+
+    private static HashSet<string> Exports(ElfObject elf) =>
+        [.. elf.Sections.Where(section => SectionCatalog.IsExports(section.Name)).SelectMany(section => section.Relocations)
+            .Select(relocation => elf.Symbols[relocation.SymbolIndex])
+            .Where(symbol => symbol.IsUndefined || symbol.IsReserved || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
+            .Select(symbol => symbol.Name)];
 
     private List<string> FindRemoved()
     {

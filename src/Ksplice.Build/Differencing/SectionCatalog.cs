@@ -104,7 +104,7 @@ internal static class SectionCatalog
     private static readonly string[] DroppedPrefixes =
     [
         ".init", ".exit", ".meminit", ".memexit", ".cpuinit", ".devinit", ".con_initcall", ".lsm_info", ".early_lsm_info",
-        ".modinfo", "__param", "___ksymtab", "___kcrctab", "__ksymtab", "__kcrctab", ".export_symbol", "__modver",
+        ".modinfo", "__param", "__modver",
         ".x86_cpu_dev.init", ".apicdrivers", ".iommu_table", ".x86_intel_mid_dev", "__earlycon_table", ".builtin_fw",
     ];
 
@@ -115,6 +115,14 @@ internal static class SectionCatalog
         ".noinstr.text", ".entry.text", ".static_call.text", ".ref.text",
     ];
 
+    /// <summary>True for tables of exports, one relocation to each exported symbol: <c>___ksymtab*</c>, since 6.4 <c>.export_symbol</c>.</summary>
+    public static bool IsExports(string name) =>
+        name.StartsWith("___ksymtab", StringComparison.Ordinal) || name.StartsWith(".export_symbol", StringComparison.Ordinal);
+
+    // Names and checksums of exports say nothing that their symbols and types do not; a built-in unit's exit calls are never made.
+    private static bool IsIgnored(string name) =>
+        IsExports(name) || name is "__ksymtab_strings" or ".exitcall.exit" || name.StartsWith("___kcrctab", StringComparison.Ordinal);
+
     /// <summary>The shape of the table that <paramref name="section"/> is, or null.</summary>
     public static TableShape? Shape(string section) => Tables.GetValueOrDefault(section);
 
@@ -123,7 +131,7 @@ internal static class SectionCatalog
     {
         string name = section.Name;
         if (name.StartsWith(".discard", StringComparison.Ordinal) || name.StartsWith(".note", StringComparison.Ordinal)
-            || name.StartsWith(".debug", StringComparison.Ordinal) || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp")
+            || name.StartsWith(".debug", StringComparison.Ordinal) || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp" || IsIgnored(name))
             return SectionRole.Ignored;
         if (section.Type is ElfSectionType.Null or ElfSectionType.Rela or ElfSectionType.SymbolTable or ElfSectionType.StringTable
             or ElfSectionType.Group or ElfSectionType.SymbolTableExtendedIndex)

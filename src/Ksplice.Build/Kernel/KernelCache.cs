@@ -21,7 +21,7 @@ public sealed record PreparedKernel(KernelRelease Release, string SourceDirector
 /// </summary>
 public sealed partial class KernelCache(string root, ILogger logger)
 {
-    private const string GeneratorVersion = "2";
+    private const string GeneratorVersion = "3";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>
@@ -153,7 +153,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
     }
 
-    private static async Task<bool> ListUnitsAsync(KernelRelease release, string[] make, string folder, string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<bool> ListUnitsAsync(KernelRelease release, string[] make, string folder, string source, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         var lines = new List<string>();
         // One job: the makes below would write into each other's lines.
@@ -167,8 +167,26 @@ public sealed partial class KernelCache(string root, ILogger logger)
             return false;
         }
 
+        await GenerateAsync(lines, Path.Combine(folder, "output"), cancellation).ConfigureAwait(false);
         units.Save(Path.Combine(folder, "units.json"));
         return true;
+    }
+
+    // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
+    private async Task GenerateAsync(IEnumerable<string> lines, string output, CancellationToken cancellation)
+    {
+        foreach (var source in GeneratedSource.Find(lines))
+        {
+            string target = Path.Combine(output, source.Target);
+            if (File.Exists(target))
+                continue;
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            var (code, errors) = await RunAsync("sh", ["-c", source.Command], output, null, cancellation).ConfigureAwait(false);
+            if (code == 0)
+                continue;
+            File.Delete(target);
+            LogNotGenerated(logger, source.Target, errors);
+        }
     }
 
     private static async Task<(int Code, string Errors)> RunAsync(string program, string[] arguments, string folder, PipeTarget? output, CancellationToken cancellation)
@@ -193,6 +211,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
     private static partial void LogWaiting(ILogger logger, string path);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "not generated: {Target}: {Errors}")]
+    private static partial void LogNotGenerated(ILogger logger, string target, string errors);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "unpacking {Source}")]
     private static partial void LogUnpacking(ILogger logger, string source);

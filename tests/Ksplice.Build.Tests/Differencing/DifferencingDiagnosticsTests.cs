@@ -66,7 +66,6 @@ public sealed class DifferencingDiagnosticsTests
     [InlineData("char a[] section(\".modinfo\") = \"license=GPL\";", "char a[] section(\".modinfo\") = \"license=BSD\";", ".modinfo")]
     [InlineData("", "int b section(\".init.data\") = 5;", "it is new")]
     [InlineData("int b section(\".initcall6.init\") = 5;", "", "it is gone")]
-    [InlineData("int f(int a) { return a; }", "int f(int a) { return a; }\nlong e section(\"___ksymtab_gpl+f\") = 1;", "___ksymtab_gpl+f")]
     public void KSP3005_changed_boot_time_section(string pre, string post, string what) =>
         CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.DroppedSectionChanged, what);
 
@@ -214,6 +213,20 @@ public sealed class DifferencingDiagnosticsTests
         CPair.Compare(
             "noinline int g(int a) { return probe(a) + 1; } int f(int a) { return g(a); }",
             "extern int g(int); int f(int a) { return g(a) + 1; }").RefusedBy(DifferencingDiagnostics.RemovedStillUsed, "but f refers to it");
+
+    [Theory]
+    [InlineData("", "asm(\".section ___ksymtab_gpl+f,\\\"a\\\"\\n .long f - .\\n .text\");", "is new")] // as 6.1 exports
+    [InlineData("asm(\".section .export_symbol,\\\"a\\\"\\n .asciz \\\"GPL\\\"\\n .asciz \\\"\\\"\\n .balign 8\\n .quad f\\n .text\");", "", "is gone")] // as 6.12
+    public void KSP3017_export_added_or_removed(string pre, string post, string what)
+    {
+        const string Source = "int f(int a) { return probe(a); }";
+        var pair = CPair.Compare(Source + pre, Source + post);
+        var told = Assert.Single(pair.Diagnostics);
+        Assert.Equal((DifferencingDiagnostics.ExportChanged, DiagnosticSeverity.Info), (told.Descriptor, told.Severity));
+        Assert.Contains("'f'", told.Message, StringComparison.Ordinal);
+        Assert.Contains(what, told.Message, StringComparison.Ordinal);
+        Assert.True(pair.Accepted.IsEmpty);
+    }
 
     [Fact]
     public void Every_rule_has_a_test_named_after_it()
