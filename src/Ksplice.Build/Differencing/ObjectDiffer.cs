@@ -125,7 +125,10 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
                 return;
             change = new FunctionChange(FunctionDifference.Text, 0, old.Name, $"section {old.Section.Name} became {node.Section.Name}");
         }
-        if (node.Role == SectionRole.Collected)
+        // A debug print whose line moved with the patch: replaced code brings a descriptor of its own, other code keeps the old one.
+        if (node.Section.Name == "__dyndbg")
+            _correlation.Separate(node);
+        else if (node.Role == SectionRole.Collected)
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "changed: " + change.Detail);
         else if (!node.IsWritable && !old.IsWritable && !node.IsGlobal && OnlyReplacedUse(old))
             _correlation.Separate(node);

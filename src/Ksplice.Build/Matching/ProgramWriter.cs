@@ -14,6 +14,8 @@ internal sealed class ProgramWriter(MatchTables tables)
 
     private const string ThunkPrefix = "__x86_indirect_thunk_";
 
+    private (List<MatchOp>? Ops, int Count) _closed;
+
     /// <summary>What the writer does not understand, with its offset.</summary>
     public sealed class UnmatchableException(long offset, string problem) : Exception(problem)
     {
@@ -154,6 +156,7 @@ internal sealed class ProgramWriter(MatchTables tables)
             ops.Add(new MatchOp { Op = OpCode.Variant, Symbol = MatchFormat.None, Value = variant.Count });
             ops.AddRange(variant);
         }
+        _closed = (ops, ops.Count);
         return length;
     }
 
@@ -176,6 +179,7 @@ internal sealed class ProgramWriter(MatchTables tables)
             Value = original.Count,
         });
         ops.AddRange(original);
+        _closed = (ops, ops.Count);
         return length;
     }
 
@@ -333,12 +337,15 @@ internal sealed class ProgramWriter(MatchTables tables)
         _ => throw new UnmatchableException((long)reference.Offset, $"relocation type {(uint)reference.Type} is unknown"),
     };
 
+    // The last op of a site's nested ops belongs to the site; what follows the site must not grow it.
+    private int ClosedIn(List<MatchOp> ops) => ReferenceEquals(ops, _closed.Ops) ? _closed.Count : 0;
+
     private void Literal(List<MatchOp> ops, ReadOnlySpan<byte> bytes)
     {
         while (!bytes.IsEmpty)
         {
             int room = ushort.MaxValue;
-            bool grows = ops.Count != 0 && ops[^1].Op == OpCode.Literal && ops[^1].Value + ops[^1].Length == tables.LiteralEnd && ops[^1].Length < ushort.MaxValue;
+            bool grows = ops.Count > ClosedIn(ops) && ops[^1].Op == OpCode.Literal && ops[^1].Value + ops[^1].Length == tables.LiteralEnd && ops[^1].Length < ushort.MaxValue;
             if (grows)
                 room -= ops[^1].Length;
             int part = Math.Min(room, bytes.Length);

@@ -397,4 +397,21 @@ public sealed class ObjectDifferTests
     {
         Symbols = [.. elf.Symbols.Select(symbol => symbol.Name == one ? symbol with { Name = other } : symbol.Name == other ? symbol with { Name = one } : symbol)],
     };
+
+    [Fact]
+    public void A_debug_print_that_moved_comes_with_the_code_that_moved_it()
+    {
+        const string Source = "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
+        var pair = CPair.Compare(Source, Source.Replace("{ 5 }", "{ 7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal));
+        Assert.Equal(["f"], pair.Replaced);
+        Assert.Contains(pair.Accepted.Carried, piece => piece.OutputSection == "__dyndbg");
+        Assert.Empty(pair.Accepted.Needed.OfType<LocalSymbol>());
+    }
+
+    [Fact]
+    public void A_debug_print_whose_code_stays_stays()
+    {
+        const string Source = "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
+        Assert.True(CPair.Compare(Source, Source.Replace("{ 5 }", "{ 7 }", StringComparison.Ordinal)).Accepted.IsEmpty);
+    }
 }
