@@ -149,7 +149,9 @@ internal sealed partial class CarriedContent(
     private (ObjectNode?, RunSymbol?, long) BindData(ObjectReference reference, ObjectNode target)
     {
         bool constants = target is { IsAnonymous: true, IsWritable: false, Role: SectionRole.Data };
-        if (!constants && correlation.PreOf(target) is { } old)
+        // No code leads matching to the names in a debug print's descriptor; a copy says the same.
+        bool names = reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
+        if (!constants && !names && correlation.PreOf(target) is { } old)
             return (null, RunSymbolOf(old), reference.TargetOffset);
         return Own(reference, target);
     }

@@ -401,8 +401,8 @@ public sealed class ObjectDifferTests
     [Fact]
     public void A_debug_print_that_moved_comes_with_the_code_that_moved_it()
     {
-        const string Source = "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
-        var pair = CPair.Compare(Source, Source.Replace("{ 5 }", "{ 7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal));
+        const string Source = "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
+        var pair = CPair.Compare(Source, Source.Replace("5 }", "7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal));
         Assert.Equal(["f"], pair.Replaced);
         Assert.Contains(pair.Accepted.Carried, piece => piece.OutputSection == "__dyndbg");
         Assert.Empty(pair.Accepted.Needed.OfType<LocalSymbol>());
