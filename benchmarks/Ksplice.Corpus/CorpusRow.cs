@@ -7,7 +7,7 @@ namespace Ksplice.Corpus;
 /// <param name="Patch">The source file that the patch changes.</param>
 /// <param name="Result"><c>updated</c>, <c>unchanged</c>, <c>not_alone</c> or <c>refused</c>; a person finds out <c>wrong</c>.</param>
 /// <param name="Diagnostic">The first error's id.</param>
-/// <param name="Message">The first error.</param>
+/// <param name="Message">All errors, a line each; not in the table.</param>
 /// <param name="ConfirmedBy">The independent witness that the refusal is right, or empty.</param>
 /// <param name="Functions">Replaced and new functions, blank-separated.</param>
 /// <param name="Seconds">Wall time of all stages, both compilations included.</param>

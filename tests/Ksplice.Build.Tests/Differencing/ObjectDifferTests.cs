@@ -35,6 +35,14 @@ public sealed class ObjectDifferTests
         Assert.True(CPair.Compare(One + Two, Two + One).Accepted.IsEmpty);
     }
 
+    // A built-in unit's exit calls are never made: what is gone or new there is nobody's.
+    [Fact]
+    public void Exit_calls_are_left_out()
+    {
+        const string Call = "static void leave(void) { probe(1); } void (*const call)(void) section(\".exitcall.exit\") = leave;";
+        Assert.Equal(["f"], CPair.Compare("int f(int a) { return a; }" + Call, "int f(int a) { return a + 1; }" + Call.Replace("call)", "other)", StringComparison.Ordinal)).Replaced);
+    }
+
     [Fact]
     public void A_changed_function_is_replaced_and_its_caller_is_not()
     {

@@ -39,6 +39,35 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.NotNull(read.FindSection(".orc_unwind_ip"));
     }
 
+    // The headers that these include are made by a host program, a script or a chain of both.
+    [Theory]
+    [InlineData("security/selinux/avc.c")]
+    [InlineData("lib/crc32.c")]
+    [InlineData("crypto/asymmetric_keys/x509_cert_parser.c")]
+    public async Task Compiles_a_unit_whose_headers_kbuild_generates(string source)
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var compiled = await CompileAsync(kernel, source, kernel.SourceDirectory, "generated.o");
+        Assert.Contains(compiled.Dependencies, path => path.StartsWith(kernel.OutputDirectory, StringComparison.Ordinal) && File.Exists(path));
+    }
+
+    [Fact]
+    public void Finds_the_commands_that_make_sources_and_the_programs_that_they_need()
+    {
+        static string Line(string target, string command) =>
+            $"set -e; trap 'rm -f {target}; trap - HUP; kill -s HUP $$' HUP; {command}; printf '%s\\n' 'cmd_{target} := {command}' > {target}.cmd";
+        string[] lines =
+        [
+            Line("lib/gen_crc32table", "gcc -O2 -o lib/gen_crc32table lib/gen_crc32table.c"),
+            Line("lib/crc32table.h", "lib/gen_crc32table > lib/crc32table.h"),
+            Line("lib/crc32.o", "gcc -c -o lib/crc32.o lib/crc32.c"),
+            Line("fs/built-in.a", "ar cDPrST fs/built-in.a"),
+            "make -f scripts/Makefile.build obj=lib",
+        ];
+        Assert.Equal([("lib/gen_crc32table", lines[0]), ("lib/crc32table.h", lines[1])],
+            GeneratedSource.Find(lines).Select(source => (source.Target, source.Command)));
+    }
+
     [Fact]
     public async Task A_unit_that_does_not_compile_is_reported_at_its_line_and_leaves_no_file()
     {
