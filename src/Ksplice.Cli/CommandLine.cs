@@ -11,9 +11,9 @@ public static class CommandLine
     /// <summary>Parses and runs; returns the exit code.</summary>
     public static async Task<int> RunAsync(string[] arguments, Session session)
     {
-        var root = new RootCommand("Changes the running kernel by an update, and changes it back.")
+        var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects.")
         {
-            Apply(session), Undo(session), View(session),
+            Apply(session), Undo(session), View(session), Diff(session),
         };
         return await root.Parse(arguments).InvokeAsync();
     }
@@ -49,12 +49,28 @@ public static class CommandLine
         return command;
     }
 
-    private static async Task<int> GuardAsync(Session session, Func<Task> command)
+    private static Command Diff(Session session)
+    {
+        var pre = new Argument<string>("PRE") { Description = "The object of the unpatched source." };
+        var post = new Argument<string>("POST") { Description = "The object of the patched source." };
+        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
+        command.SetAction((parsed, _) => GuardAsync(session, () =>
+            Task.FromResult(DiffCommand.Run(session, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
+        return command;
+    }
+
+    private static Task<int> GuardAsync(Session session, Func<Task> command) => GuardAsync(session, async () =>
+    {
+        await command();
+        return (int)ExitCode.Ok;
+    });
+
+    private static async Task<int> GuardAsync(Session session, Func<Task<int>> command)
     {
         try
         {
-            await command();
-            return (int)ExitCode.Ok;
+            return await command();
         }
         catch (CommandException e)
         {

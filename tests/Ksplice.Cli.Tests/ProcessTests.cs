@@ -50,7 +50,7 @@ public sealed class ProcessTests : IDisposable
         Assert.Equal(Enum.GetValues<ExitCode>().Select(code => ((int)code, code.ToString())), rows);
     }
 
-    private static (int ExitCode, string Output, string Errors) Run(params string[] arguments)
+    internal static (int ExitCode, string Output, string Errors) Run(params string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
         {

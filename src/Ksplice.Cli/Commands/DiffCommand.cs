@@ -1,0 +1,155 @@
+// ksplice diff: what pre-post differencing says of two objects, without a kernel tree beside them.
+using System.Text;
+using System.Text.Json;
+using Ksplice.Build.Analysis;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Commands;
+
+/// <summary>Compares two objects and explains the difference.</summary>
+public static class DiffCommand
+{
+    /// <summary>The exit code when the objects' code is the same; like diff(1) turned round, 0 is what a script acts on.</summary>
+    public const int NoDifference = 3;
+
+    /// <summary>Compares; returns 0 if the change can be made, 2 if it is refused, 3 if there is none.</summary>
+    /// <exception cref="CommandException">A file cannot be read or is no relocatable x86-64 object.</exception>
+    public static int Run(Session session, string prePath, string postPath, bool json)
+    {
+        var (pre, post) = (Read(prePath), Read(postPath));
+        DiagnosticBag diagnostics = [];
+        var diff = ObjectDiffer.Compare(prePath, pre, post, diagnostics);
+        if (diagnostics.FirstOrDefault(reported => reported.Descriptor == DifferencingDiagnostics.MalformedObject) is { } malformed)
+            throw new CommandException(ExitCode.Usage, malformed.Message);
+        bool types = pre.FindSection(".BTF") is not null && post.FindSection(".BTF") is not null;
+        if (types && diff is not { IsEmpty: true })
+            TypeComparison.Compare(pre, post, prePath, diagnostics);
+        if (diagnostics.HasErrors)
+            diff = null;
+        int code = diff is null ? (int)ExitCode.Refused : diff.IsEmpty ? NoDifference : (int)ExitCode.Ok;
+        if (json)
+            session.Out.Profile.Out.Writer.WriteLine(Json(diff, code, types, diagnostics));
+        else
+            Show(session, diff, types, diagnostics);
+        return code;
+    }
+
+    private static ElfObject Read(string path)
+    {
+        try
+        {
+            return ElfObject.Read(File.ReadAllBytes(path), path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ElfFormatException)
+        {
+            throw new CommandException(ExitCode.Usage, $"{path}: {e.Message}");
+        }
+    }
+
+    private static void Show(Session session, ObjectDiff? diff, bool types, DiagnosticBag diagnostics)
+    {
+        foreach (var reported in diagnostics)
+            session.Error.MarkupLineInterpolated($"{reported}");
+        if (diff is null)
+            return;
+        var console = session.Out;
+        if (diff.IsEmpty)
+        {
+            console.MarkupLine("no difference");
+            return;
+        }
+        foreach (var function in diff.Replaced)
+        {
+            var explained = FunctionExplanation.Of(diff, function);
+            console.MarkupLineInterpolated($"replaced  {function.Name}: {Words(explained.Reason)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}");
+            ShowInstruction(console, '-', explained.Pre);
+            ShowInstruction(console, '+', explained.Post);
+        }
+        foreach (var function in diff.NewFunctions)
+            console.MarkupLineInterpolated($"new       {function.Name}");
+        foreach (string name in diff.RemovedFunctions)
+            console.MarkupLineInterpolated($"removed   {name}");
+        foreach (var pin in diff.Pins)
+            console.MarkupLineInterpolated($"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo");
+        if (!types)
+            console.MarkupLine("types were not compared: an object has no .BTF (gcc -g -gbtf makes it)");
+    }
+
+    private static void ShowInstruction(IAnsiConsole console, char sign, InstructionText? instruction)
+    {
+        if (instruction is not null)
+            console.MarkupLineInterpolated($"        {sign} {instruction.Offset:x4}: {instruction.Text}");
+    }
+
+    private static string Words(ChangeReason reason) => reason switch
+    {
+        ChangeReason.Constant => "a constant",
+        ChangeReason.Relocation => "a relocation",
+        ChangeReason.SpecialSection => "a special section",
+        ChangeReason.BranchIntoReplaced => "a jump into replaced code",
+        _ => "text",
+    };
+
+    private static string Json(ObjectDiff? diff, int code, bool types, DiagnosticBag diagnostics)
+    {
+        using var buffer = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
+        {
+            writer.WriteStartObject();
+            writer.WriteString("result", code switch { 0 => "differs", NoDifference => "same", _ => "refused" });
+            writer.WriteBoolean("typesCompared", types);
+            writer.WriteStartArray("replaced");
+            foreach (var function in diff?.Replaced ?? [])
+                Write(writer, diff!, function);
+            writer.WriteEndArray();
+            WriteNames(writer, "new", diff?.NewFunctions.Select(function => function.Name) ?? []);
+            WriteNames(writer, "removed", diff?.RemovedFunctions ?? []);
+            writer.WriteStartArray("pins");
+            foreach (var pin in diff?.Pins ?? [])
+            {
+                writer.WriteStartObject();
+                writer.WriteString("holder", pin.Holder);
+                writer.WriteString("target", pin.Target);
+                writer.WriteEndObject();
+            }
+            writer.WriteEndArray();
+            writer.WriteStartArray("diagnostics");
+            foreach (var reported in diagnostics)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("id", reported.Id);
+                writer.WriteString("severity", reported.Severity.ToString().ToLowerInvariant());
+                writer.WriteString("message", reported.Message);
+                writer.WriteEndObject();
+            }
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
+    }
+
+    private static void Write(Utf8JsonWriter writer, ObjectDiff diff, ReplacedFunction function)
+    {
+        var explained = FunctionExplanation.Of(diff, function);
+        writer.WriteStartObject();
+        writer.WriteString("name", function.Name);
+        writer.WriteString("reason", JsonNamingPolicy.CamelCase.ConvertName(explained.Reason.ToString()));
+        writer.WriteString("part", function.Why.Part);
+        writer.WriteNumber("offset", function.Why.Offset);
+        writer.WriteString("detail", function.Why.Detail);
+        writer.WriteString("pre", explained.Pre?.Text);
+        writer.WriteString("post", explained.Post?.Text);
+        writer.WriteEndObject();
+    }
+
+    private static void WriteNames(Utf8JsonWriter writer, string property, IEnumerable<string> names)
+    {
+        writer.WriteStartArray(property);
+        foreach (string name in names)
+            writer.WriteStringValue(name);
+        writer.WriteEndArray();
+    }
+}

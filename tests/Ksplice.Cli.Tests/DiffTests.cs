@@ -1,0 +1,83 @@
+// ksplice diff on objects that gcc makes of two versions of a file.
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace Ksplice.Cli.Tests;
+
+public sealed class DiffTests : IDisposable
+{
+    private const string Source = "extern int left(int), right(int); int limit = 4; int f(int a) { return left(a) + 3; } int g(int a) { return a * 5; }";
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-diff-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void The_same_code_ends_with_3()
+    {
+        var (code, output, _) = Diff(Source, "/* a line */\n" + Source);
+        Assert.Equal((3, "no difference"), (code, output.Trim()));
+    }
+
+    [Fact]
+    public void A_changed_immediate_is_a_constant_and_both_instructions_are_shown()
+    {
+        var (code, output, _) = Diff(Source, Source.Replace("+ 3", "+ 7", StringComparison.Ordinal));
+        Assert.Equal(0, code);
+        Assert.Contains("replaced  f: a constant: f+0x", output, StringComparison.Ordinal);
+        Assert.Matches(@"- [0-9a-f]{4}: add \$3,%eax\n +\+ [0-9a-f]{4}: add \$7,%eax", output);
+        Assert.DoesNotContain("replaced  g", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_call_that_goes_elsewhere_is_a_relocation_with_both_targets()
+    {
+        var (code, output, _) = Diff(Source, Source.Replace("left(a)", "right(a)", StringComparison.Ordinal), "--json");
+        Assert.Equal(0, code);
+        var replaced = Assert.Single(JsonDocument.Parse(output).RootElement.GetProperty("replaced").EnumerateArray());
+        Assert.Equal("relocation", replaced.GetProperty("reason").GetString());
+        Assert.EndsWith("# left", replaced.GetProperty("pre").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith("# right", replaced.GetProperty("post").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Other_instructions_are_text() =>
+        Assert.Contains("replaced  g: text:", Diff(Source, Source.Replace("a * 5", "a / 5", StringComparison.Ordinal)).Output, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_refused_change_ends_with_2_and_its_diagnostics()
+    {
+        string changed = Source.Replace("limit = 4", "limit = 5", StringComparison.Ordinal);
+        var (code, _, errors) = Diff(Source, changed);
+        Assert.Equal(2, code);
+        Assert.Contains("KSP3001", errors, StringComparison.Ordinal);
+        var json = JsonDocument.Parse(Diff(Source, changed, "--json").Output).RootElement;
+        Assert.Equal(("refused", "KSP3001"), (json.GetProperty("result").GetString(), json.GetProperty("diagnostics")[0].GetProperty("id").GetString()));
+    }
+
+    [Fact]
+    public void What_is_no_object_ends_with_1_and_says_so()
+    {
+        string text = Path.Combine(_folder, "text.o");
+        File.WriteAllText(text, "not an object, though long enough to hold the header that every ELF file begins with");
+        foreach (string path in new[] { text, Path.Combine(_folder, "none.o") })
+        {
+            var (code, output, errors) = ProcessTests.Run("diff", path, path);
+            Assert.Equal((1, ""), (code, output));
+            Assert.Contains(path, errors, StringComparison.Ordinal);
+        }
+    }
+
+    private (int ExitCode, string Output, string Errors) Diff(string pre, string post, params string[] options) =>
+        ProcessTests.Run(["diff", Compile("pre", pre), Compile("post", post), .. options]);
+
+    private string Compile(string name, string source)
+    {
+        string file = Path.Combine(_folder, name + ".c"), output = Path.Combine(_folder, name + ".o");
+        File.WriteAllText(file, source);
+        using var gcc = Process.Start("gcc", ["-O2", "-c", "-ffunction-sections", "-fdata-sections", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-fno-asynchronous-unwind-tables", file, "-o", output]);
+        gcc.WaitForExit();
+        Assert.Equal(0, gcc.ExitCode);
+        return output;
+    }
+}
