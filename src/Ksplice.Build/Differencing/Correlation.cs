@@ -3,9 +3,11 @@
 // nodes have their name for a colour and numbered ones the colour of the round before. It is the algorithm by which
 // linkers fold identical code; here equal colours of two objects, unique in each, are one thing. Colours are made in
 // three strengths, from "same place in the same code" down to "used by the same functions", and a weaker one is tried
-// only on what the stronger left. What then is still ambiguous stays uncorrelated.
+// only on what the stronger left. Static locals of one name that are alike in all that go by the lines of their
+// declarations, where those are the same before and after. What then is still ambiguous stays uncorrelated.
 using System.Security.Cryptography;
 using System.Text;
+using Ksplice.Build.Dwarf;
 
 namespace Ksplice.Build.Differencing;
 
@@ -126,7 +128,29 @@ internal sealed class Correlation
             if (pre.Count == 0 || post.Count == 0)
                 return;
         }
-        JoinSingles(pre, post);
+        JoinByLine(pre, post);
+        JoinSingles(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
+    }
+
+    // Lines that moved would pair one variable with its neighbour: all of a name must stand where they stood.
+    private void JoinByLine(List<ObjectNode> pre, List<ObjectNode> post)
+    {
+        static bool IsLocal(ObjectNode node) => node is { Kind: NodeKind.Data, Role: SectionRole.Data, IsGlobal: false };
+        var others = pre.Where(IsLocal).ToLookup(Label);
+        var groups = post.Where(IsLocal).GroupBy(Label).Where(group => group.Count() > 1 && group.Count() == others[group.Key].Count()).ToList();
+        if (groups.Count == 0)
+            return;
+        var (before, after) = (VariableLines.Read(Pre.Elf), VariableLines.Read(Post.Elf));
+        foreach (var group in groups)
+        {
+            var old = others[group.Key].ToLookup(node => before.GetValueOrDefault((node.Section.Index, node.Start)));
+            var now = group.ToLookup(node => after.GetValueOrDefault((node.Section.Index, node.Start)));
+            if (now.Contains(0) || !now.All(same => same.Count() == 1 && old[same.Key].Count() == 1
+                && old[same.Key].First().Size == same.First().Size && SharesUser(old[same.Key].First(), same.First())))
+                continue;
+            foreach (var same in now)
+                Join(old[same.Key].First(), same.First());
+        }
     }
 
     private static string Label(ObjectNode node) =>

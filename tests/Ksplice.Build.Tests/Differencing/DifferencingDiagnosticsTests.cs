@@ -48,6 +48,31 @@ public sealed class DifferencingDiagnosticsTests
             "int f(int a) { { static int n; a ^= n; n = a; } { static int n; a += n; n = a; } return a; }")
             .RefusedByAll(DifferencingDiagnostics.Ambiguous, "any of n.0 (used by f)");
 
+    private const string AlikeOnTwoLines = "int f(int a) {\n{ static int n; n += a; a ^= n; }\n{ static int n; n += a; a ^= n; }\nreturn a; }";
+
+    // Debug data tells the lines; the first use in the new code is still of the variable on the second line.
+    [Theory]
+    [InlineData("-gdwarf-4")]
+    [InlineData("-gdwarf-5")]
+    public void KSP3003_not_where_the_lines_of_the_declarations_tell(string debug)
+    {
+        var pair = CPair.Compare(AlikeOnTwoLines, AlikeOnTwoLines.Replace("{\n{", "{ probe(a);\n{", StringComparison.Ordinal), debug);
+        Assert.Equal(["f"], pair.Replaced);
+        var body = pair.Piece("f");
+        string[] order = [.. body.References.Select(reference => reference.Symbol).OfType<LocalSymbol>().Select(symbol => symbol.Name).Distinct()];
+        // In the order of use, the variables are those of the pre object's order of use.
+        var section = pair.Accepted.Pre.FindSection(".text.f")!;
+        Assert.Equal(section.Relocations.Select(relocation => pair.Accepted.Pre.Symbols[relocation.SymbolIndex])
+            .Select(symbol => pair.Accepted.Pre.Sections[symbol.SectionIndex].Name[".bss.".Length..]).Distinct(), order);
+    }
+
+    [Theory]
+    [InlineData("{\n{", "{\nprobe(a);\n{")]
+    [InlineData("}\n{", "}\nprobe(a);\n{")]
+    public void KSP3003_where_the_lines_moved(string before, string after) =>
+        CPair.Compare(AlikeOnTwoLines, AlikeOnTwoLines.Replace(before, after, StringComparison.Ordinal), "-g")
+            .RefusedByAll(DifferencingDiagnostics.Ambiguous, "(used by f)");
+
     [Fact]
     public void KSP3003_not_where_the_code_up_to_the_use_is_the_same()
     {
