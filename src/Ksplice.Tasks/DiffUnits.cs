@@ -58,16 +58,21 @@ public sealed class DiffUnits : KspliceTask
         return Task.FromResult(true);
     }
 
+    private static object? Describe(InstructionText? instruction) =>
+        instruction is null ? null : new { offset = instruction.Offset, instruction = instruction.Text, source = instruction.Source?.ToString() };
+
     private static object Describe(ObjectDiff diff) => new
     {
         unit = diff.Unit,
-        replaced = diff.Replaced.Select(function => new
+        replaced = FunctionExplanation.Of(diff).Select(explained => new
         {
-            name = function.Name,
-            why = function.Why.Kind.ToString(),
-            part = function.Why.Part,
-            offset = function.Why.Offset,
-            detail = function.Why.Detail,
+            name = explained.Function.Name,
+            why = explained.Reason.ToString(),
+            part = explained.Function.Why.Part,
+            offset = explained.Function.Why.Offset,
+            detail = explained.Function.Why.Detail,
+            pre = Describe(explained.Pre),
+            post = Describe(explained.Post),
         }),
         added = diff.NewFunctions.Select(function => function.Name),
         removed = diff.RemovedFunctions,

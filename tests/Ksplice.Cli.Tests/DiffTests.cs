@@ -36,13 +36,25 @@ public sealed class DiffTests : IDisposable
         Assert.Equal(0, code);
         var replaced = Assert.Single(JsonDocument.Parse(output).RootElement.GetProperty("replaced").EnumerateArray());
         Assert.Equal("relocation", replaced.GetProperty("reason").GetString());
-        Assert.EndsWith("# left", replaced.GetProperty("pre").GetString(), StringComparison.Ordinal);
-        Assert.EndsWith("# right", replaced.GetProperty("post").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith("# left", replaced.GetProperty("pre").GetProperty("instruction").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith("# right", replaced.GetProperty("post").GetProperty("instruction").GetString(), StringComparison.Ordinal);
     }
 
     [Fact]
     public void Other_instructions_are_text() =>
         Assert.Contains("replaced  g: text:", Diff(Source, Source.Replace("a * 5", "a / 5", StringComparison.Ordinal)).Output, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("-gdwarf-4")]
+    [InlineData("-gdwarf-5")]
+    public void Instructions_have_the_lines_that_debug_data_gives(string debug)
+    {
+        const string Source = "extern int left(int);\nint f(int a)\n{\n    a =\n        left(a) ^ 3;\n    return a * left(1);\n}\n";
+        string[] both = [Compile("pre", Source, debug), Compile("post", "\n" + Source.Replace("^ 3", "^ 7", StringComparison.Ordinal), debug)];
+        var replaced = Assert.Single(JsonDocument.Parse(ProcessTests.Run(["diff", .. both, "--json"]).Output).RootElement.GetProperty("replaced").EnumerateArray());
+        Assert.EndsWith("pre.c(4)", replaced.GetProperty("pre").GetProperty("source").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith("post.c(5)", replaced.GetProperty("post").GetProperty("source").GetString(), StringComparison.Ordinal);
+    }
 
     [Fact]
     public void A_refused_change_ends_with_2_and_its_diagnostics()
@@ -71,11 +83,11 @@ public sealed class DiffTests : IDisposable
     private (int ExitCode, string Output, string Errors) Diff(string pre, string post, params string[] options) =>
         ProcessTests.Run(["diff", Compile("pre", pre), Compile("post", post), .. options]);
 
-    private string Compile(string name, string source)
+    private string Compile(string name, string source, params string[] flags)
     {
         string file = Path.Combine(_folder, name + ".c"), output = Path.Combine(_folder, name + ".o");
         File.WriteAllText(file, source);
-        using var gcc = Process.Start("gcc", ["-O2", "-c", "-ffunction-sections", "-fdata-sections", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-fno-asynchronous-unwind-tables", file, "-o", output]);
+        using var gcc = Process.Start("gcc", ["-O2", "-c", "-ffunction-sections", "-fdata-sections", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-fno-asynchronous-unwind-tables", .. flags, file, "-o", output]);
         gcc.WaitForExit();
         Assert.Equal(0, gcc.ExitCode);
         return output;

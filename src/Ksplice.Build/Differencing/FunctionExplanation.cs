@@ -1,6 +1,8 @@
 // Why a function is replaced, for a person: the reason in a word, and the first differing instruction before and after.
 using System.Globalization;
 using Iced.Intel;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
@@ -27,31 +29,45 @@ public enum ChangeReason
 /// <summary>An instruction in GNU syntax.</summary>
 /// <param name="Offset">Bytes from the start of the function, or of the part that has the difference.</param>
 /// <param name="Text">The instruction; what its relocation points at stands behind a <c>#</c>.</param>
-public sealed record InstructionText(ulong Offset, string Text);
+/// <param name="Source">The line that it comes from, by DWARF's line table; null without one.</param>
+public sealed record InstructionText(ulong Offset, string Text, SourceLocation? Source);
 
 /// <summary>A replaced function's first difference, explained.</summary>
+/// <param name="Function">The function.</param>
 /// <param name="Reason">The kind of difference.</param>
 /// <param name="Pre">The instruction before; null where the difference is not in one, or the code ends there.</param>
 /// <param name="Post">The same place after.</param>
-public sealed record FunctionExplanation(ChangeReason Reason, InstructionText? Pre, InstructionText? Post)
+public sealed record FunctionExplanation(ReplacedFunction Function, ChangeReason Reason, InstructionText? Pre, InstructionText? Post)
 {
-    /// <summary>Explains why <paramref name="diff"/> replaces <paramref name="function"/>.</summary>
-    public static FunctionExplanation Of(ObjectDiff diff, ReplacedFunction function)
+    /// <summary>Explains each function that <paramref name="diff"/> replaces, in its order.</summary>
+    /// <exception cref="ElfFormatException">The debug data of an object is malformed.</exception>
+    public static IReadOnlyList<FunctionExplanation> Of(ObjectDiff diff)
     {
         ArgumentNullException.ThrowIfNull(diff);
-        ArgumentNullException.ThrowIfNull(function);
+        if (diff.Replaced.Count == 0)
+            return [];
+        var (before, after) = (LineTable.Read(diff.Pre), LineTable.Read(diff.Post));
+        return [.. diff.Replaced.Select(function => Explain(diff, function, before, after))];
+    }
+
+    private static FunctionExplanation Explain(ObjectDiff diff, ReplacedFunction function, LineTable? preLines, LineTable? postLines)
+    {
         var why = function.Why;
-        if (why.Kind is FunctionDifference.SpecialSection or FunctionDifference.BranchIntoReplaced)
-            return new(why.Kind == FunctionDifference.SpecialSection ? ChangeReason.SpecialSection : ChangeReason.BranchIntoReplaced, null, null);
-        int part = PartIndex(diff.Pre, function);
+        var reason = why.Kind switch
+        {
+            FunctionDifference.SpecialSection => ChangeReason.SpecialSection,
+            FunctionDifference.BranchIntoReplaced => ChangeReason.BranchIntoReplaced,
+            FunctionDifference.Relocation => ChangeReason.Relocation,
+            _ => ChangeReason.Text,
+        };
+        int part = reason is ChangeReason.SpecialSection or ChangeReason.BranchIntoReplaced ? -1 : PartIndex(diff.Pre, function);
         if (part < 0 || part >= function.Post.Count)
-            return new(why.Kind == FunctionDifference.Text ? ChangeReason.Text : ChangeReason.Relocation, null, null);
+            return new(function, reason, null, null);
         var before = Decode(diff.Pre, function.Pre[part], why.Offset);
         var after = Decode(diff.Post, function.Post[part], why.Offset);
-        var reason = why.Kind == FunctionDifference.Relocation ? ChangeReason.Relocation
-            : before is { } a && after is { } b && OnlyImmediateDiffers(a, b) ? ChangeReason.Constant
-            : ChangeReason.Text;
-        return new(reason, Show(diff.Pre, function.Pre[part], before), Show(diff.Post, function.Post[part], after));
+        if (reason == ChangeReason.Text && before is { } a && after is { } b && OnlyImmediateDiffers(a, b))
+            reason = ChangeReason.Constant;
+        return new(function, reason, Show(diff.Pre, function.Pre[part], before, preLines), Show(diff.Post, function.Post[part], after, postLines));
     }
 
     // The body is the first of the ranges; a part is found by its symbol, or by its section if it has none.
@@ -99,7 +115,7 @@ public sealed record FunctionExplanation(ChangeReason Reason, InstructionText? P
         return immediate;
     }
 
-    private static InstructionText? Show(ElfObject elf, ObjectRange range, Instruction? decoded)
+    private static InstructionText? Show(ElfObject elf, ObjectRange range, Instruction? decoded, LineTable? lines)
     {
         if (decoded is not { } instruction)
             return null;
@@ -112,7 +128,7 @@ public sealed record FunctionExplanation(ChangeReason Reason, InstructionText? P
             if (relocation.Offset >= start && relocation.Offset < end)
                 text += "  # " + Target(elf, relocation, end);
         }
-        return new InstructionText(instruction.IP, text);
+        return new InstructionText(instruction.IP, text, lines?.Find(range.Section, start));
     }
 
     private static string Target(ElfObject elf, ElfRelocation relocation, ulong end)

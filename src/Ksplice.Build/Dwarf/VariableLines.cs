@@ -89,7 +89,7 @@ internal static class VariableLines
             foreach (var (attribute, form, constant) in abbreviation.Attributes)
             {
                 int at = cursor.Position;
-                ulong value = Value(elf, ref cursor, form, constant);
+                ulong value = cursor.Value(form, constant);
                 if (abbreviation.Tag != TagVariable)
                     continue;
                 if (attribute == DeclarationLine)
@@ -111,58 +111,5 @@ internal static class VariableLines
             if (declared.TryGetValue(origin, out int line) && !symbol.IsUndefined && !symbol.IsReserved)
                 lines[(symbol.SectionIndex, symbol.Value + (ulong)place.Addend)] = line;
         }
-    }
-
-    // The value of a constant or reference; the length of a block; else nothing of use (section 7.5.6, table 7.6).
-    private static ulong Value(ElfObject elf, ref DwarfCursor cursor, ulong form, long constant)
-    {
-        switch (form)
-        {
-            case 0x0b or 0x0c or 0x11 or 0x25 or 0x29:
-                return cursor.Byte();
-            case 0x05 or 0x12 or 0x26 or 0x2a:
-                return cursor.UInt16();
-            case 0x27 or 0x2b:
-                cursor.Skip(3);
-                return 0;
-            case 0x06 or 0x0e or 0x10 or 0x13 or 0x17 or 0x1c or 0x1d or 0x1f or 0x28 or 0x2c:
-                return cursor.UInt32();
-            case 0x01 or 0x07 or 0x14 or 0x20 or 0x24:
-                return cursor.UInt64();
-            case 0x1e:
-                cursor.Skip(16);
-                return 0;
-            case 0x0d:
-                return (ulong)cursor.Signed();
-            case 0x0f or 0x15 or 0x1a or 0x1b or 0x22 or 0x23:
-                return cursor.Unsigned();
-            case 0x19:
-                return 1;
-            case 0x21:
-                return (ulong)constant;
-            case 0x08:
-                while (cursor.Byte() != 0)
-                {
-                }
-                return 0;
-            case 0x03:
-                return Block(ref cursor, cursor.UInt16());
-            case 0x04:
-                return Block(ref cursor, cursor.UInt32());
-            case 0x0a:
-                return Block(ref cursor, cursor.Byte());
-            case 0x09 or 0x18:
-                return Block(ref cursor, cursor.Unsigned());
-            case 0x16:
-                return Value(elf, ref cursor, cursor.Unsigned(), constant);
-            default:
-                throw new ElfFormatException(elf.Name, cursor.Position, $".debug_info uses form 0x{form:x}, which is not known");
-        }
-    }
-
-    private static ulong Block(ref DwarfCursor cursor, ulong length)
-    {
-        cursor.Skip(length);
-        return length;
     }
 }

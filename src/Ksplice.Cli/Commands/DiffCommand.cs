@@ -30,10 +30,17 @@ public static class DiffCommand
         if (diagnostics.HasErrors)
             diff = null;
         int code = diff is null ? (int)ExitCode.Refused : diff.IsEmpty ? NoDifference : (int)ExitCode.Ok;
-        if (json)
-            session.Out.Profile.Out.Writer.WriteLine(Json(diff, code, types, diagnostics));
-        else
-            Show(session, diff, types, diagnostics);
+        try
+        {
+            if (json)
+                session.Out.Profile.Out.Writer.WriteLine(Json(diff, code, types, diagnostics));
+            else
+                Show(session, diff, types, diagnostics);
+        }
+        catch (ElfFormatException e)
+        {
+            throw new CommandException(ExitCode.Usage, e.Message);
+        }
         return code;
     }
 
@@ -61,9 +68,9 @@ public static class DiffCommand
             console.MarkupLine("no difference");
             return;
         }
-        foreach (var function in diff.Replaced)
+        foreach (var explained in FunctionExplanation.Of(diff))
         {
-            var explained = FunctionExplanation.Of(diff, function);
+            var function = explained.Function;
             console.MarkupLineInterpolated($"replaced  {function.Name}: {Words(explained.Reason)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}");
             ShowInstruction(console, '-', explained.Pre);
             ShowInstruction(console, '+', explained.Post);
@@ -81,7 +88,7 @@ public static class DiffCommand
     private static void ShowInstruction(IAnsiConsole console, char sign, InstructionText? instruction)
     {
         if (instruction is not null)
-            console.MarkupLineInterpolated($"        {sign} {instruction.Offset:x4}: {instruction.Text}");
+            console.MarkupLineInterpolated($"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}");
     }
 
     private static string Words(ChangeReason reason) => reason switch
@@ -102,8 +109,8 @@ public static class DiffCommand
             writer.WriteString("result", code switch { 0 => "differs", NoDifference => "same", _ => "refused" });
             writer.WriteBoolean("typesCompared", types);
             writer.WriteStartArray("replaced");
-            foreach (var function in diff?.Replaced ?? [])
-                Write(writer, diff!, function);
+            foreach (var explained in diff is null ? [] : FunctionExplanation.Of(diff))
+                Write(writer, explained);
             writer.WriteEndArray();
             WriteNames(writer, "new", diff?.NewFunctions.Select(function => function.Name) ?? []);
             WriteNames(writer, "removed", diff?.RemovedFunctions ?? []);
@@ -131,17 +138,31 @@ public static class DiffCommand
         return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
     }
 
-    private static void Write(Utf8JsonWriter writer, ObjectDiff diff, ReplacedFunction function)
+    private static void Write(Utf8JsonWriter writer, FunctionExplanation explained)
     {
-        var explained = FunctionExplanation.Of(diff, function);
+        var function = explained.Function;
         writer.WriteStartObject();
         writer.WriteString("name", function.Name);
         writer.WriteString("reason", JsonNamingPolicy.CamelCase.ConvertName(explained.Reason.ToString()));
         writer.WriteString("part", function.Why.Part);
         writer.WriteNumber("offset", function.Why.Offset);
         writer.WriteString("detail", function.Why.Detail);
-        writer.WriteString("pre", explained.Pre?.Text);
-        writer.WriteString("post", explained.Post?.Text);
+        Write(writer, "pre", explained.Pre);
+        Write(writer, "post", explained.Post);
+        writer.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter writer, string property, InstructionText? instruction)
+    {
+        if (instruction is null)
+        {
+            writer.WriteNull(property);
+            return;
+        }
+        writer.WriteStartObject(property);
+        writer.WriteNumber("offset", instruction.Offset);
+        writer.WriteString("instruction", instruction.Text);
+        writer.WriteString("source", instruction.Source?.ToString());
         writer.WriteEndObject();
     }
 
