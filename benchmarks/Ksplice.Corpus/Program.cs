@@ -16,6 +16,13 @@ Option<string> work = new("--work") { Description = "Where patches, objects and 
 Option<string> output = new("--output") { Description = "The table to write", DefaultValueFactory = _ => "corpus.csv" };
 Option<string?> only = new("--only") { Description = "Run this source file's patch again and print its row" };
 RootCommand command = new("Builds every one-file patch between two source packages") { release, older, newer, work, output, only };
+var measure = new System.CommandLine.Command("measure", "Show what differencing costs on the objects that a run left in --work") { work };
+measure.SetAction(async (arguments, cancellation) =>
+{
+    string folder = Path.GetFullPath(arguments.GetRequiredValue(work));
+    await Measurement.RunAsync(Path.Combine(folder, "patches"), Path.Combine(folder, "linked"), cancellation);
+});
+command.Add(measure);
 command.SetAction(async (arguments, cancellation) =>
 {
     DiagnosticBag diagnostics = [];

@@ -156,7 +156,7 @@ internal sealed partial class ObjectGraph
         [.. symbols.OrderBy(symbol => symbol.Binding == ElfSymbolBinding.Local).ThenBy(symbol => symbol.Size == 0).ThenBy(symbol => symbol.Name, StringComparer.Ordinal)];
 
     private static bool HasRelocation(ElfSection section, ulong start, ulong end) =>
-        section.Relocations.Any(relocation => relocation.Offset >= start && relocation.Offset < end);
+        start < end && RelocationsIn(section, start, end - start).Any();
 
     // Content before, between and after symbols: padding is no node, anything else is an anonymous one.
     private void AddGap(ElfSection section, SectionRole role, NodeKind kind, ulong start, ulong end)
