@@ -80,6 +80,38 @@ public sealed class DiffTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_linked_file_ends_with_1_and_says_what_it_is()
+    {
+        var (code, _, errors) = ProcessTests.Run("diff", Path.Combine(AppContext.BaseDirectory, "ksplice"), Compile("post", Source));
+        Assert.Equal(1, code);
+        Assert.Contains("no relocatable object", errors, StringComparison.Ordinal);
+    }
+
+    // A length past the end, which a fuzzer seldom makes in the right place.
+    [Fact]
+    public void Damaged_debug_data_ends_with_1()
+    {
+        string pre = Compile("pre", Source, "-gdwarf-5"), post = Compile("post", Source.Replace("+ 3", "+ 7", StringComparison.Ordinal), "-gdwarf-5");
+        string lines = Path.Combine(_folder, "lines");
+        File.WriteAllBytes(lines, [0xff, 0xff, 0xff, 0x7f, 5, 0]);
+        using (var objcopy = Process.Start("objcopy", ["--remove-section", ".rela.debug_line", "--update-section", ".debug_line=" + lines, post]))
+            objcopy.WaitForExit();
+        var (code, _, errors) = ProcessTests.Run("diff", pre, post);
+        Assert.Equal(1, code);
+        Assert.Contains(".debug_line has a unit of 2147483647 bytes", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_difference_in_a_cold_part_is_shown_there()
+    {
+        const string Source = "extern void __attribute__((cold)) fail(int); extern int probe(int); int f(int a) { if (a < 0) { fail(3); return -1; } return probe(a); }";
+        var (code, output, _) = Diff(Source, Source.Replace("fail(3)", "fail(4)", StringComparison.Ordinal));
+        Assert.Equal(0, code);
+        Assert.Contains("replaced  f: a constant: f.cold+0x", output, StringComparison.Ordinal);
+        Assert.Matches(@"mov \$3,%edi\n.*mov \$4,%edi", output);
+    }
+
     private (int ExitCode, string Output, string Errors) Diff(string pre, string post, params string[] options) =>
         ProcessTests.Run(["diff", Compile("pre", pre), Compile("post", post), .. options]);
 

@@ -15,6 +15,9 @@ internal ref struct DwarfCursor(ElfObject elf, ElfSection section)
 
     public readonly bool AtEnd => Position >= _data.Length;
 
+    /// <summary>Bytes up to the end of the section.</summary>
+    public readonly int Left => Math.Max(_data.Length - Position, 0);
+
     public byte Byte() => Take(1)[0];
 
     public ushort UInt16() => BinaryPrimitives.ReadUInt16LittleEndian(Take(2));

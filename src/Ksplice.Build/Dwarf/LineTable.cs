@@ -32,8 +32,7 @@ internal sealed class LineTable
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static LineTable? Read(ElfObject elf)
     {
-        const ulong Compressed = 0x800;
-        return elf.FindSection(".debug_line") is { } section && ((ulong)section.Flags & Compressed) == 0 ? new LineTable(elf, section) : null;
+        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == 0 ? new LineTable(elf, section) : null;
     }
 
     /// <summary>The source of the instruction at <paramref name="offset"/> of a section, or null.</summary>
@@ -112,8 +111,9 @@ internal sealed class LineTable
         for (int i = 0; i < formats.Length; i++)
             formats[i] = (cursor.Unsigned(), cursor.Unsigned());
         ulong count = cursor.Unsigned();
-        if (count != 0 && formats.Length == 0)
-            throw new ElfFormatException(_elf.Name, cursor.Position, $".debug_line lists {count} files without a format");
+        // Each takes a byte at least: a damaged count ends here and not after hours.
+        if (count > (ulong)cursor.Left || (count != 0 && formats.Length == 0))
+            throw new ElfFormatException(_elf.Name, cursor.Position, $".debug_line lists {count} files in {cursor.Left} bytes");
         List<(string, ulong)> entries = [];
         for (ulong i = 0; i < count; i++)
         {

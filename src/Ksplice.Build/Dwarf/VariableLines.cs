@@ -18,9 +18,8 @@ internal static class VariableLines
     public static IReadOnlyDictionary<(int Section, ulong Offset), int> Read(ElfObject elf)
     {
         Dictionary<(int, ulong), int> lines = [];
-        const ulong Compressed = 0x800;
         if (elf.FindSection(".debug_info") is not { } info || elf.FindSection(".debug_abbrev") is not { } abbreviations
-            || (((ulong)info.Flags | (ulong)abbreviations.Flags) & Compressed) != 0)
+            || ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) != 0)
             return lines;
         var relocations = info.Relocations.ToLookup(relocation => relocation.Offset);
         DwarfCursor cursor = new(elf, info);
@@ -42,7 +41,7 @@ internal static class VariableLines
             if (version == 4)
                 cursor.Skip(1);
             if (known)
-                ReadUnit(elf, ref cursor, start, end, Abbreviations(elf, abbreviations, table), relocations, lines);
+                ReadUnit(elf, info, ref cursor, start, end, Abbreviations(elf, abbreviations, table), relocations, lines);
             cursor.Position = end;
         }
         return lines;
@@ -71,7 +70,7 @@ internal static class VariableLines
         return table;
     }
 
-    private static void ReadUnit(ElfObject elf, ref DwarfCursor cursor, int start, int end, Dictionary<ulong, Abbreviation> table,
+    private static void ReadUnit(ElfObject elf, ElfSection info, ref DwarfCursor cursor, int start, int end, Dictionary<ulong, Abbreviation> table,
         ILookup<ulong, ElfRelocation> relocations, Dictionary<(int, ulong), int> lines)
     {
         Dictionary<ulong, int> declared = [];
@@ -97,7 +96,7 @@ internal static class VariableLines
                 else if (attribute is AbstractOrigin or Specification)
                     origin = value;
                 // One byte of length, DW_OP_addr, and the address: what a variable with a place in memory has.
-                else if (attribute == Location && form == 0x18 && value == 9 && elf.FindSection(".debug_info")!.Data.Span[at + 1] == OperationAddress)
+                else if (attribute == Location && form == 0x18 && value == 9 && info.Data.Span[at + 1] == OperationAddress)
                     place = relocations[(ulong)at + 2].Select(relocation => (ElfRelocation?)relocation).FirstOrDefault();
             }
             if (line is > 0 and <= int.MaxValue)

@@ -34,6 +34,7 @@ public enum ElfSectionFlags : ulong
     LinkOrder = 0x80,
     Group = 0x200,
     Tls = 0x400,
+    Compressed = 0x800,
 #pragma warning restore CS1591
 }
 

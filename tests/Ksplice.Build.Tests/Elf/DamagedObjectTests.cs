@@ -1,5 +1,6 @@
 using CsCheck;
 using Ksplice.Build.Differencing;
+using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Tests.Kernel;
 
@@ -19,6 +20,8 @@ public class DamagedObjectTests
                 _ = section.Relocations.Count + section.Data.Length;
             _ = elf.Symbols.Count;
             _ = new ObjectGraph(elf).Nodes.Count;
+            _ = VariableLines.Read(elf).Count;
+            _ = LineTable.Read(elf);
         }
         catch (ElfFormatException problem)
         {
