@@ -358,7 +358,7 @@ internal sealed class ProgramWriter(MatchTables tables)
         }
     }
 
-    /// <summary>The length of the no-op at the start of <paramref name="code"/>, or 0: <c>nop_length</c> of match.c.</summary>
+    /// <summary>The length of the no-op at the start of <paramref name="code"/>, or 0: <c>ksp_nop_length</c> of match/code.c.</summary>
     public static int NopLength(ReadOnlySpan<byte> code)
     {
         if (code.Length > 15)

@@ -25,7 +25,7 @@ public sealed class InterpreterTests : IAsyncLifetime
         string c = Repository.At("src", "Ksplice.Kernel");
         var built = await Cli.Wrap("gcc").WithArguments(
             ["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", Path.Combine(c, "include"),
-                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), Path.Combine(c, "match", "match.c"), "-o", Program])
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"), "-o", Program])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
         Assert.True(built.ExitCode == 0, built.StandardError);
         WriteKernel();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The interpreter of match/match.c as a program, for tests: it matches one
+ * The interpreter of match/ as a program, for tests: it matches one
  * file of match data against a dumped kernel and prints the result, a line a
  * fact, as InterpreterTests prints the C# interpreter's.
  *

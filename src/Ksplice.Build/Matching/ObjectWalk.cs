@@ -1,0 +1,223 @@
+// match/walk.c once more: the walk of one object over run bytes, op by op.
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+
+namespace Ksplice.Build.Matching;
+
+/// <summary>A place where the run code is not the pre code.</summary>
+internal readonly record struct Mismatch(MatchReason Reason, ulong Address, uint Offset, string? Symbol, ImmutableArray<byte> Expected, ImmutableArray<byte> Found);
+
+/// <summary>One walk of an object over run bytes, from one address (struct walk).</summary>
+internal sealed partial class ObjectWalk(MatchRun run, uint index)
+{
+    private ulong _at;
+    private ulong _limit = ulong.MaxValue;
+    private uint _pre;
+    private bool _inBody;
+    private ulong _obstacle;
+
+    public ulong Jump { get; private set; }
+
+    public ulong Fentry { get; private set; }
+
+    public Mismatch Failure { get; private set; }
+
+    public MatchReason Object(ulong address)
+    {
+        ref readonly var entry = ref run.Data.Objects[index];
+        _at = address;
+        var reason = Meet(entry.Symbol, address);
+        if (reason == MatchReason.Matched)
+            reason = Ops(run.Data.Ops.AsSpan((int)entry.Op, (int)entry.OpCount));
+        if (reason == MatchReason.Matched && entry.Function != MatchFormat.None)
+        {
+            if (!_inBody)
+                Jump = _at;
+            if (_obstacle == 0 && _at - Jump < MatchFormat.JumpSize)
+                _obstacle = _at;
+            if (_obstacle != 0)
+            {
+                Failure = default;
+                reason = Differ(MatchReason.NoRoom, Jump, MatchFormat.None, []);
+            }
+        }
+        if (reason == MatchReason.Matched)
+            run.Ends[index] = _at;
+        return reason;
+    }
+
+    private MatchReason Differ(MatchReason reason, ulong address, uint symbol, ReadOnlySpan<byte> expected)
+    {
+        if (Failure.Reason != MatchReason.Matched && Failure.Address > address)
+            return reason;
+        if (reason == MatchReason.Different && IsProbedNear(address))
+            reason = MatchReason.Probed;
+        int shown = expected.Length is > 0 and < MatchFormat.Shown ? expected.Length : MatchFormat.Shown;
+        var found = new byte[shown];
+        while (shown != 0 && !run.Get(address, found.AsSpan(0, shown)))
+            shown--;
+        Failure = new Mismatch(reason, address, _pre, symbol == MatchFormat.None ? null : run.NameOf(symbol),
+            [.. expected[..Math.Min(expected.Length, MatchFormat.Shown)]], [.. found.AsSpan(0, shown)]);
+        return reason;
+    }
+
+    private MatchReason Different(uint symbol) => Differ(MatchReason.Different, _at, symbol, []);
+
+    private bool IsProbedNear(ulong address)
+    {
+        for (ulong at = address; address - at < MatchFormat.JumpSize; at--)
+        {
+            if (run.Memory.IsProbed(at))
+                return true;
+        }
+        return false;
+    }
+
+    private MatchReason Meet(uint index, ulong value)
+    {
+        ref readonly var symbol = ref run.Data.Symbols[index];
+        if (symbol.Kind == SymbolKind.Content)
+        {
+            if (!run.Holds(symbol, value))
+                return Differ(MatchReason.Different, _at, index, run.Data.Bytes.AsSpan((int)symbol.Content, (int)symbol.ContentSize));
+            if (run.Known[index])
+                return MatchReason.Matched;
+        }
+        if (run.Known[index])
+        {
+            if (run.Values[index] == value)
+                return MatchReason.Matched;
+            Span<byte> known = stackalloc byte[8];
+            BinaryPrimitives.WriteUInt64LittleEndian(known, run.Values[index]);
+            return Differ(MatchReason.Conflict, _at, index, known);
+        }
+        if ((symbol.Flags & SymbolFlags.Named) != 0 && !run.IsCandidate(index, value, out bool any) && any)
+            return Differ(MatchReason.Conflict, _at, index, []);
+        run.Known[index] = true;
+        run.Values[index] = value;
+        run.Journal.Add(index);
+        return MatchReason.Matched;
+    }
+
+    private bool OnlyNops()
+    {
+        while (_at < _limit)
+        {
+            int length = run.NopLength(_at, _limit);
+            if (length == 0)
+                return false;
+            _at += (ulong)length;
+        }
+        return true;
+    }
+
+    private MatchReason Ops(ReadOnlySpan<MatchOp> ops)
+    {
+        for (int i = 0; i < ops.Length; i += MatchProgram.Extent(ops[i]))
+        {
+            if (!_inBody && ops[i].Op is not (OpCode.Label or OpCode.Fentry or OpCode.Endbr))
+            {
+                _inBody = true;
+                Jump = _at;
+            }
+            var reason = One(ops[i..]);
+            if (reason != MatchReason.Matched)
+                return reason;
+            _pre += ops[i].Length;
+        }
+        return MatchReason.Matched;
+    }
+
+    private MatchReason One(ReadOnlySpan<MatchOp> ops)
+    {
+        var op = ops[0];
+        switch (op.Op)
+        {
+            case OpCode.Literal: return Literal(op);
+            case OpCode.Field: return Field(op);
+            case OpCode.Branch: return Branch(op);
+            case OpCode.Nops: return Nops(ops);
+            case OpCode.Label: return Meet(op.Symbol, _at);
+            case OpCode.Fentry: return FentrySite(op);
+            case OpCode.Alternative: return Alternative(ops);
+            case OpCode.Paravirt: return Paravirt(ops);
+            case OpCode.Lock: return Lock();
+            case OpCode.JumpLabel: return JumpLabel(op, ops[1]);
+            case OpCode.StaticCall: return StaticCall(op, ops[1]);
+            case OpCode.Retpoline: return Retpoline(op);
+            case OpCode.Return: return Return(op);
+            case OpCode.Endbr: return EndbrSite();
+            default: return Differ(MatchReason.BadData, _at, MatchFormat.None, []);
+        }
+    }
+
+    private MatchReason Literal(MatchOp op)
+    {
+        var expected = run.Data.Bytes.AsSpan((int)op.Value, op.Length);
+        Span<byte> buffer = stackalloc byte[MatchRun.BlockSize];
+        for (int done = 0; done < op.Length;)
+        {
+            int part = Math.Min(op.Length - done, MatchRun.BlockSize);
+            var found = buffer[..part];
+            if (!run.Get(_at + (ulong)done, found))
+            {
+                _pre += (uint)done;
+                return Differ(MatchReason.Unreadable, _at + (ulong)done, MatchFormat.None, expected.Slice(done, part));
+            }
+            int same = found.CommonPrefixLength(expected.Slice(done, part));
+            if (same != part)
+            {
+                _pre += (uint)(done + same);
+                return Differ(MatchReason.Different, _at + (ulong)(done + same), MatchFormat.None, expected[(done + same)..]);
+            }
+            done += part;
+        }
+        _at += op.Length;
+        return MatchReason.Matched;
+    }
+
+    private MatchReason Field(MatchOp op)
+    {
+        bool wide = op.Kind is (byte)FieldKind.Abs64 or (byte)FieldKind.Pc64;
+        ulong value = 0;
+        int far = 0;
+        if (!(wide ? run.GetUInt64(_at, out value) : run.GetInt32(_at, out far)))
+            return Differ(MatchReason.Unreadable, _at, op.Symbol, []);
+        if (!wide)
+            value = op.Kind == (byte)FieldKind.Abs32 ? (uint)far : (ulong)(long)far;
+        if (op.Kind is (byte)FieldKind.Pc32 or (byte)FieldKind.Pc64)
+            value += _at;
+        var reason = Meet(op.Symbol, value - (ulong)op.Value);
+        _at += wide ? 8u : 4u;
+        return reason;
+    }
+
+    private MatchReason Branch(MatchOp op)
+    {
+        int length = run.BranchAt(_at, op.Kind, out ulong target);
+        if (length == 0)
+            return Different(op.Symbol);
+        var reason = Meet(op.Symbol, target - (ulong)op.Value);
+        _at += (ulong)length;
+        return reason;
+    }
+
+    private MatchReason Nops(ReadOnlySpan<MatchOp> ops)
+    {
+        int next = 1;
+        while (next < ops.Length && ops[next].Op == OpCode.Label)
+            next++;
+        var code = next < ops.Length ? ops[next].Op : 0;
+        for (ulong start = _at; _at - start < MatchFormat.MaximalNops;)
+        {
+            int length = run.NopLength(_at, _limit);
+            if (length == 0
+                || (code == OpCode.JumpLabel && run.Memory.TryFindJumpEntry(_at, out _, out _))
+                || (code == OpCode.StaticCall && run.Memory.TryFindStaticCallKey(_at, out _))
+                || (code is OpCode.Alternative or OpCode.Paravirt or OpCode.Fentry or OpCode.Endbr && _at - start >= ops[0].Length))
+                break;
+            _at += (ulong)length;
+        }
+        return MatchReason.Matched;
+    }
+}

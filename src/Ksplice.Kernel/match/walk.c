@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The walk of one object over run bytes, from one address.
+ *
+ * DOC: how it works
+ *
+ * Op by op; the first one that does not fit ends the walk.  What it learned of
+ * symbols stays known until the caller forgets it.
+ */
+#include "internal.h"
+
+static void keep_bytes(u8 *to, u8 *count, const u8 *from, size_t n)
+{
+	*count = n < KSP_SHOWN ? n : KSP_SHOWN;
+	if (*count)
+		memcpy(to, from, *count);
+}
+
+/* The first address of an instruction that may cover @address and is probed. */
+static u64 probe_near(struct run *run, u64 address)
+{
+	u64 at;
+
+	for (at = address; address - at < KSP_JUMP_SIZE; at--) {
+		if (run->env->is_probed(run->env, at))
+			return at;
+	}
+	return 0;
+}
+
+/*
+ * The run code differs at @address.  Of all differences that a walk meets (an
+ * alternative's variants are tried one after the other) the farthest is told.
+ */
+enum ksp_reason ksp_differ(struct walk *w, enum ksp_reason reason, u64 address, u32 symbol,
+			   const u8 *expected, size_t n)
+{
+	struct ksp_failure *failure = &w->failure;
+	size_t shown = n && n < KSP_SHOWN ? n : KSP_SHOWN;
+	u8 found[KSP_SHOWN];
+
+	if (failure->reason != KSP_MATCHED && failure->address > address)
+		return reason;
+	if (reason == KSP_DIFFERENT && probe_near(w->run, address))
+		reason = KSP_PROBED;
+	failure->reason = reason;
+	failure->address = address;
+	failure->offset = w->pre;
+	failure->symbol = symbol == KSP_NONE ? NULL : ksp_name_of(w->run, symbol);
+	keep_bytes(failure->expected, &failure->n_expected, expected, n);
+	while (shown && !ksp_get(w->run, address, found, shown))
+		shown--;
+	keep_bytes(failure->found, &failure->n_found, found, shown);
+	return reason;
+}
+
+enum ksp_reason ksp_different(struct walk *w, u32 symbol)
+{
+	return ksp_differ(w, KSP_DIFFERENT, w->at, symbol, NULL, 0);
+}
+
+static enum ksp_reason walk_literal(struct walk *w, const struct ksp_op *op)
+{
+	const u8 *expected = w->run->bytes + op->value;
+	u32 done = 0, i;
+	u8 found[BLOCK];
+
+	while (done < op->length) {
+		u32 part = op->length - done < BLOCK ? op->length - done : BLOCK;
+
+		if (!ksp_get(w->run, w->at + done, found, part)) {
+			w->pre += done;
+			return ksp_differ(w, KSP_UNREADABLE, w->at + done, KSP_NONE, expected + done, part);
+		}
+		for (i = 0; i < part; i++) {
+			if (found[i] == expected[done + i])
+				continue;
+			w->pre += done + i;
+			return ksp_differ(w, KSP_DIFFERENT, w->at + done + i, KSP_NONE,
+				      expected + done + i, op->length - done - i);
+		}
+		done += part;
+	}
+	w->at += op->length;
+	return KSP_MATCHED;
+}
+
+static enum ksp_reason walk_field(struct walk *w, const struct ksp_op *op)
+{
+	enum ksp_reason reason;
+	u64 value = 0;
+	u32 low = 0;
+	s32 far = 0;
+	bool wide = op->kind == KSP_FIELD_ABS64 || op->kind == KSP_FIELD_PC64;
+
+	if (!(wide ? ksp_get_u64(w->run, w->at, &value) : ksp_get_s32(w->run, w->at, &far)))
+		return ksp_differ(w, KSP_UNREADABLE, w->at, op->symbol, NULL, 0);
+	low = far;
+	if (op->kind == KSP_FIELD_ABS32)
+		value = low;
+	else if (!wide)
+		value = (s64)far;
+	if (op->kind == KSP_FIELD_PC32 || op->kind == KSP_FIELD_PC64)
+		value += w->at;
+	reason = ksp_meet(w, op->symbol, value - op->value);
+	w->at += wide ? 8 : 4;
+	return reason;
+}
+
+static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
+{
+	u64 target;
+	u32 length = ksp_branch_at(w->run, w->at, op->kind, &target);
+	enum ksp_reason reason;
+
+	if (!length)
+		return ksp_different(w, op->symbol);
+	reason = ksp_meet(w, op->symbol, target - op->value);
+	w->at += length;
+	return reason;
+}
+
+/*
+ * How many no-ops there are is the assembler's choice, so all of them are
+ * taken; but a site behind them may be a no-op too.
+ */
+static void walk_nops(struct walk *w, const struct ksp_op *op, const struct ksp_op *end)
+{
+	const struct ksp_op *next = op + 1;
+	u64 start = w->at, target, key;
+
+	while (next < end && next->op == KSP_OP_LABEL)
+		next++;
+	while (w->at - start < KSP_MAX_NOPS) {
+		u32 length = ksp_nop_length(w->run, w->at, w->limit);
+		u8 code = next < end ? next->op : 0;
+
+		if (!length)
+			return;
+		if (code == KSP_OP_JUMP_LABEL && !w->run->env->jump_entry(w->run->env, w->at, &target, &key))
+			return;
+		if (code == KSP_OP_STATIC_CALL && !w->run->env->static_call_key(w->run->env, w->at, &key))
+			return;
+		if ((code == KSP_OP_ALTERNATIVE || code == KSP_OP_PARAVIRT || code == KSP_OP_FENTRY ||
+		     code == KSP_OP_ENDBR) && w->at - start >= op->length)
+			return;
+		w->at += length;
+	}
+}
+
+static enum ksp_reason walk_op(struct walk *w, const struct ksp_op *op, const struct ksp_op *end)
+{
+	switch (op->op) {
+	case KSP_OP_LITERAL:
+		return walk_literal(w, op);
+	case KSP_OP_FIELD:
+		return walk_field(w, op);
+	case KSP_OP_BRANCH:
+		return walk_branch(w, op);
+	case KSP_OP_NOPS:
+		walk_nops(w, op, end);
+		return KSP_MATCHED;
+	case KSP_OP_LABEL:
+		return ksp_meet(w, op->symbol, w->at);
+	case KSP_OP_FENTRY:
+		return ksp_walk_fentry(w, op);
+	case KSP_OP_ALTERNATIVE:
+		return ksp_walk_alternative(w, op);
+	case KSP_OP_PARAVIRT:
+		return ksp_walk_paravirt(w, op);
+	case KSP_OP_LOCK:
+		return ksp_walk_lock(w);
+	case KSP_OP_JUMP_LABEL:
+		return ksp_walk_jump_label(w, op);
+	case KSP_OP_STATIC_CALL:
+		return ksp_walk_static_call(w, op);
+	case KSP_OP_RETPOLINE:
+		return ksp_walk_retpoline(w, op);
+	case KSP_OP_RETURN:
+		return ksp_walk_return(w, op);
+	case KSP_OP_ENDBR:
+		return ksp_walk_endbr(w);
+	}
+	return ksp_differ(w, KSP_BAD_DATA, w->at, KSP_NONE, NULL, 0);
+}
+
+enum ksp_reason ksp_walk_ops(struct walk *w, const struct ksp_op *op, u32 n)
+{
+	const struct ksp_op *end = op + n;
+
+	for (; op < end; op += ksp_extent(op)) {
+		enum ksp_reason reason;
+
+		if (!w->in_body && op->op != KSP_OP_LABEL && op->op != KSP_OP_FENTRY && op->op != KSP_OP_ENDBR) {
+			w->in_body = true;
+			w->jump = w->at;
+		}
+		reason = walk_op(w, op, end);
+		if (reason != KSP_MATCHED)
+			return reason;
+		w->pre += op->length;
+	}
+	return KSP_MATCHED;
+}
+
+enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 address)
+{
+	const struct ksp_object *object = &run->objects[index];
+	enum ksp_reason reason;
+
+	memset(w, 0, sizeof(*w));
+	w->run = run;
+	w->object = object;
+	w->at = address;
+	w->limit = ~0ULL;
+	reason = ksp_meet(w, object->symbol, address);
+	if (reason == KSP_MATCHED)
+		reason = ksp_walk_ops(w, run->ops + object->op, object->n_ops);
+	if (reason == KSP_MATCHED && object->function != KSP_NONE) {
+		if (!w->in_body)
+			w->jump = w->at;
+		if (!w->obstacle && w->at - w->jump < KSP_JUMP_SIZE)
+			w->obstacle = w->at;
+		if (w->obstacle) {
+			w->failure.reason = KSP_MATCHED;
+			reason = ksp_differ(w, KSP_NO_ROOM, w->jump, KSP_NONE, NULL, 0);
+		}
+	}
+	if (reason == KSP_MATCHED)
+		run->ends[index] = w->at;
+	return reason;
+}
