@@ -60,4 +60,16 @@ public static class KernelDiagnostics
     /// <summary>KSP2013: the unit list of the configuration could not be read.</summary>
     public static readonly DiagnosticDescriptor NoUnits = new("KSP2013", "The kernel's compile commands are not known",
         "'{0}' printed no compile commands for kernel {1}; the prepared tree {2} may be damaged: delete it and build again", DiagnosticSeverity.Error);
+
+    /// <summary>KSP2030: a module's file was not found.</summary>
+    public static readonly DiagnosticDescriptor MissingModule = new("KSP2030", "A module's file is missing",
+        "module {0} of kernel {1} was not found (looked below {2}); install the package linux-image-{1} or set KernelModules", DiagnosticSeverity.Error);
+
+    /// <summary>KSP2031: the file is another module's or of another release.</summary>
+    public static readonly DiagnosticDescriptor WrongModule = new("KSP2031", "A module's file is another's",
+        "'{0}' is module {1} of kernel {2}, wanted is {3} of {4}; install the package linux-image-{4} or set KernelModules", DiagnosticSeverity.Error);
+
+    /// <summary>KSP2032: the module cannot be laid out as the kernel would load it.</summary>
+    public static readonly DiagnosticDescriptor BadModule = new("KSP2032", "A module's file cannot be used",
+        "'{0}' cannot be used: {1}; install the package with the kernel's image again", DiagnosticSeverity.Error);
 }

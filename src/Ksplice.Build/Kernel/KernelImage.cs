@@ -14,6 +14,8 @@ public sealed class KernelImage
     private readonly ElfSegment[] _segments;
     private readonly Lazy<Dictionary<ulong, (ulong Target, ulong Key)>> _jumpEntries;
     private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
+    private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
+    private readonly Lazy<Dictionary<string, ulong>> _exports;
 
     private KernelImage(string path, ElfObject elf)
     {
@@ -22,7 +24,9 @@ public sealed class KernelImage
         Symbols = Kallsyms.Decode(elf);
         _segments = [.. elf.Segments.Where(segment => segment.Type == 1)];
         _jumpEntries = new(ReadJumpEntries);
-        _staticCalls = new(ReadStaticCalls);
+        _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
+        _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
+        _exports = new(ReadExports);
         Banner = ReadBanner();
         string[] words = Banner.Split(' ');
         Release = words.Length > 2 ? words[2] : "";
@@ -114,6 +118,12 @@ public sealed class KernelImage
     /// <summary>The key of the kernel's own static call site at <paramref name="code"/> (struct static_call_site).</summary>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.Value.TryGetValue(code, out key);
 
+    /// <summary>The key of the static call whose trampoline is at <paramref name="trampoline"/>, if modules may call but not change it (struct static_call_tramp_key).</summary>
+    public ulong? FindTrampolineKey(ulong trampoline) => _trampolineKeys.Value.TryGetValue(trampoline, out ulong key) ? key : null;
+
+    /// <summary>The address of what the kernel exports to modules under that name, or null.</summary>
+    public ulong? FindExport(string name) => _exports.Value.TryGetValue(name, out ulong address) ? address : null;
+
     /// <summary>All entries of the jump table, by code address.</summary>
     internal IReadOnlyDictionary<ulong, (ulong Target, ulong Key)> JumpEntries => _jumpEntries.Value;
 
@@ -135,10 +145,11 @@ public sealed class KernelImage
         return entries;
     }
 
-    private Dictionary<ulong, ulong> ReadStaticCalls()
+    // Two addresses, each relative to its own place; the second may have flags in its low bits.
+    private Dictionary<ulong, ulong> ReadPairs(string first, string end)
     {
         var entries = new Dictionary<ulong, ulong>();
-        var (start, bytes) = Table("__start_static_call_sites", "__stop_static_call_sites");
+        var (start, bytes) = Table(first, end);
         for (int at = 0; at + 8 <= bytes.Length; at += 8)
         {
             ulong address = start + (ulong)at;
@@ -147,6 +158,32 @@ public sealed class KernelImage
         }
 
         return entries;
+    }
+
+    // struct kernel_symbol: value, name and namespace, each relative to its own place.
+    private Dictionary<string, ulong> ReadExports()
+    {
+        const int Size = 12;
+        var exports = new Dictionary<string, ulong>(StringComparer.Ordinal);
+        foreach (string table in (string[])["___ksymtab", "___ksymtab_gpl"])
+        {
+            var (start, bytes) = Table("__start_" + table, "__stop_" + table);
+            for (int at = 0; at + Size <= bytes.Length; at += Size)
+            {
+                ulong address = start + (ulong)at;
+                ulong name = address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4));
+                exports[Text(name, 512)] = address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at));
+            }
+        }
+
+        return exports;
+    }
+
+    private string Text(ulong address, int maximum)
+    {
+        var text = Slice(address, maximum);
+        int end = text.IndexOf((byte)0);
+        return Encoding.Latin1.GetString(end < 0 ? text : text[..end]);
     }
 
     private (ulong Start, byte[] Bytes) Table(string first, string end)
@@ -159,10 +196,6 @@ public sealed class KernelImage
 
     private string ReadBanner()
     {
-        if (Symbols.FindUnique("linux_banner") is not { } address)
-            return "";
-        var text = Slice(address, 1024);
-        int end = text.IndexOf((byte)0);
-        return Encoding.Latin1.GetString(end < 0 ? text : text[..end]).TrimEnd();
+        return Symbols.FindUnique("linux_banner") is { } address ? Text(address, 1024).TrimEnd() : "";
     }
 }

@@ -18,6 +18,7 @@ internal static class KernelPayload
     private const int PayloadOffset = 0x248;
     private const int PayloadLength = 0x24c;
     private const int SectorSize = 512;
+    private const int SizeLength = 4;
     private const int MaximumSize = 1 << 30;
 
     /// <summary>The bytes of the ELF file inside.</summary>
@@ -32,8 +33,18 @@ internal static class KernelPayload
         long length = BinaryPrimitives.ReadUInt32LittleEndian(bytes[PayloadLength..]);
         if (length < 8 || start > bytes.Length || length > bytes.Length - start)
             throw new InvalidDataException($"its payload ({length} bytes at {start}) leads outside of the file ({bytes.Length} bytes)");
-        var payload = image.Slice((int)start, (int)length);
+        return Decompress(image.Slice((int)start, (int)length), SizeLength);
+    }
+
+    /// <summary>Unpacks what is compressed in a way that the first bytes tell.</summary>
+    /// <param name="payload">The compressed bytes.</param>
+    /// <param name="trailer">How many bytes at the end do not belong to the stream.</param>
+    /// <exception cref="InvalidDataException">It is damaged, or compressed in a way that is not known.</exception>
+    public static byte[] Decompress(ReadOnlyMemory<byte> payload, int trailer = 0)
+    {
         var head = payload.Span;
+        if (head.Length < 8)
+            throw new InvalidDataException($"its payload has {head.Length} bytes");
         try
         {
             if (head[0] == 0x1f && head[1] == 0x8b)
@@ -41,9 +52,9 @@ internal static class KernelPayload
             if (head[0] == 0xfd && head[1..6].SequenceEqual("7zXZ\0"u8))
                 return Drain(new XZStream(Open(payload)));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0xfd2fb528)
-                return Drain(new ZstdSharp.DecompressionStream(Open(payload[..^4])));
+                return Drain(new ZstdSharp.DecompressionStream(Open(payload[..^trailer])));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0x184c2102)
-                return UnpackLegacyLz4(head[4..^4]);
+                return UnpackLegacyLz4(head[4..^trailer]);
         }
         catch (Exception error) when (error is not InvalidDataException and not OutOfMemoryException)
         {

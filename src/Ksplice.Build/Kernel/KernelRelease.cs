@@ -15,6 +15,9 @@ public sealed record KernelReleaseOptions
     /// <summary>The image, vmlinuz or vmlinux.</summary>
     public string? Image { get; init; }
 
+    /// <summary>The folder of the modules, lib/modules/RELEASE of the image's package.</summary>
+    public string? Modules { get; init; }
+
     /// <summary>The source, a tree or a tarball.</summary>
     public string? Source { get; init; }
 
@@ -42,6 +45,9 @@ public sealed record KernelRelease
 
     /// <summary>The image file.</summary>
     public required string Image { get; init; }
+
+    /// <summary>The folder of the modules if one was named, else empty: then they are where the image's package has them.</summary>
+    public string Modules { get; init; } = "";
 
     /// <summary>The source, a tree or a tarball.</summary>
     public required string Source { get; init; }

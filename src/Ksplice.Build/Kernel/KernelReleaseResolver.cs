@@ -43,6 +43,7 @@ public static partial class KernelReleaseResolver
             Headers = headers,
             Config = config,
             Image = image,
+            Modules = string.IsNullOrEmpty(options.Modules) ? "" : Path.GetFullPath(options.Modules),
             Source = source,
             Compiler = compiler.Value.Program,
             CompilerVersion = compiler.Value.Version,

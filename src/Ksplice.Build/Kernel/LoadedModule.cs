@@ -1,0 +1,192 @@
+// A module as it would stand in memory beside a kernel image. Where a module lies differs from machine to machine, so it is
+// put where it can reach the kernel and the kernel it, and what its relocations say is filled in, as the kernel's loader does
+// (kernel/module/main.c; arch/x86/kernel/module.c). What the kernel would rewrite then, alternatives, branches on static
+// keys and calls of __fentry__, stays as it is in the file: matching knows those sites.
+using System.Buffers.Binary;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Kernel;
+
+/// <summary>A loadable module, loaded beside a kernel image without a kernel that runs.</summary>
+public sealed class LoadedModule
+{
+    // Documentation/x86/x86_64/mm.rst: "module mapping space".
+    private const ulong ModuleSpace = 0xffffffffc0000000;
+
+    private readonly ModuleFile _file;
+    private readonly KernelImage _image;
+    private readonly ModuleLayout _layout;
+    private readonly Dictionary<string, ulong> _imports = new(StringComparer.Ordinal);
+    private readonly ILookup<string, ulong> _symbols;
+    private readonly byte[] _memory;
+    private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
+    private readonly Dictionary<ulong, ulong> _staticCalls = [];
+
+    private LoadedModule(ModuleFile file, IReadOnlyList<ModuleFile> needed, KernelImage image)
+    {
+        (_file, _image) = (file, image);
+        ulong perCpu = image.Symbols.FindUnique("__per_cpu_end") ?? throw new InvalidDataException("the image has no symbol __per_cpu_end");
+        _layout = new ModuleLayout(file, ModuleSpace, perCpu);
+        var last = _layout;
+        foreach (var other in needed)
+        {
+            last = new ModuleLayout(other, last.End, last.PerCpuEnd);
+            foreach (var (name, address) in last.Exports())
+                _imports.TryAdd(name, address);
+        }
+        _symbols = _layout.CoreSymbols().Distinct().ToLookup(symbol => symbol.Name, symbol => symbol.Address, StringComparer.Ordinal);
+        _memory = new byte[_layout.InitStart - _layout.Start];
+        foreach (var section in file.Elf.Sections.Where(section => _layout.Stays(section)))
+            section.Data.Span.CopyTo(At(section));
+        foreach (var section in file.Elf.Sections.Where(section => _layout.Stays(section)))
+            Relocate(section);
+        ReadJumpEntries();
+        ReadStaticCalls();
+    }
+
+    /// <summary>The name that the kernel has for it.</summary>
+    public string Name => _file.Name;
+
+    /// <summary>The file it was read from.</summary>
+    public string Path => _file.Path;
+
+    /// <summary>Loads module <paramref name="name"/>, with those that it needs behind it; null after an error.</summary>
+    public static LoadedModule? Load(string name, ShippedModules modules, KernelImage image, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(modules);
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        if (modules.Open(name, diagnostics) is not { } file)
+            return null;
+        List<ModuleFile> needed = [];
+        foreach (string other in file.Depends)
+        {
+            if (modules.Open(other, diagnostics) is not { } found)
+                return null;
+            needed.Add(found);
+        }
+        try
+        {
+            return new LoadedModule(file, needed, image);
+        }
+        catch (Exception problem) when (problem is InvalidDataException or ElfFormatException)
+        {
+            diagnostics.Report(KernelDiagnostics.BadModule, new SourceLocation(file.Path), file.Path, problem.Message);
+            return null;
+        }
+    }
+
+    /// <summary>The addresses of all its symbols of that name, without those that are freed with its init memory.</summary>
+    public IEnumerable<ulong> Find(string name) => _symbols[name];
+
+    /// <summary>The address of what another module, that this one needs, exports under that name.</summary>
+    public ulong? FindImport(string name) => _imports.TryGetValue(name, out ulong address) ? address : null;
+
+    /// <summary>True if the bytes lie in what stays of the module's code.</summary>
+    public bool IsText(ulong start, ulong end) => Holds(start, end, section => section.IsExecutable);
+
+    /// <summary>True if the module's memory at <paramref name="address"/> is read-only once the module has started.</summary>
+    public bool IsReadOnlyAfterInit(ulong address) => Holds(address, address + 1, section => section.Name == ".data..ro_after_init");
+
+    /// <summary>Copies exactly the length of <paramref name="destination"/>, or returns false.</summary>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        ulong offset = address - _layout.Start;
+        if (offset >= (ulong)_memory.Length || (ulong)destination.Length > (ulong)_memory.Length - offset)
+            return false;
+        _memory.AsSpan((int)offset, destination.Length).CopyTo(destination);
+        return true;
+    }
+
+    /// <summary>The module's jump table entry for the branch at <paramref name="code"/>; the key with its flag bits.</summary>
+    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
+    {
+        bool found = _jumpEntries.TryGetValue(code, out var entry);
+        (target, key) = entry;
+        return found;
+    }
+
+    /// <summary>The key of the module's static call at <paramref name="code"/>.</summary>
+    public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.TryGetValue(code, out key);
+
+    private bool Holds(ulong start, ulong end, Predicate<ElfSection> which) =>
+        end > start && _file.Elf.Sections.Any(section => which(section) && _layout.Stays(section)
+            && _layout.PlaceOf(section) is { } place && start >= place && end - place <= section.Size);
+
+    private Span<byte> At(ElfSection section) => _memory.AsSpan((int)(_layout.PlaceOf(section)!.Value - _layout.Start), (int)section.Size);
+
+    private void Relocate(ElfSection section)
+    {
+        var bytes = At(section);
+        ulong place = _layout.PlaceOf(section)!.Value;
+        foreach (var relocation in section.Relocations)
+        {
+            ulong value = Resolve(_file.Elf.Symbols[relocation.SymbolIndex]) + (ulong)relocation.Addend;
+            bool relative = relocation.Type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64;
+            if (relative)
+                value -= place + relocation.Offset;
+            int size = relocation.Type is ElfRelocationType.Abs64 or ElfRelocationType.Pc64 ? 8 : 4;
+            bool fits = relocation.Type switch
+            {
+                ElfRelocationType.None or ElfRelocationType.Abs64 or ElfRelocationType.Pc64 => true,
+                ElfRelocationType.Abs32 => value == (uint)value,
+                ElfRelocationType.Abs32Signed or ElfRelocationType.Pc32 or ElfRelocationType.Plt32 => (long)value == (int)value,
+                _ => throw new InvalidDataException($"relocation type {(uint)relocation.Type} in section {section.Name} is unknown"),
+            };
+            if (!fits || relocation.Offset > section.Size || (ulong)size > section.Size - relocation.Offset)
+                throw new InvalidDataException($"the relocation at offset {relocation.Offset} of section {section.Name} leads out of reach");
+            if (relocation.Type == ElfRelocationType.None)
+                continue;
+            if (size == 8)
+                BinaryPrimitives.WriteUInt64LittleEndian(bytes[(int)relocation.Offset..], value);
+            else
+                BinaryPrimitives.WriteUInt32LittleEndian(bytes[(int)relocation.Offset..], (uint)value);
+        }
+    }
+
+    // simplify_symbols: the module's own, what the kernel exports, what other modules export.
+    private ulong Resolve(ElfSymbol symbol)
+    {
+        if (!symbol.IsUndefined)
+            return _layout.AddressOf(symbol) ?? throw new InvalidDataException($"symbol '{symbol.Name}' is in a section that is not loaded");
+        if (symbol.Name.Length == 0)
+            return 0;
+        return _image.FindExport(symbol.Name) ?? FindImport(symbol.Name)
+            ?? (symbol.Binding == ElfSymbolBinding.Weak ? 0ul
+                : throw new InvalidDataException($"symbol '{symbol.Name}' is exported neither by the kernel nor by a module that it names ({string.Join(", ", _file.Depends)})"));
+    }
+
+    // struct jump_entry: code and target relative to themselves, the key in 8 bytes.
+    private void ReadJumpEntries()
+    {
+        if (_file.Elf.FindSection("__jump_table") is not { } section || !_layout.Stays(section))
+            return;
+        ulong start = _layout.PlaceOf(section)!.Value;
+        var bytes = At(section);
+        for (int at = 0; at + 16 <= bytes.Length; at += 16)
+        {
+            ulong entry = start + (ulong)at;
+            _jumpEntries[Relative(bytes, at, entry)] =
+                (Relative(bytes, at + 4, entry + 4), entry + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes[(at + 8)..]));
+        }
+    }
+
+    // struct static_call_site. Where the key is not exported the file names the trampoline, and the loader looks the key up
+    // (kernel/static_call_inline.c, static_call_add_module).
+    private void ReadStaticCalls()
+    {
+        if (_file.Elf.FindSection(".static_call_sites") is not { } section || !_layout.Stays(section))
+            return;
+        ulong start = _layout.PlaceOf(section)!.Value;
+        var bytes = At(section);
+        for (int at = 0; at + 8 <= bytes.Length; at += 8)
+        {
+            ulong entry = start + (ulong)at;
+            ulong key = Relative(bytes, at + 4, entry + 4) & ~3ul;
+            _staticCalls[Relative(bytes, at, entry)] = _image.FindTrampolineKey(key) ?? key;
+        }
+    }
+
+    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) => address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
+}

@@ -1,0 +1,42 @@
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Matching;
+
+/// <summary>
+/// A module's memory to match against, with the kernel's behind it. A name means the module's own symbols if it has any of
+/// that name; else those of the kernel, and what the modules that it needs export.
+/// </summary>
+public sealed class ModuleMemory : IMatchMemory
+{
+    private readonly LoadedModule _module;
+    private readonly ImageMemory _kernel;
+
+    /// <summary>Takes <paramref name="module"/> and the <paramref name="kernel"/> that it was loaded beside as they are.</summary>
+    public ModuleMemory(LoadedModule module, ImageMemory kernel) => (_module, _kernel) = (module, kernel);
+
+    /// <inheritdoc/>
+    public bool TryRead(ulong address, Span<byte> destination) => _module.TryRead(address, destination) || _kernel.TryRead(address, destination);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ulong> Candidates(string name)
+    {
+        ulong[] own = [.. _module.Find(name)];
+        if (own.Length != 0)
+            return own;
+        var kernel = _kernel.Candidates(name);
+        return _module.FindImport(name) is { } import ? [.. kernel, import] : kernel;
+    }
+
+    /// <inheritdoc/>
+    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) =>
+        _module.TryFindJumpEntry(code, out target, out key) || _kernel.TryFindJumpEntry(code, out target, out key);
+
+    /// <inheritdoc/>
+    public bool TryFindStaticCallKey(ulong code, out ulong key) => _module.TryFindStaticCallKey(code, out key) || _kernel.TryFindStaticCallKey(code, out key);
+
+    /// <inheritdoc/>
+    public bool IsFtraceTarget(ulong site, ulong target) => _kernel.IsFtraceTarget(site, target);
+
+    /// <inheritdoc/>
+    public bool IsProbed(ulong address) => _kernel.IsProbed(address);
+}
