@@ -22,6 +22,9 @@ public sealed class ResolveKernel : KspliceTask
     /// <summary>The image, likewise.</summary>
     public string? Image { get; set; }
 
+    /// <summary>The folder of the kernel's modules, likewise.</summary>
+    public string? Modules { get; set; }
+
     /// <summary>The source tree or tarball, likewise.</summary>
     public string? Source { get; set; }
 
@@ -61,6 +64,7 @@ public sealed class ResolveKernel : KspliceTask
             Headers = Headers,
             Config = Config,
             Image = Image,
+            Modules = Modules,
             Source = Source,
             Compiler = Compiler,
             Cache = Cache,

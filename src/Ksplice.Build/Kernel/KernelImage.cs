@@ -165,7 +165,7 @@ public sealed class KernelImage
     {
         const int Size = 12;
         var exports = new Dictionary<string, ulong>(StringComparer.Ordinal);
-        foreach (string table in (string[])["___ksymtab", "___ksymtab_gpl"])
+        foreach (string table in (string[])["__ksymtab", "__ksymtab_gpl"])
         {
             var (start, bytes) = Table("__start_" + table, "__stop_" + table);
             for (int at = 0; at + Size <= bytes.Length; at += Size)

@@ -224,8 +224,9 @@ internal sealed class ProgramWriter(MatchTables tables)
 
     private MatchOp Key(ObjectReference key, long mask)
     {
-        // The loader's flags stand in the low bits of the addend.
-        uint symbol = key.External is { } name ? tables.Global(name) : tables.Start(key.Target!);
+        // The loader's flags stand in the low bits of the addend. A module that may call but not change names the trampoline
+        // for the key, and the loader finds the key (tools/objtool/check.c, create_static_call_sections).
+        uint symbol = key.External is { } name ? tables.Global(name.StartsWith("__SCT__", StringComparison.Ordinal) ? "__SCK__" + name["__SCT__".Length..] : name) : tables.Start(key.Target!);
         return new MatchOp { Op = OpCode.Key, Symbol = symbol, Value = key.TargetOffset & mask };
     }
 

@@ -30,6 +30,9 @@ public sealed class KernelImageTests : IDisposable
             .ToList();
         Assert.NotEmpty(exports);
         Assert.All(exports, name => Assert.NotEmpty(KernelUnderTest.Image.Symbols.Find(name)));
+        // The kernel's own table of them says the same, and where each is.
+        Assert.All(exports, name => Assert.Contains(KernelUnderTest.Image.Symbols.Find(name), symbol => symbol.Address == KernelUnderTest.Image.FindExport(name)));
+        Assert.Null(KernelUnderTest.Image.FindExport("kallsyms_lookup_name"));
     }
 
     [Fact]
