@@ -68,6 +68,7 @@ public sealed class DiffUnits : KspliceTask
         {
             name = explained.Function.Name,
             why = explained.Reason.ToString(),
+            inlined = explained.Inlined,
             part = explained.Function.Why.Part,
             offset = explained.Function.Why.Offset,
             detail = explained.Function.Why.Detail,

@@ -56,6 +56,63 @@ public sealed class DiffTests : IDisposable
         Assert.EndsWith("post.c(5)", replaced.GetProperty("post").GetProperty("source").GetString(), StringComparison.Ordinal);
     }
 
+    private const string Inlining = """
+        extern int left(int), probe(int); extern void __attribute__((cold)) fail(int);
+        static inline __attribute__((always_inline)) int inner(int a) { if (a < 0) { fail(3); return -1; } return probe(a) + 3; }
+        static inline __attribute__((always_inline)) int outer(int a) { return inner(a) * left(a); }
+        int f(int a) { return outer(a) + left(17); }
+        """;
+
+    [Theory]
+    [InlineData("-gdwarf-4")]
+    [InlineData("-gdwarf-5")]
+    public void Changed_code_of_an_inlined_function_is_the_reason_and_the_function_is_named(string debug)
+    {
+        Assert.Contains("replaced  f: an inlined callee, inner: f+0x", Diff("probe(a) + 3", "probe(a) + 9"), StringComparison.Ordinal);
+        Assert.Contains("replaced  f: an inlined callee, inner: f+0x", Diff("probe(a) + 3", "probe(a ^ 9) + 3"), StringComparison.Ordinal);
+        Assert.Contains("replaced  f: an inlined callee, inner: f.cold+0x", Diff("fail(3)", "fail(4)"), StringComparison.Ordinal);
+        // Its own code, though code of inlined functions stands around it.
+        Assert.Contains("replaced  f: a constant: f+0x", Diff("left(17)", "left(19)"), StringComparison.Ordinal);
+        Assert.Contains("replaced  f: text: f+0x", Diff("{ return outer(a)", "{ if (a == 77) return 5; return outer(a)"), StringComparison.Ordinal);
+
+        string Diff(string old, string now)
+        {
+            string pre = Compile("pre", Inlining, debug), post = Compile("post", Inlining.Replace(old, now, StringComparison.Ordinal), debug);
+            return ProcessTests.Run("diff", pre, post).Output;
+        }
+    }
+
+    [Fact]
+    public void A_branch_that_goes_further_is_not_the_difference_but_what_grew_behind_it()
+    {
+        const string Source = "extern int probe(int), left(int); int f(int a) { if (__builtin_expect(probe(a), 1)) { left(1); left(2); } return probe(3); }";
+        string output = Diff(Source, Source.Replace("left(2);", "left(2); left(7);", StringComparison.Ordinal)).Output;
+        Assert.Matches(@"- [0-9a-f]{4}: mov \$3,%edi\n +\+ [0-9a-f]{4}: mov \$7,%edi", output);
+    }
+
+    [Fact]
+    public void An_entry_of_a_special_section_is_a_reason()
+    {
+        const string Source = """
+            extern int probe(int);
+            int f(int a) { asm volatile("1: nop\n .pushsection __ex_table,\"a\"\n .long 1b - .\n .long 1b - .\n .long 3\n .popsection"); return probe(a); }
+            """;
+        string output = Diff(Source, Source.Replace(".long 3", ".long 4", StringComparison.Ordinal)).Output;
+        Assert.Contains("replaced  f: a special section: __ex_table+0x", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_jump_into_replaced_code_is_a_reason()
+    {
+        const string Source = """
+            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n"
+                ".section .text.g,\"ax\"\n .globl g\n .type g,@function\ng: movl $4, %eax\n jmp middle\n .size g, .-g\n .text");
+            """;
+        string output = Diff(Source, Source.Replace("movl $3", "movl $5", StringComparison.Ordinal)).Output;
+        Assert.Contains("replaced  g: a jump into replaced code: g+0x6: jumps into f", output, StringComparison.Ordinal);
+        Assert.Contains("replaced  f: a constant: f+0x", output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_refused_change_ends_with_2_and_its_diagnostics()
     {

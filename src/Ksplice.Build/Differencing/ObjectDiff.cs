@@ -25,6 +25,12 @@ public enum FunctionDifference
 
     /// <summary>Nothing; it is replaced because a replaced function's code is branched into from here.</summary>
     BranchIntoReplaced,
+
+    /// <summary>Bytes that are an immediate of the same instruction; only <see cref="FunctionExplanation"/> tells it from text.</summary>
+    Constant,
+
+    /// <summary>Code of another function, inlined here; only <see cref="FunctionExplanation"/> tells it, where there is debug data.</summary>
+    InlinedCallee,
 }
 
 /// <summary>Why a function is replaced.</summary>

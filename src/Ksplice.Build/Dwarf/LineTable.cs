@@ -14,12 +14,10 @@ internal sealed class LineTable
     private readonly ElfObject _elf;
     private readonly ElfSection _section;
     private readonly Dictionary<int, List<Row>> _rows = [];
-    private readonly Dictionary<ulong, ElfRelocation> _relocations;
 
     private LineTable(ElfObject elf, ElfSection section)
     {
         (_elf, _section) = (elf, section);
-        _relocations = section.Relocations.DistinctBy(relocation => relocation.Offset).ToDictionary(relocation => relocation.Offset);
         DwarfCursor cursor = new(elf, section);
         while (!cursor.AtEnd)
             ReadUnit(ref cursor);
@@ -134,16 +132,8 @@ internal sealed class LineTable
 
     private string Name(ref DwarfCursor cursor, ulong form)
     {
-        if (form == 0x08)
-            return cursor.String();
-        ulong at = (ulong)cursor.Position, offset = cursor.Value(form);
-        if (_relocations.TryGetValue(at, out var relocation))
-            offset += _elf.Symbols[relocation.SymbolIndex].Value + (ulong)relocation.Addend;
-        if (_elf.FindSection(form == 0x1f ? ".debug_line_str" : ".debug_str") is not { } strings)
-            return "";
-        DwarfCursor text = new(_elf, strings);
-        text.Skip(offset);
-        return text.String();
+        int at = cursor.Position;
+        return DwarfText.Read(_elf, _section, at, form, cursor.Value(form));
     }
 
     private static string Join(List<string> directories, string name, ulong directory) =>
@@ -181,7 +171,7 @@ internal sealed class LineTable
                             Add(0);
                             (rows, address, line, file) = (null, 0, 1, 1);
                             break;
-                        case 2 when _relocations.TryGetValue((ulong)operand, out var relocation) && !_elf.Symbols[relocation.SymbolIndex].IsUndefined:
+                        case 2 when _section.RelocationAt((ulong)operand) is { } relocation && !_elf.Symbols[relocation.SymbolIndex].IsUndefined:
                             var symbol = _elf.Symbols[relocation.SymbolIndex];
                             address = symbol.Value + (ulong)relocation.Addend;
                             if (!_rows.TryGetValue(symbol.SectionIndex, out rows))

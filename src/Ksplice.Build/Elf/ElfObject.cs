@@ -68,6 +68,21 @@ public sealed record ElfSection
 
     internal int HeaderOffset { get; init; }
 
+    /// <summary>The first relocation of the field at <paramref name="offset"/>, or null.</summary>
+    internal ElfRelocation? RelocationAt(ulong offset)
+    {
+        int low = 0, high = Relocations.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (Relocations[middle].Offset < offset)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return low < Relocations.Count && Relocations[low].Offset == offset ? Relocations[low] : null;
+    }
+
     /// <summary>True if the section occupies memory at run time.</summary>
     public bool IsAllocated => (Flags & ElfSectionFlags.Alloc) != 0;
 

@@ -74,7 +74,7 @@ public static class DiffCommand
         foreach (var explained in FunctionExplanation.Of(diff))
         {
             var function = explained.Function;
-            console.MarkupLineInterpolated($"replaced  {function.Name}: {Words(explained.Reason)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}");
+            console.MarkupLineInterpolated($"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}");
             ShowInstruction(console, '-', explained.Pre);
             ShowInstruction(console, '+', explained.Post);
         }
@@ -94,12 +94,13 @@ public static class DiffCommand
             console.MarkupLineInterpolated($"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}");
     }
 
-    private static string Words(ChangeReason reason) => reason switch
+    private static string Words(FunctionExplanation explained) => explained.Reason switch
     {
-        ChangeReason.Constant => "a constant",
-        ChangeReason.Relocation => "a relocation",
-        ChangeReason.SpecialSection => "a special section",
-        ChangeReason.BranchIntoReplaced => "a jump into replaced code",
+        FunctionDifference.Constant => "a constant",
+        FunctionDifference.Relocation => "a relocation",
+        FunctionDifference.SpecialSection => "a special section",
+        FunctionDifference.BranchIntoReplaced => "a jump into replaced code",
+        FunctionDifference.InlinedCallee => "an inlined callee, " + explained.Inlined,
         _ => "text",
     };
 
@@ -147,6 +148,7 @@ public static class DiffCommand
         writer.WriteStartObject();
         writer.WriteString("name", function.Name);
         writer.WriteString("reason", JsonNamingPolicy.CamelCase.ConvertName(explained.Reason.ToString()));
+        writer.WriteString("inlined", explained.Inlined);
         writer.WriteString("part", function.Why.Part);
         writer.WriteNumber("offset", function.Why.Offset);
         writer.WriteString("detail", function.Why.Detail);
