@@ -30,11 +30,11 @@ public sealed class GenerateModules : KspliceTask
         if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs
             || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } exported
             || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, exported), Diagnostics) is not { } data
-            || PrimaryObject.Build(diffs, data, UpdateId, exported, Diagnostics) is not { } primary)
+            || PrimaryObject.Build(diffs, data, UpdateTarget.OnlyKernel(UpdateId), exported, Diagnostics) is not { } primary)
             return Task.FromResult(false);
         if (Directory.Exists(SourceFolder))
             Directory.Delete(SourceFolder, recursive: true);
-        var files = ModuleSources.Write(SourceFolder, UpdateId, HelperSource.Create(UpdateId, data), primary);
+        var files = ModuleSources.Write(SourceFolder, HelperSource.Create(UpdateTarget.OnlyKernel(UpdateId), data), primary);
         if (Record is not null)
             StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units)], files);
         return Task.FromResult(true);

@@ -46,7 +46,7 @@ public sealed class LinkModules : KspliceTask
         var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);
         if (core is null)
             return false;
-        var modules = await builder.BuildUpdateAsync(UpdateId, SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
+        var modules = await builder.BuildUpdateAsync(UpdateTarget.OnlyKernel(UpdateId), SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
         if (modules is null)
             return false;
         string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));

@@ -60,7 +60,8 @@ public sealed class PackageUpdate : KspliceTask
             patches.Add(name);
             files.Add(name, File.ReadAllBytes(patch.GetMetadata("FullPath")));
         }
-        ManifestTarget target = new("vmlinux", HelperSource.ModuleName(UpdateId) + ".ko", PrimaryObject.ModuleName(UpdateId) + ".ko",
+        var kernel = UpdateTarget.OnlyKernel(UpdateId);
+        ManifestTarget target = new(kernel.Name, kernel.Helper + ".ko", kernel.Primary + ".ko",
             [.. from diff in diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)]);
         UpdateManifest manifest = new()
         {

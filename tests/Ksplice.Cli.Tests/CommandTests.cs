@@ -88,6 +88,30 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Apply_of_a_module_that_is_not_loaded_says_which_to_load()
+    {
+        Kernel.LoadErrors[TestPackage.Helper] = 2;
+        Kernel.MatchAnswer = "target_not_loaded";
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "-ksplice"], Kernel.Log);
+        Assert.Contains("it changes module vmlinux, which is not loaded", Errors, StringComparison.Ordinal);
+        Assert.Contains("modprobe vmlinux", Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Undo_unloads_the_modules_of_every_target_last_loaded_first()
+    {
+        await RunAsync("apply", _package.Folder);
+        string second = $"ksplice_{TestPackage.Id}_1_", eleventh = $"ksplice_{TestPackage.Id}_10_";
+        foreach (var module in (string[])[second + "helper", eleventh + "helper", second + "primary", eleventh + "primary", $"ksplice_{TestPackage.Id}0_0_helper"])
+            Directory.CreateDirectory(Path.Combine(_package.Scratch, "sys", "module", module));
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(
+            [$"-{eleventh}primary", $"-{second}primary", "-" + TestPackage.Primary, $"-{eleventh}helper", $"-{second}helper", "-" + TestPackage.Helper],
+            Kernel.Log.Where(line => line.StartsWith("-ksplice_", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task Apply_tells_when_the_kernel_wants_signed_modules()
     {
         Kernel.LoadErrors["ksplice"] = 129;
@@ -164,7 +188,7 @@ public sealed class CommandTests : IDisposable
 
         _out.GetStringBuilder().Clear();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
-        Assert.Contains("function:  show_smap 0xffffffff81234560 -> 0xffffffffc0001000", Output, StringComparison.Ordinal);
+        Assert.Contains("function:  show_smap 0xffffffff81234560 -> 0xffffffffc0001000 (vmlinux)", Output, StringComparison.Ordinal);
 
         _out.GetStringBuilder().Clear();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
@@ -173,6 +197,8 @@ public sealed class CommandTests : IDisposable
         Assert.Equal("applied", update.GetProperty("stage").GetString());
         Assert.Equal(123456, update.GetProperty("pauseNanoseconds").GetInt64());
         Assert.Equal("show_smap", update.GetProperty("functions")[0].GetProperty("name").GetString());
+        Assert.Equal("vmlinux", update.GetProperty("functions")[0].GetProperty("target").GetString());
+        Assert.Equal("ready", update.GetProperty("targets")[0].GetProperty("state").GetString());
         Assert.Equal(ExitCode.Unknown, await RunAsync("view", "ffffffff"));
     }
 

@@ -54,17 +54,10 @@ internal sealed class FakeKernel : Machine
         if (module.EndsWith("_helper", StringComparison.Ordinal))
         {
             var id = module.Split('_')[1];
-            Directory.CreateDirectory(Path.Combine(UpdatesDirectory, id));
-            Set(id, "stage", Update.Preparing);
-            Set(id, "busy", "0");
+            if (!Directory.Exists(Path.Combine(UpdatesDirectory, id)))
+                Create(id);
             Set(id, "abort_cause", failed ? MatchAnswer : "ok");
             Set(id, "reason", failed ? Reason : "");
-            Set(id, "conflicts", "");
-            Set(id, "tries", "0");
-            Set(id, "max_tries", "5");
-            Set(id, "retry_ms", "1");
-            Set(id, "pause_ns", "0");
-            Set(id, "functions", "show_smap 0xffffffff81234560 0xffffffffc0001000\n");
         }
 
         if (!failed)
@@ -78,9 +71,23 @@ internal sealed class FakeKernel : Machine
         if (UnloadErrors.TryGetValue(module, out var error))
             return error;
         Directory.Delete(Path.Combine(_sysfs, "module", module));
-        if (module.EndsWith("_helper", StringComparison.Ordinal))
+        if (module.EndsWith("_helper", StringComparison.Ordinal) && ModulesOf(module.Split('_')[1]).Count == 0)
             Directory.Delete(Path.Combine(UpdatesDirectory, module.Split('_')[1]), recursive: true);
         return 0;
+    }
+
+    private void Create(string id)
+    {
+        Directory.CreateDirectory(Path.Combine(UpdatesDirectory, id));
+        Set(id, "stage", Update.Preparing);
+        Set(id, "busy", "0");
+        Set(id, "conflicts", "");
+        Set(id, "tries", "0");
+        Set(id, "max_tries", "5");
+        Set(id, "retry_ms", "1");
+        Set(id, "pause_ns", "0");
+        Set(id, "functions", "show_smap 0xffffffff81234560 0xffffffffc0001000 vmlinux");
+        Set(id, "targets", "vmlinux ready");
     }
 
     public override void Write(string path, string text)

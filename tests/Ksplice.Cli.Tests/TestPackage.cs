@@ -29,9 +29,9 @@ internal sealed class TestPackage : IDisposable
         (Folder, Archive) = UpdatePackage.Write(_root, manifest, files.ToDictionary(file => file, file => (ReadOnlyMemory<byte>)Bytes(file)));
     }
 
-    public static string Helper => $"ksplice_{Id}_helper";
+    public static string Helper => $"ksplice_{Id}_0_helper";
 
-    public static string Primary => $"ksplice_{Id}_primary";
+    public static string Primary => $"ksplice_{Id}_0_primary";
 
     public string Folder { get; }
 

@@ -9,28 +9,26 @@ using Ksplice.Build.Matching;
 
 namespace Ksplice.Build.Generation;
 
-/// <summary>The generated files of one update's helper.</summary>
-/// <param name="Id">The update's id.</param>
+/// <summary>The generated files of the helper of one target.</summary>
+/// <param name="Target">The target.</param>
 /// <param name="Assembly">exports.S: the export table and the match data.</param>
 /// <param name="SymbolVersions">What the primary is linked against, in the form of Module.symvers.</param>
 /// <param name="MatchBytes">The match data that the assembly includes as <c>match.bin</c>.</param>
 /// <param name="ExportCount">How many symbols the helper exports.</param>
-public sealed record HelperSource(string Id, string Assembly, string SymbolVersions, ReadOnlyMemory<byte> MatchBytes, int ExportCount)
+public sealed record HelperSource(UpdateTarget Target, string Assembly, string SymbolVersions, ReadOnlyMemory<byte> MatchBytes, int ExportCount)
 {
-    /// <summary>The module's name.</summary>
-    public static string ModuleName(string id) => $"ksplice_{id}_helper";
-
-    /// <summary>Writes the helper of update <paramref name="id"/>.</summary>
-    public static HelperSource Create(string id, MatchData matchData)
+    /// <summary>Writes the helper of <paramref name="target"/>.</summary>
+    public static HelperSource Create(UpdateTarget target, MatchData matchData)
     {
+        ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(matchData);
-        uint crc = Checksum(id);
+        uint crc = Checksum(target.UpdateId);
         StringBuilder text = new();
         StringBuilder versions = new();
-        text.Append("/* Generated: the exports of update ").Append(id).Append(" and its match data. */\n");
+        text.Append("/* Generated: the exports of update ").Append(target.UpdateId).Append(" for ").Append(target.Name).Append(", and its match data. */\n");
         for (int i = 0; i < matchData.Exports.Length; i++)
         {
-            string name = PrimaryObject.ExportName(id, i);
+            string name = target.ExportName(i);
             text.Append(CultureInfo.InvariantCulture, $"""
                 	.section "__ksymtab_strings","aMS",%progbits,1
                 .Lname{i}:
@@ -47,7 +45,7 @@ public sealed record HelperSource(string Id, string Assembly, string SymbolVersi
                 	.long 0x{crc:x8}
 
                 """);
-            versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{ModuleName(id)}\tEXPORT_SYMBOL_GPL\t\n");
+            versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{target.Helper}\tEXPORT_SYMBOL_GPL\t\n");
         }
         text.Append("""
             	.section ".init.rodata","a",%progbits
@@ -60,7 +58,7 @@ public sealed record HelperSource(string Id, string Assembly, string SymbolVersi
             	.section .note.GNU-stack,"",%progbits
 
             """);
-        return new HelperSource(id, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, matchData.Exports.Length);
+        return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, matchData.Exports.Length);
     }
 
     // One checksum for all: it says which update the primary was made with.

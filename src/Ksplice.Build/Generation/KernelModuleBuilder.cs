@@ -15,7 +15,7 @@ namespace Ksplice.Build.Generation;
 /// <param name="SymbolVersions">The path of the list of what it exports.</param>
 public sealed record CoreModule(string Module, string SymbolVersions);
 
-/// <summary>The modules of one update.</summary>
+/// <summary>The modules of one target.</summary>
 /// <param name="Helper">The path of the helper.</param>
 /// <param name="Primary">The path of the primary.</param>
 public sealed record UpdateModules(string Helper, string Primary);
@@ -83,17 +83,18 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     }
 
     /// <summary>
-    /// Builds helper and primary of one update into <paramref name="outputDirectory"/> from what
+    /// Builds helper and primary of one target into <paramref name="outputDirectory"/> from what
     /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>; null after an error.
     /// </summary>
     public async Task<UpdateModules?> BuildUpdateAsync(
-        string id, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+        UpdateTarget target, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
+        ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(core);
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (!CheckHeaders(diagnostics))
             return null;
-        string helperName = HelperSource.ModuleName(id), primaryName = PrimaryObject.ModuleName(id);
+        string helperName = target.Helper, primaryName = target.Primary;
         using var work = new WorkFolder(outputDirectory);
         work.CopyTree(Path.Combine(kernelSources, "include"), "include");
         work.CopyTree(Path.Combine(kernelSources, "update"), "");
@@ -109,7 +110,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
 
             """);
         string symbols = $"KBUILD_EXTRA_SYMBOLS={Path.Combine(work.Path, "core.symvers")} {Path.Combine(work.Path, ModuleSources.SymbolVersions)}";
-        if (!await MakeAsync(work.Path, work.Path, $"update {id}", [symbols], diagnostics, cancellation).ConfigureAwait(false))
+        if (!await MakeAsync(work.Path, work.Path, $"update {target.UpdateId}", [symbols], diagnostics, cancellation).ConfigureAwait(false))
             return null;
         foreach (string name in (string[])[helperName, primaryName])
         {

@@ -11,7 +11,7 @@ public static class ModuleSources
     public const string SymbolVersions = "extra.symvers";
 
     /// <summary>Writes them into <paramref name="folder"/> and returns their paths. Equal updates have equal files.</summary>
-    public static IReadOnlyList<string> Write(string folder, string id, HelperSource helper, PrimaryObject primary)
+    public static IReadOnlyList<string> Write(string folder, HelperSource helper, PrimaryObject primary)
     {
         ArgumentNullException.ThrowIfNull(helper);
         ArgumentNullException.ThrowIfNull(primary);
@@ -19,7 +19,7 @@ public static class ModuleSources
         List<string> files = [];
         Text("exports.S", helper.Assembly);
         Text(SymbolVersions, helper.SymbolVersions);
-        Text("update_config.h", Configuration(id, helper, primary));
+        Text("update_config.h", Configuration(helper, primary));
         Bytes("match.bin", helper.MatchBytes.ToArray());
         Bytes("code.o_shipped", ElfWriter.Write(primary.Code));
         return files;
@@ -33,12 +33,14 @@ public static class ModuleSources
         }
     }
 
-    private static string Configuration(string id, HelperSource helper, PrimaryObject primary)
+    private static string Configuration(HelperSource helper, PrimaryObject primary)
     {
         string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
         return string.Create(CultureInfo.InvariantCulture, $"""
-            /* Generated: what tells this update from others. */
-            #define KSPLICE_ID "{id}"
+            /* Generated: what tells this update and this target from others. */
+            #define KSPLICE_ID "{helper.Target.UpdateId}"
+            #define KSPLICE_TARGET {(helper.Target.IsKernel ? "NULL" : $"\"{helper.Target.Name}\"")}
+            #define KSPLICE_N_TARGETS {helper.Target.Count}
             #define KSPLICE_N_EXPORTS {helper.ExportCount}
             #define KSPLICE_PINNED {(primary.IsPinned ? "true" : "false")}
             #define KSPLICE_NAMESPACES{imports}

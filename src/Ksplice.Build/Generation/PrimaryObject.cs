@@ -2,7 +2,6 @@
 // what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
 // undefined symbol: the kernel's own export where there is one, else one of the helper's.
 using System.Buffers.Binary;
-using System.Globalization;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
@@ -16,7 +15,7 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
-    private const uint Abi = 1;
+    private const uint Abi = 2;
     private const int HookCount = 10;
 
     // In the order of enum ksplice_hook.
@@ -25,12 +24,6 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         "pre_apply", "check_apply", "apply", "post_apply", "fail_apply",
         "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse",
     ];
-
-    /// <summary>The module's name.</summary>
-    public static string ModuleName(string id) => $"ksplice_{id}_primary";
-
-    /// <summary>The name of export <paramref name="index"/>; names sort as indexes do.</summary>
-    public static string ExportName(string id, int index) => string.Create(CultureInfo.InvariantCulture, $"ksp_{id}_{index:d4}");
 
     /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself.</summary>
     public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
@@ -41,21 +34,22 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
 
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
-        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, string id, ExportedSymbols exported, DiagnosticBag diagnostics)
+        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, UpdateTarget target, ExportedSymbols exported, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (diffs.All(diff => diff.IsEmpty))
         {
             diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
             return null;
         }
-        return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, id, exported, diagnostics).Build();
+        return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, target, exported, diagnostics).Build();
     }
 
     private sealed class Builder(
-        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, string id, ExportedSymbols exported, DiagnosticBag diagnostics)
+        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, UpdateTarget target, ExportedSymbols exported, DiagnosticBag diagnostics)
     {
         private readonly ElfBuilder _elf = new();
         private readonly Dictionary<string, OutputSection> _sections = [];
@@ -221,7 +215,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                     _namespaces.Add(export.Namespace);
                 return export.Name;
             }
-            return _exportIndex.TryGetValue(symbol, out int index) ? ExportName(id, index) : null;
+            return _exportIndex.TryGetValue(symbol, out int index) ? target.ExportName(index) : null;
         }
 
         // struct ksplice_redirect[] and struct ksplice_code

@@ -8,7 +8,7 @@ namespace Ksplice.Build.Generation;
 public static class UpdateId
 {
     // Counts what changes generated modules without changing their inputs.
-    private const string Generator = "1";
+    private const string Generator = "2";
 
     /// <summary>8 hexadecimal digits from the patches in their order, the kernel and this generator.</summary>
     public static string Compute(KernelRelease release, IEnumerable<ReadOnlyMemory<byte>> patches)

@@ -169,8 +169,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
         if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
             throw new DamagedException($"'{manifest.Id}' is no update id");
-        if (manifest.Targets.Count != 1 || manifest.Targets[0] is not { Name: "vmlinux" } target
-            || target.Helper != HelperSource.ModuleName(manifest.Id) + ".ko" || target.Primary != PrimaryObject.ModuleName(manifest.Id) + ".ko")
+        var expected = UpdateTarget.OnlyKernel(manifest.Id);
+        if (manifest.Targets.Count != 1 || manifest.Targets[0] is not { Name: UpdateTarget.KernelName } target
+            || target.Helper != expected.Helper + ".ko" || target.Primary != expected.Primary + ".ko")
             throw new DamagedException("its targets are not one helper and one primary for vmlinux");
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName };
         foreach (var file in manifest.Files)

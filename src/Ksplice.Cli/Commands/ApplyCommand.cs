@@ -1,5 +1,5 @@
-// ksplice apply: core, helper and primary are loaded in this order, then the core is asked to apply. Matching happens
-// while the helper loads. What was loaded here is taken out again when a later step fails.
+// ksplice apply: the core, the helpers of all targets and their primaries are loaded in this order, then the core is
+// asked to apply. Matching happens while a helper loads. What was loaded here is taken out again when a later step fails.
 using System.Globalization;
 using Ksplice.Build.Generation;
 using Ksplice.Cli.Machines;
@@ -32,8 +32,10 @@ public static class ApplyCommand
         try
         {
             Load(session, package, Session.CoreModule, loaded);
-            Load(session, package, Session.Helper(package.Manifest.Id), loaded);
-            Load(session, package, Session.Primary(package.Manifest.Id), loaded);
+            foreach (var target in package.Manifest.Targets)
+                LoadHelper(session, package, target, loaded);
+            foreach (var target in package.Manifest.Targets)
+                Load(session, package, Path.GetFileNameWithoutExtension(target.Primary), loaded);
             var update = machine.Find(package.Manifest.Id)
                 ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Manifest.Id} did not appear");
             await session.ReachAsync(update, Update.Applied, cancellation);
@@ -48,6 +50,20 @@ public static class ApplyCommand
             }
 
             throw;
+        }
+    }
+
+    private static void LoadHelper(Session session, UpdatePackage package, ManifestTarget target, Stack<string> loaded)
+    {
+        try
+        {
+            Load(session, package, Path.GetFileNameWithoutExtension(target.Helper), loaded);
+        }
+        catch (CommandException) when (session.Machine.Find(package.Manifest.Id) is { AbortCause: "target_not_loaded" })
+        {
+            throw new CommandException(
+                ExitCode.Refused, $"update {package.Manifest.Id} was not applied: it changes module {target.Name}, which is not loaded",
+                $"modprobe {target.Name}, then apply it again");
         }
     }
 
@@ -86,7 +102,7 @@ public static class ApplyCommand
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
         foreach (var function in functions)
-            session.Out.MarkupLineInterpolated($"  {function.Name}");
+            session.Out.MarkupLineInterpolated($"  {function.Name} ({function.Target})");
     }
 
     private static string Count(int functions) => functions == 1 ? "1 function replaced" : $"{functions} functions replaced";

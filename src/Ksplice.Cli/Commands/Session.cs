@@ -18,10 +18,6 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// <summary>Time beyond the tries themselves that the core may take, hooks included.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
 
-    public static string Helper(string id) => $"ksplice_{id}_helper";
-
-    public static string Primary(string id) => $"ksplice_{id}_primary";
-
     public void RequireRoot()
     {
         if (!Machine.IsRoot)
@@ -102,7 +98,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// <summary>Unloads the core if no update is left that needs it.</summary>
     public void UnloadIdleCore()
     {
-        if (Machine.IsLoaded(CoreModule) && !Machine.Updates().Any(u => Machine.IsLoaded(Helper(u.Id)) || Machine.IsLoaded(Primary(u.Id))))
+        if (Machine.IsLoaded(CoreModule) && !Machine.Updates().Any(update => Machine.ModulesOf(update.Id).Count > 0))
             Machine.Unload(CoreModule); // in use after all: then it stays
     }
 }

@@ -1,4 +1,4 @@
-// ksplice undo: the redirects go first, then the modules, each as far as it is safe. The primary of an update whose
+// ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. The primary of an update whose
 // addresses may outlive the undo stays loaded: the core holds on to it and the kernel refuses to unload it.
 using System.Globalization;
 using Ksplice.Cli.Machines;
@@ -25,9 +25,9 @@ public static class UndoCommand
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
 
-        foreach (var module in new[] { Session.Primary(id), Session.Helper(id) })
+        foreach (var module in machine.ModulesOf(id).Reverse())
         {
-            if (machine.IsLoaded(module) && machine.Unload(module) is var error and not 0)
+            if (machine.Unload(module) is var error and not 0)
             {
                 session.Out.MarkupLineInterpolated($"  {module} stays loaded: {(error == InUse ? "the kernel may still hold addresses in it" : Machine.Describe(error))}");
                 return;

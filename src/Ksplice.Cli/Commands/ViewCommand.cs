@@ -53,8 +53,10 @@ public static class ViewCommand
             console.MarkupLineInterpolated($"failed:    {cause}: {update.Reason}");
         foreach (var conflict in update.Conflicts)
             console.MarkupLineInterpolated($"in use by: {conflict}");
+        foreach (var target in update.Targets)
+            console.MarkupLineInterpolated($"target:    {target.Name} {target.State}");
         foreach (var function in update.Functions)
-            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress}");
+            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target})");
     }
 
     private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
@@ -87,6 +89,16 @@ public static class ViewCommand
         foreach (var conflict in update.Conflicts)
             writer.WriteStringValue(conflict);
         writer.WriteEndArray();
+        writer.WriteStartArray("targets");
+        foreach (var target in update.Targets)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("name", target.Name);
+            writer.WriteString("state", target.State);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
         writer.WriteStartArray("functions");
         foreach (var function in update.Functions)
         {
@@ -94,6 +106,7 @@ public static class ViewCommand
             writer.WriteString("name", function.Name);
             writer.WriteString("oldAddress", function.OldAddress);
             writer.WriteString("newAddress", function.NewAddress);
+            writer.WriteString("target", function.Target);
             writer.WriteEndObject();
         }
 

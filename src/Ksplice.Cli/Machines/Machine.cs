@@ -1,5 +1,6 @@
 // The machine that a command works on: who we are, which kernel runs, its modules, and the core module's directory
 // in sysfs. Tests put a directory of their own and a kernel of their own making in its place.
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -40,6 +41,17 @@ public partial class Machine
 
     /// <summary>True if a module of that name is loaded.</summary>
     public bool IsLoaded(string module) => Directory.Exists(Path.Combine(Sysfs, "module", module));
+
+    /// <summary>The loaded modules of an update, in the order in which they were loaded: helpers, then primaries.</summary>
+    public IReadOnlyList<string> ModulesOf(string id)
+    {
+        var prefix = $"ksplice_{id}_";
+        return [.. Directory.GetDirectories(Path.Combine(Sysfs, "module"), prefix + "*")
+            .Select(path => Path.GetFileName(path)[prefix.Length..].Split('_'))
+            .Where(parts => parts.Length == 2 && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .OrderBy(parts => parts[1], StringComparer.Ordinal).ThenBy(parts => int.Parse(parts[0], CultureInfo.InvariantCulture))
+            .Select(parts => prefix + parts[0] + "_" + parts[1])];
+    }
 
     /// <summary>All updates that the core module knows, by id.</summary>
     public IReadOnlyList<Update> Updates() => !Directory.Exists(UpdatesDirectory)

@@ -4,8 +4,11 @@ using System.Globalization;
 
 namespace Ksplice.Cli.Machines;
 
-/// <summary>A replaced function: its name, where it was and where its code is now, as the kernel prints them.</summary>
-public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress);
+/// <summary>A replaced function: its name, where it was and where its code is now, and whose it is, as the kernel prints them.</summary>
+public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress, string Target);
+
+/// <summary>What an update changes, <c>vmlinux</c> or a module, and how far its modules are.</summary>
+public sealed record TargetState(string Name, string State);
 
 /// <summary>An update that the core module knows.</summary>
 public sealed class Update(Machine machine, string directory)
@@ -33,12 +36,9 @@ public sealed class Update(Machine machine, string directory)
     public long PauseNanoseconds => Number("pause_ns");
 
     public IReadOnlyList<ReplacedFunction> Functions =>
-    [
-        .. Lines("functions")
-            .Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
-            .Where(words => words.Length >= 3)
-            .Select(words => new ReplacedFunction(words[0], words[1], words[2])),
-    ];
+        [.. Table("functions", 4).Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3]))];
+
+    public IReadOnlyList<TargetState> Targets => [.. Table("targets", 2).Select(words => new TargetState(words[0], words[1]))];
 
     /// <summary>False once the core module has dropped it.</summary>
     public bool Exists => Directory.Exists(directory);
@@ -71,6 +71,9 @@ public sealed class Update(Machine machine, string directory)
     }
 
     private string[] Lines(string file) => Read(file).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+
+    private IEnumerable<string[]> Table(string file, int columns) =>
+        Lines(file).Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).Where(words => words.Length >= columns);
 
     private long Number(string file) =>
         long.TryParse(Read(file), NumberStyles.Integer, CultureInfo.InvariantCulture, out var value) ? value : 0;

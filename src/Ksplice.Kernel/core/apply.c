@@ -26,6 +26,7 @@
 
 struct stop {
 	struct ksplice_update *update;
+	struct ksplice_texts texts;
 	bool undo;
 	unsigned int n_cpus;
 	atomic_t arrived;
@@ -34,7 +35,7 @@ struct stop {
 
 	/* What the first CPU found; valid when done. */
 	int err;
-	int differs;		/* function whose text differs, or -1 */
+	const struct ksplice_function *differs;	/* its text is not what it has to be */
 	u32 refused_by;		/* 1 + index of the check hook that refused */
 	u64 pause_ns;
 };
@@ -53,44 +54,53 @@ static const struct direction directions[] = {
 	  KSPLICE_POST_REVERSE, KSPLICE_FAIL_REVERSE, KSPLICE_REVERSED, "reversed" },
 };
 
-/* Returns 1 + the index of the hook that refused, or 0. */
+/* Targets in order; returns 1 + how many hooks agreed before one refused, or 0. */
 static u32 call_checks(const struct ksplice_update *update, enum ksplice_hook kind)
 {
-	const struct ksplice_hook_list *list = &update->code->hooks[kind];
-	u32 i;
+	struct ksplice_target *target;
+	u32 i, n = 0;
 
-	for (i = 0; i < list->count; i++) {
-		int (*check)(void) = list->calls[i];
+	for_each_target(target, update) {
+		const struct ksplice_hook_list *list = &target->code->hooks[kind];
 
-		if (check())
-			return i + 1;
+		for (i = 0; i < list->count; i++) {
+			int (*check)(void) = list->calls[i];
+
+			n++;
+			if (check())
+				return n;
+		}
 	}
 	return 0;
 }
 
 static void call_hooks(const struct ksplice_update *update, enum ksplice_hook kind)
 {
-	const struct ksplice_hook_list *list = &update->code->hooks[kind];
+	struct ksplice_target *target;
 	u32 i;
 
-	for (i = 0; i < list->count; i++) {
-		void (*call)(void) = list->calls[i];
+	for_each_target(target, update) {
+		const struct ksplice_hook_list *list = &target->code->hooks[kind];
 
-		call();
+		for (i = 0; i < list->count; i++) {
+			void (*call)(void) = list->calls[i];
+
+			call();
+		}
 	}
 }
 
-/* The first CPU's part, while all others wait. */
+/* The first CPU's part, while all others wait: everything is checked before anything is written. */
 static void operate(struct stop *stop)
 {
 	const struct direction *direction = &directions[stop->undo];
 	struct ksplice_update *update = stop->update;
 
-	stop->err = ksplice_check_threads(update, stop->stopped, stop->undo);
+	stop->err = ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
 	if (stop->err)
 		return;
 	stop->differs = ksplice_redirect_check(update, stop->undo);
-	if (stop->differs >= 0) {
+	if (stop->differs) {
 		stop->err = -ESTALE;
 		return;
 	}
@@ -131,20 +141,30 @@ static int stop_function(void *data)
 	return 0;
 }
 
-/* A kprobe inside of a replaced function would never be hit again. */
-static unsigned long find_probe(const struct ksplice_update *update, u32 *function)
+/*
+ * A kprobe inside of a replaced function would never be hit again; one that
+ * was planted behind a redirect may stand in the middle of what becomes an
+ * instruction again when the redirect goes.
+ */
+static unsigned long find_probe(const struct ksplice_update *update,
+				const struct ksplice_function **probed)
 {
+	struct ksplice_target *target;
 	unsigned long address;
 	u32 i;
 
-	for (i = 0; i < update->n_functions; i++) {
-		for (address = update->functions[i].start; address < update->functions[i].end; address++) {
-			if (ksplice_is_probed(address)) {
-				*function = i;
-				return address;
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			const struct ksplice_function *function = &target->functions[i];
+
+			for (address = function->start; address < function->end; address++) {
+				if (ksplice_is_probed(address)) {
+					*probed = function;
+					return address;
+				}
 			}
+			cond_resched();
 		}
-		cond_resched();
 	}
 	return 0;
 }
@@ -152,13 +172,13 @@ static unsigned long find_probe(const struct ksplice_update *update, u32 *functi
 /* One try; the reason of a failure is reported. */
 static int try_once(struct ksplice_update *update, struct stop *stop)
 {
-	unsigned long probe = 0;
-	u32 probed = 0;
+	const struct ksplice_function *probed = NULL;
+	unsigned long probe;
 	int err;
 
 	stop->done = 0;
 	stop->err = 0;
-	stop->differs = -1;
+	stop->differs = NULL;
 	stop->refused_by = 0;
 	atomic_set(&stop->arrived, 0);
 	update->n_found = 0;
@@ -166,8 +186,7 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	cpus_read_lock();
 	mutex_lock(kernel.text_mutex);
 	/* Probes are planted under text_mutex: none can come after this. */
-	if (!stop->undo)
-		probe = find_probe(update, &probed);
+	probe = find_probe(update, &probed);
 	if (probe) {
 		err = -EPERM;
 	} else {
@@ -197,14 +216,13 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 		break;
 	case -EPERM:
 		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
-			       update->functions[probed].name, probe);
+			       probed->name, probe);
 		break;
 	case -ESTALE:
 		ksplice_report(update, KSPLICE_UNEXPECTED,
 			       "the text of %s at %lx is not what it was: %*ph",
-			       update->functions[stop->differs].name,
-			       update->functions[stop->differs].jump, KSP_JUMP_SIZE,
-			       (void *)update->functions[stop->differs].jump);
+			       stop->differs->name, stop->differs->jump, KSP_JUMP_SIZE,
+			       (void *)stop->differs->jump);
 		break;
 	case -ECANCELED:
 		ksplice_report(update, KSPLICE_CALL_FAILED,
@@ -227,20 +245,23 @@ static int try_often(struct ksplice_update *update, bool undo)
 	unsigned int i;
 
 	stop.stopped = kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
-	if (!stop.stopped) {
-		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %u CPUs", nr_cpu_ids);
-		return -ENOMEM;
+	if (!stop.stopped || ksplice_texts_collect(update, undo, &stop.texts)) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
+		err = -ENOMEM;
+		goto out;
 	}
 	for (i = 0; i < max_tries && err == -EBUSY; i++) {
 		if (i)
 			msleep(READ_ONCE(update->retry_ms));
 		err = try_once(update, &stop);
 	}
+out:
+	kvfree(stop.texts.items);
 	kfree(stop.stopped);
 	return err;
 }
 
-/* Applies or reverses; with the primary's reference held. */
+/* Applies or reverses; with the primaries' references held. */
 static int operate_update(struct ksplice_update *update, bool undo)
 {
 	const struct direction *direction = &directions[undo];
@@ -265,20 +286,45 @@ static int operate_update(struct ksplice_update *update, bool undo)
 	return 0;
 }
 
+/* Lets the primaries go that this update holds, but for those that may never go (K20). */
+static void release_primaries(struct ksplice_update *update, bool pinned)
+{
+	struct ksplice_target *target;
+
+	for_each_target(target, update) {
+		if (!target->holds_primary || (pinned && target->pinned))
+			continue;
+		target->holds_primary = false;
+		module_put(target->primary);
+	}
+}
+
+static int hold_primaries(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+
+	for_each_target(target, update) {
+		if (target->holds_primary)
+			continue;
+		if (!try_module_get(target->primary)) {
+			ksplice_report(update, KSPLICE_MODULE_BUSY,
+				       "the primary for %s is being unloaded", target->name);
+			return -EBUSY;
+		}
+		target->holds_primary = true;
+	}
+	return 0;
+}
+
 static void apply(struct ksplice_update *update)
 {
-	if (!update->holds_primary && !try_module_get(update->primary)) {
-		ksplice_report(update, KSPLICE_MODULE_BUSY, "the primary is being unloaded");
-		return;
-	}
-	update->holds_primary = true;
-	if (operate_update(update, false)) {
+	if (hold_primaries(update) || operate_update(update, false)) {
 		/*
 		 * New code may have run as pre hooks only; they are done, and
-		 * nothing of the primary is reachable.
+		 * nothing of the primaries is reachable but what an earlier
+		 * time left.
 		 */
-		update->holds_primary = false;
-		module_put(update->primary);
+		release_primaries(update, update->stage == KSPLICE_REVERSED);
 		return;
 	}
 	ksplice_report(update, KSPLICE_OK, "applied after %u tries, machine stopped for %llu ns",
@@ -292,16 +338,36 @@ static void reverse(struct ksplice_update *update)
 	/*
 	 * K20: the redirects are off and no stack was in the new code; tasks
 	 * preempted in probe slots and tasks on their way out, which are on no
-	 * list, are waited for before the primary may be unloaded.
+	 * list, are waited for before the primaries may be unloaded.
 	 */
 	synchronize_rcu_tasks();
 	rcu_barrier();
-	if (!update->pinned) {
-		update->holds_primary = false;
-		module_put(update->primary);
-	}
+	release_primaries(update, true);
 	ksplice_report(update, KSPLICE_OK, "reversed after %u tries, machine stopped for %llu ns",
 		       update->tries, update->pause_ns);
+}
+
+/* Are all targets there, each with its primary? */
+static bool is_whole(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	u32 n = 0;
+
+	for_each_target(target, update) {
+		if (!target->primary) {
+			ksplice_report(update, KSPLICE_INCOMPLETE, "the primary for %s is not loaded",
+				       target->name);
+			return false;
+		}
+		n++;
+	}
+	if (!n || n != update->n_targets) {
+		ksplice_report(update, KSPLICE_INCOMPLETE,
+			       "%u of the update's %u targets have their modules loaded",
+			       n, update->n_targets);
+		return false;
+	}
+	return true;
 }
 
 /**
@@ -321,8 +387,8 @@ void ksplice_work(struct kthread_work *work)
 	update->pause_ns = 0;
 	update->n_conflicts = 0;
 	mutex_unlock(&update->report);
-	if (!update->primary)
-		ksplice_report(update, KSPLICE_UNEXPECTED, "no primary is loaded");
+	if (!is_whole(update))
+		;	/* reported */
 	else if (!undo && update->stage == KSPLICE_APPLIED)
 		ksplice_report(update, KSPLICE_ALREADY_APPLIED, "the update is applied already");
 	else if (undo && update->stage != KSPLICE_APPLIED)

@@ -27,6 +27,9 @@
 
 #define KSPLICE_MAX_CONFLICTS	32
 #define KSPLICE_REASON_SIZE	512
+#define KSPLICE_MAX_TARGETS	64
+#define KSPLICE_MAX_ENTRIES	65536	/* of a table in a primary */
+#define KSPLICE_KERNEL_NAME	"vmlinux"
 
 enum ksplice_stage {
 	KSPLICE_PREPARING,
@@ -47,6 +50,7 @@ enum ksplice_cause {
 	KSPLICE_BAD_DATA,
 	KSPLICE_ALREADY_APPLIED,
 	KSPLICE_PROBED,
+	KSPLICE_INCOMPLETE,
 	KSPLICE_UNEXPECTED,
 };
 
@@ -68,30 +72,58 @@ struct ksplice_text {
 	unsigned long end;
 };
 
+/* All such text of an update, sorted by address. */
+struct ksplice_texts {
+	u32 n;
+	struct ksplice_text *items;
+};
+
 /* A thread that was in the way. */
 struct ksplice_conflict {
 	char comm[TASK_COMM_LEN];
 	pid_t pid;
-	const char *name;
+	char name[64];
 	unsigned long address;
+};
+
+/*
+ * What an update changes: the kernel itself or a loadable module.  It stands
+ * in the update's list from when its helper matched until that is unloaded.
+ */
+struct ksplice_target {
+	struct list_head list;
+	char *name;			/* KSPLICE_KERNEL_NAME or the module's */
+	struct module *helper;
+
+	/* References, held as long as the target is in the list (K21). */
+	struct module *module;		/* the module to change, or NULL */
+	struct module **lenders;	/* modules that the helper exports symbols of */
+	u32 n_lenders;
+
+	/* What was matched. */
+	u32 n_functions;
+	struct ksplice_function *functions;
+	u32 n_texts;
+	struct ksplice_text *texts;
+
+	/* Set while the primary is loaded. */
+	struct module *primary;
+	const struct ksplice_code *code;
+	bool pinned;
+	bool holds_primary;
 };
 
 struct ksplice_update {
 	struct kobject kobj;
 	struct list_head list;
 	char *id;
+	struct kthread_work work;
 
 	/* Under ksplice_operation. */
-	struct module *helper;
-	struct module *primary;
-	const struct ksplice_code *code;
-	bool pinned;
-	bool holds_primary;
-	u32 n_functions;
-	struct ksplice_function *functions;
-	u32 n_texts;
-	struct ksplice_text *texts;
-	struct kthread_work work;
+	u32 n_targets;		/* that it has when it is whole */
+
+	/* Changed under ksplice_operation and report, read under either. */
+	struct list_head targets;
 
 	/* Filled inside the stop, copied under report after it. */
 	u32 n_found;
@@ -114,6 +146,9 @@ struct ksplice_update {
 	u64 pause_ns;
 };
 
+#define for_each_target(target, update) \
+	list_for_each_entry(target, &(update)->targets, list)
+
 /* What a CPU records when it enters the stop function. */
 struct ksplice_stopped {
 	const struct task_struct *task;
@@ -135,6 +170,9 @@ struct ksplice_kernel {
 	struct task_struct *(*idle_task)(int cpu);
 	struct kprobe *(*get_kprobe)(void *address);
 	unsigned long (*ftrace_location)(unsigned long ip);
+	struct module *(*find_module)(const char *name);
+	struct module *(*module_address)(unsigned long address);
+	struct list_head *modules;
 	struct jump_entry *start_jump_table;
 	struct jump_entry *stop_jump_table;
 	struct static_call_site *start_static_calls;
@@ -149,22 +187,35 @@ extern struct ksplice_kernel kernel;
 int ksplice_lookup_init(void);
 
 /* memory.c */
-void ksplice_memory_env(struct ksp_env *env);
+struct ksplice_memory {
+	struct ksp_env env;
+	const struct module *module;	/* the target, or NULL for the kernel */
+};
+
+void ksplice_memory_init(struct ksplice_memory *memory, const struct module *module);
 bool ksplice_is_probed(unsigned long address);
 
 /* quiesce.c */
-int ksplice_check_threads(struct ksplice_update *update,
+int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
+			  struct ksplice_texts *texts);
+int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
 			  const struct ksplice_stopped *stopped, bool undo);
-void ksplice_module_text(const struct module *module, unsigned long *start,
-			 unsigned long *end);
 
 /* redirect.c */
-int ksplice_redirect_prepare(struct ksplice_update *update);
-int ksplice_redirect_check(struct ksplice_update *update, bool undo);
-void ksplice_redirect_write(struct ksplice_update *update, bool undo);
+int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
+const struct ksplice_function *ksplice_redirect_check(const struct ksplice_update *update,
+						      bool undo);
+void ksplice_redirect_write(const struct ksplice_update *update, bool undo);
 
 /* apply.c */
 void ksplice_work(struct kthread_work *work);
+
+/* target.c */
+struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
+					     const struct ksplice_helper *helper);
+void ksplice_target_destroy(struct ksplice_target *target);
+void ksplice_module_text(const struct module *module, unsigned long *start,
+			 unsigned long *end);
 
 /* update.c */
 void ksplice_updates_exit(void);

@@ -15,6 +15,7 @@
 #include <linux/jump_label.h>
 #include <linux/kprobes.h>
 #include <linux/memory.h>
+#include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/static_call.h>
 #include <linux/stop_machine.h>
@@ -34,6 +35,8 @@ CHECK(stop_machine_cpuslocked, stop_machine_cpuslocked);
 CHECK(idle_task, idle_task);
 CHECK(get_kprobe, get_kprobe);
 CHECK(ftrace_location, ftrace_location);
+CHECK(find_module, find_module);
+CHECK(module_address, __module_address);
 
 static const struct {
 	const char *name;
@@ -46,6 +49,9 @@ static const struct {
 	{ "idle_task", &kernel.idle_task },
 	{ "get_kprobe", &kernel.get_kprobe },
 	{ "ftrace_location", &kernel.ftrace_location },
+	{ "find_module", &kernel.find_module },
+	{ "__module_address", &kernel.module_address },
+	{ "modules", &kernel.modules },
 	{ "__start___jump_table", &kernel.start_jump_table },
 	{ "__stop___jump_table", &kernel.stop_jump_table },
 	{ "__start_static_call_sites", &kernel.start_static_calls },

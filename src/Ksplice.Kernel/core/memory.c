@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The running kernel as the match interpreter sees it.
+ * The running kernel as the match interpreter sees it.  A name that a module
+ * target has itself means the module's own; what it does not have is the
+ * kernel's or another module's export.  Sites of a module stand in its tables.
  *
  * DOC: context and locking
  *
@@ -8,10 +10,13 @@
  * half way through rewriting text.  Memory is read by copy_from_kernel_nofault
  * only: freed init memory may be unmapped (K11).  May sleep.
  */
+#include <linux/bsearch.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/static_call.h>
 #include <linux/uaccess.h>
@@ -21,6 +26,11 @@
 static int env_read(struct ksp_env *env, u64 address, void *to, size_t n)
 {
 	return copy_from_kernel_nofault(to, (void *)address, n) ? -EFAULT : 0;
+}
+
+static struct ksplice_memory *memory_of(struct ksp_env *env)
+{
+	return container_of(env, struct ksplice_memory, env);
 }
 
 struct search {
@@ -41,20 +51,85 @@ static int candidate(void *data, unsigned long address)
 	return search->found(search->arg, address);
 }
 
+/*
+ * The target's own symbols.  Its core table lives as long as the module, holds
+ * no init symbol, and is complete before the module is live.
+ */
+static void own_candidates(const struct module *module, const char *name, struct search *search)
+{
+	const struct mod_kallsyms *kallsyms = &module->core_kallsyms;
+	unsigned int i;
+
+	for (i = 0; i < kallsyms->num_symtab; i++) {
+		const Elf_Sym *symbol = &kallsyms->symtab[i];
+
+		if (symbol->st_shndx == SHN_UNDEF || strcmp(kallsyms->strtab + symbol->st_name, name))
+			continue;
+		if (candidate(search, symbol->st_value))
+			return;
+	}
+}
+
+static int compare_export(const void *name, const void *item)
+{
+	const struct kernel_symbol *symbol = item;
+
+	return strcmp(name, (const char *)&symbol->name_offset + symbol->name_offset);
+}
+
+static const struct kernel_symbol *find_export(const struct kernel_symbol *table, unsigned int n,
+					       const char *name)
+{
+	return n ? bsearch(name, table, n, sizeof(*table), compare_export) : NULL;
+}
+
+/* The one that a loaded module exports: the loader lets no second have it. */
+static void exported_candidate(const char *name, struct search *search)
+{
+	const struct kernel_symbol *symbol = NULL;
+	unsigned long address = 0;
+	struct module *module;
+
+	preempt_disable();
+	list_for_each_entry_rcu(module, kernel.modules, list) {
+		if (module->state == MODULE_STATE_UNFORMED)
+			continue;
+		symbol = find_export(module->syms, module->num_syms, name) ?:
+			 find_export(module->gpl_syms, module->num_gpl_syms, name);
+		if (symbol) {
+			address = (unsigned long)&symbol->value_offset + symbol->value_offset;
+			break;
+		}
+	}
+	preempt_enable();
+	if (symbol)
+		candidate(search, address);
+}
+
 static int env_candidates(struct ksp_env *env, const char *name,
 			  int (*found)(void *arg, u64 address), void *arg)
 {
+	const struct module *module = memory_of(env)->module;
 	struct search search = { .found = found, .arg = arg };
 
-	kernel.kallsyms_on_each_match_symbol(candidate, name, &search);
+	if (module)
+		own_candidates(module, name, &search);
+	if (search.n)
+		return 0;
+	if (kernel.kallsyms_on_each_match_symbol(candidate, name, &search))
+		return 0;
+	if (module)
+		exported_candidate(name, &search);
 	return search.n ? 0 : -ENOENT;
 }
 
 static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 {
-	struct jump_entry *entry;
+	const struct module *module = memory_of(env)->module;
+	struct jump_entry *entry = module ? module->jump_entries : kernel.start_jump_table;
+	struct jump_entry *end = module ? entry + module->num_jump_entries : kernel.stop_jump_table;
 
-	for (entry = kernel.start_jump_table; entry < kernel.stop_jump_table; entry++) {
+	for (; entry < end; entry++) {
 		if (jump_entry_code(entry) != code)
 			continue;
 		*target = jump_entry_target(entry);
@@ -67,9 +142,12 @@ static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 
 static int env_static_call_key(struct ksp_env *env, u64 code, u64 *key)
 {
-	struct static_call_site *site;
+	const struct module *module = memory_of(env)->module;
+	struct static_call_site *site = module ? module->static_call_sites : kernel.start_static_calls;
+	struct static_call_site *end = module ? site + module->num_static_call_sites
+					      : kernel.stop_static_calls;
 
-	for (site = kernel.start_static_calls; site < kernel.stop_static_calls; site++) {
+	for (; site < end; site++) {
 		if ((unsigned long)&site->addr + site->addr != code)
 			continue;
 		*key = ((unsigned long)&site->key + site->key) & ~STATIC_CALL_SITE_FLAGS;
@@ -108,9 +186,15 @@ static void env_free(struct ksp_env *env, void *memory)
 	kvfree(memory);
 }
 
-void ksplice_memory_env(struct ksp_env *env)
+/**
+ * ksplice_memory_init - the running kernel as one target's match sees it
+ * @memory: filled
+ * @module: the module that is the target, referenced; NULL for the kernel itself
+ */
+void ksplice_memory_init(struct ksplice_memory *memory, const struct module *module)
 {
-	*env = (struct ksp_env) {
+	memory->module = module;
+	memory->env = (struct ksp_env) {
 		.read = env_read,
 		.candidates = env_candidates,
 		.jump_entry = env_jump_entry,

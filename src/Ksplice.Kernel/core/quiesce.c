@@ -21,6 +21,9 @@
 #include <linux/rethook.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/string.h>
 #include <linux/version.h>
 
 #include "core.h"
@@ -28,22 +31,55 @@
 struct check {
 	struct ksplice_update *update;
 	const struct ksplice_stopped *stopped;
-	const struct ksplice_text *texts;
-	u32 n_texts;
+	const struct ksplice_texts *texts;
 	unsigned long lowest;
 	unsigned long highest;
 };
 
-void ksplice_module_text(const struct module *module, unsigned long *start,
-			 unsigned long *end)
+static int compare_texts(const void *a, const void *b)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
-	*start = (unsigned long)module->mem[MOD_TEXT].base;
-	*end = *start + module->mem[MOD_TEXT].size;
-#else
-	*start = (unsigned long)module->core_layout.base;
-	*end = *start + module->core_layout.text_size;
-#endif
+	const struct ksplice_text *one = a, *other = b;
+
+	return one->start < other->start ? -1 : one->start > other->start;
+}
+
+/**
+ * ksplice_texts_collect - all text of an update in which no thread may be
+ * @update: the update, whole
+ * @undo: the new code instead of the replaced code
+ * @texts: takes it, sorted; names stay the update's; free items with kvfree()
+ *
+ * Context: process context, ksplice_operation held.
+ * Return: 0 or -ENOMEM.
+ */
+int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
+			  struct ksplice_texts *texts)
+{
+	struct ksplice_target *target;
+	u32 n = 0;
+
+	for_each_target(target, update)
+		n += undo ? 1 : target->n_texts;
+	texts->n = n;
+	texts->items = kvcalloc(n, sizeof(*texts->items), GFP_KERNEL);
+	if (!texts->items && n)
+		return -ENOMEM;
+	n = 0;
+	for_each_target(target, update) {
+		struct ksplice_text *item = &texts->items[n];
+
+		if (undo) {
+			item->name = "new code";
+			ksplice_module_text(target->primary, &item->start, &item->end);
+			item->start--;	/* no function's address is a mere pointer here */
+			n++;
+		} else if (target->n_texts) {
+			memcpy(item, target->texts, target->n_texts * sizeof(*item));
+			n += target->n_texts;
+		}
+	}
+	sort(texts->items, n, sizeof(*texts->items), compare_texts, NULL);
+	return 0;
 }
 
 /*
@@ -55,15 +91,20 @@ void ksplice_module_text(const struct module *module, unsigned long *start,
 static const struct ksplice_text *find_text(const struct check *check,
 					    unsigned long address)
 {
-	u32 i;
+	u32 low = 0, high = check->texts->n;
 
 	if (address <= check->lowest || address > check->highest)
 		return NULL;
-	for (i = 0; i < check->n_texts; i++) {
-		if (address > check->texts[i].start && address <= check->texts[i].end)
-			return &check->texts[i];
+	/* The last text that starts before @address. */
+	while (high - low > 1) {
+		u32 middle = low + (high - low) / 2;
+
+		if (check->texts->items[middle].start < address)
+			low = middle;
+		else
+			high = middle;
 	}
-	return NULL;
+	return address <= check->texts->items[low].end ? &check->texts->items[low] : NULL;
 }
 
 /* Returns 1 and records the thread if @address is in the way. */
@@ -81,7 +122,7 @@ static int check_address(const struct check *check, struct task_struct *task,
 		memcpy(conflict->comm, task->comm, TASK_COMM_LEN);
 		conflict->comm[TASK_COMM_LEN - 1] = 0;
 		conflict->pid = task->pid;
-		conflict->name = text->name;
+		strscpy(conflict->name, text->name, sizeof(conflict->name));
 		conflict->address = address;
 	}
 	update->n_found++;
@@ -179,37 +220,30 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
 /**
  * ksplice_check_threads - check every thread against the code of an update
  * @update: the update; what is found is left in update->found
+ * @texts: where no thread may be
  * @stopped: what each CPU's stopper recorded
- * @undo: check against the new code instead of the replaced code
+ * @undo: @texts are new code
  *
  * Context: inside stop_machine.
  * Return: 0, -EBUSY with conflicts recorded, or -EINVAL for a thread that
  * cannot be understood (recorded as a conflict without a name).
  */
-int ksplice_check_threads(struct ksplice_update *update,
+int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
 			  const struct ksplice_stopped *stopped, bool undo)
 {
-	struct ksplice_text primary = { .name = "new code" };
 	struct check check = {
 		.update = update,
 		.stopped = stopped,
-		.texts = update->texts,
-		.n_texts = update->n_texts,
+		.texts = texts,
 		.lowest = ULONG_MAX,
 	};
 	struct task_struct *process, *task;
 	int cpu, err = 0;
 	u32 i;
 
-	if (undo) {
-		ksplice_module_text(update->primary, &primary.start, &primary.end);
-		primary.start--;	/* no function's address is a mere pointer here */
-		check.texts = &primary;
-		check.n_texts = 1;
-	}
-	for (i = 0; i < check.n_texts; i++) {
-		check.lowest = min(check.lowest, check.texts[i].start);
-		check.highest = max(check.highest, check.texts[i].end);
+	for (i = 0; i < texts->n; i++) {
+		check.lowest = min(check.lowest, texts->items[i].start);
+		check.highest = max(check.highest, texts->items[i].end);
 	}
 
 	update->n_found = 0;
@@ -231,7 +265,7 @@ unknown:
 	update->n_found = 1;
 	memcpy(update->found[0].comm, task->comm, TASK_COMM_LEN);
 	update->found[0].pid = task->pid;
-	update->found[0].name = "?";
+	strscpy(update->found[0].name, "?", sizeof(update->found[0].name));
 	update->found[0].address = 0;
 	return err;
 }

@@ -12,59 +12,107 @@
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "core.h"
 
+/* Does @size bytes at @address lie between @start and @end? */
+static bool lies_in(const void *address, size_t size, unsigned long start, unsigned long end)
+{
+	unsigned long at = (unsigned long)address;
+
+	return at >= start && at < end && size <= end - at;
+}
+
+/* Is that a table of the module, at all of its length? */
+static bool is_table(const struct module *module, const void *table, u64 n, size_t each)
+{
+	unsigned long start = (unsigned long)table;
+
+	return !n || (n <= KSPLICE_MAX_ENTRIES && within_module_core(start, module) &&
+		      within_module_core(start + n * each - 1, module));
+}
+
+static int bad_tables(struct ksplice_update *update, const struct ksplice_target *target,
+		      const char *what, u32 index)
+{
+	ksplice_report(update, KSPLICE_BAD_DATA, "the primary for %s: %s %u does not fit",
+		       target->name, what, index);
+	return -EINVAL;
+}
+
+/* Every hook is code of the primary. */
+static int check_hooks(struct ksplice_update *update, const struct ksplice_target *target,
+		       unsigned long text, unsigned long text_end)
+{
+	u32 kind, i;
+
+	for (kind = 0; kind < KSPLICE_N_HOOKS; kind++) {
+		const struct ksplice_hook_list *list = &target->code->hooks[kind];
+
+		if (!is_table(target->primary, list->calls, list->count, sizeof(*list->calls)))
+			return bad_tables(update, target, "hook list", kind);
+		for (i = 0; i < list->count; i++) {
+			if (!lies_in(list->calls[i], 1, text, text_end))
+				return bad_tables(update, target, "hook", i);
+		}
+	}
+	return 0;
+}
+
 /**
- * ksplice_redirect_prepare - join the primary's new code to matched functions
- * @update: the update, matched, with its primary's code set
+ * ksplice_redirect_prepare - join a primary's new code to matched functions
+ * @update: takes the reason of a failure
+ * @target: the target, matched, with its primary's code set
  *
  * Context: ksplice_operation held.
  * Return: 0, or -EINVAL for tables that do not fit what was matched.
  */
-int ksplice_redirect_prepare(struct ksplice_update *update)
+int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target)
 {
-	const struct ksplice_code *code = update->code;
+	const struct ksplice_code *code = target->code;
 	unsigned long text, text_end;
+	int err;
 	u32 i;
 
-	ksplice_module_text(update->primary, &text, &text_end);
-	if (code->abi != KSPLICE_ABI || code->n_redirects != update->n_functions) {
+	ksplice_module_text(target->primary, &text, &text_end);
+	if (code->abi != KSPLICE_ABI || code->n_redirects != target->n_functions) {
 		ksplice_report(update, KSPLICE_BAD_DATA,
-			       "primary has abi %u and %u redirects, wanted are %u and %u",
-			       code->abi, code->n_redirects, KSPLICE_ABI, update->n_functions);
+			       "the primary for %s has abi %u and %u redirects, wanted are %u and %u",
+			       target->name, code->abi, code->n_redirects, KSPLICE_ABI,
+			       target->n_functions);
 		return -EINVAL;
 	}
-	for (i = 0; i < update->n_functions; i++)
-		update->functions[i].code = 0;
+	if (!is_table(target->primary, code->redirects, code->n_redirects, sizeof(*code->redirects)))
+		return bad_tables(update, target, "redirect list", 0);
+	err = check_hooks(update, target, text, text_end);
+	if (err)
+		return err;
+	for (i = 0; i < target->n_functions; i++)
+		target->functions[i].code = 0;
 	for (i = 0; i < code->n_redirects; i++) {
 		const struct ksplice_redirect *redirect = &code->redirects[i];
-		unsigned long target = (unsigned long)redirect->code;
+		unsigned long new_code = (unsigned long)redirect->code;
 		struct ksplice_function *function;
 		s64 distance;
 		s32 displacement;
 
-		if (redirect->function >= update->n_functions ||
-		    update->functions[redirect->function].code ||
-		    target < text || target >= text_end ||
-		    redirect->size > text_end - target) {
-			ksplice_report(update, KSPLICE_BAD_DATA,
-				       "redirect %u leads from function %u to %lx, which does not fit",
-				       i, redirect->function, target);
-			return -EINVAL;
-		}
-		function = &update->functions[redirect->function];
-		distance = target - (function->jump + KSP_JUMP_SIZE);
+		if (redirect->function >= target->n_functions ||
+		    target->functions[redirect->function].code ||
+		    !lies_in(redirect->code, redirect->size, text, text_end))
+			return bad_tables(update, target, "redirect", i);
+		function = &target->functions[redirect->function];
+		distance = new_code - (function->jump + KSP_JUMP_SIZE);
 		displacement = distance;
 		if (displacement != distance) {
 			ksplice_report(update, KSPLICE_UNEXPECTED,
 				       "%s at %lx is out of reach of its new code at %lx",
-				       function->name, function->jump, target);
+				       function->name, function->jump, new_code);
 			return -EINVAL;
 		}
-		function->code = target;
+		function->code = new_code;
 		function->redirect[0] = 0xe9;
 		memcpy(&function->redirect[1], &displacement, sizeof(displacement));
 	}
@@ -77,21 +125,25 @@ int ksplice_redirect_prepare(struct ksplice_update *update)
  * @undo: the jumps must be intact; otherwise what matching saw
  *
  * Context: inside stop_machine (K16, K19).
- * Return: the index of the first function that differs, or -1.
+ * Return: the first function that differs, or NULL.
  */
-int ksplice_redirect_check(struct ksplice_update *update, bool undo)
+const struct ksplice_function *ksplice_redirect_check(const struct ksplice_update *update,
+						      bool undo)
 {
+	struct ksplice_target *target;
 	u32 i;
 
-	for (i = 0; i < update->n_functions; i++) {
-		struct ksplice_function *function = &update->functions[i];
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			const struct ksplice_function *function = &target->functions[i];
 
-		if (memcmp((void *)function->jump,
-			   undo ? function->redirect : function->original,
-			   KSP_JUMP_SIZE))
-			return i;
+			if (memcmp((void *)function->jump,
+				   undo ? function->redirect : function->original,
+				   KSP_JUMP_SIZE))
+				return function;
+		}
 	}
-	return -1;
+	return NULL;
 }
 
 /**
@@ -102,15 +154,18 @@ int ksplice_redirect_check(struct ksplice_update *update, bool undo)
  * Context: inside stop_machine; every CPU executes sync_core() before it
  * leaves the stop function (K15).
  */
-void ksplice_redirect_write(struct ksplice_update *update, bool undo)
+void ksplice_redirect_write(const struct ksplice_update *update, bool undo)
 {
+	struct ksplice_target *target;
 	u32 i;
 
-	for (i = 0; i < update->n_functions; i++) {
-		struct ksplice_function *function = &update->functions[i];
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			const struct ksplice_function *function = &target->functions[i];
 
-		kernel.text_poke((void *)function->jump,
-				 undo ? function->original : function->redirect,
-				 KSP_JUMP_SIZE);
+			kernel.text_poke((void *)function->jump,
+					 undo ? function->original : function->redirect,
+					 KSP_JUMP_SIZE);
+		}
 	}
 }

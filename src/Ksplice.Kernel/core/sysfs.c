@@ -35,6 +35,7 @@ static const char * const causes[] = {
 	[KSPLICE_BAD_DATA] = "bad_data",
 	[KSPLICE_ALREADY_APPLIED] = "already_applied",
 	[KSPLICE_PROBED] = "probed",
+	[KSPLICE_INCOMPLETE] = "incomplete",
 	[KSPLICE_UNEXPECTED] = "unexpected",
 };
 
@@ -92,12 +93,27 @@ static ssize_t conflicts_show(struct ksplice_update *update, char *page)
 
 static ssize_t functions_show(struct ksplice_update *update, char *page)
 {
+	struct ksplice_target *target;
 	ssize_t size = 0;
 	u32 i;
 
-	for (i = 0; i < update->n_functions; i++)
-		size += sysfs_emit_at(page, size, "%s %lx %lx\n", update->functions[i].name,
-				      update->functions[i].start, update->functions[i].code);
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++)
+			size += sysfs_emit_at(page, size, "%s %lx %lx %s\n",
+					      target->functions[i].name, target->functions[i].start,
+					      target->functions[i].code, target->name);
+	}
+	return size;
+}
+
+static ssize_t targets_show(struct ksplice_update *update, char *page)
+{
+	struct ksplice_target *target;
+	ssize_t size = 0;
+
+	for_each_target(target, update)
+		size += sysfs_emit_at(page, size, "%s %s\n", target->name,
+				      target->primary ? "ready" : "matched");
 	return size;
 }
 
@@ -152,6 +168,7 @@ READABLE(abort_cause);
 READABLE(reason);
 READABLE(conflicts);
 READABLE(functions);
+READABLE(targets);
 READABLE(tries);
 READABLE(pause_ns);
 
@@ -162,6 +179,7 @@ static struct attribute *update_attrs[] = {
 	&reason_attribute.attr,
 	&conflicts_attribute.attr,
 	&functions_attribute.attr,
+	&targets_attribute.attr,
 	&tries_attribute.attr,
 	&max_tries_attribute.attr,
 	&retry_ms_attribute.attr,

@@ -20,7 +20,9 @@ extern const char ksplice_match_data_end[];
 
 static struct ksplice_helper helper = {
 	.abi = KSPLICE_ABI,
+	.n_targets = KSPLICE_N_TARGETS,
 	.id = KSPLICE_ID,
+	.target = KSPLICE_TARGET,
 	.owner = THIS_MODULE,
 	.n_exports = KSPLICE_N_EXPORTS,
 };

@@ -18,6 +18,7 @@ extern const struct ksplice_code ksplice_code;
 static const struct ksplice_primary primary = {
 	.abi = KSPLICE_ABI,
 	.id = KSPLICE_ID,
+	.target = KSPLICE_TARGET,
 	.owner = THIS_MODULE,
 	.code = &ksplice_code,
 	.pinned = KSPLICE_PINNED,

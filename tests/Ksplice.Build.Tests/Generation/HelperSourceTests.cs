@@ -11,13 +11,14 @@ namespace Ksplice.Build.Tests.Generation;
 /// <summary>The helper's export table, as the assembler and the linker make it.</summary>
 public sealed class HelperSourceTests
 {
+    private static readonly UpdateTarget Target = new("0123abcd", "vmlinux", 0, 1);
     private static readonly MatchData Data = new([0xde, 0xad, 0xbe, 0xef, 5], [.. Enumerable.Range(0, 12).Select(i => new GlobalSymbol("symbol" + i))], []);
 
     [Fact]
     public void Assembles_to_an_export_table_in_the_order_of_indexes()
     {
         using var tree = new TestTree();
-        var helper = HelperSource.Create("0123abcd", Data);
+        var helper = HelperSource.Create(Target, Data);
         Assert.Equal(12, helper.ExportCount);
         tree.Write("exports.S", helper.Assembly);
         File.WriteAllBytes(tree["match.bin"], helper.MatchBytes.ToArray());
@@ -32,7 +33,7 @@ public sealed class HelperSourceTests
         Assert.Equal(12u * 12, table.Size);
         Assert.Equal(ElfSectionFlags.Alloc | ElfSectionFlags.Write, table.Flags);
         var names = table.Relocations.Where(relocation => relocation.Offset % 12 == 4).Select(relocation => Text(module, relocation));
-        Assert.Equal(Enumerable.Range(0, 12).Select(i => PrimaryObject.ExportName("0123abcd", i)), names);
+        Assert.Equal(Enumerable.Range(0, 12).Select(i => Target.ExportName(i)), names);
         Assert.All(table.Relocations.Where(relocation => relocation.Offset % 12 == 8), relocation => Assert.Equal("", Text(module, relocation)));
         Assert.DoesNotContain(table.Relocations, relocation => relocation.Offset % 12 == 0);
         Assert.DoesNotContain(module.Symbols, symbol => symbol.Name.StartsWith("__ksymtab_", StringComparison.Ordinal) && symbol.Type != ElfSymbolType.Section);
@@ -50,8 +51,8 @@ public sealed class HelperSourceTests
     [Fact]
     public void Symbol_versions_are_what_modpost_reads_and_tell_updates_apart()
     {
-        string one = HelperSource.Create("0123abcd", Data).SymbolVersions, other = HelperSource.Create("0123abce", Data).SymbolVersions;
-        Assert.All(one.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches(@"^0x[0-9a-f]{8}\tksp_0123abcd_\d{4}\tksplice_0123abcd_helper\tEXPORT_SYMBOL_GPL\t$", line));
+        string one = HelperSource.Create(Target with { Index = 3 }, Data).SymbolVersions, other = HelperSource.Create(Target with { UpdateId = "0123abce" }, Data).SymbolVersions;
+        Assert.All(one.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches(@"^0x[0-9a-f]{8}\tksp_0123abcd_3_\d{4}\tksplice_0123abcd_3_helper\tEXPORT_SYMBOL_GPL\t$", line));
         Assert.NotEqual(one.Split('\t')[0], other.Split('\t')[0]);
     }
 

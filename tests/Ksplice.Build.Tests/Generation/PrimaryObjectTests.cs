@@ -14,6 +14,7 @@ namespace Ksplice.Build.Tests.Generation;
 public sealed class PrimaryObjectTests : IDisposable
 {
     private const string Id = "0123abcd";
+    private static readonly UpdateTarget Kernel = UpdateTarget.OnlyKernel(Id);
 
     private readonly TestTree _tree = new();
 
@@ -28,7 +29,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var diagnostics = new DiagnosticBag();
         var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
         var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
-        var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Id, exported, diagnostics);
+        var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         Accept(primary);
         // Nothing is left undefined that neither the kernel nor the helper exports.
@@ -86,7 +87,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
         Accept(primary);
         Assert.Equal(["TEST_NS"], primary.Namespaces);
-        Assert.Equal(["ksp_" + Id + "_0000", "probe"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(["ksp_" + Id + "_0_0000", "probe"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -103,7 +104,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var targets = text.Relocations.Where(relocation => relocation.Offset >= g.Value).Select(relocation => Target(primary, relocation)).ToList();
         Assert.Contains(targets, target => target.Name == "f");
         int address = MatchOf(new ExportedSymbols([]), two, one).Exports.IndexOf(new GlobalSymbol("f"));
-        Assert.Contains(targets, target => target.Name == PrimaryObject.ExportName(Id, address));
+        Assert.Contains(targets, target => target.Name == Kernel.ExportName(address));
     }
 
     [Fact]
@@ -172,7 +173,7 @@ public sealed class PrimaryObjectTests : IDisposable
     private static PrimaryObject? Build(MatchData match, params ObjectDiff[] diffs) => Build(match, new ExportedSymbols([]), new DiagnosticBag(), diffs);
 
     private static PrimaryObject? Build(MatchData match, ExportedSymbols exported, DiagnosticBag diagnostics, params ObjectDiff[] diffs) =>
-        PrimaryObject.Build(diffs, match, Id, exported, diagnostics);
+        PrimaryObject.Build(diffs, match, Kernel, exported, diagnostics);
 
     private static void Refused(string rule, MatchData match, params ObjectDiff[] diffs)
     {

@@ -21,7 +21,7 @@ public sealed class UpdatePackageTests : IDisposable
         Id = Id,
         Name = "test",
         Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
-        Targets = [new ManifestTarget("vmlinux", $"ksplice_{Id}_helper.ko", $"ksplice_{Id}_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
+        Targets = [new ManifestTarget("vmlinux", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
         Pinned = false,
         Patches = ["patches/01-f.patch"],
         Files = [],
@@ -29,7 +29,7 @@ public sealed class UpdatePackageTests : IDisposable
     };
 
     private (string Folder, string Archive) Write(string place = "here") => UpdatePackage.Write(Path.Combine(_work.FullName, place), Manifest,
-        new[] { "ksplice.ko", $"ksplice_{Id}_helper.ko", $"ksplice_{Id}_primary.ko", "patches/01-f.patch", "README.txt" }
+        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", "patches/01-f.patch", "README.txt" }
             .ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name)));
 
     private static void Refused(string path, string words)
@@ -86,8 +86,8 @@ public sealed class UpdatePackageTests : IDisposable
     [Fact]
     public void Refuses_a_changed_a_missing_and_an_added_file()
     {
-        string helper = Path.Combine(Write().Folder, $"ksplice_{Id}_helper.ko");
-        File.WriteAllText(helper, "bytes of ksplice_0123abcd_helper.kO");
+        string helper = Path.Combine(Write().Folder, $"ksplice_{Id}_0_helper.ko");
+        File.WriteAllText(helper, "bytes of ksplice_0123abcd_0_helper.kO");
         Refused(Path.GetDirectoryName(helper)!, "helper.ko differs from its digest");
         File.AppendAllText(helper, "more");
         Refused(Path.GetDirectoryName(helper)!, "bytes, not");

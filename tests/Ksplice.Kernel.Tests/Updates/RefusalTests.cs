@@ -113,11 +113,11 @@ public sealed class RefusalTests(Guest guest)
         var result = await guest.RunAsync(
             $"""
             cp -r {UpdateGuest.Place(project)} /root/damaged
-            printf x | dd of=/root/damaged/ksplice_{project.Id}_primary.ko bs=1 seek=1000 conv=notrunc 2>/dev/null
+            printf x | dd of=/root/damaged/ksplice_{project.Id}_0_primary.ko bs=1 seek=1000 conv=notrunc 2>/dev/null
             ksplice apply /root/damaged
             echo "damaged $?, $(lsmod | grep -c ksplice) modules"
             ksplice apply {UpdateGuest.Place(project)} || exit 1
-            for module in ksplice_{project.Id}_primary ksplice_{project.Id}_helper ksplice; do
+            for module in ksplice_{project.Id}_0_primary ksplice_{project.Id}_0_helper ksplice; do
                 rmmod $module && exit 1
             done
             {Pages} >/dev/null; echo "pages $?"

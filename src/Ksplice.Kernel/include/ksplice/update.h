@@ -11,7 +11,7 @@
 
 struct module;
 
-#define KSPLICE_ABI	1
+#define KSPLICE_ABI	2
 
 /* The hooks of a patch, in the order of their lists in struct ksplice_code. */
 enum ksplice_hook {
@@ -49,10 +49,15 @@ struct ksplice_code {
 	struct ksplice_hook_list hooks[KSPLICE_N_HOOKS];
 };
 
-/* The helper's word to the core. */
+/*
+ * The helper's word to the core.  An update changes one or more targets: the
+ * kernel itself, loadable modules.  Each has a helper and a primary of its own.
+ */
 struct ksplice_helper {
 	u32 abi;
+	u32 n_targets;		/* of the update */
 	const char *id;
+	const char *target;	/* a module's name, or NULL for the kernel itself */
 	struct module *owner;
 	const void *match_data;	/* format.h; in init memory */
 	size_t match_size;
@@ -63,6 +68,7 @@ struct ksplice_helper {
 struct ksplice_primary {
 	u32 abi;
 	const char *id;
+	const char *target;	/* as in the helper */
 	struct module *owner;
 	const struct ksplice_code *code;
 	bool pinned;		/* new addresses may outlive an undo: never unload (K20) */

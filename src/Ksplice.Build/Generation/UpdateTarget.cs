@@ -1,0 +1,31 @@
+// One thing that an update changes, the kernel itself or a loadable module, and the names that follow from it. The core
+// knows targets by name; the index only keeps the names of two targets' modules and exports apart.
+using System.Globalization;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>A target of an update, in the update's fixed order: the kernel first, then modules by name.</summary>
+/// <param name="UpdateId">The update's id.</param>
+/// <param name="Name"><see cref="KernelName"/>, or the module's name as the kernel has it.</param>
+/// <param name="Index">Its place among the update's targets.</param>
+/// <param name="Count">How many targets the update has.</param>
+public sealed record UpdateTarget(string UpdateId, string Name, int Index, int Count)
+{
+    /// <summary>What the kernel itself is called.</summary>
+    public const string KernelName = "vmlinux";
+
+    /// <summary>True if it is the kernel itself.</summary>
+    public bool IsKernel => Name == KernelName;
+
+    /// <summary>The helper's module name.</summary>
+    public string Helper => string.Create(CultureInfo.InvariantCulture, $"ksplice_{UpdateId}_{Index}_helper");
+
+    /// <summary>The primary's module name.</summary>
+    public string Primary => string.Create(CultureInfo.InvariantCulture, $"ksplice_{UpdateId}_{Index}_primary");
+
+    /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
+    public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");
+
+    /// <summary>The only target of an update of the kernel itself.</summary>
+    public static UpdateTarget OnlyKernel(string updateId) => new(updateId, KernelName, 0, 1);
+}

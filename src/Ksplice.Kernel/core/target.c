@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A target of an update, the kernel itself or a loadable module, and its match.
+ *
+ * DOC: lifetime and locking
+ *
+ * A target is made while its helper registers and destroyed when that helper
+ * is unloaded.  In between it holds a reference on the module that it changes
+ * and on every module of which its helper exports a symbol (K21): neither a
+ * redirect nor an export can be left without what it points at.  A module is
+ * taken only when it is live; one that is coming or going is refused.
+ *
+ * ksplice_operation is held; matching holds text_mutex too (K12).  The match
+ * data lies in the helper's init memory: what outlives registration is copied.
+ */
+#define pr_fmt(fmt) "ksplice: " fmt
+
+#include <linux/err.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/version.h>
+
+#include "core.h"
+
+/**
+ * ksplice_module_text - where a module's code stands, without its init code
+ * @module: the module
+ * @start: its first byte
+ * @end: one past its last
+ */
+void ksplice_module_text(const struct module *module, unsigned long *start,
+			 unsigned long *end)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	*start = (unsigned long)module->mem[MOD_TEXT].base;
+	*end = *start + module->mem[MOD_TEXT].size;
+#else
+	*start = (unsigned long)module->core_layout.base;
+	*end = *start + module->core_layout.text_size;
+#endif
+}
+
+/* ---- references ---- */
+
+static int hold_module(struct ksplice_update *update, struct ksplice_target *target)
+{
+	struct module *module;
+	bool busy = false;
+
+	preempt_disable();
+	module = kernel.find_module(target->name);
+	if (module && (module->state != MODULE_STATE_LIVE || !try_module_get(module)))
+		busy = true;
+	preempt_enable();
+
+	if (busy) {
+		ksplice_report(update, KSPLICE_MODULE_BUSY,
+			       "module %s is being loaded or unloaded", target->name);
+		return -EBUSY;
+	}
+	if (!module) {
+		ksplice_report(update, KSPLICE_TARGET_NOT_LOADED,
+			       "module %s, which this update changes, is not loaded; load it (modprobe %s) and apply again",
+			       target->name, target->name);
+		return -ENOENT;
+	}
+	target->module = module;
+	return 0;
+}
+
+/* Returns false if @address lies where modules lie and its module is not there to stay. */
+static bool hold_lender(struct ksplice_target *target, unsigned long address)
+{
+	struct module *module;
+	bool held = true;
+	u32 i;
+
+	if (address < MODULES_VADDR || address >= MODULES_END)
+		return true;
+	preempt_disable();
+	module = kernel.module_address(address);
+	if (module && module == target->module)
+		goto out;
+	for (i = 0; module && i < target->n_lenders; i++) {
+		if (target->lenders[i] == module)
+			goto out;
+	}
+	held = module && module->state == MODULE_STATE_LIVE && try_module_get(module);
+	if (held)
+		target->lenders[target->n_lenders++] = module;
+out:
+	preempt_enable();
+	return held;
+}
+
+static int hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
+			const struct ksp_match *match)
+{
+	u32 i;
+
+	target->lenders = kvcalloc(match->n_exports, sizeof(*target->lenders), GFP_KERNEL);
+	if (!target->lenders && match->n_exports) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %u symbols", match->n_exports);
+		return -ENOMEM;
+	}
+	for (i = 0; i < match->n_exports; i++) {
+		if (hold_lender(target, match->exports[i]))
+			continue;
+		ksplice_report(update, KSPLICE_MODULE_BUSY,
+			       "the module with symbol %u of %s, at %llx, is being loaded or unloaded",
+			       i, target->name, match->exports[i]);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* ---- the match ---- */
+
+static const char * const reasons[] = {
+	[KSP_BAD_DATA] = "the match data is malformed",
+	[KSP_NO_MEMORY] = "no memory",
+	[KSP_NO_CANDIDATE] = "the kernel has no symbol of that name",
+	[KSP_DIFFERENT] = "its code differs",
+	[KSP_AMBIGUOUS] = "more than one place matches",
+	[KSP_UNREADABLE] = "its memory cannot be read",
+	[KSP_PROBED] = "a kprobe stands in its code",
+	[KSP_CONFLICT] = "two uses of a symbol disagree",
+	[KSP_UNRESOLVED] = "no value was found",
+	[KSP_NO_ROOM] = "the redirect does not fit",
+};
+
+static void report_mismatch(struct ksplice_update *update, const struct ksplice_target *target,
+			    enum ksp_reason reason, const struct ksp_failure *failure)
+{
+	enum ksplice_cause cause = KSPLICE_NO_MATCH;
+
+	if (reason == KSP_BAD_DATA)
+		cause = KSPLICE_BAD_DATA;
+	else if (reason == KSP_NO_MEMORY)
+		cause = KSPLICE_OUT_OF_MEMORY;
+	else if (reason == KSP_NO_CANDIDATE || reason == KSP_UNRESOLVED)
+		cause = KSPLICE_FAILED_TO_FIND;
+	else if (reason == KSP_PROBED)
+		cause = KSPLICE_PROBED;
+	ksplice_report(update, cause,
+		       "%s%s%s: %s%s%s, at %llx (offset %u), expected %*ph, found %*ph, candidates %u",
+		       target->module ? target->name : "", target->module ? ": " : "",
+		       failure->object ?: "?",
+		       reason < ARRAY_SIZE(reasons) && reasons[reason] ? reasons[reason] : "unknown",
+		       failure->symbol ? ": " : "", failure->symbol ?: "",
+		       failure->address, failure->offset,
+		       (int)failure->n_expected, failure->expected,
+		       (int)failure->n_found, failure->found, failure->candidates);
+}
+
+/* The text of the target: nothing else is ever redirected. */
+static void target_text(const struct ksplice_target *target, unsigned long *start, unsigned long *end)
+{
+	if (target->module) {
+		ksplice_module_text(target->module, start, end);
+	} else {
+		*start = (unsigned long)kernel.stext;
+		*end = (unsigned long)kernel.etext;
+	}
+}
+
+static int keep_function(struct ksplice_update *update, struct ksplice_target *target,
+			 const struct ksp_function *from)
+{
+	struct ksplice_function *to = &target->functions[target->n_functions];
+	unsigned long text, text_end;
+
+	target_text(target, &text, &text_end);
+	if (from->start < text || from->end > text_end || from->start >= from->end ||
+	    from->jump < from->start || from->jump >= from->end ||
+	    from->end - from->jump < KSP_JUMP_SIZE) {
+		ksplice_report(update, KSPLICE_UNEXPECTED,
+			       "%s at %llx-%llx does not lie in the text of %s",
+			       from->name, from->start, from->end, target->name);
+		return -ERANGE;
+	}
+	to->name = kstrdup(from->name, GFP_KERNEL);
+	if (!to->name)
+		return -ENOMEM;
+	to->start = from->start;
+	to->end = from->end;
+	to->jump = from->jump;
+	memcpy(to->original, from->bytes, KSP_JUMP_SIZE);
+	target->n_functions++;
+	return 0;
+}
+
+/* Copies what outlives the helper's init memory. */
+static int keep_match(struct ksplice_update *update, struct ksplice_target *target,
+		      const struct ksp_match *match)
+{
+	int err;
+	u32 i;
+
+	target->functions = kvcalloc(match->n_functions, sizeof(*target->functions), GFP_KERNEL);
+	target->texts = kvcalloc(match->n_ranges, sizeof(*target->texts), GFP_KERNEL);
+	err = -ENOMEM;
+	if ((!target->functions && match->n_functions) || (!target->texts && match->n_ranges))
+		goto failed;
+	for (i = 0; i < match->n_functions; i++) {
+		err = keep_function(update, target, &match->functions[i]);
+		if (err)
+			goto failed;
+	}
+	err = -ENOMEM;
+	for (i = 0; i < match->n_ranges; i++) {
+		struct ksplice_text *text = &target->texts[i];
+
+		text->name = kstrdup(match->ranges[i].name, GFP_KERNEL);
+		if (!text->name)
+			goto failed;
+		text->start = match->ranges[i].start;
+		text->end = match->ranges[i].end;
+		target->n_texts++;
+	}
+	return 0;
+
+failed:
+	if (err == -ENOMEM)
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory to keep what was matched");
+	return err;
+}
+
+/*
+ * Writes each resolved value into the helper's own export table.  The build
+ * put the table into a writable section; entries are relative to themselves.
+ */
+static int fill_exports(struct ksplice_update *update, const struct ksplice_helper *helper,
+			const struct ksp_match *match)
+{
+	struct kernel_symbol *table = (struct kernel_symbol *)helper->owner->gpl_syms;
+	u32 i;
+
+	if (helper->owner->num_gpl_syms != match->n_exports || helper->n_exports != match->n_exports) {
+		ksplice_report(update, KSPLICE_BAD_DATA,
+			       "the helper exports %u symbols, the match data has %u",
+			       helper->owner->num_gpl_syms, match->n_exports);
+		return -EINVAL;
+	}
+	for (i = 0; i < match->n_exports; i++) {
+		long distance = match->exports[i] - (unsigned long)&table[i].value_offset;
+
+		if (distance != (int)distance) {
+			ksplice_report(update, KSPLICE_UNEXPECTED,
+				       "export %u has the value %llx, which is out of reach",
+				       i, match->exports[i]);
+			return -ERANGE;
+		}
+		table[i].value_offset = distance;
+	}
+	return 0;
+}
+
+static int match_target(struct ksplice_update *update, struct ksplice_target *target,
+			const struct ksplice_helper *helper)
+{
+	struct ksplice_memory memory;
+	struct ksp_match match = {};
+	enum ksp_reason reason;
+	int err;
+
+	ksplice_memory_init(&memory, target->module);
+	mutex_lock(kernel.text_mutex);	/* K12 */
+	reason = ksp_match(helper->match_data, helper->match_size, &memory.env, &match);
+	mutex_unlock(kernel.text_mutex);
+	if (reason != KSP_MATCHED) {
+		report_mismatch(update, target, reason, &match.failure);
+		err = reason == KSP_NO_MEMORY ? -ENOMEM : -ENOEXEC;
+	} else {
+		err = keep_match(update, target, &match);
+		if (!err)
+			err = hold_lenders(update, target, &match);
+		if (!err)
+			err = fill_exports(update, helper, &match);
+	}
+	ksp_match_free(&memory.env, &match);
+	return err;
+}
+
+/**
+ * ksplice_target_create - match what a helper brings
+ * @update: takes the reason of a failure
+ * @helper: the helper
+ *
+ * Context: process context, ksplice_operation held.
+ * Return: the target, in no list yet, or an error pointer.
+ */
+struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
+					     const struct ksplice_helper *helper)
+{
+	struct ksplice_target *target = kzalloc(sizeof(*target), GFP_KERNEL);
+	int err = -ENOMEM;
+
+	if (target)
+		target->name = kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
+	if (!target || !target->name) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for a target");
+		goto failed;
+	}
+	target->helper = helper->owner;
+	err = helper->target ? hold_module(update, target) : 0;
+	if (!err)
+		err = match_target(update, target, helper);
+	if (!err)
+		return target;
+failed:
+	ksplice_target_destroy(target);
+	return ERR_PTR(err);
+}
+
+/**
+ * ksplice_target_destroy - drop a target that is in no list, and its references
+ * @target: the target, or NULL
+ *
+ * Context: process context, ksplice_operation held.
+ */
+void ksplice_target_destroy(struct ksplice_target *target)
+{
+	u32 i;
+
+	if (!target)
+		return;
+	for (i = 0; i < target->n_functions; i++)
+		kfree(target->functions[i].name);
+	for (i = 0; i < target->n_texts; i++)
+		kfree(target->texts[i].name);
+	for (i = 0; i < target->n_lenders; i++)
+		module_put(target->lenders[i]);
+	if (target->module)
+		module_put(target->module);
+	kvfree(target->functions);
+	kvfree(target->texts);
+	kvfree(target->lenders);
+	kfree(target->name);
+	kfree(target);
+}
