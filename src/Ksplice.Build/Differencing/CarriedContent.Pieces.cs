@@ -16,7 +16,7 @@ internal sealed partial class CarriedContent
         for (int i = 0; i < nodes.Count; i++)
             _pieceOf[nodes[i]] = i;
         foreach (var node in nodes)
-            _pieces.Add(Piece(node));
+            _pieces.Add(Piece(node) with { Behind = Behind(node, nodes) });
         foreach (var (node, entry) in nodes.SelectMany(node => node.Entries.Select(entry => (node, entry)))
             .OrderBy(pair => pair.entry.Section.Index).ThenBy(pair => _pieceOf[pair.node]).ThenBy(pair => pair.entry.Start))
             AddEntry(node, entry);
@@ -30,7 +30,7 @@ internal sealed partial class CarriedContent
             Pre = correlation.Pre.Elf,
             Post = correlation.Post.Elf,
             Replaced = [.. nodes.Where(replaced.ContainsKey).Select(Replaced)],
-            NewFunctions = [.. nodes.Where(node => node.Kind == NodeKind.Function && !replaced.ContainsKey(node))
+            NewFunctions = [.. nodes.Where(node => (node.Kind == NodeKind.Function || node is { Kind: NodeKind.Fragment, IsGlobal: true }) && correlation.PreOf(node) is null)
                 .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node]))],
             RemovedFunctions = removed,
             Carried = _pieces,
@@ -44,27 +44,61 @@ internal sealed partial class CarriedContent
     {
         var old = correlation.PreOf(node)!;
         static IReadOnlyList<ObjectRange> Ranges(ObjectNode function) =>
-            [function.Range, .. function.Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary).Select(part => part.Range)];
+            [function.Range, .. function.Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary).Concat(Fragments(function)).Select(part => part.Range)];
         return new ReplacedFunction(old.Name, old.IsGlobal, Ranges(old), Ranges(node), _pieceOf[node], replaced[node]);
     }
 
+    // The fragments that branches lead to from a function, and that matching can find by name.
+    private static List<ObjectNode> Fragments(ObjectNode function)
+    {
+        List<ObjectNode> reached = [function, .. function.Parts];
+        for (int i = 0; i < reached.Count; i++)
+        {
+            foreach (var reference in reached[i].References)
+            {
+                if (reference is { IsBranch: true, Target: { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: false, IsAnonymous: false } fragment } && !reached.Contains(fragment))
+                    reached.Add(fragment);
+            }
+        }
+        return reached.FindAll(node => node.Kind == NodeKind.Fragment);
+    }
+
+    // Neighbours and all that is carried from between them keep their distances: the piece that this one has to stand behind.
+    private int Behind(ObjectNode node, List<ObjectNode> sorted)
+    {
+        var before = sorted.FindLast(other => other.Section == node.Section && other.Start < node.Start);
+        return before is not null && _neighbours.Exists(pair => pair.Item1.Section == node.Section
+            && Math.Min(pair.Item1.Start, pair.Item2.Start) < node.Start && Math.Max(pair.Item1.Start, pair.Item2.Start) >= node.Start) ? _pieceOf[before] : -1;
+    }
+
+    private static string OutputSection(ObjectNode node) => node.Kind switch
+    {
+        NodeKind.Function or NodeKind.Fragment => ".text",
+        NodeKind.ColdPart => ".text.unlikely",
+        NodeKind.String or NodeKind.Constant => ".rodata",
+        NodeKind.Data when IsPerCpu(node) => ".data..percpu",
+        NodeKind.Data => SectionCatalog.DataClass(node.Section.Name),
+        _ => node.Section.Name,
+    };
+
     private CarriedPiece Piece(ObjectNode node)
     {
-        var (kind, section) = node.Kind switch
+        var kind = node.Kind switch
         {
-            NodeKind.Function => (CarriedKind.Function, ".text"),
-            NodeKind.ColdPart => (CarriedKind.CodePart, ".text.unlikely"),
-            NodeKind.Auxiliary or NodeKind.Replacement => (CarriedKind.CodePart, node.Section.Name),
-            NodeKind.String => (CarriedKind.String, ".rodata"),
-            NodeKind.Constant => (CarriedKind.Data, ".rodata"),
-            NodeKind.Hook => (CarriedKind.Hook, node.Section.Name),
-            _ when IsPerCpu(node) => (CarriedKind.Data, ".data..percpu"),
-            _ => (CarriedKind.Data, SectionCatalog.DataClass(node.Section.Name)),
+            NodeKind.Function => CarriedKind.Function,
+            NodeKind.ColdPart or NodeKind.Fragment or NodeKind.Auxiliary or NodeKind.Replacement => CarriedKind.CodePart,
+            NodeKind.String => CarriedKind.String,
+            NodeKind.Hook => CarriedKind.Hook,
+            _ => CarriedKind.Data,
         };
         const ElfSectionFlags Kept = ElfSectionFlags.Alloc | ElfSectionFlags.Write | ElfSectionFlags.Execute;
-        return new CarriedPiece(kind, node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name, node.IsGlobal, node.Range, section,
-            node.Section.Type, node.Section.Flags & Kept, Alignment(node), node.MaskedBytes(),
-            [.. node.References.Select(reference => Reference(reference, reference.Offset))]);
+        // What a short branch leads to keeps its distance, so the branch is right as it is.
+        byte[] bytes = node.MaskedBytes();
+        foreach (var reference in node.References.Where(reference => reference.IsShort))
+            bytes[reference.Offset] = node.Bytes[(int)reference.Offset];
+        return new CarriedPiece(kind, node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name, node.IsGlobal && !IsCopy(node), node.Range,
+            OutputSection(node), node.Section.Type, node.Section.Flags & Kept, Alignment(node), bytes,
+            [.. node.References.Where(reference => !reference.IsShort).Select(reference => Reference(reference, reference.Offset))]);
     }
 
     // The alignment that the place in the object proves.

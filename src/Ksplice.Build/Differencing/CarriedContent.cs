@@ -16,11 +16,17 @@ internal sealed partial class CarriedContent(
 {
     private static readonly string[] FixedCode = [".entry.text", ".noinstr.text", ".static_call.text"];
 
+    // The thunks' addresses are what mitigations rest upon (arch/x86/lib/retpoline.S).
+    private const string ThunkCode = ".text..__x86.";
+
     private readonly HashSet<ObjectNode> _carried = [];
     private readonly Queue<ObjectNode> _work = [];
     private readonly List<PinReason> _pins = [];
     private readonly List<StaticKeyUse> _keys = [];
     private readonly HashSet<string> _knownStrings = [];
+
+    // Code that must keep its distance: short branches reach no further, and control runs on from one into the next.
+    private readonly List<(ObjectNode, ObjectNode)> _neighbours = [];
     private bool _failed;
 
     private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
@@ -35,7 +41,7 @@ internal sealed partial class CarriedContent(
         foreach (var node in correlation.Post.Nodes)
         {
             bool root = replaced.ContainsKey(node) || node.Kind == NodeKind.Hook
-                || (node is { Kind: NodeKind.Function or NodeKind.Data, Role: SectionRole.Code or SectionRole.Data, IsGlobal: true } && correlation.PreOf(node) is null);
+                || (node is { Kind: NodeKind.Function or NodeKind.Fragment or NodeKind.Data, Role: SectionRole.Code or SectionRole.Data, IsGlobal: true } && correlation.PreOf(node) is null);
             if (root)
                 Carry(node);
         }
@@ -75,14 +81,25 @@ internal sealed partial class CarriedContent(
             return;
         if (node.Immovable is not null)
             Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, node.Immovable);
-        if (node.Kind == NodeKind.Function && FixedCode.Contains(node.Section.Name))
+        if (node.Kind is NodeKind.Function or NodeKind.Fragment && IsFixed(node))
             Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, node.Section.Name);
         if (node.Kind == NodeKind.Data)
             CheckData(node);
         foreach (var part in node.Parts)
             Carry(part);
+        if (node.FallsInto is { } next)
+        {
+            _neighbours.Add((node, next));
+            Carry(next);
+        }
         _work.Enqueue(node);
     }
+
+    private static bool IsFixed(ObjectNode node) =>
+        FixedCode.Contains(node.Section.Name) || node.Section.Name.StartsWith(ThunkCode, StringComparison.Ordinal);
+
+    /// <summary>True for code that travels along though it did not change; the running kernel's stays in use.</summary>
+    private bool IsCopy(ObjectNode node) => node.IsCode && !replaced.ContainsKey(node.Root) && correlation.PreOf(node.Root) is not null;
 
     private void CheckData(ObjectNode node)
     {
@@ -120,8 +137,17 @@ internal sealed partial class CarriedContent(
             return (reference.Holder, null, 0); // a replacement of no bytes
         if (reference.Target is { Kind: NodeKind.Function or NodeKind.ColdPart } && reference.Target.Root == reference.Holder.Root)
             return (reference.Target, null, reference.TargetOffset);
-        Report(DifferencingDiagnostics.MiddleReference, reference.Holder.Name, unit, NodeComparer.Describe(reference));
-        return default;
+        return IsInside(reference) ? Along(reference) : Middle(reference);
+    }
+
+    // A place in code that can travel: not in init memory, not between two functions.
+    private static bool IsInside(ObjectReference reference) =>
+        reference is { Target: { IsCode: true, Role: SectionRole.Code } target, TargetOffset: >= 0 } && reference.TargetOffset < (long)target.Size;
+
+    private (ObjectNode?, RunSymbol?, long) Along(ObjectReference reference)
+    {
+        Carry(reference.Target!.Root);
+        return (reference.Target, null, reference.TargetOffset);
     }
 
     private (ObjectNode?, RunSymbol?, long) BindTarget(ObjectReference reference, ObjectNode target)
@@ -133,7 +159,7 @@ internal sealed partial class CarriedContent(
             case NodeKind.String or NodeKind.Constant:
                 return Own(reference, target);
             case NodeKind.Dropped:
-            case NodeKind.Function or NodeKind.ColdPart when target.Role == SectionRole.Dropped:
+            case NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart when target.Role == SectionRole.Dropped:
                 Report(DifferencingDiagnostics.InitReference, reference.Holder.Name, unit, NodeComparer.Describe(reference), target.Section.Name);
                 return default;
             case NodeKind.Unknown:
@@ -163,12 +189,20 @@ internal sealed partial class CarriedContent(
         bool own = function == reference.Holder.Root;
         var old = correlation.PreOf(function);
         bool brought = old is null || replaced.ContainsKey(function);
-        if (brought && !entry && (own || reference.IsBranch || reference.Holder.Kind == NodeKind.Data))
+        if (reference.IsShort && !own)
         {
-            // A branch or the address of a label, which jump tables hold too: the code that travels along is meant.
-            Carry(function);
-            return (target, null, reference.TargetOffset);
+            if (!IsInside(reference) || target.Section != reference.Holder.Section || OutputSection(target) != OutputSection(reference.Holder))
+                return Middle(reference);
+            _neighbours.Add((reference.Holder, target));
+            return Along(reference);
         }
+        // A branch or the address of a label, which jump tables hold too: the code that travels along is meant.
+        if (!entry && (own || (brought && (reference.IsBranch || reference.Holder.Kind == NodeKind.Data))))
+            return Along(reference);
+        // Where the running kernel has that place is not known: the code around it travels along. No other code needs it there.
+        bool fragment = function is { Kind: NodeKind.Fragment, IsGlobal: false } && !IsFixed(function);
+        if ((fragment || !entry) && reference.IsBranch && IsInside(reference))
+            return Along(reference);
         if (!entry)
             return Middle(reference);
         if (old is null)

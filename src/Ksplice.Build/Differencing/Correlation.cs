@@ -56,7 +56,7 @@ internal sealed class Correlation
     }
 
     private static bool IsMatchedByName(ObjectNode node) =>
-        node.Kind is NodeKind.Function or NodeKind.Data && !node.IsAnonymous;
+        node.Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.Data && !node.IsAnonymous;
 
     private static bool SameSort(ObjectNode a, ObjectNode b) => a.Kind == b.Kind && (a.Role == b.Role);
 
@@ -91,7 +91,7 @@ internal sealed class Correlation
     private void MatchAnonymous()
     {
         static ILookup<(NodeKind, string), ObjectNode> Group(ObjectGraph graph) => graph.Nodes
-            .Where(node => node is { IsAnonymous: true, Kind: NodeKind.Data or NodeKind.Dropped or NodeKind.Unknown or NodeKind.Function })
+            .Where(node => node is { IsAnonymous: true, Kind: NodeKind.Data or NodeKind.Dropped or NodeKind.Unknown or NodeKind.Fragment })
             .ToLookup(node => (node.Kind, node.Section.Name));
         var pre = Group(Pre);
         foreach (var group in Group(Post))

@@ -72,6 +72,14 @@ public static class DifferencingDiagnostics
     public static readonly DiagnosticDescriptor RemovedStillUsed = Error("KSP3016", "Removed function still used",
         "Function '{0}' of {1} is gone, but {2} refers to it");
 
+    /// <summary>A function has a second entry.</summary>
+    public static readonly DiagnosticDescriptor InnerEntry = Error("KSP3040", "Function with a second entry",
+        "'{0}' of {1} is to be replaced and has the global label '{2}' inside, by which other code enters it behind the redirect");
+
+    /// <summary>Code that cannot be redirected.</summary>
+    public static readonly DiagnosticDescriptor NotAFunction = Error("KSP3041", "Changed code is no function",
+        "The code '{0}' of {1} is to be replaced and is no function: {2}, and a redirect is for functions only");
+
     /// <summary>An export is new or gone.</summary>
     public static readonly DiagnosticDescriptor ExportChanged = new("KSP3017", "Export added or removed",
         "The export of '{0}' in {1} is {2}; the running kernel's table of exports stays as it is", DiagnosticSeverity.Info);

@@ -7,7 +7,8 @@ namespace Ksplice.Build.Differencing;
 
 internal sealed class NodeComparer(Correlation correlation)
 {
-    private readonly Dictionary<ObjectNode, bool> _constants = [];
+    private readonly Dictionary<(ObjectNode, ObjectNode), bool> _byContent = [];
+    private readonly List<(ObjectNode, ObjectNode)> _order = [];
 
     private static readonly string[] Derived = [".orc_unwind_ip"];
 
@@ -31,7 +32,10 @@ internal sealed class NodeComparer(Correlation correlation)
             if (CompareEntries(preParts[i], postParts[i]) is { } change)
                 return change;
         }
-        return null;
+        if (pre.FallsInto is null && post.FallsInto is null)
+            return null;
+        return pre.FallsInto is { } next && post.FallsInto is { } other && SameThing(next, other) ? null
+            : new FunctionChange(FunctionDifference.Text, pre.Size, pre.Name, $"runs on into {pre.FallsInto?.Name ?? "nothing"} before and {post.FallsInto?.Name ?? "nothing"} after");
     }
 
     private static List<ObjectNode> Parts(ObjectNode function) =>
@@ -116,8 +120,12 @@ internal sealed class NodeComparer(Correlation correlation)
             return pre.External == post.External && pre.TargetOffset == post.TargetOffset;
         if (pre.Target is null || post.Target is null)
             return pre.Target is null && post.Target is null && pre.TargetOffset == post.TargetOffset;
-        var (a, b) = (pre.Target, post.Target);
-        if (pre.TargetOffset != post.TargetOffset || a.Kind != b.Kind)
+        return pre.TargetOffset == post.TargetOffset && SameThing(pre.Target, post.Target);
+    }
+
+    private bool SameThing(ObjectNode a, ObjectNode b)
+    {
+        if (a.Kind != b.Kind)
             return false;
         switch (a.Kind)
         {
@@ -129,21 +137,31 @@ internal sealed class NodeComparer(Correlation correlation)
             case NodeKind.Replacement:
                 return correlation.PostOf(a.Root) == b.Root && Parts(a.Root).IndexOf(a) == Parts(b.Root).IndexOf(b);
             case NodeKind.Data when a.IsAnonymous && !a.IsWritable:
-                return correlation.PostOf(a) == b && SameConstants(a, b);
+                return correlation.PostOf(a) == b && SameContent(a, b);
+            case NodeKind.Fragment when !a.IsGlobal && !b.IsGlobal:
+                return SameContent(a, b);
             default:
                 return correlation.PostOf(a) == b;
         }
     }
 
-    // Constants without a symbol are what they hold; one that points at itself is equal unless something else differs.
-    private bool SameConstants(ObjectNode pre, ObjectNode post)
+    // Constants without a symbol and code that is no function are what they hold; one that leads back to itself is equal
+    // unless something else differs. What was found equal on the strength of such an assumption falls with it.
+    private bool SameContent(ObjectNode pre, ObjectNode post)
     {
-        if (!_constants.TryGetValue(pre, out bool same))
+        if (_byContent.TryGetValue((pre, post), out bool known))
+            return known;
+        int first = _order.Count;
+        _order.Add((pre, post));
+        _byContent[(pre, post)] = true;
+        if ((pre.IsCode ? CompareFunction(pre, post) : CompareContent(pre, post)) is null)
+            return true;
+        for (int i = first + 1; i < _order.Count; i++)
         {
-            _constants[pre] = true;
-            _constants[pre] = same = CompareContent(pre, post) is null;
+            if (_byContent.GetValueOrDefault(_order[i]))
+                _byContent.Remove(_order[i]);
         }
-        return same;
+        return _byContent[(pre, post)] = false;
     }
 
     /// <summary>Names the target of a reference for a person.</summary>

@@ -43,7 +43,7 @@ public sealed record FunctionChange(FunctionDifference Kind, ulong Offset, strin
 /// <summary>A function of the running kernel that the update replaces.</summary>
 /// <param name="Name">Its name in the pre object, which is its name in the kernel.</param>
 /// <param name="IsGlobal">True if the name is global: one function in the whole kernel.</param>
-/// <param name="Pre">Where the pre object has it: its body first, then its <c>.cold</c> parts.</param>
+/// <param name="Pre">Where the pre object has it: its body first, then its <c>.cold</c> parts, then other code that it leads to and that is no function.</param>
 /// <param name="Post">Where the post object has it, in the same order.</param>
 /// <param name="Piece">Index of the new body in <see cref="ObjectDiff.Carried"/>.</param>
 /// <param name="Why">The first difference.</param>
@@ -67,7 +67,7 @@ public enum CarriedKind
     /// <summary>A function's body.</summary>
     Function,
 
-    /// <summary>Code that belongs to a function and cannot be entered by itself: <c>.cold</c>, <c>.altinstr_aux</c>.</summary>
+    /// <summary>Code that is no function of its own: <c>.cold</c>, <c>.altinstr_aux</c>, labels of assembly.</summary>
     CodePart,
 
     /// <summary>Data, read-only or not, zeroed or not.</summary>
@@ -115,7 +115,11 @@ public sealed record CarriedPiece(
     ElfSectionFlags SectionFlags,
     ulong Alignment,
     ReadOnlyMemory<byte> Data,
-    IReadOnlyList<CarriedReference> References);
+    IReadOnlyList<CarriedReference> References)
+{
+    /// <summary>Index of the piece before it that it must stand behind as far as in the post object, or -1.</summary>
+    public int Behind { get; init; } = -1;
+}
 
 /// <summary>A key of the running kernel that the loader writes to for the new code's sake; fatal when it is in memory
 /// that is read-only after init (K4), which only a stage that knows the image can tell.</summary>

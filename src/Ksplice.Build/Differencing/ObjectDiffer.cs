@@ -31,7 +31,7 @@ public static class ObjectDiffer
 }
 
 /// <summary>One comparison; lives for one call.</summary>
-internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post, DiagnosticBag diagnostics)
+internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGraph post, DiagnosticBag diagnostics)
 {
     private readonly Correlation _correlation = new(pre, post);
     private readonly Dictionary<ObjectNode, FunctionChange> _replaced = [];
@@ -42,6 +42,7 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
     {
         var comparer = new NodeComparer(_correlation);
         CompareFunctions(comparer);
+        CompareFragments(comparer);
         AddBranchesIntoReplaced();
         CompareData(comparer);
         CompareRest(comparer);
@@ -67,30 +68,8 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
                 continue;
             if (node.Role == SectionRole.Dropped)
                 Report(DifferencingDiagnostics.InitChanged, other.Name, change.Offset, unit, change.Detail);
-            else if (node.IsAnonymous)
-                Report(DifferencingDiagnostics.ImmovableCode, node.Section.Name, unit, "code without a symbol changes");
             else
                 _replaced[node] = change;
-        }
-    }
-
-    // A jump into a replaced function's old body would run old code: its other end is replaced too.
-    private void AddBranchesIntoReplaced()
-    {
-        var work = new Queue<ObjectNode>(_replaced.Keys);
-        while (work.TryDequeue(out var node))
-        {
-            var old = _correlation.PreOf(node)!;
-            foreach (var reference in old.Parts.Prepend(old).SelectMany(part => part.Referrers.Select(reference => (part, reference))))
-            {
-                var from = reference.reference.Holder.Root;
-                bool inside = reference.part != old || reference.reference.TargetOffset != 0;
-                if (!reference.reference.IsBranch || !inside || from == old || from.Kind != NodeKind.Function)
-                    continue;
-                if (_correlation.PostOf(from) is { Role: SectionRole.Code } other && _replaced.TryAdd(other,
-                    new FunctionChange(FunctionDifference.BranchIntoReplaced, reference.reference.Offset, from.Name, $"jumps into {old.Name}")))
-                    work.Enqueue(other);
-            }
         }
     }
 
@@ -119,7 +98,7 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
         if (node.IsAnonymous && !node.IsWritable && node.Role == SectionRole.Data)
             return;
         bool moved = SectionCatalog.DataClass(old.Section.Name) != SectionCatalog.DataClass(node.Section.Name);
-        if (comparer.CompareContent(old, node) is not { } change)
+        if ((comparer.CompareContent(old, node) ?? LeadsIntoReplaced(node)) is not { } change)
         {
             if (!moved)
                 return;
@@ -199,7 +178,8 @@ internal sealed class Comparison(string unit, ObjectGraph pre, ObjectGraph post,
         List<string> removed = [];
         var used = post.Nodes.SelectMany(node => node.References).Where(reference => reference.External is not null)
             .GroupBy(reference => reference.External!).ToDictionary(group => group.Key, group => group.First().Holder.Name);
-        foreach (var old in pre.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
+        foreach (var old in pre.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }
+            or { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: true }))
         {
             if (_correlation.PostOf(old) is not null)
                 continue;

@@ -67,16 +67,11 @@ internal sealed partial class ObjectGraph
         {
             if (field.RelativeTarget is not long target || (target >= 0 && target < (long)node.Size))
                 continue;
-            if (field.Size != 4)
-            {
-                node.Immovable ??= $"a short branch at offset 0x{field.Offset:x} leaves the function";
-                continue;
-            }
             var reference = new ObjectReference
             {
                 Holder = node,
                 Offset = (ulong)field.Offset,
-                Type = field.IsBranch ? ElfRelocationType.Plt32 : ElfRelocationType.Pc32,
+                Type = field.Size == 1 ? ElfRelocationType.Pc8 : field.IsBranch ? ElfRelocationType.Plt32 : ElfRelocationType.Pc32,
                 Adjustment = field.Offset - field.InstructionEnd,
                 IsBranch = field.IsBranch,
                 TakesAddress = field.TakesAddress,
@@ -97,7 +92,7 @@ internal sealed partial class ObjectGraph
     }
 
     private static bool IsRelative(ElfRelocationType type) =>
-        type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64;
+        type is ElfRelocationType.Pc8 or ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64;
 
     private ObjectReference AddPending(ObjectNode holder, List<ObjectReference> to, ulong offset, ElfRelocation relocation,
         long adjustment, bool branch, bool takesAddress, TableField? field)

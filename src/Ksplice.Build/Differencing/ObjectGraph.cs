@@ -37,7 +37,13 @@ internal sealed partial class ObjectGraph
         {
             foreach (var reference in node.References)
                 reference.Target?.Referrers.Add(reference);
+            foreach (var reference in node.Entries.SelectMany(entry => entry.References))
+            {
+                if (reference.Field == TableField.Code)
+                    reference.Target?.TableReferrers.Add(reference);
+            }
         }
+        CheckFlow();
     }
 
     public ElfObject Elf { get; }
@@ -67,14 +73,12 @@ internal sealed partial class ObjectGraph
         switch (role)
         {
             case SectionRole.Code:
-                CutAtSymbols(section, role, NodeKind.Function);
+            case SectionRole.Dropped when section.IsExecutable:
+                CutCode(section, role);
                 break;
             case SectionRole.Data:
             case SectionRole.Collected:
-                CutAtSymbols(section, role, NodeKind.Data);
-                break;
-            case SectionRole.Dropped when section.IsExecutable:
-                CutAtSymbols(section, role, NodeKind.Function);
+                CutData(section, role);
                 break;
             case SectionRole.Dropped:
                 if (section.Size != 0)
@@ -124,11 +128,10 @@ internal sealed partial class ObjectGraph
             Throw(section, start, $"the last string of section {section.Name} has no end");
     }
 
-    private void CutAtSymbols(ElfSection section, SectionRole role, NodeKind kind)
+    private void CutData(ElfSection section, SectionRole role)
     {
-        bool code = kind == NodeKind.Function;
         var starts = _symbolsBySection[section.Index]
-            .Where(symbol => code ? symbol.Type == ElfSymbolType.Function : symbol.Type is not ElfSymbolType.Function)
+            .Where(symbol => symbol.Type is not ElfSymbolType.Function)
             .GroupBy(symbol => symbol.Value)
             .OrderBy(group => group.Key)
             .Select(group => (Start: group.Key, Symbols: Rank(group)))
@@ -140,16 +143,15 @@ internal sealed partial class ObjectGraph
             ulong next = i + 1 < starts.Count ? starts[i + 1].Start : section.Size;
             if (start > section.Size || next < start)
                 Throw(section, (long)start, $"symbol {symbols[0].Name} lies outside section {section.Name}");
-            AddGap(section, role, kind, done, start);
+            AddGap(section, role, done, start);
             ulong size = symbols.Max(symbol => symbol.Size);
-            // An assembly function may have no size; one that overlaps the next ends where that begins.
-            if ((size == 0 && code) || size > next - start || HasRelocation(section, start + size, next))
+            // A label of assembly has no size; an object that overlaps the next ends where that begins.
+            if ((size == 0 && symbols[0].Type == ElfSymbolType.None) || size > next - start || HasRelocation(section, start + size, next))
                 size = next - start;
-            bool cold = code && SymbolNames.IsColdPart(symbols[0].Name, out _);
-            Add(cold ? NodeKind.ColdPart : kind, role, section, start, size, symbols);
+            Add(NodeKind.Data, role, section, start, size, symbols);
             done = start + size;
         }
-        AddGap(section, role, kind, done, section.Size);
+        AddGap(section, role, done, section.Size);
     }
 
     private static IReadOnlyList<ElfSymbol> Rank(IEnumerable<ElfSymbol> symbols) =>
@@ -159,32 +161,14 @@ internal sealed partial class ObjectGraph
         start < end && RelocationsIn(section, start, end - start).Any();
 
     // Content before, between and after symbols: padding is no node, anything else is an anonymous one.
-    private void AddGap(ElfSection section, SectionRole role, NodeKind kind, ulong start, ulong end)
+    private void AddGap(ElfSection section, SectionRole role, ulong start, ulong end)
     {
         if (start >= end)
             return;
-        if (_symbolsBySection[section.Index].Count != 0 && !HasRelocation(section, start, end))
-        {
-            if (section.Type == ElfSectionType.NoBits)
-                return;
-            var bytes = section.Data.Span[(int)start..(int)end];
-            if (!(kind == NodeKind.Function ? IsCodePadding(bytes) : !bytes.ContainsAnyExcept((byte)0)))
-                Add(kind, role, section, start, end - start, []);
+        if (_symbolsBySection[section.Index].Count != 0 && !HasRelocation(section, start, end)
+            && (section.Type == ElfSectionType.NoBits || !section.Data.Span[(int)start..(int)end].ContainsAnyExcept((byte)0)))
             return;
-        }
-        Add(kind, role, section, start, end - start, []);
-    }
-
-    private static bool IsCodePadding(ReadOnlySpan<byte> bytes)
-    {
-        var decoder = Iced.Intel.Decoder.Create(64, bytes.ToArray());
-        while (decoder.IP < (ulong)bytes.Length)
-        {
-            var instruction = decoder.Decode();
-            if (instruction.Mnemonic is not (Iced.Intel.Mnemonic.Nop or Iced.Intel.Mnemonic.Int3) && !instruction.Code.ToString().StartsWith("Nop", StringComparison.Ordinal))
-                return false;
-        }
-        return true;
+        Add(NodeKind.Data, role, section, start, end - start, []);
     }
 
     private void FindColdParents()

@@ -8,6 +8,9 @@ namespace Ksplice.Build.Differencing;
 internal enum NodeKind
 {
     Function,
+
+    /// <summary>Code that is no function: without a symbol of that type, reached by branches and exception tables.</summary>
+    Fragment,
     ColdPart,
     Auxiliary,
     Replacement,
@@ -38,6 +41,9 @@ internal sealed class ObjectNode
     /// <summary>References into the node.</summary>
     public List<ObjectReference> Referrers { get; } = [];
 
+    /// <summary>Table entries that lead into this node: exception tables, jump labels.</summary>
+    public List<ObjectReference> TableReferrers { get; } = [];
+
     /// <summary>Table entries that are about this node, in table order.</summary>
     public List<TableEntry> Entries { get; } = [];
 
@@ -46,6 +52,12 @@ internal sealed class ObjectNode
 
     /// <summary>The function that this part belongs to.</summary>
     public ObjectNode? Parent { get; set; }
+
+    /// <summary>The code behind this node that control runs on into, or null.</summary>
+    public ObjectNode? FallsInto { get; set; }
+
+    /// <summary>Names of places inside of the code that other units know.</summary>
+    public List<ElfSymbol> InnerEntries { get; } = [];
 
     /// <summary>Why the code cannot be moved to a module, or null.</summary>
     public string? Immovable { get; set; }
@@ -56,7 +68,7 @@ internal sealed class ObjectNode
     public string Name => Symbols.Count == 0 ? Section.Name : Symbols[0].Name;
     public bool IsAnonymous => Symbols.Count == 0;
     public bool IsGlobal => Symbols.Count != 0 && Symbols[0].Binding != ElfSymbolBinding.Local;
-    public bool IsCode => Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Auxiliary or NodeKind.Replacement;
+    public bool IsCode => Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Auxiliary or NodeKind.Replacement;
     public bool IsWritable => (Section.Flags & ElfSectionFlags.Write) != 0;
     public bool IsZeroed => Section.Type == ElfSectionType.NoBits;
     public ulong End => Start + Size;
@@ -106,7 +118,15 @@ internal sealed class ObjectReference
     /// <summary>What the field is for, in a table entry.</summary>
     public TableField? Field { get; init; }
 
-    public int FieldSize => Type is ElfRelocationType.Abs64 or ElfRelocationType.Pc64 ? 8 : 4;
+    /// <summary>True for a branch of one byte's reach, which ties its code to a place near the target.</summary>
+    public bool IsShort => Type == ElfRelocationType.Pc8;
+
+    public int FieldSize => Type switch
+    {
+        ElfRelocationType.Abs64 or ElfRelocationType.Pc64 => 8,
+        ElfRelocationType.Pc8 => 1,
+        _ => 4,
+    };
 }
 
 /// <summary>One entry of a special section.</summary>

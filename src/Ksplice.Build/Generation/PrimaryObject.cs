@@ -85,7 +85,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             foreach (var diff in diffs)
             {
                 for (int i = 0; i < diff.Carried.Count; i++)
-                    _places[(diff, i)] = Place(diff.Carried[i]);
+                    _places[(diff, i)] = Place(diff, diff.Carried[i]);
             }
             foreach (var section in _order)
             {
@@ -126,7 +126,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             }
         }
 
-        private (OutputSection, ulong) Place(CarriedPiece piece)
+        private (OutputSection, ulong) Place(ObjectDiff diff, CarriedPiece piece)
         {
             bool zeroed = piece.SectionType == ElfSectionType.NoBits;
             if (!_sections.TryGetValue(piece.OutputSection, out var section))
@@ -139,7 +139,11 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 section.Type = piece.SectionType;
             section.Flags |= piece.SectionFlags;
             section.Alignment = Math.Max(section.Alignment, piece.Alignment);
-            ulong offset = (section.Size + piece.Alignment - 1) & ~(piece.Alignment - 1);
+            ulong offset = piece.Behind < 0
+                ? (section.Size + piece.Alignment - 1) & ~(piece.Alignment - 1)
+                : _places[(diff, piece.Behind)].Offset + piece.Post.Offset - diff.Carried[piece.Behind].Post.Offset;
+            if (offset < section.Size)
+                throw new InvalidOperationException($"{piece.Name} of {diff.Unit} has no room behind {diff.Carried[piece.Behind].Name}");
             byte fill = (section.Flags & ElfSectionFlags.Execute) != 0 ? (byte)0xcc : (byte)0;
             while ((ulong)section.Data.Length < offset)
                 section.Data.WriteByte(fill);

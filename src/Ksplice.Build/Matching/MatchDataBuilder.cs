@@ -61,7 +61,7 @@ public sealed class MatchDataBuilder
                 {
                     // Parts in init memory (.altinstr_aux) are gone where the kernel runs.
                     var node = graphs[diff.Unit].Nodes.Single(node => node.Range == function.Pre[i] && node.IsCode);
-                    if (node.Kind is NodeKind.Function or NodeKind.ColdPart)
+                    if (node.Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Fragment)
                         Include(node, diff.Unit, ObjectFlags.Replaced, i == 0 ? (uint)functions.Count : MatchFormat.None);
                 }
                 functions.Add(new MatchedFunction(diff.Unit, function.Name));
@@ -107,7 +107,7 @@ public sealed class MatchDataBuilder
     {
         if (!visited.Add(node))
             return false;
-        if (node.Kind is NodeKind.Function or NodeKind.ColdPart && node.Role == SectionRole.Code)
+        if (node.Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Fragment && node.Role == SectionRole.Code)
             return Include(node, unit, ObjectFlags.None, MatchFormat.None);
         var referrers = node.Referrers.Select(reference => reference.Holder.Root)
             .Where(holder => holder.Kind == NodeKind.Function && holder.Role == SectionRole.Code && holder.References.Exists(reference => reference.Target == node))
@@ -126,7 +126,7 @@ public sealed class MatchDataBuilder
     }
 
     private static bool IsConstant(ObjectNode node) =>
-        node is { Kind: NodeKind.Data, Role: SectionRole.Data, IsWritable: false, IsZeroed: false, Size: > 0 };
+        node is { Kind: NodeKind.Data, Role: SectionRole.Data or SectionRole.Code, IsWritable: false, IsZeroed: false, Size: > 0 };
 
     // Adds an object and the constants that it refers to.
     private bool Include(ObjectNode node, string unit, ObjectFlags flags, uint function)

@@ -31,7 +31,7 @@ internal sealed class MatchTables
             return Content(node.Bytes);
         if (node.IsGlobal)
             return Global(node.Name);
-        bool named = !node.IsAnonymous && node.Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Data && !IsNumbered(node);
+        bool named = !node.IsAnonymous && node.Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Data && !IsNumbered(node);
         return Symbol(node, () => new MatchSymbol { Name = Name(node.IsAnonymous ? "" : node.Name), Flags = named ? SymbolFlags.Named : SymbolFlags.None });
     }
 
@@ -98,11 +98,14 @@ internal sealed class MatchTables
             Kind = kind,
             Flags = flags,
         });
+        long variant = 0;
         foreach (var op in ops)
         {
             _ops.Add(op);
+            // Of an alternative's variants one is in place; what only the others lead to is not found there.
+            variant = op.Op == OpCode.Variant ? op.Value : variant - 1;
             // A paravirt site leads to its table only if it was not rewritten, a call to its trampoline the same.
-            if (op.Op is OpCode.Field or OpCode.Branch or OpCode.Label or OpCode.Key or OpCode.JumpLabel)
+            if (variant < 0 && op.Op is OpCode.Field or OpCode.Branch or OpCode.Label or OpCode.Key or OpCode.JumpLabel)
                 _met.Add(op.Symbol);
         }
     }

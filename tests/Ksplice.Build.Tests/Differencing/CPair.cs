@@ -49,6 +49,30 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
         return ElfObject.Read(File.ReadAllBytes(tree["unit.o"]), "unit.o");
     }
 
+    // As include/linux/linkage.h begins and ends functions and other code.
+    private const string AssemblyPrelude = """
+        #define FUNC(name) .globl name; .type name, @function; .p2align 4, 0x90; name:
+        #define LOCAL_FUNC(name) .type name, @function; .p2align 4, 0x90; name:
+        #define CODE(name) .globl name; .p2align 4, 0x90; name:
+        #define LOCAL_CODE(name) .p2align 4, 0x90; name:
+        #define END(name) .size name, . - name
+        #define EXTABLE(from, to) .pushsection __ex_table, "a"; .balign 4; .long (from) - .; .long (to) - .; .long 3; .popsection
+        .text
+
+        """;
+
+    /// <summary>Assembles both versions of a .S file and compares the objects.</summary>
+    public static CPair CompareAssembly(string pre, string post) => Compare(Assemble(pre), Assemble(post));
+
+    /// <summary>Assembles one version.</summary>
+    public static ElfObject Assemble(string source)
+    {
+        using var tree = new TestTree();
+        tree.Write("unit.S", AssemblyPrelude + source + "\n");
+        tree.RunOk("gcc", "-c", "-D__ASSEMBLY__", "unit.S", "-o", "unit.o");
+        return ElfObject.Read(File.ReadAllBytes(tree["unit.o"]), "unit.o");
+    }
+
     /// <summary>The difference, which must have been made without an error.</summary>
     public ObjectDiff Accepted
     {
@@ -64,6 +88,10 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
 
     /// <summary>The names of the new functions, sorted.</summary>
     public IEnumerable<string> New => Accepted.NewFunctions.Select(function => function.Name).Order(StringComparer.Ordinal);
+
+    /// <summary>The names of code that travels along unchanged or without being a function, sorted.</summary>
+    public IEnumerable<string> Along => Accepted.Carried.Where(piece => piece.Kind is CarriedKind.Function or CarriedKind.CodePart)
+        .Select(piece => piece.Name).Except(Replaced).Except(New).Order(StringComparer.Ordinal);
 
     /// <summary>The piece of that name.</summary>
     public CarriedPiece Piece(string name) => Accepted.Carried.Single(piece => piece.Name == name);

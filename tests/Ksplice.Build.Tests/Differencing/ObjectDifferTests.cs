@@ -371,6 +371,38 @@ public sealed class ObjectDifferTests
     }
 
     [Fact]
+    public void Static_functions_that_jump_short_keep_their_distance()
+    {
+        const string Source = """
+            asm(".section .sched.text,\"ax\"\n .type f,@function\n .globl f\nf: movl $3, %eax\n jmp 1f\n .size f, .-f\n"
+                ".type g,@function\n .globl g\ng: ret\n1: movl $4, %eax\n ret\n .size g, .-g\n .text");
+            """;
+        var pair = CPair.Compare(Source, Source.Replace("$3", "$5", StringComparison.Ordinal));
+        Assert.Equal(["f"], pair.Replaced);
+        Assert.Equal("f", pair.Accepted.Carried[pair.Piece("g").Behind].Name);
+    }
+
+    // Its addresses are the old code's, though none of its bytes changed.
+    [Theory]
+    [InlineData("const ", true)]
+    [InlineData("", false)]
+    public void A_computed_gotos_table_goes_with_its_function(string sort, bool accepted)
+    {
+        string source = $$"""
+            int f(int a) { static {{sort}}void *{{sort}}to[] = { &&one, &&two }; use((void *)to); goto *to[a]; one: return probe(1); two: return probe(2) + 3; }
+            """;
+        var pair = CPair.Compare(source, source.Replace("+ 3", "- 3", StringComparison.Ordinal));
+        if (!accepted)
+        {
+            pair.RefusedBy(DifferencingDiagnostics.ChangedData, "leads into f, which is replaced");
+            return;
+        }
+        Assert.Equal(["f"], pair.Replaced);
+        var table = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data);
+        Assert.All(table.References, reference => Assert.Equal("f", pair.Accepted.Carried[reference.Piece].Name));
+    }
+
+    [Fact]
     public void Functions_of_one_section_are_cut_apart()
     {
         const string Source = """

@@ -1,0 +1,40 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Kernel;
+
+namespace Ksplice.Build.Tests.Matching;
+
+/// <summary>Functions and other code of the kernel's own assembly, matched against the shipped image.</summary>
+public sealed class AssemblyMatchTests(ITestOutputHelper output)
+{
+    [Fact]
+    public async Task Every_function_of_the_kernels_assembly_matches_at_its_symbol_in_the_shipped_image()
+    {
+        var memory = new ImageMemory(KernelUnderTest.Image);
+        int matched = 0, total = 0;
+        List<string> problems = [];
+        foreach (string unit in await KernelObjects.AssemblyAsync())
+        {
+            var pre = await KernelObjects.CompileAsync(unit);
+            foreach (var function in new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function or NodeKind.Fragment, Role: SectionRole.Code, IsAnonymous: false }))
+            {
+                total++;
+                DiagnosticBag diagnostics = [];
+                var data = UnitMatch.Build(pre, unit, function, [], diagnostics);
+                var result = data is null ? null : MatchInterpreter.Match(data.Bytes, memory);
+                if (result is { IsMatch: true })
+                {
+                    matched++;
+                    Assert.Contains(result.Functions[0].Start, memory.Candidates(function.Name));
+                    continue;
+                }
+                problems.Add($"{unit}: {function.Name} ({function.Size}): {result?.Failure?.ToString() ?? string.Join(' ', diagnostics)}");
+            }
+        }
+        output.WriteLine($"{matched} of {total}");
+        foreach (string p in problems) output.WriteLine(p);
+        Assert.Empty(problems);
+    }
+}
