@@ -33,8 +33,8 @@ public sealed class DiffUnits : KspliceTask
         {
             if (unit.GetMetadata("Module").Length != 0)
                 Diagnostics.Report(ProjectDiagnostics.LoadableModule, new(unit.ItemSpec), unit.ItemSpec, unit.GetMetadata("Module"));
-            else if (unit.ItemSpec.EndsWith(".S", StringComparison.Ordinal))
-                Diagnostics.Report(ProjectDiagnostics.AssemblyChanged, new(unit.ItemSpec), unit.ItemSpec);
+            else if (unit.GetMetadata("InModule").Length != 0)
+                Diagnostics.Report(ProjectDiagnostics.AssemblyOfModule, new(unit.ItemSpec), unit.ItemSpec);
         }
         if (diffs.All(diff => diff.IsEmpty))
             Diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
