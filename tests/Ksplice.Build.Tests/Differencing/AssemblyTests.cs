@@ -126,7 +126,7 @@ public sealed class AssemblyTests
         var exported = new ExportedSymbols([]);
         var data = MatchDataBuilder.Build([pair.Accepted], PrimaryObject.SymbolsToResolve([pair.Accepted], exported), diagnostics);
         Assert.True(data is not null, string.Join('\n', diagnostics));
-        var primary = PrimaryObject.Build([pair.Accepted], data, "01234567", exported, diagnostics);
+        var primary = PrimaryObject.Build([pair.Accepted], data, new UpdateTarget("01234567", UpdateTarget.KernelName, 0, 1), exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         return primary.Code.Symbols.Where(symbol => symbol.Type == ElfSymbolType.Function).ToDictionary(symbol => symbol.Name, symbol => symbol.Value);
     }
