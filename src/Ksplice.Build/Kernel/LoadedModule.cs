@@ -19,6 +19,7 @@ public sealed class LoadedModule
     private readonly ModuleLayout _layout;
     private readonly Dictionary<string, ulong> _imports = new(StringComparer.Ordinal);
     private readonly ILookup<string, ulong> _symbols;
+    private readonly ulong[] _starts;
     private readonly byte[] _memory;
     private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
     private readonly Dictionary<ulong, ulong> _staticCalls = [];
@@ -36,6 +37,7 @@ public sealed class LoadedModule
                 _imports.TryAdd(name, address);
         }
         _symbols = _layout.CoreSymbols().Distinct().ToLookup(symbol => symbol.Name, symbol => symbol.Address, StringComparer.Ordinal);
+        _starts = [.. _symbols.SelectMany(addresses => addresses).Where(address => address >= _layout.Start && address < _layout.InitStart).Distinct().Order()];
         _memory = new byte[_layout.InitStart - _layout.Start];
         foreach (var section in file.Elf.Sections.Where(section => _layout.Stays(section)))
             section.Data.Span.CopyTo(At(section));
@@ -79,6 +81,20 @@ public sealed class LoadedModule
 
     /// <summary>The addresses of all its symbols of that name, without those that are freed with its init memory.</summary>
     public IEnumerable<ulong> Find(string name) => _symbols[name];
+
+    /// <summary>Where the last of its symbols at or before <paramref name="address"/> starts, and where the next one does.</summary>
+    public bool TryFindExtent(ulong address, out ulong start, out ulong end)
+    {
+        (start, end) = (0, 0);
+        if (address < _layout.Start || address >= _layout.InitStart)
+            return false;
+        int index = Array.BinarySearch(_starts, address);
+        int next = index < 0 ? ~index : index + 1;
+        if (next == 0)
+            return false;
+        (start, end) = (_starts[next - 1], next < _starts.Length ? _starts[next] : _layout.InitStart);
+        return true;
+    }
 
     /// <summary>The address of what another module, that this one needs, exports under that name.</summary>
     public ulong? FindImport(string name) => _imports.TryGetValue(name, out ulong address) ? address : null;

@@ -12,6 +12,9 @@ public interface IMatchMemory
     /// <summary>The addresses of all symbols of that exact name.</summary>
     IReadOnlyList<ulong> Candidates(string name);
 
+    /// <summary>Where the last symbol at or before <paramref name="address"/> starts, and where the next one does.</summary>
+    bool TryFindExtent(ulong address, out ulong start, out ulong end);
+
     /// <summary>The kernel's jump-label entry for the code at <paramref name="code"/>; the key with its flag bits.</summary>
     bool TryFindJumpEntry(ulong code, out ulong target, out ulong key);
 

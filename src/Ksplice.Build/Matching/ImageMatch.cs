@@ -31,6 +31,14 @@ public sealed class ImageMemory : IMatchMemory
         [.. _image.Symbols.Find(name).Select(symbol => symbol.Address).Where(address => address < _initBegin || address >= _initEnd)];
 
     /// <inheritdoc/>
+    public bool TryFindExtent(ulong address, out ulong start, out ulong end)
+    {
+        var nearest = _image.Symbols.Nearest(address);
+        (start, end) = nearest is { } found ? (found.Symbol.Address, found.End) : (0, 0);
+        return nearest is not null;
+    }
+
+    /// <inheritdoc/>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => _image.TryFindJumpEntry(code, out target, out key);
 
     /// <inheritdoc/>
@@ -71,6 +79,9 @@ public static class ImageMatch
                 break;
             case MatchReason.NoCandidate or MatchReason.Unresolved:
                 diagnostics.Report(MatchDiagnostics.NotFound, location, path, failure);
+                break;
+            case MatchReason.NotInLine:
+                diagnostics.Report(MatchDiagnostics.NotInLine, location, path, failure, failure.Candidates);
                 break;
             case MatchReason.NoRoom:
                 diagnostics.Report(MatchDiagnostics.NoRoom, location, path, failure);

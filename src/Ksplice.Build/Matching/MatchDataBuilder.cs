@@ -28,6 +28,8 @@ public sealed class MatchDataBuilder
     private readonly ProgramWriter _writer;
     private readonly DiagnosticBag _diagnostics;
     private readonly HashSet<ObjectNode> _included = [];
+    private readonly Dictionary<string, IReadOnlyDictionary<string, IReadOnlyList<LinePlace>>> _lines = new(StringComparer.Ordinal);
+    private readonly HashSet<(string Unit, string Class)> _added = [];
     private bool _failed;
 
     private MatchDataBuilder(DiagnosticBag diagnostics)
@@ -44,28 +46,34 @@ public sealed class MatchDataBuilder
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(exports);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        return new MatchDataBuilder(diagnostics).Build(diffs, exports);
+        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Pre), StringComparer.Ordinal);
+        var replaced = diffs.SelectMany(diff => diff.Replaced.Select(function =>
+            (diff.Unit, Parts: (IReadOnlyList<ObjectNode>)[.. function.Pre.Select(range => graphs[diff.Unit].Nodes.Single(node => node.Range == range && node.IsCode))])));
+        return new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports);
     }
 
-    private MatchData? Build(IReadOnlyList<ObjectDiff> diffs, IReadOnlyList<RunSymbol> exports)
+    /// <summary>Builds match data as if <paramref name="function"/> alone were replaced; or, without
+    /// <paramref name="redirect"/>, only to find it.</summary>
+    internal static MatchData? Build(ObjectGraph graph, string unit, ObjectNode function, bool redirect, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics) =>
+        new MatchDataBuilder(diagnostics).Build(new Dictionary<string, ObjectGraph> { [unit] = graph }, [(unit, [function, .. function.Parts])], exports, redirect);
+
+    private MatchData? Build(IReadOnlyDictionary<string, ObjectGraph> graphs, IReadOnlyList<(string Unit, IReadOnlyList<ObjectNode> Parts)> replaced, IReadOnlyList<RunSymbol> exports, bool redirect = true)
     {
+        foreach (var (unit, graph) in graphs)
+            _lines.Add(unit, UnitLine.Read(graph.Elf));
         foreach (var (name, role) in Roles)
             _tables.SetRole(name, role);
-        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Pre), StringComparer.Ordinal);
         List<MatchedFunction> functions = [];
-        foreach (var diff in diffs)
+        foreach (var (unit, parts) in replaced)
         {
-            foreach (var function in diff.Replaced)
+            for (int i = 0; i < parts.Count; i++)
             {
-                for (int i = 0; i < function.Pre.Count; i++)
-                {
-                    // Parts in init memory (.altinstr_aux) are gone where the kernel runs.
-                    var node = graphs[diff.Unit].Nodes.Single(node => node.Range == function.Pre[i] && node.IsCode);
-                    if (node.Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Fragment)
-                        Include(node, diff.Unit, ObjectFlags.Replaced, i == 0 ? (uint)functions.Count : MatchFormat.None);
-                }
-                functions.Add(new MatchedFunction(diff.Unit, function.Name));
+                // Parts in init memory (.altinstr_aux) are gone where the kernel runs.
+                if (parts[i].Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Fragment)
+                    Include(parts[i], unit, ObjectFlags.Replaced, i == 0 && redirect ? (uint)functions.Count : MatchFormat.None);
             }
+            if (redirect)
+                functions.Add(new MatchedFunction(unit, parts[0].Name));
         }
 
         for (int i = 0; i < exports.Count; i++)
@@ -133,6 +141,9 @@ public sealed class MatchDataBuilder
     {
         if (!_included.Add(node))
             return true;
+        string line = UnitLine.ClassOf(node.Section.Name);
+        if (node.IsCode && _lines[unit].TryGetValue(line, out var places) && _added.Add((unit, line)))
+            _tables.AddLine(unit, places);
         try
         {
             _tables.AddObject(node, unit, node.IsCode ? ObjectKind.Text : ObjectKind.Data, flags, function, node.IsCode ? _writer.WriteCode(node) : _writer.WriteData(node));

@@ -8,7 +8,7 @@ namespace Ksplice.Build.Matching;
 internal static class MatchFormat
 {
     public const ulong Magic = 0x4843544d50534b;
-    public const uint Version = 1;
+    public const uint Version = 2;
     public const uint None = 0xffffffff;
     public const int MaximalNops = 256;
     public const int JumpSize = 5;
@@ -50,6 +50,15 @@ internal enum ObjectFlags : byte
 {
     None = 0,
     Replaced = 1,
+}
+
+[Flags]
+internal enum PlaceFlags : uint
+{
+    None = 0,
+    First = 1,
+    Same = 2,
+    Weak = 4,
 }
 
 internal enum OpCode : byte
@@ -106,6 +115,8 @@ internal struct MatchHeader
     public uint ObjectCount;
     public uint Ops;
     public uint OpCount;
+    public uint Places;
+    public uint PlaceCount;
     public uint Bytes;
     public uint ByteCount;
     public uint Names;
@@ -137,6 +148,7 @@ internal struct MatchObject
     public uint Op;
     public uint OpCount;
     public uint Function;
+    public uint Place;
     public ObjectKind Kind;
     public ObjectFlags Flags;
     public ushort Reserved;
@@ -150,4 +162,11 @@ internal struct MatchOp
     public ushort Length;
     public uint Symbol;
     public long Value;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct MatchPlace
+{
+    public uint Name;
+    public PlaceFlags Flags;
 }

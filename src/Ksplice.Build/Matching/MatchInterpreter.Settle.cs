@@ -10,6 +10,19 @@ public sealed partial class MatchInterpreter
         survivors = 0;
         if (candidates.Count == 0)
             return Failure(index, null, MatchReason.NoCandidate, 0, name);
+        ref readonly var entry = ref _run.Data.Objects[index];
+        if (entry.Kind == ObjectKind.Text && (candidates.Count > 1 || _run.IsOverridable(entry)))
+        {
+            List<ulong> inLine = [];
+            foreach (ulong candidate in candidates)
+            {
+                if (_run.IsInLine(_run.Data.Objects[index], candidate))
+                    inLine.Add(candidate);
+            }
+            if (inLine.Count == 0)
+                return Failure(index, null, MatchReason.NotInLine, candidates.Count, name);
+            candidates = inLine;
+        }
         Mismatch farthest = new();
         ulong survivor = 0, best = 0;
         int mark = _run.Journal.Count;

@@ -18,6 +18,25 @@ public sealed partial class MatchInterpreter
             : Failed(new MatchFailure(MatchReason.BadData, "", "", null, 0, 0, 0, [], []));
     }
 
+    /// <summary>Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.</summary>
+    internal static IReadOnlyList<MatchedPlace> Locate(ReadOnlySpan<byte> matchData, IMatchMemory memory)
+    {
+        if (MatchProgram.Read(matchData) is not { } data)
+            return [];
+        MatchRun run = new(data, memory);
+        if (!new MatchInterpreter(run).Run().IsMatch)
+            return [];
+        List<MatchedPlace> places = [];
+        for (int i = 0; i < data.Objects.Length; i++)
+            places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Ends[i], data.Objects[i].Kind == ObjectKind.Text));
+        for (int i = 0; i < data.Symbols.Length; i++)
+        {
+            if (data.Symbols[i].Kind == SymbolKind.Content && run.Known[i])
+                places.Add(new MatchedPlace(run.Values[i], run.Values[i] + data.Symbols[i].ContentSize, IsCode: false));
+        }
+        return places;
+    }
+
     private static MatchResult Failed(MatchFailure failure) => new(failure, [], [], []);
 
     private MatchResult Run()

@@ -12,6 +12,7 @@ internal sealed class MatchProgram
     public MatchSymbol[] Symbols { get; private init; } = [];
     public MatchObject[] Objects { get; private init; } = [];
     public MatchOp[] Ops { get; private init; } = [];
+    public MatchPlace[] Places { get; private init; } = [];
     public byte[] Bytes { get; private init; } = [];
     private byte[] Names { get; init; } = [];
 
@@ -37,11 +38,12 @@ internal sealed class MatchProgram
             || Table<MatchSymbol>(data, header.Symbols, header.SymbolCount, 8) is not { } symbols
             || Table<MatchObject>(data, header.Objects, header.ObjectCount, 8) is not { } objects
             || Table<MatchOp>(data, header.Ops, header.OpCount, 8) is not { } ops
+            || Table<MatchPlace>(data, header.Places, header.PlaceCount, 8) is not { } places
             || Table<byte>(data, header.Bytes, header.ByteCount, 1) is not { } bytes
             || Table<byte>(data, header.Names, header.NameBytes, 1) is not { Length: > 0 } names
             || names[^1] != 0 || header.ExportCount > header.SymbolCount || header.FunctionCount > header.ObjectCount)
             return null;
-        MatchProgram program = new() { Header = header, Symbols = symbols, Objects = objects, Ops = ops, Bytes = bytes, Names = names };
+        MatchProgram program = new() { Header = header, Symbols = symbols, Objects = objects, Ops = ops, Places = places, Bytes = bytes, Names = names };
         return program.Check() ? program : null;
     }
 
@@ -64,10 +66,17 @@ internal sealed class MatchProgram
                 || symbol.Content > Bytes.Length || symbol.ContentSize > Bytes.Length - symbol.Content)
                 return false;
         }
+        for (int i = 0; i < Places.Length; i++)
+        {
+            bool first = (Places[i].Flags & PlaceFlags.First) != 0, same = (Places[i].Flags & PlaceFlags.Same) != 0;
+            if (Places[i].Name >= Names.Length || (i == 0 && !first) || (first && same))
+                return false;
+        }
         foreach (var entry in Objects)
         {
             if (entry.Symbol >= Symbols.Length || entry.Name >= Names.Length || entry.Unit >= Names.Length || entry.Kind > ObjectKind.Data
                 || entry.Op > Ops.Length || entry.OpCount > Ops.Length - entry.Op
+                || (entry.Place != MatchFormat.None && (entry.Place >= Places.Length || (Places[entry.Place].Flags & PlaceFlags.Same) != 0))
                 || (entry.Function != MatchFormat.None
                     && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == 0 || !functions.Add(entry.Function)))
                 || !CheckOps(Ops.AsSpan((int)entry.Op, (int)entry.OpCount), 0))

@@ -37,6 +37,9 @@ public enum MatchReason
 
     /// <summary>The redirect does not fit: the function is too short, or the kernel may rewrite the bytes.</summary>
     NoRoom,
+
+    /// <summary>The kernel has that name, but not where the unit's own would be.</summary>
+    NotInLine,
 }
 
 /// <summary>Why a match failed and where.</summary>
@@ -96,3 +99,6 @@ public sealed record MatchResult(
     /// <summary>True when everything was found.</summary>
     public bool IsMatch => Failure is null;
 }
+
+/// <summary>Something that a match found and compared.</summary>
+internal readonly record struct MatchedPlace(ulong Start, ulong End, bool IsCode);

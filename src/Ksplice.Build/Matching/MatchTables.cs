@@ -10,6 +10,8 @@ internal sealed class MatchTables
     private readonly List<MatchSymbol> _symbols = [];
     private readonly List<MatchObject> _objects = [];
     private readonly List<MatchOp> _ops = [];
+    private readonly List<MatchPlace> _places = [];
+    private readonly Dictionary<(string Unit, int Section, ulong Offset), uint> _placeIndexes = [];
     private readonly List<byte> _bytes = [];
     private readonly List<byte> _names = [];
     private readonly Dictionary<string, uint> _nameOffsets = new(StringComparer.Ordinal);
@@ -95,6 +97,7 @@ internal sealed class MatchTables
             Op = (uint)_ops.Count,
             OpCount = (uint)ops.Count,
             Function = function,
+            Place = kind == ObjectKind.Text ? _placeIndexes.GetValueOrDefault((unit, node.Section.Index, node.Start), MatchFormat.None) : MatchFormat.None,
             Kind = kind,
             Flags = flags,
         });
@@ -107,6 +110,21 @@ internal sealed class MatchTables
             // A paravirt site leads to its table only if it was not rewritten, a call to its trampoline the same.
             if (variant < 0 && op.Op is OpCode.Field or OpCode.Branch or OpCode.Label or OpCode.Key or OpCode.JumpLabel)
                 _met.Add(op.Symbol);
+        }
+    }
+
+    /// <summary>Adds the places of a unit's line; objects at them that are added later know theirs.</summary>
+    public void AddLine(string unit, IReadOnlyList<LinePlace> line)
+    {
+        for (int i = 0; i < line.Count; i++)
+        {
+            var flags = (i == 0 ? PlaceFlags.First : PlaceFlags.None) | (line[i].IsWeak ? PlaceFlags.Weak : PlaceFlags.None);
+            _placeIndexes.Add((unit, line[i].Section, line[i].Offset), (uint)_places.Count);
+            foreach (string name in line[i].Names)
+            {
+                _places.Add(new MatchPlace { Name = Name(name), Flags = flags });
+                flags = (flags & PlaceFlags.Weak) | PlaceFlags.Same;
+            }
         }
     }
 
@@ -146,6 +164,7 @@ internal sealed class MatchTables
         (header.Symbols, header.SymbolCount) = (Put<MatchSymbol>(_symbols), (uint)_symbols.Count);
         (header.Objects, header.ObjectCount) = (Put<MatchObject>(_objects), (uint)_objects.Count);
         (header.Ops, header.OpCount) = (Put<MatchOp>(_ops), (uint)_ops.Count);
+        (header.Places, header.PlaceCount) = (Put<MatchPlace>(_places), (uint)_places.Count);
         (header.Bytes, header.ByteCount) = (Put<byte>(_bytes), (uint)_bytes.Count);
         (header.Names, header.NameBytes) = (Put<byte>(_names), (uint)_names.Count);
         header.Size = (uint)data.Length;

@@ -28,6 +28,10 @@ public sealed class ModuleMemory : IMatchMemory
     }
 
     /// <inheritdoc/>
+    public bool TryFindExtent(ulong address, out ulong start, out ulong end) =>
+        _module.TryFindExtent(address, out start, out end) || _kernel.TryFindExtent(address, out start, out end);
+
+    /// <inheritdoc/>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) =>
         _module.TryFindJumpEntry(code, out target, out key) || _kernel.TryFindJumpEntry(code, out target, out key);
 

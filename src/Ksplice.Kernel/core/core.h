@@ -163,6 +163,7 @@ struct ksplice_kernel {
 	/* Functions and objects of the kernel that it does not export (K9). */
 	typeof(kallsyms_lookup_name) *kallsyms_lookup_name;
 	typeof(kallsyms_on_each_match_symbol) *kallsyms_on_each_match_symbol;
+	typeof(kallsyms_lookup_size_offset) *kallsyms_lookup_size_offset;
 	void *(*text_poke)(void *address, const void *opcode, size_t size);
 	struct mutex *text_mutex;
 	int (*stop_machine_cpuslocked)(int (*fn)(void *data), void *data,

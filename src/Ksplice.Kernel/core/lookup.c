@@ -43,6 +43,7 @@ static const struct {
 	void *to;
 } wanted[] = {
 	{ "kallsyms_on_each_match_symbol", &kernel.kallsyms_on_each_match_symbol },
+	{ "kallsyms_lookup_size_offset", &kernel.kallsyms_lookup_size_offset },
 	{ "text_poke", &kernel.text_poke },
 	{ "text_mutex", &kernel.text_mutex },
 	{ "stop_machine_cpuslocked", &kernel.stop_machine_cpuslocked },

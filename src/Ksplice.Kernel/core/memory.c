@@ -123,6 +123,17 @@ static int env_candidates(struct ksp_env *env, const char *name,
 	return search.n ? 0 : -ENOENT;
 }
 
+static int env_extent(struct ksp_env *env, u64 address, u64 *start, u64 *end)
+{
+	unsigned long size, offset;
+
+	if (!kernel.kallsyms_lookup_size_offset(address, &size, &offset))
+		return -ENOENT;
+	*start = address - offset;
+	*end = *start + size;
+	return 0;
+}
+
 static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 {
 	const struct module *module = memory_of(env)->module;
@@ -197,6 +208,7 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct module *mod
 	memory->env = (struct ksp_env) {
 		.read = env_read,
 		.candidates = env_candidates,
+		.extent = env_extent,
 		.jump_entry = env_jump_entry,
 		.static_call_key = env_static_call_key,
 		.is_ftrace_target = env_is_ftrace_target,

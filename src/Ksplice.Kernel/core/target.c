@@ -129,6 +129,7 @@ static const char * const reasons[] = {
 	[KSP_CONFLICT] = "two uses of a symbol disagree",
 	[KSP_UNRESOLVED] = "no value was found",
 	[KSP_NO_ROOM] = "the redirect does not fit",
+	[KSP_NOT_IN_LINE] = "its name is another file's",
 };
 
 static void report_mismatch(struct ksplice_update *update, const struct ksplice_target *target,

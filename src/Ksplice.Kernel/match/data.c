@@ -105,6 +105,7 @@ bool ksp_check_data(struct run *run, const void *data, size_t size)
 	    header->size != size || !table_fits(header, header->symbols, header->n_symbols, sizeof(struct ksp_symbol), 8) ||
 	    !table_fits(header, header->objects, header->n_objects, sizeof(struct ksp_object), 8) ||
 	    !table_fits(header, header->ops, header->n_ops, sizeof(struct ksp_op), 8) ||
+	    !table_fits(header, header->places, header->n_places, sizeof(struct ksp_place), 8) ||
 	    !table_fits(header, header->bytes, header->n_bytes, 1, 1) ||
 	    !table_fits(header, header->names, header->n_names, 1, 1) || !header->n_names ||
 	    header->n_exports > header->n_symbols || header->n_functions > header->n_objects)
@@ -113,6 +114,7 @@ bool ksp_check_data(struct run *run, const void *data, size_t size)
 	run->symbols = data + header->symbols;
 	run->objects = data + header->objects;
 	run->ops = data + header->ops;
+	run->places = data + header->places;
 	run->bytes = data + header->bytes;
 	run->names = data + header->names;
 	if (run->names[header->n_names - 1])
@@ -127,12 +129,22 @@ bool ksp_check_data(struct run *run, const void *data, size_t size)
 			return false;
 		exports += symbol->export != KSP_NONE;
 	}
+	for (i = 0; i < header->n_places; i++) {
+		const struct ksp_place *place = &run->places[i];
+
+		/* A line has a first place, and that has no other before it. */
+		if (place->name >= header->n_names || (!i && !(place->flags & KSP_PLACE_FIRST)) ||
+		    (place->flags & KSP_PLACE_FIRST && place->flags & KSP_PLACE_SAME))
+			return false;
+	}
 	for (i = 0; i < header->n_objects; i++) {
 		const struct ksp_object *object = &run->objects[i];
 
 		if (object->symbol >= header->n_symbols || object->name >= header->n_names ||
 		    object->unit >= header->n_names || object->kind > KSP_OBJECT_DATA ||
 		    object->op > header->n_ops || object->n_ops > header->n_ops - object->op ||
+		    (object->place != KSP_NONE &&
+		     (object->place >= header->n_places || run->places[object->place].flags & KSP_PLACE_SAME)) ||
 		    (object->function != KSP_NONE &&
 		     (object->function >= header->n_functions || !(object->flags & KSP_OBJECT_REPLACED))) ||
 		    !check_ops(run, object->op, object->n_ops, 0))

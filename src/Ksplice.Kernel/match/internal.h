@@ -26,6 +26,7 @@ struct run {
 	const struct ksp_symbol *symbols;
 	const struct ksp_object *objects;
 	const struct ksp_op *ops;
+	const struct ksp_place *places;
 	const u8 *bytes;
 	const char *names;
 
@@ -66,6 +67,7 @@ bool ksp_get_s32(struct run *run, u64 address, s32 *value);
 
 /* symbols.c */
 const char *ksp_name_of(const struct run *run, u32 symbol);
+bool ksp_is_named(struct run *run, const char *name, u64 address);
 bool ksp_is_candidate(struct run *run, u32 symbol, u64 address, bool *any);
 u32 ksp_find_unique(struct run *run, u32 symbol, u64 *address);
 bool ksp_plays(struct run *run, enum ksp_role role, u64 address);
@@ -97,6 +99,10 @@ enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 
 
 /* settle.c */
 enum ksp_reason ksp_settle(struct run *run, struct ksp_match *match);
+
+/* neighbours.c */
+bool ksp_is_overridable(const struct run *run, const struct ksp_object *object);
+bool ksp_in_line(struct run *run, const struct ksp_object *object, u64 address);
 
 /* match.c */
 enum ksp_reason ksp_fail(struct run *run, struct ksp_match *match, u32 object,

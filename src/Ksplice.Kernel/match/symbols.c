@@ -32,6 +32,15 @@ static int compare_candidate(void *arg, u64 address)
 	return check->same;
 }
 
+/* True if a symbol at @address has that name. */
+bool ksp_is_named(struct run *run, const char *name, u64 address)
+{
+	struct check check = { .address = address };
+
+	run->env->candidates(run->env, name, compare_candidate, &check);
+	return check.same;
+}
+
 /* True if @address is one of the symbols of that name. */
 bool ksp_is_candidate(struct run *run, u32 symbol, u64 address, bool *any)
 {

@@ -23,16 +23,20 @@ public class FormatTests
         Value("KSP_SYMBOL_NAMED", (long)SymbolFlags.Named);
         Value("KSP_SYMBOL_BY_NAME", (long)SymbolFlags.ByName);
         Value("KSP_OBJECT_REPLACED", (long)ObjectFlags.Replaced);
+        Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);
+        Value("KSP_PLACE_SAME", (long)PlaceFlags.Same);
+        Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
         Names<OpCode>("KSP_OP_", "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR");
         Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64");
         Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
         Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG");
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
-        Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM");
-        Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops bytes n_bytes names n_names n_exports n_functions");
+        Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE");
+        Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions");
         Layout<MatchSymbol>("ksp_symbol", "name kind role flags export object content content_size");
-        Layout<MatchObject>("ksp_object", "symbol name unit size op n_ops function kind flags reserved");
+        Layout<MatchObject>("ksp_object", "symbol name unit size op n_ops function place kind flags reserved");
+        Layout<MatchPlace>("ksp_place", "name flags");
         Layout<MatchOp>("ksp_op", "op kind length symbol value");
         program.Append("return 0; }\n");
 

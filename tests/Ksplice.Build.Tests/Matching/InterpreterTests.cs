@@ -76,6 +76,9 @@ public sealed class InterpreterTests : IAsyncLifetime
             writer.Write(key);
         }
         writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
+        var starts = image.Symbols.Symbols.Select(symbol => symbol.Address).Distinct().Order().ToList();
+        writer.Write((ulong)starts.Count);
+        starts.ForEach(writer.Write);
     }
 
     private async Task CompareAsync(IReadOnlyList<byte[]> vectors)

@@ -10,7 +10,8 @@
  * each its address, its size and its bytes; the number of symbols and for each
  * its address, the length of its name and the name, sorted by name; the number
  * of jump entries: code, target, key; the number of static calls: site, key;
- * the address of __fentry__.
+ * the address of __fentry__; the number of addresses at which symbols start,
+ * and the addresses, sorted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,8 @@ struct symbol {
 static struct segment *segments;
 static struct symbol *symbols;
 static const u64 *jumps, *calls;
-static u64 n_segments, n_symbols, n_jumps, n_calls, fentry;
+static const u64 *starts;
+static u64 n_segments, n_symbols, n_jumps, n_calls, n_starts, fentry;
 
 static int read_memory(struct ksp_env *env, u64 address, void *to, size_t n)
 {
@@ -74,6 +76,26 @@ static int candidates(struct ksp_env *env, const char *name, int (*found)(void *
 		if (found(arg, symbols[low].address))
 			break;
 	}
+	return 0;
+}
+
+static int extent(struct ksp_env *env, u64 address, u64 *start, u64 *end)
+{
+	u64 low = 0, high = n_starts;
+
+	(void)env;
+	while (low < high) {
+		u64 middle = (low + high) / 2;
+
+		if (starts[middle] <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low)
+		return -ENOENT;
+	*start = starts[low - 1];
+	*end = low < n_starts ? starts[low] : ~0ULL;
 	return 0;
 }
 
@@ -193,12 +215,14 @@ static void load(const char *path)
 	calls = memcpy(malloc(n_calls * 16 + 1), at, n_calls * 16);
 	at += n_calls * 16;
 	fentry = number(&at);
+	n_starts = number(&at);
+	starts = memcpy(malloc(n_starts * 8 + 1), at, n_starts * 8);
 }
 
 static void show(const char *path)
 {
 	struct ksp_env env = {
-		read_memory, candidates, jump_entry, static_call_key, is_ftrace_target, is_probed, allocate, release,
+		read_memory, candidates, extent, jump_entry, static_call_key, is_ftrace_target, is_probed, allocate, release,
 	};
 	struct ksp_match match;
 	enum ksp_reason reason;

@@ -3,14 +3,16 @@
  * The match data of one update: what the build knows of the pre code, in the
  * form in which the interpreter (match.h) looks for it in the running kernel.
  *
- * It is one block of bytes, little endian, made of five tables behind a
+ * It is one block of bytes, little endian, made of six tables behind a
  * header.  *Objects* are what is to be found: functions, and constant data
  * that they refer to.  Each is a program of *ops* that walks over the run
  * bytes from the object's start: literal bytes, relocation fields, branches,
  * sites that the kernel rewrites.  *Symbols* are the unknowns: whatever an op
  * refers to is a symbol, also a place in the middle of a function, and every
  * op that meets one either gives it its value or must agree with the value
- * that it has.  Literal bytes and names stand in the last two tables.
+ * that it has.  *Places* are the names of the units' text, in order: by them
+ * functions of one name are told apart.  Literal bytes and names stand in the
+ * last two tables.
  *
  * The build has these layouts once more in C# (Matching/MatchFormat.cs); a
  * test holds the two against each other.  Nothing in the data is trusted: the
@@ -24,7 +26,7 @@
 #endif
 
 #define KSP_MATCH_MAGIC		0x4843544d50534bULL	/* "KSPMTCH" and a zero */
-#define KSP_MATCH_VERSION	1
+#define KSP_MATCH_VERSION	2
 #define KSP_NONE		0xffffffffu
 
 /* Offsets count from the start of the header. */
@@ -38,6 +40,8 @@ struct ksp_header {
 	u32 n_objects;
 	u32 ops;		/* offset of struct ksp_op[n_ops] */
 	u32 n_ops;
+	u32 places;		/* offset of struct ksp_place[n_places] */
+	u32 n_places;
 	u32 bytes;		/* offset of u8[n_bytes] */
 	u32 n_bytes;
 	u32 names;		/* offset of char[n_names]; the last one is a zero */
@@ -90,9 +94,20 @@ struct ksp_object {
 	u32 op;			/* its first op */
 	u32 n_ops;
 	u32 function;		/* redirect index or KSP_NONE */
+	u32 place;		/* its place in its unit's line, or KSP_NONE */
 	u8 kind;
 	u8 flags;
 	u16 reserved;
+};
+
+#define KSP_PLACE_FIRST		1	/* a line begins: one unit's, of one text section */
+#define KSP_PLACE_SAME		2	/* another name of the place before */
+#define KSP_PLACE_WEAK		4	/* another unit may have it instead */
+
+/* One name of a line: what the unit has in a section, in order (neighbours.c). */
+struct ksp_place {
+	u32 name;		/* into names */
+	u32 flags;
 };
 
 /*

@@ -39,6 +39,7 @@ enum ksp_reason {
 	KSP_CONFLICT,		/* two uses of a symbol disagree on its value */
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
 	KSP_NO_ROOM,		/* too short for the redirect, or it would overwrite a live site */
+	KSP_NOT_IN_LINE,	/* the name exists, but not where the unit's own would be */
 };
 
 /* Why the match failed and where; valid when ksp_match() is not KSP_MATCHED. */
@@ -96,6 +97,10 @@ struct ksp_env {
 	 */
 	int (*candidates)(struct ksp_env *env, const char *name,
 			  int (*found)(void *arg, u64 address), void *arg);
+	/* Where the last symbol at or before @address starts, and where the
+	 * next one does.
+	 */
+	int (*extent)(struct ksp_env *env, u64 address, u64 *start, u64 *end);
 	/* The run kernel's __jump_table entry for the site at @code; the key
 	 * with its flag bits (bit 0: branch, bit 1: init).
 	 */

@@ -1,0 +1,79 @@
+// Small changes to what was matched, each of which makes it another program: matching must refuse every one.
+using System.Buffers.Binary;
+using Iced.Intel;
+using Ksplice.Build.Matching;
+
+namespace Ksplice.Matching;
+
+/// <summary>Other bytes at an address.</summary>
+/// <param name="Kind">What kind of change it is.</param>
+/// <param name="Address">Where.</param>
+/// <param name="Bytes">What stands there instead.</param>
+internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
+{
+    /// <summary>The kinds that <see cref="TryMake"/> knows.</summary>
+    public static readonly string[] Kinds = ["flipped byte", "branch to another target", "swapped call", "changed immediate", "replaced rodata byte"];
+
+    /// <summary>A random change of that kind to one of the <paramref name="places"/>, or null if there is nothing of the kind.</summary>
+    public static Mutation? TryMake(string kind, IReadOnlyList<MatchedPlace> places, IMatchMemory memory, Random random)
+    {
+        var candidates = places.Where(place => place.IsCode == (kind != Kinds[4]) && place.End > place.Start).ToList();
+        if (candidates.Count == 0)
+            return null;
+        var place = candidates[random.Next(candidates.Count)];
+        byte[] bytes = new byte[place.End - place.Start];
+        if (!memory.TryRead(place.Start, bytes))
+            return null;
+        if (kind == Kinds[4])
+        {
+            int at = random.Next(bytes.Length);
+            return new Mutation(kind, place.Start + (ulong)at, [(byte)(bytes[at] ^ (1 + random.Next(255)))]);
+        }
+        var decoder = Decoder.Create(64, bytes);
+        decoder.IP = place.Start;
+        List<(Instruction Instruction, ConstantOffsets Fields)> all = [];
+        while (decoder.IP < place.End)
+        {
+            decoder.Decode(out var instruction);
+            if (!IsNop(instruction))
+                all.Add((instruction, decoder.GetConstantOffsets(instruction)));
+        }
+        var fitting = all.Where(one => Fits(kind, one.Instruction, one.Fields)).ToList();
+        if (fitting.Count == 0)
+            return null;
+        var (chosen, fields) = fitting[random.Next(fitting.Count)];
+        int offset = (int)(chosen.IP - place.Start);
+        if (kind == Kinds[0])
+        {
+            int at = offset + random.Next(chosen.Length);
+            byte value = (byte)(bytes[at] ^ (1 + random.Next(255)));
+            // On one processor the kernel itself writes a DS prefix over a LOCK prefix.
+            return bytes[at] == 0xf0 && value == 0x3e ? null : new Mutation(kind, place.Start + (ulong)at, [value]);
+        }
+        int field = offset + fields.ImmediateOffset, size = fields.ImmediateSize;
+        if (kind == Kinds[2])
+        {
+            var other = all.Where(one => Fits(kind, one.Instruction, one.Fields) && one.Instruction.NearBranch64 != chosen.NearBranch64).ToList();
+            if (other.Count == 0)
+                return null;
+            byte[] far = new byte[4];
+            BinaryPrimitives.WriteInt32LittleEndian(far, (int)(other[random.Next(other.Count)].Instruction.NearBranch64 - chosen.NextIP));
+            return new Mutation(kind, place.Start + (ulong)field, far);
+        }
+        byte[] changed = bytes[field..(field + size)];
+        changed[random.Next(size)] ^= (byte)(1 + random.Next(255));
+        return new Mutation(kind, place.Start + (ulong)field, changed);
+    }
+
+    private static bool Fits(string kind, in Instruction instruction, ConstantOffsets fields)
+    {
+        bool branch = instruction.OpCount > 0 && instruction.Op0Kind == OpKind.NearBranch64;
+        return kind == Kinds[0]
+            || (kind == Kinds[1] && branch && instruction.Mnemonic != Mnemonic.Call)
+            || (kind == Kinds[2] && branch && instruction.Mnemonic == Mnemonic.Call && fields.ImmediateSize == 4)
+            || (kind == Kinds[3] && !branch && fields.HasImmediate);
+    }
+
+    private static bool IsNop(in Instruction instruction) =>
+        instruction.Mnemonic == Mnemonic.Nop || instruction.Code.ToString().StartsWith("Nop", StringComparison.Ordinal);
+}

@@ -1,0 +1,47 @@
+using System.Text;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching;
+
+namespace Ksplice.Matching;
+
+/// <summary>Changes matched functions at random, and counts what is still accepted.</summary>
+internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
+{
+    /// <summary>Tries <paramref name="count"/> changes, as many of each kind; the functions are those of <paramref name="chosen"/>.</summary>
+    public async Task<string> RunAsync(IReadOnlyList<CompilationUnit> chosen, int count, CancellationToken cancellation)
+    {
+        List<(string Unit, FunctionMatch Function, IReadOnlyList<MatchedPlace> Places)> functions = [];
+        foreach (var unit in chosen)
+        {
+            if (await units.CompileAsync(unit, [], cancellation) is not { } pre)
+                continue;
+            foreach (var function in ObjectMatch.Run(pre, unit.Source, memory).Where(function => function.Result is { IsMatch: true }))
+                functions.Add((unit.Source, function, MatchInterpreter.Locate(function.Data!.Bytes, memory)));
+        }
+        Random random = new(seed);
+        ChangedMemory changed = new(memory);
+        StringBuilder csv = new("kind,tried,accepted\n");
+        foreach (string kind in Mutation.Kinds)
+        {
+            int tried = 0, accepted = 0;
+            while (tried < count / Mutation.Kinds.Length)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var (unit, function, places) = functions[random.Next(functions.Count)];
+                if (Mutation.TryMake(kind, places, memory, random) is not { } mutation)
+                    continue;
+                tried++;
+                changed.Write(mutation.Address, mutation.Bytes);
+                if (MatchInterpreter.Match(function.Data!.Bytes, changed).IsMatch)
+                {
+                    accepted++;
+                    Console.WriteLine($"accepted: {kind} in {function.Name} ({unit}) at {mutation.Address:x}: {Convert.ToHexString(mutation.Bytes)}");
+                }
+                changed.Restore();
+            }
+            csv.Append(null, $"{kind},{tried},{accepted}\n");
+        }
+        return csv.ToString();
+    }
+}

@@ -1,0 +1,56 @@
+// Run-pre matching on whole kernels.
+// dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --output docs/results/matching.csv
+// dotnet run -c Release --project benchmarks/Ksplice.Matching -- mutations --release R --output docs/results/mutations.csv
+using System.CommandLine;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching;
+using Ksplice.Matching;
+using Microsoft.Extensions.Logging.Abstractions;
+
+Option<string> release = new("--release") { Description = "The kernel to match against", Required = true };
+Option<string?> source = new("--source") { Description = "Its source tarball or tree, where it is not where the distribution puts it" };
+Option<string> work = new("--work") { Description = "Where objects and finished rows are kept; a run goes on from there", DefaultValueFactory = _ => Path.Combine(Path.GetTempPath(), "ksplice-matching") };
+Option<int> perPart = new("--per-part") { Description = "How many units of each part of the tree", DefaultValueFactory = _ => 40 };
+Option<string> output = new("--output") { Description = "The table to write", Required = true };
+Option<int> count = new("--count") { Description = "How many changes to try", DefaultValueFactory = _ => 10_000 };
+Option<int> seed = new("--seed") { Description = "The seed of the random numbers", DefaultValueFactory = _ => 1 };
+
+var units = new Command("units", "Match every function of the chosen units against the shipped image") { release, source, work, perPart, output };
+units.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, image, run))
+        return 1;
+    var rows = await run.RunAsync(UnitChoice.Choose(kernel, arguments.GetValue(perPart)), cancellation);
+    await File.WriteAllTextAsync(arguments.GetRequiredValue(output), UnitRow.ToCsv(rows), cancellation);
+    int functions = rows.Sum(row => row.Functions), matched = rows.Sum(row => row.Matched);
+    Console.WriteLine($"{rows.Count} units, {functions} functions, {matched} matched ({100.0 * matched / functions:f3} %), {rows.Sum(row => row.TextBytes)} bytes of text");
+    foreach (var group in rows.SelectMany(row => row.Rest).GroupBy(rest => rest.Kind).OrderByDescending(group => group.Count()))
+        Console.WriteLine($"{group.Count(),6} {group.Key}");
+    return 0;
+});
+
+var mutations = new Command("mutations", "Change matched functions in the image at random; none of them may match then") { release, source, work, perPart, count, seed, output };
+mutations.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, image, run))
+        return 1;
+    string csv = await new MutationRun(run, new ImageMemory(image), arguments.GetValue(seed)).RunAsync(UnitChoice.Choose(kernel, arguments.GetValue(perPart)), arguments.GetValue(count), cancellation);
+    await File.WriteAllTextAsync(arguments.GetRequiredValue(output), csv, cancellation);
+    Console.Write(csv);
+    return 0;
+});
+return await new RootCommand("Run-pre matching on whole kernels") { units, mutations }.Parse(args).InvokeAsync();
+
+async Task<(PreparedKernel, KernelImage, UnitRun)?> OpenAsync(ParseResult arguments, CancellationToken cancellation)
+{
+    DiagnosticBag diagnostics = [];
+    var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetValue(source) }, diagnostics, cancellation);
+    var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+    if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
+    {
+        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        return null;
+    }
+    return (kernel, image, new UnitRun(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), kernel.Release.Release)));
+}

@@ -1,0 +1,48 @@
+namespace Ksplice.Build.Matching;
+
+/// <summary>Memory with some bytes changed: what matching must notice is shown with it.</summary>
+public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
+{
+    private readonly Dictionary<ulong, byte> _changed = [];
+
+    /// <summary>Puts <paramref name="bytes"/> at <paramref name="address"/>.</summary>
+    public void Write(ulong address, ReadOnlySpan<byte> bytes)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+            _changed[address + (ulong)i] = bytes[i];
+    }
+
+    /// <summary>Takes all changes back.</summary>
+    public void Restore() => _changed.Clear();
+
+    /// <inheritdoc/>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        if (!memory.TryRead(address, destination))
+            return false;
+        foreach (var (place, value) in _changed)
+        {
+            if (place - address < (ulong)destination.Length)
+                destination[(int)(place - address)] = value;
+        }
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ulong> Candidates(string name) => memory.Candidates(name);
+
+    /// <inheritdoc/>
+    public bool TryFindExtent(ulong address, out ulong start, out ulong end) => memory.TryFindExtent(address, out start, out end);
+
+    /// <inheritdoc/>
+    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => memory.TryFindJumpEntry(code, out target, out key);
+
+    /// <inheritdoc/>
+    public bool TryFindStaticCallKey(ulong code, out ulong key) => memory.TryFindStaticCallKey(code, out key);
+
+    /// <inheritdoc/>
+    public bool IsFtraceTarget(ulong site, ulong target) => memory.IsFtraceTarget(site, target);
+
+    /// <inheritdoc/>
+    public bool IsProbed(ulong address) => memory.IsProbed(address);
+}

@@ -1,0 +1,119 @@
+// match/neighbours.c once more: which of several functions of one name is the unit's; why it cannot be wrong is said there.
+namespace Ksplice.Build.Matching;
+
+internal sealed partial class MatchRun
+{
+    private const string Padding = "__pfx_";
+    private const int MaximalName = 256;
+
+    /// <summary>Must the object's candidate be in line, though it may be the only one?</summary>
+    public bool IsOverridable(in MatchObject entry) => entry.Place != MatchFormat.None && (Data.Places[entry.Place].Flags & PlaceFlags.Weak) != 0;
+
+    /// <summary>Does the unit's line stand around <paramref name="address"/>, where the object would be?</summary>
+    public bool IsInLine(in MatchObject entry, ulong address)
+    {
+        int met = 0;
+        return entry.Place != MatchFormat.None && StandsBehind(entry.Place, address, ref met) && StandsBefore(entry.Place, address, ref met)
+            && (met != 0 || !IsOverridable(entry));
+    }
+
+    private bool Has(uint place, PlaceFlags flag) => (Data.Places[place].Flags & flag) != 0;
+
+    private string NameAt(uint place) => Data.Name(Data.Places[place].Name);
+
+    private uint Head(uint place)
+    {
+        while (Has(place, PlaceFlags.Same))
+            place--;
+        return place;
+    }
+
+    private bool StandsAt(uint place, ulong address)
+    {
+        do
+        {
+            if (Memory.Candidates(NameAt(place)).Contains(address))
+                return true;
+            place++;
+        }
+        while (place < Data.Places.Length && Has(place, PlaceFlags.Same));
+        return false;
+    }
+
+    private bool IsPadding(uint place, ulong address)
+    {
+        string name = NameAt(place);
+        return name.Length <= MaximalName && Memory.Candidates(Padding + name).Contains(address);
+    }
+
+    private bool SymbolAfter(ref ulong address)
+    {
+        if (!Memory.TryFindExtent(address, out _, out ulong end) || end <= address)
+            return false;
+        address = end;
+        return true;
+    }
+
+    private bool SymbolBefore(ref ulong address)
+    {
+        if (address == 0 || !Memory.TryFindExtent(address - 1, out ulong start, out _) || start >= address)
+            return false;
+        address = start;
+        return true;
+    }
+
+    private bool StandsBehind(uint place, ulong address, ref int met)
+    {
+        for (uint i = place + 1; i < Data.Places.Length && !Has(i, PlaceFlags.First); i++)
+        {
+            ulong next = address;
+            if (Has(i, PlaceFlags.Same))
+                continue;
+            if (!SymbolAfter(ref next))
+                return false;
+            if (IsPadding(i, next))
+            {
+                address = next;
+                if (!SymbolAfter(ref next))
+                    return false;
+            }
+            if (StandsAt(i, next))
+            {
+                address = next;
+                met++;
+            }
+            else if (!Has(i, PlaceFlags.Weak))
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private bool StandsBefore(uint place, ulong address, ref int met)
+    {
+        for (uint i = place; !Has(i, PlaceFlags.First);)
+        {
+            ulong next = address;
+            if (!SymbolBefore(ref next))
+                return false;
+            if (IsPadding(i, next))
+            {
+                address = next;
+                if (!SymbolBefore(ref next))
+                    return false;
+            }
+            i = Head(i - 1);
+            if (StandsAt(i, next))
+            {
+                address = next;
+                met++;
+            }
+            else if (!Has(i, PlaceFlags.Weak))
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+}
