@@ -107,6 +107,8 @@ internal sealed partial class CarriedContent(
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
         if (IsPerCpu(node) && node.Section.Name is not (".data..percpu" or ".data..percpu..shared_aligned" or ".data..percpu..read_mostly" or ".data..percpu..page_aligned"))
             Report(DifferencingDiagnostics.PerCpuSection, node.Name, unit, node.Section.Name, ".data..percpu");
+        else if (SectionCatalog.IsOfImage(node.Section.Name))
+            Report(DifferencingDiagnostics.ImageSection, node.Name, unit, node.Section.Name);
         bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
         if (state && correlation.Ambiguous.TryGetValue(node, out var rivals))
         {

@@ -128,9 +128,26 @@ internal sealed class Correlation
             if (pre.Count == 0 || post.Count == 0)
                 return;
         }
-        JoinByLine(pre, post);
+        JoinAlike(pre, post);
+        JoinByLine(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
         JoinSingles(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
     }
+
+    // A name that trace_printk and its like print is what it says; which of several that say the same is meant does not matter.
+    private void JoinAlike(List<ObjectNode> pre, List<ObjectNode> post)
+    {
+        static bool IsName(ObjectNode node) => node.Section.Name == "__tracepoint_str";
+        var others = pre.Where(IsName).ToLookup(Content);
+        foreach (var group in post.Where(IsName).ToLookup(Content))
+        {
+            var candidates = others[group.Key].ToList();
+            foreach (var (old, now) in candidates.Count == group.Count() ? candidates.Zip(group) : [])
+                Join(old, now);
+        }
+    }
+
+    private string Content(ObjectNode node) =>
+        string.Join('|', [Label(node), Convert.ToHexString(node.MaskedBytes()), .. node.References.Select(reference => $"{reference.Offset} {Identity(reference)}+{reference.TargetOffset}")]);
 
     // Lines that moved would pair one variable with its neighbour: all of a name must stand where they stood.
     private void JoinByLine(List<ObjectNode> pre, List<ObjectNode> post)

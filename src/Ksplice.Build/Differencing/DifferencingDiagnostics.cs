@@ -80,6 +80,10 @@ public static class DifferencingDiagnostics
     public static readonly DiagnosticDescriptor NotAFunction = Error("KSP3041", "Changed code is no function",
         "The code '{0}' of {1} is to be replaced and is no function: {2}, and a redirect is for functions only");
 
+    /// <summary>A new variable is in a section that only the kernel's image has.</summary>
+    public static readonly DiagnosticDescriptor ImageSection = Error("KSP3042", "Section not available to modules",
+        "New variable '{0}' of {1} is in section {2}, which gets its meaning from its place in the kernel's image; in a module it would be ordinary memory");
+
     /// <summary>An export is new or gone.</summary>
     public static readonly DiagnosticDescriptor ExportChanged = new("KSP3017", "Export added or removed",
         "The export of '{0}' in {1} is {2}; the running kernel's table of exports stays as it is", DiagnosticSeverity.Info);

@@ -101,9 +101,13 @@ internal static class SectionCatalog
         "__error_injection_whitelist", ".static_call_tramp_key", ".printk_index", "__tracepoint_str", "__bpf_ctors",
     ];
 
+    // The same, where a linker script keeps several sections apart or in an order.
+    private static bool IsCollected(string name) =>
+        CollectedNames.Contains(name) || name.StartsWith(".pci_fixup", StringComparison.Ordinal) || name.EndsWith("_sched_class", StringComparison.Ordinal);
+
     private static readonly string[] DroppedPrefixes =
     [
-        ".init", ".exit", ".meminit", ".memexit", ".cpuinit", ".devinit", ".con_initcall", ".lsm_info", ".early_lsm_info",
+        ".head.text", "__governor_thermal_table", ".init", ".exit", ".meminit", ".memexit", ".cpuinit", ".devinit", ".con_initcall", ".lsm_info", ".early_lsm_info",
         ".modinfo", "__param", "__modver",
         ".x86_cpu_dev.init", ".apicdrivers", ".iommu_table", ".x86_intel_mid_dev", "__earlycon_table", ".builtin_fw",
     ];
@@ -146,7 +150,7 @@ internal static class SectionCatalog
             return SectionRole.Replacement;
         if (name == ".altinstr_aux")
             return SectionRole.Auxiliary;
-        if (CollectedNames.Contains(name))
+        if (IsCollected(name))
             return SectionRole.Collected;
         foreach (string prefix in DroppedPrefixes)
         {
@@ -166,7 +170,12 @@ internal static class SectionCatalog
         name is ".data" or ".bss" or ".rodata" or ".ref.data" or ".sbss"
         || name.StartsWith(".data.", StringComparison.Ordinal)
         || name.StartsWith(".bss.", StringComparison.Ordinal)
-        || name.StartsWith(".rodata.", StringComparison.Ordinal);
+        || name.StartsWith(".rodata.", StringComparison.Ordinal)
+        || name.StartsWith(".vvar_", StringComparison.Ordinal);
+
+    /// <summary>True for sections that get their meaning from where the kernel's image has them: a module's are ordinary memory.</summary>
+    public static bool IsOfImage(string name) =>
+        name.EndsWith("..decrypted", StringComparison.Ordinal) || name is ".bss..brk" or ".data..nosave" || name.StartsWith(".vvar_", StringComparison.Ordinal);
 
     /// <summary>
     /// The section that a symbol's own section stands for: what the compiler would have used without

@@ -254,7 +254,7 @@ public sealed class DifferencingDiagnosticsTests
     [Fact]
     public void Every_rule_has_a_test_named_after_it()
     {
-        var tests = typeof(DifferencingDiagnosticsTests).GetMethods().Concat(typeof(AssemblyTests).GetMethods()).Select(method => method.Name).ToList();
+        var tests = typeof(DifferencingDiagnosticsTests).GetMethods().Concat(typeof(AssemblyTests).GetMethods()).Concat(typeof(SpecialSectionTests).GetMethods()).Select(method => method.Name).ToList();
         var rules = typeof(DifferencingDiagnostics).GetFields(BindingFlags.Public | BindingFlags.Static).Select(field => ((DiagnosticDescriptor)field.GetValue(null)!).Id);
         Assert.All(rules, id => Assert.Contains(tests, name => name.StartsWith(id + "_", StringComparison.Ordinal)));
     }
