@@ -81,8 +81,9 @@ internal sealed partial class CarriedContent(
             return;
         if (node.Immovable is not null)
             Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, node.Immovable);
-        if (node.Kind is NodeKind.Function or NodeKind.Fragment && IsFixed(node))
-            Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, node.Section.Name);
+        // Where it was counts as much as where it is: the redirect would stand in the old place.
+        if (node.Kind is NodeKind.Function or NodeKind.Fragment && (IsFixed(node) ? node : correlation.PreOf(node)) is { } there && IsFixed(there))
+            Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
         if (node.Kind == NodeKind.Data)
             CheckData(node);
         foreach (var part in node.Parts)
