@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
-using Ksplice.Build.Generation;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 
@@ -29,15 +28,7 @@ public sealed class DiffUnits : KspliceTask
     {
         if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs)
             return Task.FromResult(false);
-        foreach (var unit in Units.Where(unit => !diffs.First(diff => diff.Unit == unit.ItemSpec).IsEmpty))
-        {
-            if (unit.GetMetadata("Module").Length != 0)
-                Diagnostics.Report(ProjectDiagnostics.LoadableModule, new(unit.ItemSpec), unit.ItemSpec, unit.GetMetadata("Module"));
-            else if (unit.GetMetadata("InModule").Length != 0)
-                Diagnostics.Report(ProjectDiagnostics.AssemblyOfModule, new(unit.ItemSpec), unit.ItemSpec);
-        }
-        if (diffs.All(diff => diff.IsEmpty))
-            Diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
+        _ = UnitDiffs.Split("", Units, diffs, Diagnostics);
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
         List<ITaskItem> reports = [];

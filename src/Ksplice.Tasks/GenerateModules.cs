@@ -1,10 +1,10 @@
 using Ksplice.Build.Generation;
-using Ksplice.Build.Matching;
+using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
-/// <summary>Generates what helper and primary are made from.</summary>
+/// <summary>Generates what helper and primary of each target are made from.</summary>
 public sealed class GenerateModules : KspliceTask
 {
     /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
@@ -27,14 +27,19 @@ public sealed class GenerateModules : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs
-            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } exported
-            || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, exported), Diagnostics) is not { } data
-            || PrimaryObject.Build(diffs, data, UpdateTarget.OnlyKernel(UpdateId), exported, Diagnostics) is not { } primary)
+        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
+            || TargetMatch.Build(targets, release, new ShippedModules(release), Diagnostics) is not { } matches)
             return Task.FromResult(false);
         if (Directory.Exists(SourceFolder))
             Directory.Delete(SourceFolder, recursive: true);
-        var files = ModuleSources.Write(SourceFolder, HelperSource.Create(UpdateTarget.OnlyKernel(UpdateId), data), primary);
+        List<string> files = [];
+        foreach (var (diffs, _, exported, data) in matches)
+        {
+            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, Diagnostics) is { } primary)
+                files.AddRange(ModuleSources.Write(SourceFolder, HelperSource.Create(diffs.Target, data), primary));
+        }
+        if (Diagnostics.HasErrors)
+            return Task.FromResult(false);
         if (Record is not null)
             StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units)], files);
         return Task.FromResult(true);

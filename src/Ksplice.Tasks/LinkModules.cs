@@ -31,7 +31,7 @@ public sealed class LinkModules : KspliceTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
-    /// <summary>The modules: core, helper, primary, with Role.</summary>
+    /// <summary>The modules: the core, then helper and primary of each target, with Role.</summary>
     [Output]
     public ITaskItem[] Modules { get; set; } = [];
 
@@ -46,15 +46,15 @@ public sealed class LinkModules : KspliceTask
         var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);
         if (core is null)
             return false;
-        var modules = await builder.BuildUpdateAsync(UpdateTarget.OnlyKernel(UpdateId), SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
+        var modules = await builder.BuildUpdateAsync(UpdateId, SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
         if (modules is null)
             return false;
         string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));
         File.Copy(core.Module, ownCore, overwrite: true);
-        Modules = [Item(ownCore, "core"), Item(modules.Helper, "helper"), Item(modules.Primary, "primary")];
+        Modules = [Item(ownCore, "core"), .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")])];
         if (Record is not null)
         {
-            var inputs = Directory.GetFiles(SourceFolder).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
+            var inputs = Directory.GetFiles(SourceFolder, "*", SearchOption.AllDirectories).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
             StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], Modules.Select(module => module.ItemSpec));
         }
         return true;

@@ -8,7 +8,7 @@ using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
-/// <summary>Matches the pre code against the shipped image: run-pre matching, at build time.</summary>
+/// <summary>Matches the pre code against the shipped image and modules: run-pre matching, at build time.</summary>
 public sealed class MatchUpdate : KspliceTask
 {
     /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
@@ -27,32 +27,40 @@ public sealed class MatchUpdate : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs
-            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } exported
-            || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, exported), Diagnostics) is not { } data
+        ShippedModules modules = new(release);
+        if (UnitDiffs.FindTargets("", Units, Diagnostics) is not { } targets
+            || TargetMatch.Build(targets, release, modules, Diagnostics) is not { } matches
             || KernelImage.Open(release.Image, Diagnostics) is not { } image)
             return Task.FromResult(false);
-        var result = ImageMatch.Check(data, image, Diagnostics);
-        if (!StaticKeyCheck.Check(diffs, image, Diagnostics) || !result.IsMatch)
+        StringBuilder report = new();
+        foreach (var match in matches)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var module = match.Module is null ? null : LoadedModule.Load(match.Module, modules, image, Diagnostics);
+            if (module is null && match.Module is not null)
+                continue;
+            var result = module is null ? ImageMatch.Check(match.Data, image, Diagnostics) : ImageMatch.Check(match.Data, module, image, Diagnostics);
+            if (StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module) && result.IsMatch)
+                Describe(report, match.Module?.Path ?? release.Image, match.Data, result);
+        }
+        if (Diagnostics.HasErrors)
             return Task.FromResult(false);
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Report))!);
-        File.WriteAllText(Report, Describe(release, data, result));
+        File.WriteAllText(Report, report.ToString());
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. UnitDiffs.Objects(Units)], [Report]);
+            StageRecord.Write(Record, "", [KernelFile, .. UnitDiffs.Objects(Units), .. matches.Select(match => match.Module?.Path).OfType<string>()], [Report]);
         return Task.FromResult(true);
     }
 
-    // Addresses in the shipped image, for people; they go into nothing that is loaded.
-    private static string Describe(KernelRelease release, MatchData data, MatchResult result)
+    // Addresses in the shipped files, for people; they go into nothing that is loaded.
+    private static void Describe(StringBuilder text, string path, MatchData data, MatchResult result)
     {
-        StringBuilder text = new();
-        text.Append(CultureInfo.InvariantCulture, $"{release.Image}\n\nreplaced functions\n");
+        text.Append(CultureInfo.InvariantCulture, $"{(text.Length == 0 ? "" : "\n")}{path}\n\nreplaced functions\n");
         for (int i = 0; i < data.Functions.Length; i++)
             text.Append(CultureInfo.InvariantCulture, $"{result.Functions[i].Start:x16} {data.Functions[i].Name} ({data.Functions[i].Unit}), {result.Functions[i].End - result.Functions[i].Start} bytes\n");
         text.Append("\nsymbols that new code needs\n");
         for (int i = 0; i < data.Exports.Length; i++)
             text.Append(CultureInfo.InvariantCulture, $"{result.Exports[i]:x16} {Escaped(data.Exports[i])}\n");
-        return text.ToString();
     }
 
     private static string Escaped(RunSymbol symbol) => symbol.DisplayName.ReplaceLineEndings("\\n");

@@ -47,7 +47,7 @@ public sealed class PackageUpdate : KspliceTask
     {
         RemoveOld();
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets || KernelImage.Open(release.Image, Diagnostics) is not { } image)
             return Task.FromResult(false);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
@@ -60,17 +60,14 @@ public sealed class PackageUpdate : KspliceTask
             patches.Add(name);
             files.Add(name, File.ReadAllBytes(patch.GetMetadata("FullPath")));
         }
-        var kernel = UpdateTarget.OnlyKernel(UpdateId);
-        ManifestTarget target = new(kernel.Name, kernel.Helper + ".ko", kernel.Primary + ".ko",
-            [.. from diff in diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)]);
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
             Id = UpdateId,
             Name = UpdateName,
             Kernel = new ManifestKernel(release.Release, image.Banner),
-            Targets = [target],
-            Pinned = diffs.Any(diff => diff.Pinned),
+            Targets = [.. targets.Select(Describe)],
+            Pinned = targets.Any(target => target.Diffs.Any(diff => diff.Pinned)),
             Patches = patches,
             Files = [],
             Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
@@ -86,6 +83,9 @@ public sealed class PackageUpdate : KspliceTask
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
     }
+
+    private static ManifestTarget Describe(TargetDiffs target) => new(target.Target.Name, target.Target.Helper + ".ko", target.Target.Primary + ".ko",
+        [.. from diff in target.Diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)]);
 
     // What the patches were before must not lie beside what they are now.
     private void RemoveOld()

@@ -1,3 +1,4 @@
+using Ksplice.Build.Generation;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 
@@ -14,7 +15,7 @@ public sealed class ReadUnits : KspliceTask
     [Required]
     public string ObjectFolder { get; set; } = "";
 
-    /// <summary>The units: source path, with Module (empty where kbuild does not tell), InModule, Pre and Post (the objects) and Because.</summary>
+    /// <summary>The units: source path, with Module (vmlinux for the kernel itself), Pre and Post (the objects) and Because.</summary>
     [Output]
     public ITaskItem[] Units { get; set; } = [];
 
@@ -31,8 +32,7 @@ public sealed class ReadUnits : KspliceTask
         {
             TaskItem item = new(unit.Source);
             string stem = Path.Combine(ObjectFolder, Path.ChangeExtension(unit.Source, null));
-            item.SetMetadata("Module", unit.Module ?? "");
-            item.SetMetadata("InModule", unit.Module is null ? "" : "true");
+            item.SetMetadata("Module", unit.Module ?? UpdateTarget.KernelName);
             item.SetMetadata("Because", unit.Because);
             item.SetMetadata("Pre", stem + ".pre.o");
             item.SetMetadata("Post", stem + ".post.o");

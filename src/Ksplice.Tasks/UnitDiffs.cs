@@ -1,6 +1,7 @@
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Generation;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
@@ -22,6 +23,14 @@ internal static class UnitDiffs
         }
         return failed ? null : diffs;
     }
+
+    /// <summary>The differences by target; null after an error, also if there is no difference.</summary>
+    public static IReadOnlyList<TargetDiffs>? FindTargets(string updateId, IReadOnlyList<ITaskItem> units, DiagnosticBag diagnostics) =>
+        Find(units, diagnostics) is { } diffs ? Split(updateId, units, diffs, diagnostics) : null;
+
+    /// <summary>Puts the differences of <paramref name="units"/> to their targets.</summary>
+    public static IReadOnlyList<TargetDiffs>? Split(string updateId, IReadOnlyList<ITaskItem> units, IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics) =>
+        TargetDiffs.Split(updateId, [.. units.Zip(diffs, (unit, diff) => new UnitDiff(unit.GetMetadata("Module"), diff))], diagnostics);
 
     /// <summary>One of a unit's objects.</summary>
     public static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));

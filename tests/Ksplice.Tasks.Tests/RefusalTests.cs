@@ -136,14 +136,6 @@ public sealed class RefusalTests
     }
 
     [Fact]
-    public async Task Code_of_a_loadable_module() =>
-        Assert.Contains("module fuse", await RefusedAsync(await Patches.ChangeAsync("fs/fuse/dir.c", "return -EINVAL;", "return -EPERM;"), "KSP2024"), StringComparison.Ordinal);
-
-    [Fact]
-    public async Task Assembly_of_a_loadable_module() =>
-        await RefusedAsync(await Patches.ChangeAsync("arch/x86/crypto/sha1_ni_asm.S", "\tRET\n", "\tnop\n\tRET\n"), "KSP2025");
-
-    [Fact]
     public async Task A_header_that_is_included_past_the_post_tree() =>
         await RefusedAsync(await Patches.ChangeAsync("fs/proc/cmdline.c", "#include <linux/fs.h>", $"#include \"{await Patches.SourceAsync()}/include/linux/fs.h\""), "KSP2011");
 

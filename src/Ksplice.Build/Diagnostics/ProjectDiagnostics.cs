@@ -17,13 +17,6 @@ public static class ProjectDiagnostics
     public static readonly DiagnosticDescriptor NoPatch = Error("KSP2023", "No patch is named",
         "the project has no KernelPatch item; add <KernelPatch Include=\"*.patch\" />");
 
-    /// <summary>KSP2024: the change reaches code of a loadable module.</summary>
-    public static readonly DiagnosticDescriptor LoadableModule = Error("KSP2024", "Code of a loadable module changes",
-        "the patch changes code of {0}, which is part of the loadable module {1}; only code that is built into the kernel can be updated yet");
-
-    /// <summary>KSP2025: the change reaches assembly of a loadable module.</summary>
-    public static readonly DiagnosticDescriptor AssemblyOfModule = Error("KSP2025", "Assembly of a loadable module changes",
-        "the patch changes the code of {0}, which is part of a loadable module, and kbuild does not tell of which; only assembly that is built into the kernel can be updated");
 
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

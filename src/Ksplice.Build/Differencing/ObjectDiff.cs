@@ -172,27 +172,21 @@ public sealed record ObjectDiff
     /// <summary>True if the unit's code is the same before and after the patch, and no hook was added.</summary>
     public bool IsEmpty => Carried.Count == 0;
 
+    /// <summary>The global names that the running kernel does not have, and <paramref name="diff"/> brings.</summary>
+    public static IEnumerable<string> BroughtBy(ObjectDiff diff)
+    {
+        ArgumentNullException.ThrowIfNull(diff);
+        return diff.NewFunctions.Where(function => function.IsGlobal).Select(function => function.Name)
+            .Concat(diff.Carried.Where(piece => piece is { IsGlobal: true, Kind: CarriedKind.Data }).Select(piece => piece.Name));
+    }
+
     /// <summary>
     /// The run symbols that an update of several units needs, each once: those of every unit, without the global symbols
     /// that another unit of the update brings.
     /// </summary>
     public static IReadOnlyList<RunSymbol> NeededBy(IReadOnlyList<ObjectDiff> diffs)
     {
-        HashSet<string> brought = [];
-        foreach (var diff in diffs)
-        {
-            foreach (var function in diff.NewFunctions)
-            {
-                if (function.IsGlobal)
-                    brought.Add(function.Name);
-            }
-            foreach (var piece in diff.Carried)
-            {
-                if (piece is { IsGlobal: true, Kind: CarriedKind.Data })
-                    brought.Add(piece.Name);
-            }
-        }
-
+        HashSet<string> brought = [.. diffs.SelectMany(BroughtBy)];
         HashSet<RunSymbol> seen = [];
         List<RunSymbol> needed = [];
         foreach (var diff in diffs)

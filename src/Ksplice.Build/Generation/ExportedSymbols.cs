@@ -1,6 +1,7 @@
-// Module.symvers: what the kernel itself exports to modules, one line a symbol: CRC, name, module, kind, namespace.
+// Module.symvers: what the kernel and its modules export, one line a symbol: CRC, name, module, kind, namespace.
 using System.Globalization;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Generation;
 
@@ -10,7 +11,7 @@ namespace Ksplice.Build.Generation;
 /// <param name="Namespace">The namespace that users have to import, or empty.</param>
 public sealed record ExportedSymbol(string Name, uint Crc, string Namespace);
 
-/// <summary>The symbols that vmlinux exports.</summary>
+/// <summary>The exports that are there whenever a target is: new code uses them as they are.</summary>
 public sealed class ExportedSymbols
 {
     private readonly Dictionary<string, ExportedSymbol> _byName;
@@ -24,8 +25,11 @@ public sealed class ExportedSymbols
     /// <summary>The symbol of that name, or null.</summary>
     public ExportedSymbol? Find(string name) => _byName.GetValueOrDefault(name);
 
-    /// <summary>Reads a Module.symvers file; null after an error.</summary>
-    public static ExportedSymbols? Read(string path, DiagnosticBag diagnostics)
+    /// <summary>
+    /// Reads from a Module.symvers file what vmlinux exports and, if the target is a module, what that module and those that it
+    /// depends on do; null after an error.
+    /// </summary>
+    public static ExportedSymbols? Read(string path, DiagnosticBag diagnostics, ModuleFile? target = null)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
         string[] lines;
@@ -39,6 +43,7 @@ public sealed class ExportedSymbols
             return null;
         }
         Dictionary<string, ExportedSymbol> symbols = [];
+        bool kernel = false;
         for (int i = 0; i < lines.Length; i++)
         {
             string[] fields = lines[i].Split('\t');
@@ -48,10 +53,12 @@ public sealed class ExportedSymbols
                 diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path, i + 1), path, "is malformed");
                 return null;
             }
-            if (fields[2] == "vmlinux")
+            string owner = ShippedModules.Normalized(Path.GetFileName(fields[2]));
+            kernel |= owner == UpdateTarget.KernelName;
+            if (owner == UpdateTarget.KernelName || owner == target?.Name || target?.Depends.Contains(owner) == true)
                 symbols[fields[1]] = new ExportedSymbol(fields[1], crc, fields.Length > 4 ? fields[4] : "");
         }
-        if (symbols.Count == 0)
+        if (!kernel)
         {
             diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path), path, "names no symbol of vmlinux");
             return null;

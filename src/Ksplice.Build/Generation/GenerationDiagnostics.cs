@@ -56,6 +56,14 @@ public static class GenerationDiagnostics
     public static readonly DiagnosticDescriptor NoReadOnlyBounds = Error("KSP6012", "Read-only memory not found",
         "{0} has no symbols __start_ro_after_init and __end_ro_after_init; whether new code's static keys can be written cannot be told");
 
+    /// <summary>New code of one target needs what another target's primary brings.</summary>
+    public static readonly DiagnosticDescriptor BroughtElsewhere = Error("KSP6030", "Symbol of another target",
+        "New code of {0} refers to '{1}', which {2} brings with the update of {3}; what the update of {4} refers to has to be there already. Bring a copy under a name of its own");
+
+    /// <summary>A unit is not part of one module.</summary>
+    public static readonly DiagnosticDescriptor NotOneModule = Error("KSP6031", "Unit of no single module",
+        "{0} changes, and is linked into {1}; only the kernel itself and modules that are known by one name can be changed");
+
     /// <summary>The primary could never be unloaded.</summary>
     public static readonly DiagnosticDescriptor Pinned = new("KSP6013", "Update cannot be unloaded",
         "Once applied, the primary module stays loaded, also after an undo: '{0}' of {1} hands out the address of {2}", DiagnosticSeverity.Info);

@@ -83,43 +83,52 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     }
 
     /// <summary>
-    /// Builds helper and primary of one target into <paramref name="outputDirectory"/> from what
-    /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>; null after an error.
+    /// Builds helper and primary of each target of update <paramref name="id"/> into <paramref name="outputDirectory"/> from what
+    /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>, in the targets' order; null after an error.
     /// </summary>
-    public async Task<UpdateModules?> BuildUpdateAsync(
-        UpdateTarget target, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public async Task<IReadOnlyList<UpdateModules>?> BuildUpdateAsync(
+        string id, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
-        ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(core);
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (!CheckHeaders(diagnostics))
             return null;
-        string helperName = target.Helper, primaryName = target.Primary;
         using var work = new WorkFolder(outputDirectory);
         work.CopyTree(Path.Combine(kernelSources, "include"), "include");
-        work.CopyTree(Path.Combine(kernelSources, "update"), "");
-        work.CopyTree(sources, "");
         work.Write("core.symvers", await File.ReadAllTextAsync(core.SymbolVersions, cancellation).ConfigureAwait(false));
-        work.Write(".code.o.cmd", ""); // K3: modpost reads it
-        work.Write("Kbuild", $"""
-            obj-m := {helperName}.o {primaryName}.o
-            {helperName}-y := helper.o exports.o
-            {primaryName}-y := primary.o code.o
-            ccflags-y := -I$(src)/include -I$(src)
-            asflags-y := -I$(src)
-
-            """);
-        string symbols = $"KBUILD_EXTRA_SYMBOLS={Path.Combine(work.Path, "core.symvers")} {Path.Combine(work.Path, ModuleSources.SymbolVersions)}";
-        if (!await MakeAsync(work.Path, work.Path, $"update {target.UpdateId}", [symbols], diagnostics, cancellation).ConfigureAwait(false))
-            return null;
-        foreach (string name in (string[])[helperName, primaryName])
+        List<string> symbols = [Path.Combine(work.Path, "core.symvers")];
+        int count = 0;
+        for (; Directory.Exists(ModuleSources.FolderOf(sources, count)); count++)
         {
-            if (!await StripAsync(Path.Combine(work.Path, name + ".ko"), diagnostics, cancellation).ConfigureAwait(false))
-                return null;
+            string folder = ModuleSources.FolderOf("", count);
+            work.CopyTree(Path.Combine(kernelSources, "update"), folder);
+            work.CopyTree(ModuleSources.FolderOf(sources, count), folder);
+            work.Write(Path.Combine(folder, ".code.o.cmd"), ""); // K3: modpost reads it
+            work.Write(Path.Combine(folder, "Kbuild"), $"""
+                obj-m := {UpdateTarget.HelperOf(id, count)}.o {UpdateTarget.PrimaryOf(id, count)}.o
+                {UpdateTarget.HelperOf(id, count)}-y := helper.o exports.o
+                {UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o
+                ccflags-y := -I$(src)/../include -I$(src)
+                asflags-y := -I$(src)
+
+                """);
+            symbols.Add(Path.Combine(work.Path, folder, ModuleSources.SymbolVersions));
         }
-        return new UpdateModules(
-            work.Publish(Path.Combine(work.Path, helperName + ".ko"), helperName + ".ko"),
-            work.Publish(Path.Combine(work.Path, primaryName + ".ko"), primaryName + ".ko"));
+        work.Write("Kbuild", $"obj-m := {string.Join(' ', Enumerable.Range(0, count).Select(i => ModuleSources.FolderOf("", i) + "/"))}\n");
+        if (!await MakeAsync(work.Path, work.Path, $"update {id}", ["KBUILD_EXTRA_SYMBOLS=" + string.Join(' ', symbols)], diagnostics, cancellation).ConfigureAwait(false))
+            return null;
+        List<UpdateModules> modules = [];
+        for (int i = 0; i < count; i++)
+        {
+            string folder = ModuleSources.FolderOf(work.Path, i), helper = UpdateTarget.HelperOf(id, i) + ".ko", primary = UpdateTarget.PrimaryOf(id, i) + ".ko";
+            foreach (string name in (string[])[helper, primary])
+            {
+                if (!await StripAsync(Path.Combine(folder, name), diagnostics, cancellation).ConfigureAwait(false))
+                    return null;
+            }
+            modules.Add(new UpdateModules(work.Publish(Path.Combine(folder, helper), helper), work.Publish(Path.Combine(folder, primary), primary)));
+        }
+        return modules;
     }
 
     private bool CheckHeaders(DiagnosticBag diagnostics)

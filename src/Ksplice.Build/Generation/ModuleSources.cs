@@ -1,4 +1,4 @@
-// What kbuild makes the two modules of an update from, beside the C files that are the same for every update.
+// What kbuild makes the two modules of a target from, beside the C files that are the same for every update.
 using System.Globalization;
 using Ksplice.Build.Elf;
 
@@ -10,11 +10,15 @@ public static class ModuleSources
     /// <summary>The list of what the helper exports, in the form of Module.symvers.</summary>
     public const string SymbolVersions = "extra.symvers";
 
-    /// <summary>Writes them into <paramref name="folder"/> and returns their paths. Equal updates have equal files.</summary>
+    /// <summary>The folder of target <paramref name="index"/> below that of an update.</summary>
+    public static string FolderOf(string folder, int index) => Path.Combine(folder, index.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>Writes those of one target into its folder below <paramref name="folder"/> and returns their paths. Equal updates have equal files.</summary>
     public static IReadOnlyList<string> Write(string folder, HelperSource helper, PrimaryObject primary)
     {
         ArgumentNullException.ThrowIfNull(helper);
         ArgumentNullException.ThrowIfNull(primary);
+        folder = FolderOf(folder, helper.Target.Index);
         Directory.CreateDirectory(folder);
         List<string> files = [];
         Text("exports.S", helper.Assembly);

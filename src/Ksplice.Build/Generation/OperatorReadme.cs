@@ -19,11 +19,17 @@ public static class OperatorReadme
         text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
         if (manifest.Pinned)
             text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
+        string[] modules = [.. manifest.Targets.Select(target => target.Name).Where(name => name != UpdateTarget.KernelName)];
+        if (modules.Length != 0)
+        {
+            text.Append("These modules are changed, and have to be loaded: ").AppendJoin(", ", modules).Append(".\n");
+            text.Append("They cannot be unloaded while the update's modules are loaded.\n\n");
+        }
         text.Append("Replaced functions:\n\n");
         foreach (var target in manifest.Targets)
         {
             foreach (var function in target.Functions)
-                text.Append("    ").Append(function.Name).Append(" (").Append(function.Unit).Append("): ").Append(function.Why).Append('\n');
+                text.Append("    ").Append(target.Name).Append(": ").Append(function.Name).Append(" (").Append(function.Unit).Append("): ").Append(function.Why).Append('\n');
         }
         text.Append("\nPatches, in order:\n\n");
         foreach (string patch in manifest.Patches)

@@ -9,8 +9,11 @@ namespace Ksplice.Build.Generation;
 /// <summary>Checks the keys that an update's code branches on against a kernel image.</summary>
 public static class StaticKeyCheck
 {
-    /// <summary>Reports every use of a key between the image's bounds of read-only-after-init memory; false if there was one.</summary>
-    public static bool Check(IReadOnlyList<ObjectDiff> diffs, KernelImage image, DiagnosticBag diagnostics)
+    /// <summary>
+    /// Reports every use of a key in memory that is read-only after init, of the image or, if the code is its, of
+    /// <paramref name="module"/>; false if there was one.
+    /// </summary>
+    public static bool Check(IReadOnlyList<ObjectDiff> diffs, KernelImage image, DiagnosticBag diagnostics, LoadedModule? module = null)
     {
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(image);
@@ -28,8 +31,10 @@ public static class StaticKeyCheck
             foreach (var use in diff.StaticKeys)
             {
                 string name = use.Key switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => "" };
-                // Of a static key's name there may be several: none of them may be read-only.
-                if (!image.Symbols.Find(name).Any(symbol => symbol.Address >= start && symbol.Address < end))
+                // Of a static key's name there may be several: none of them may be read-only. A module's own comes first.
+                ulong[] own = [.. module?.Find(name) ?? []];
+                bool readOnly = own.Length != 0 ? own.Any(module!.IsReadOnlyAfterInit) : image.Symbols.Find(name).Any(symbol => symbol.Address >= start && symbol.Address < end);
+                if (!readOnly)
                     continue;
                 diagnostics.Report(GenerationDiagnostics.ReadOnlyKey, new SourceLocation(diff.Unit), use.Function, diff.Unit, use.Key.DisplayName, image.Release);
                 good = false;

@@ -169,10 +169,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
         if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
             throw new DamagedException($"'{manifest.Id}' is no update id");
-        var expected = UpdateTarget.OnlyKernel(manifest.Id);
-        if (manifest.Targets.Count != 1 || manifest.Targets[0] is not { Name: UpdateTarget.KernelName } target
-            || target.Helper != expected.Helper + ".ko" || target.Primary != expected.Primary + ".ko")
-            throw new DamagedException("its targets are not one helper and one primary for vmlinux");
+        VerifyTargets(manifest);
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName };
         foreach (var file in manifest.Files)
         {
@@ -193,6 +190,25 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (absent is not null)
             throw new DamagedException($"{absent} is named but not listed");
         return new UpdatePackage(manifest, files);
+    }
+
+    // What is loaded goes by these names, so they have to be what the id and the order say.
+    private static void VerifyTargets(UpdateManifest manifest)
+    {
+        if (manifest.Targets.Count == 0)
+            throw new DamagedException("it has no target");
+        for (int i = 0; i < manifest.Targets.Count; i++)
+        {
+            var target = manifest.Targets[i];
+            if (target.Name.Length == 0 || !target.Name.All(letter => char.IsAsciiLetterOrDigit(letter) || letter == '_'))
+                throw new DamagedException($"'{target.Name}' is no name of a target");
+            bool ordered = i == 0 || (target.Name != UpdateTarget.KernelName && (i == 1 && manifest.Targets[0].Name == UpdateTarget.KernelName
+                || string.CompareOrdinal(manifest.Targets[i - 1].Name, target.Name) < 0));
+            if (!ordered)
+                throw new DamagedException($"target {target.Name} is not in its place");
+            if (target.Helper != UpdateTarget.HelperOf(manifest.Id, i) + ".ko" || target.Primary != UpdateTarget.PrimaryOf(manifest.Id, i) + ".ko")
+                throw new DamagedException($"the modules of target {target.Name} are not named as its place says");
+        }
     }
 
     private sealed class DamagedException(string message) : Exception(message);

@@ -18,10 +18,16 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
     public bool IsKernel => Name == KernelName;
 
     /// <summary>The helper's module name.</summary>
-    public string Helper => string.Create(CultureInfo.InvariantCulture, $"ksplice_{UpdateId}_{Index}_helper");
+    public string Helper => HelperOf(UpdateId, Index);
 
     /// <summary>The primary's module name.</summary>
-    public string Primary => string.Create(CultureInfo.InvariantCulture, $"ksplice_{UpdateId}_{Index}_primary");
+    public string Primary => PrimaryOf(UpdateId, Index);
+
+    /// <summary>The name of the helper of target <paramref name="index"/>.</summary>
+    public static string HelperOf(string updateId, int index) => string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_helper");
+
+    /// <summary>The name of the primary of target <paramref name="index"/>.</summary>
+    public static string PrimaryOf(string updateId, int index) => string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_primary");
 
     /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
     public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");

@@ -21,7 +21,7 @@ public sealed record PreparedKernel(KernelRelease Release, string SourceDirector
 /// </summary>
 public sealed partial class KernelCache(string root, ILogger logger)
 {
-    private const string GeneratorVersion = "3";
+    private const string GeneratorVersion = "4";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>

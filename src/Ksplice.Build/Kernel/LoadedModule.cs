@@ -17,31 +17,25 @@ public sealed class LoadedModule
     private readonly ModuleFile _file;
     private readonly KernelImage _image;
     private readonly ModuleLayout _layout;
-    private readonly Dictionary<string, ulong> _imports = new(StringComparer.Ordinal);
+    private readonly IReadOnlyList<LoadedModule> _needed;
+    private readonly Dictionary<string, ulong> _exports = new(StringComparer.Ordinal);
     private readonly ILookup<string, ulong> _symbols;
     private readonly ulong[] _starts;
     private readonly byte[] _memory;
     private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
     private readonly Dictionary<ulong, ulong> _staticCalls = [];
 
-    private LoadedModule(ModuleFile file, IReadOnlyList<ModuleFile> needed, KernelImage image)
+    private LoadedModule(ModuleFile file, ModuleLayout layout, IReadOnlyList<LoadedModule> needed, KernelImage image)
     {
-        (_file, _image) = (file, image);
-        ulong perCpu = image.Symbols.FindUnique("__per_cpu_end") ?? throw new InvalidDataException("the image has no symbol __per_cpu_end");
-        _layout = new ModuleLayout(file, ModuleSpace, perCpu);
-        var last = _layout;
-        foreach (var other in needed)
-        {
-            last = new ModuleLayout(other, last.End, last.PerCpuEnd);
-            foreach (var (name, address) in last.Exports())
-                _imports.TryAdd(name, address);
-        }
-        _symbols = _layout.CoreSymbols().Distinct().ToLookup(symbol => symbol.Name, symbol => symbol.Address, StringComparer.Ordinal);
-        _starts = [.. _symbols.SelectMany(addresses => addresses).Where(address => address >= _layout.Start && address < _layout.InitStart).Distinct().Order()];
-        _memory = new byte[_layout.InitStart - _layout.Start];
-        foreach (var section in file.Elf.Sections.Where(section => _layout.Stays(section)))
+        (_file, _layout, _needed, _image) = (file, layout, needed, image);
+        foreach (var (name, address) in layout.Exports())
+            _exports.TryAdd(name, address);
+        _symbols = layout.CoreSymbols().Distinct().ToLookup(symbol => symbol.Name, symbol => symbol.Address, StringComparer.Ordinal);
+        _starts = [.. _symbols.SelectMany(addresses => addresses).Where(address => address >= layout.Start && address < layout.InitStart).Distinct().Order()];
+        _memory = new byte[layout.InitStart - layout.Start];
+        foreach (var section in file.Elf.Sections.Where(layout.Stays))
             section.Data.Span.CopyTo(At(section));
-        foreach (var section in file.Elf.Sections.Where(section => _layout.Stays(section)))
+        foreach (var section in file.Elf.Sections.Where(layout.Stays))
             Relocate(section);
         ReadJumpEntries();
         ReadStaticCalls();
@@ -53,28 +47,58 @@ public sealed class LoadedModule
     /// <summary>The file it was read from.</summary>
     public string Path => _file.Path;
 
-    /// <summary>Loads module <paramref name="name"/>, with those that it needs behind it; null after an error.</summary>
-    public static LoadedModule? Load(string name, ShippedModules modules, KernelImage image, DiagnosticBag diagnostics)
+    /// <summary>Loads a module, with those of <paramref name="modules"/> that it needs behind it; null after an error.</summary>
+    public static LoadedModule? Load(ModuleFile file, ShippedModules modules, KernelImage image, DiagnosticBag diagnostics)
     {
+        ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(modules);
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        if (modules.Open(name, diagnostics) is not { } file)
-            return null;
-        List<ModuleFile> needed = [];
-        foreach (string other in file.Depends)
+        return new Loader(modules, image, diagnostics).Load(file);
+    }
+
+    /// <summary>Loads one after the other, each behind those that it needs.</summary>
+    private sealed class Loader(ShippedModules modules, KernelImage image, DiagnosticBag diagnostics)
+    {
+        private readonly Dictionary<string, LoadedModule> _loaded = new(StringComparer.Ordinal);
+        private readonly HashSet<string> _begun = new(StringComparer.Ordinal);
+        private ulong _next = ModuleSpace;
+        private ulong? _nextPerCpu = image.Symbols.FindUnique("__per_cpu_end");
+
+        public LoadedModule? Load(ModuleFile file)
         {
-            if (modules.Open(other, diagnostics) is not { } found)
-                return null;
-            needed.Add(found);
+            _begun.Add(file.Name);
+            List<LoadedModule> needed = [];
+            foreach (string name in file.Depends)
+            {
+                if (!_loaded.TryGetValue(name, out var other) && (other = Open(file, name)) is null)
+                    return null;
+                needed.Add(other);
+            }
+            try
+            {
+                ModuleLayout layout = new(file, _next, _nextPerCpu ?? throw new InvalidDataException("the kernel's image has no symbol __per_cpu_end"));
+                LoadedModule module = new(file, layout, needed, image);
+                (_next, _nextPerCpu) = (layout.End, layout.PerCpuEnd);
+                _loaded.Add(file.Name, module);
+                return module;
+            }
+            catch (Exception problem) when (problem is InvalidDataException or ElfFormatException)
+            {
+                return Refuse(file, problem.Message);
+            }
         }
-        try
+
+        private LoadedModule? Open(ModuleFile user, string name)
         {
-            return new LoadedModule(file, needed, image);
+            if (_begun.Contains(name))
+                return Refuse(user, $"it needs {name}, which needs it");
+            return modules.Open(name, diagnostics) is { } file ? Load(file) : null;
         }
-        catch (Exception problem) when (problem is InvalidDataException or ElfFormatException)
+
+        private LoadedModule? Refuse(ModuleFile file, string why)
         {
-            diagnostics.Report(KernelDiagnostics.BadModule, new SourceLocation(file.Path), file.Path, problem.Message);
+            diagnostics.Report(KernelDiagnostics.BadModule, new SourceLocation(file.Path), file.Path, why);
             return null;
         }
     }
@@ -97,7 +121,15 @@ public sealed class LoadedModule
     }
 
     /// <summary>The address of what another module, that this one needs, exports under that name.</summary>
-    public ulong? FindImport(string name) => _imports.TryGetValue(name, out ulong address) ? address : null;
+    public ulong? FindImport(string name)
+    {
+        foreach (var other in _needed)
+        {
+            if (other._exports.TryGetValue(name, out ulong address))
+                return address;
+        }
+        return null;
+    }
 
     /// <summary>True if the bytes lie in what stays of the module's code.</summary>
     public bool IsText(ulong start, ulong end) => Holds(start, end, section => section.IsExecutable);
@@ -105,12 +137,19 @@ public sealed class LoadedModule
     /// <summary>True if the module's memory at <paramref name="address"/> is read-only once the module has started.</summary>
     public bool IsReadOnlyAfterInit(ulong address) => Holds(address, address + 1, section => section.Name == ".data..ro_after_init");
 
-    /// <summary>Copies exactly the length of <paramref name="destination"/>, or returns false.</summary>
+    /// <summary>Copies exactly the length of <paramref name="destination"/> from its memory or that of a module that it needs, or returns false.</summary>
     public bool TryRead(ulong address, Span<byte> destination)
     {
         ulong offset = address - _layout.Start;
         if (offset >= (ulong)_memory.Length || (ulong)destination.Length > (ulong)_memory.Length - offset)
+        {
+            foreach (var other in _needed)
+            {
+                if (other.TryRead(address, destination))
+                    return true;
+            }
             return false;
+        }
         _memory.AsSpan((int)offset, destination.Length).CopyTo(destination);
         return true;
     }

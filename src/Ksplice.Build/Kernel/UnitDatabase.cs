@@ -2,13 +2,14 @@ using System.Collections.Immutable;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
 
 namespace Ksplice.Build.Kernel;
 
 /// <summary>One source file as kbuild compiles it.</summary>
 /// <param name="Source">Path in the source tree, <c>fs/proc/version.c</c>.</param>
 /// <param name="Object">Path in the output tree, <c>fs/proc/version.o</c>.</param>
-/// <param name="Module">The loadable module it is part of, <c>xfs</c> (empty for assembly, which kbuild does not tell), or null when it is built into vmlinux.</param>
+/// <param name="Module">The loadable module it is part of, <c>xfs</c> (several with colons between them, as kbuild writes it), or null when it is built into vmlinux.</param>
 /// <param name="Compiler">The compiler's arguments; paths to the source tree are absolute, others relative to the output tree.</param>
 /// <param name="Objtool">objtool's arguments without the object, or empty when kbuild does not run it on this object.</param>
 public sealed record CompilationUnit(string Source, string Object, string? Module, ImmutableArray<string> Compiler, ImmutableArray<string> Objtool)
@@ -47,8 +48,10 @@ public sealed partial class UnitDatabase
     {
         string prefix = sourceRoot.TrimEnd('/') + "/";
         var units = new Dictionary<string, CompilationUnit>(StringComparer.Ordinal);
+        var modules = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (string line in lines)
         {
+            ReadModule(line, modules);
             if (!line.Contains(" -D__KERNEL__ ", StringComparison.Ordinal) || !line.Contains(" -c -o ", StringComparison.Ordinal))
                 continue;
             var commands = SplitCommands(line);
@@ -66,7 +69,21 @@ public sealed partial class UnitDatabase
                 [.. arguments.Skip(1)], objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)]);
         }
 
-        return new UnitDatabase(units.Values);
+        // C is told its module's name, assembly only that it is in one.
+        return new UnitDatabase(units.Values.Select(unit => unit is { IsAssembly: true, Module: not null } ? unit with { Module = modules.GetValueOrDefault(unit.Object, "") } : unit));
+    }
+
+    // scripts/Makefile.build, cmd_mod: the objects of a module, whose names are relative to its folder.
+    private static void ReadModule(string line, Dictionary<string, string> modules)
+    {
+        if (ObjectListPattern().Match(line) is not { Success: true } match)
+            return;
+        string name = ShippedModules.Normalized(Path.GetFileName(match.Groups[3].Value));
+        foreach (string file in match.Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            string path = match.Groups[2].Value + file;
+            modules[path] = modules.TryGetValue(path, out string? other) ? $"{other}:{name}" : name;
+        }
     }
 
     /// <summary>Writes the list to a file; equal strings are stored once.</summary>
@@ -166,6 +183,9 @@ public sealed partial class UnitDatabase
             commands[^1].Add(word.ToString());
         return commands;
     }
+
+    [GeneratedRegex("""printf '%s\\n' ([^|']*)\| awk '!x\[\$0\]\+\+ \{ print\("([^"]*)"\$0\) \}' > (\S+)\.mod""")]
+    private static partial Regex ObjectListPattern();
 
     private sealed record StoredUnit(string Source, string Object, string? Module, int[] Compiler, int[] Objtool);
 

@@ -63,6 +63,19 @@ public static class ImageMatch
         return Check(matchData, image.Path, new ImageMemory(image), diagnostics);
     }
 
+    /// <summary>Matches against a module beside its kernel. What stands in the kernel itself is no function of the module.</summary>
+    public static MatchResult Check(MatchData matchData, LoadedModule module, KernelImage image, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(module);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        var result = Check(matchData, module.Path, new ModuleMemory(module, new ImageMemory(image)), diagnostics);
+        if (result.Ranges.FirstOrDefault(range => !module.IsText(range.Start, range.End)) is not { } outside)
+            return result;
+        diagnostics.Report(MatchDiagnostics.NotFound, new SourceLocation(module.Path), module.Path, $"{outside.Name} stands in the kernel's own code and not in the module's");
+        return new MatchResult(new MatchFailure(MatchReason.NoCandidate, "", outside.Name, outside.Name, outside.Start, 0, 1, [], []), [], [], []);
+    }
+
     /// <summary>Matches against any memory; <paramref name="path"/> names it to a person.</summary>
     public static MatchResult Check(MatchData matchData, string path, IMatchMemory memory, DiagnosticBag diagnostics)
     {

@@ -233,8 +233,15 @@ internal sealed class ProgramWriter(MatchTables tables)
     private void Branch(List<MatchOp> ops, Code code, int at)
     {
         var (instruction, _) = code.Instructions[at];
-        ushort length = (ushort)instruction.Length;
-        byte kind = KindOf(code.Bytes.AsSpan(at, length)) ?? throw new UnmatchableException(at, $"the branch '{instruction}' has an unknown encoding");
+        var bytes = code.Bytes.AsSpan(at, instruction.Length);
+        // A prefix of a conditional jump that says what is likely; the bytes behind it are a jump like any other.
+        if (bytes[0] is 0x2e or 0x3e && KindOf(bytes[1..]) < (byte)BranchKind.Jmp)
+        {
+            Literal(ops, bytes[..1]);
+            bytes = bytes[1..];
+        }
+        ushort length = (ushort)bytes.Length;
+        byte kind = KindOf(bytes) ?? throw new UnmatchableException(at, $"the branch '{instruction}' has an unknown encoding");
         var reference = code.References.GetValueOrDefault(code.FieldOffset(at));
         if (code.StaticCalls.TryGetValue(at, out var site))
         {

@@ -24,6 +24,19 @@ public sealed class ExportedSymbolsTests
         Assert.Null(exported.Find(lines.First(line => line[2] != "vmlinux" && !lines.Exists(other => other[1] == line[1] && other[2] == "vmlinux"))[1]));
     }
 
+    [Fact]
+    public async Task Adds_what_a_module_and_those_that_it_depends_on_export()
+    {
+        DiagnosticBag diagnostics = [];
+        var module = (await ModulesUnderTest.AllAsync()).Open("nft_ct", diagnostics)!;
+        var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics, module)!;
+        Assert.Empty(diagnostics);
+        Assert.Contains("nf_tables", module.Depends);
+        Assert.NotNull(exported.Find("_printk"));
+        Assert.NotNull(exported.Find("nft_register_expr"));
+        Assert.Null(exported.Find("fuse_conn_get"));
+    }
+
     [Theory]
     [InlineData(null, 0)]
     [InlineData("", 0)]

@@ -36,6 +36,22 @@ public sealed class StaticKeyCheckTests
         Assert.Empty(diagnostics);
     }
 
+    [Fact]
+    public async Task A_module_has_keys_and_read_only_memory_of_its_own()
+    {
+        var module = await ModulesUnderTest.LoadAsync("ip_vs");
+        Assert.True(module.IsReadOnlyAfterInit(module.Find("ip_vs_genl_family").Single()));
+        DiagnosticBag diagnostics = [];
+        Assert.False(StaticKeyCheck.Check([Using(new GlobalSymbol("ip_vs_genl_family"))], Image, diagnostics, module));
+        Assert.Equal("KSP6010", Assert.Single(diagnostics).Id);
+        Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol("ip_vs_genl_family"))], Image, []));
+        Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol("ip_vs_conn_tab_bits"))], Image, [], module));
+        // What the module does not have is the kernel's.
+        ulong start = Image.Symbols.FindUnique("__start_ro_after_init")!.Value, end = Image.Symbols.FindUnique("__end_ro_after_init")!.Value;
+        var key = Image.Symbols.Symbols.First(symbol => symbol.Address > start && symbol.Address < end && !module.Find(symbol.Name).Any());
+        Assert.False(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], Image, [], module));
+    }
+
     private static ObjectDiff Using(RunSymbol key) =>
         CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted with { StaticKeys = [new("f", key, "__jump_table")] };
 }

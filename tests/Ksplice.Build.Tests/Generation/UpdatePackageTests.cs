@@ -21,7 +21,11 @@ public sealed class UpdatePackageTests : IDisposable
         Id = Id,
         Name = "test",
         Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
-        Targets = [new ManifestTarget("vmlinux", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
+        Targets =
+        [
+            new ManifestTarget("vmlinux", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")]),
+            new ManifestTarget("loop", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", [new ManifestFunction("g", "drivers/g.c", "bytes differ")]),
+        ],
         Pinned = false,
         Patches = ["patches/01-f.patch"],
         Files = [],
@@ -29,7 +33,7 @@ public sealed class UpdatePackageTests : IDisposable
     };
 
     private (string Folder, string Archive) Write(string place = "here") => UpdatePackage.Write(Path.Combine(_work.FullName, place), Manifest,
-        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", "patches/01-f.patch", "README.txt" }
+        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", "patches/01-f.patch", "README.txt" }
             .ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name)));
 
     private static void Refused(string path, string words)
@@ -48,7 +52,7 @@ public sealed class UpdatePackageTests : IDisposable
         foreach (string path in (string[])[folder, archive])
         {
             var package = UpdatePackage.Open(path, [])!;
-            Assert.Equal(6, package.Files.Count);
+            Assert.Equal(8, package.Files.Count);
             Assert.Equal("bytes of README.txt", Encoding.UTF8.GetString(package.Files["README.txt"].Span));
             Assert.Equal(Id, package.Manifest.Id);
         }
@@ -108,8 +112,11 @@ public sealed class UpdatePackageTests : IDisposable
     [Theory]
     [InlineData("\"format\": 1", "\"format\": 2", "its format is 2")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"../../etc\"", "is no update id")]
-    [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "its targets are not")]
-    [InlineData("\"name\": \"vmlinux\"", "\"name\": \"xfs\"", "its targets are not")]
+    [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "are not named as its place says")]
+    [InlineData("\"name\": \"vmlinux\"", "\"name\": \"../x\"", "is no name of a target")]
+    [InlineData("\"name\": \"vmlinux\"", "\"name\": \"zram\"", "target loop is not in its place")]
+    [InlineData("\"name\": \"loop\"", "\"name\": \"vmlinux\"", "target vmlinux is not in its place")]
+    [InlineData("_1_helper.ko\",\n      \"primary\"", "_2_helper.ko\",\n      \"primary\"", "modules of target loop are not named")]
     [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "ksplice.ko differs")]
     [InlineData("\"patches/01-f.patch\"\n", "\"patches/02-g.patch\"\n", "is named but not listed")]
     [InlineData("{", "[", "")]

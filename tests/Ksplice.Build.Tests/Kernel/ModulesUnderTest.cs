@@ -1,3 +1,4 @@
+using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Tests.Kernel;
@@ -6,6 +7,14 @@ namespace Ksplice.Build.Tests.Kernel;
 public static class ModulesUnderTest
 {
     public static async Task<ShippedModules> AllAsync() => new((await KernelUnderTest.PreparedAsync()).Release);
+
+    public static async Task<LoadedModule> LoadAsync(string name)
+    {
+        var modules = await AllAsync();
+        DiagnosticBag diagnostics = [];
+        var loaded = modules.Open(name, diagnostics) is { } file ? LoadedModule.Load(file, modules, KernelUnderTest.Image, diagnostics) : null;
+        return loaded ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
+    }
 
     public static string Folder => Path.Combine(KernelUnderTest.CacheRoot, "images", KernelUnderTest.Release, "lib/modules", KernelUnderTest.Release);
 }

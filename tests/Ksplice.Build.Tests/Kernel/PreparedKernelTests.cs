@@ -18,6 +18,10 @@ public sealed class PreparedKernelTests : IDisposable
         var kernel = await KernelUnderTest.PreparedAsync();
         Assert.Null(kernel.Units.Find("fs/proc/version.c")!.Module);
         Assert.Equal("xfs", kernel.Units.Find("fs/xfs/xfs_super.c")!.Module);
+        Assert.Equal("aesni_intel", kernel.Units.Find("arch/x86/crypto/aesni-intel_asm.S")!.Module);
+        Assert.Equal("kvm_intel", kernel.Units.Find("arch/x86/kvm/vmx/vmenter.S")!.Module);
+        Assert.Null(kernel.Units.Find("arch/x86/lib/memmove_64.S")!.Module);
+        Assert.DoesNotContain(kernel.Units.Units, unit => unit.Module == "");
         Assert.True(kernel.Units.Find("arch/x86/entry/entry_64.S")!.IsAssembly);
         Assert.Null(kernel.Units.Find("arch/x86/entry/vdso/vclock_gettime.c"));
         Assert.Null(kernel.Units.Find("arch/x86/boot/main.c"));

@@ -41,6 +41,19 @@ public class MatchRefusalTests
     }
 
     [Fact]
+    public async Task A_function_of_the_kernel_itself_is_no_function_of_a_module()
+    {
+        var data = await FunctionAsync("kernel/sys.c", "prctl_set_mm");
+        Assert.True(ImageMatch.Check(data, KernelUnderTest.Image, []).IsMatch);
+        DiagnosticBag diagnostics = [];
+        var result = ImageMatch.Check(data, await ModulesUnderTest.LoadAsync("loop"), KernelUnderTest.Image, diagnostics);
+        Assert.False(result.IsMatch);
+        var error = Assert.Single(diagnostics);
+        Assert.Equal("KSP4005", error.Id);
+        Assert.Contains("not in the module's", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Code_that_cannot_be_decoded()
     {
         var pre = CPair.Compile("int f(int x) { __asm__ volatile(\".byte 0x06\"); return x; }");

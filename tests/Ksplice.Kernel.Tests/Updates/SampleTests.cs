@@ -7,6 +7,7 @@ public sealed class SampleTests(Guest guest)
     [InlineData("a-smaps-pages", "show_smap")]
     [InlineData("b-kernel-pages", "m_next", "m_start")]
     [InlineData("c-kmsg-permission", "devkmsg_read")]
+    [InlineData("d-loop-backing-file", "loop_attr_do_show_backing_file")]
     public async Task A_sample_replaces_its_functions_shows_its_effect_and_takes_it_back(string sample, params string[] functions)
     {
         using var project = PatchProject.Sample(sample);
@@ -15,9 +16,10 @@ public sealed class SampleTests(Guest guest)
 
         var result = await guest.RunAsync(
             $"""
+            insmod /loop.ko || exit 1
             sh /samples/sample/prove.sh {UpdateGuest.Place(project)}
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), new(project.At("prove.sh"), "/samples/sample/prove.sh"),
+            UpdateGuest.Command, UpdateGuest.Module(guest.Release, "drivers/block/loop"), UpdateGuest.Package(project), new(project.At("prove.sh"), "/samples/sample/prove.sh"),
             new(Repository.At("samples", "proof.sh"), "/samples/proof.sh"));
         result.MustEndWith(0);
         Assert.Equal(2, result.Lines.Count(line => line.StartsWith("applied: ", StringComparison.Ordinal)));

@@ -1,0 +1,129 @@
+// Updates of loadable modules: what a guest's user space sees of them, and what is refused.
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class TargetTests(Guest guest)
+{
+    // In zram compact_store is static, and the kernel has a static function of that name too.
+    private const string Zram = """
+        --- a/drivers/block/zram/zram_drv.c
+        +++ b/drivers/block/zram/zram_drv.c
+        @@ -1064,7 +1064,7 @@
+         	down_read(&zram->init_lock);
+         	if (!init_done(zram)) {
+         		up_read(&zram->init_lock);
+        -		return -EINVAL;
+        +		return -ENODEV;
+         	}
+         
+         	zs_compact(zram->mem_pool);
+
+        """;
+
+    private const string Look = """
+        dd if=/dev/zero of=/tmp/secret bs=1024 count=64 2>/dev/null
+        losetup /dev/loop0 /tmp/secret
+        echo 'nobody:x:65534:65534:nobody:/:/bin/sh' >/etc/passwd
+        look() {
+            maps=$(grep -c vvar /proc/1/maps)
+            path=$(su -s /bin/sh nobody -c "cat /sys/block/loop0/loop/backing_file" 2>/dev/null || echo refused)
+            compact=$(sh -c 'echo 1 >/sys/block/zram0/compact' 2>&1 | sed 's/.*: //')
+            echo "$1: vvar $maps, path $path, compact $compact, $(lsmod | grep -c ^ksplice) modules"
+        }
+        """;
+
+    private async Task<PatchProject> ThreeTargetsAsync()
+    {
+        PatchProject project = new(guest.Release);
+        project.Write("1-maps.patch", Sample("b-kernel-pages/kernel-pages.patch"));
+        project.Write("2-loop.patch", Sample("d-loop-backing-file/loop-backing-file.patch"));
+        project.Write("3-zram.patch", Zram);
+        (await project.BuildAsync()).MustSucceed();
+        return project;
+    }
+
+    private static string Sample(string path) => File.ReadAllText(Repository.At("samples", path));
+
+    private GuestFile[] Files(PatchProject project) =>
+    [
+        UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+        UpdateGuest.Module(guest.Release, "mm/zsmalloc"), UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
+    ];
+
+    [Fact]
+    public async Task The_kernel_and_two_modules_change_at_once_and_change_back()
+    {
+        using var project = await ThreeTargetsAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            insmod /loop.ko && insmod /zsmalloc.ko && insmod /zram.ko || exit 1
+            {{Look}}
+            look before
+            for round in 1 2; do
+                ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+                look applied
+                awk '{ print "function", $1, $4 }' /sys/kernel/ksplice/{{project.Id}}/functions
+                rmmod zram 2>/dev/null && echo "zram is gone"
+                ksplice undo {{project.Id}} || exit 1
+                look undone
+            done
+            losetup -d /dev/loop0
+            rmmod zram && rmmod loop && echo "modules can go"
+            """,
+            Files(project));
+        result.MustEndWith(0);
+        const string Without = "vvar 1, path /tmp/secret, compact Invalid argument, 0 modules";
+        string[] round =
+        [
+            "applied: vvar 0, path refused, compact No such device, 7 modules",
+            "function m_next vmlinux", "function m_start vmlinux", "function loop_attr_do_show_backing_file loop", "function compact_store zram",
+            "undone: " + Without,
+        ];
+        Assert.Equal(["before: " + Without, .. round, .. round, "modules can go"],
+            result.Lines.Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, "^(before|applied|undone|function|zram|modules)[ :]") && !line.StartsWith("function: ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task A_module_that_is_not_loaded_is_named_and_nothing_has_changed()
+    {
+        using var project = await ThreeTargetsAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            insmod /loop.ko && insmod /zsmalloc.ko || exit 1
+            {{Look}}
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            look refused
+            insmod /zram.ko
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            look applied
+            """,
+            Files(project));
+        result.MustEndWith(0);
+        Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Contains("it changes module zram, which is not loaded", result.Errors, StringComparison.Ordinal);
+        Assert.Contains(result.Lines, line => line.StartsWith("refused: vvar 1, path /tmp/secret,", StringComparison.Ordinal) && line.EndsWith(" 0 modules", StringComparison.Ordinal));
+        Assert.Contains("applied: vvar 0, path refused, compact No such device, 7 modules", result.Lines);
+    }
+
+    [Fact]
+    public async Task A_module_whose_code_differs_keeps_all_targets_as_they_were()
+    {
+        using var project = await ThreeTargetsAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            insmod /loop.ko && insmod /zsmalloc.ko && insmod /zram.ko || exit 1
+            {{Look}}
+            insmod /poke.ko function=zram:compact_store offset=8 || exit 1
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            rmmod poke
+            look refused
+            """,
+            [.. Files(project), await TestModule.BuildAsync("poke", guest.Release)]);
+        result.MustEndWith(0);
+        Assert.Contains("apply 2", result.Lines);
+        Assert.Contains("zram: compact_store: its code differs", result.Errors, StringComparison.Ordinal);
+        Assert.Contains("refused: vvar 1, path /tmp/secret, compact Invalid argument, 0 modules", result.Lines);
+    }
+}
