@@ -45,7 +45,7 @@ public static class AffectedUnits
             }
             if (users.Count == 0)
                 diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
-            foreach (string source in users)
+            foreach (string source in users.Where(source => IsKernelCode(kernel, source)))
                 units.TryAdd(source, new AffectedUnit(kernel.Units.Find(source)!, file.Path));
         }
         if (diagnostics.HasErrors)
@@ -57,6 +57,14 @@ public static class AffectedUnits
         }
         return [.. units.Values];
     }
+
+    /// <summary>
+    /// False for assembly of another image (the vDSO, the real-mode trampoline), which kbuild compiles by the same flags,
+    /// and for that which only wraps a file that is linked first and has no code.
+    /// </summary>
+    internal static bool IsKernelCode(PreparedKernel kernel, string source) =>
+        !source.EndsWith(".S", StringComparison.Ordinal)
+        || (PatchedPath.SeparateImage(source) is null && !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal));
 
     // Few sources that are no units are included by others. Whether any file names this one takes seconds to see, the index minutes.
     private static bool IsIncluded(string root, string path, CancellationToken cancellation)

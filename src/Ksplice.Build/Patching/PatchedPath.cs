@@ -55,13 +55,10 @@ public static class PatchedPath
             bag.Report(PatchingDiagnostics.BuildInput, location, path, problem);
             return null;
         }
-        foreach (var (folder, image, except) in s_images)
+        if (SeparateImage(path) is { } image)
         {
-            if (path.StartsWith(folder, StringComparison.Ordinal) && !except.Contains(path[folder.Length..], StringComparer.Ordinal))
-            {
-                bag.Report(PatchingDiagnostics.SeparateImage, location, path, image);
-                return null;
-            }
+            bag.Report(PatchingDiagnostics.SeparateImage, location, path, image);
+            return null;
         }
         switch (Path.GetExtension(path))
         {
@@ -75,6 +72,17 @@ public static class PatchedPath
                 bag.Report(PatchingDiagnostics.BuildInput, location, path, "only .c, .h and .S files can be compiled into an update");
                 return null;
         }
+    }
+
+    /// <summary>What <paramref name="path"/> is a part of, if that is not the running kernel; null if it is.</summary>
+    internal static string? SeparateImage(string path)
+    {
+        foreach (var (folder, image, except) in s_images)
+        {
+            if (path.StartsWith(folder, StringComparison.Ordinal) && !except.Contains(path[folder.Length..], StringComparer.Ordinal))
+                return image;
+        }
+        return null;
     }
 
     private static string? IgnoredBecause(string path)

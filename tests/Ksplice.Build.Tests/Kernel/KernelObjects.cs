@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
-using Ksplice.Build.Patching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Build.Tests.Kernel;
@@ -18,12 +17,12 @@ public static class KernelObjects
     public static Task<ElfObject> CompileAsync(string source) =>
         Compiled.GetOrAdd(source, _ => new(() => CompileNowAsync(source))).Value;
 
-    /// <summary>The units of assembly that are built into the kernel, but for those of other images and those that wrap a file that is linked first.</summary>
+    /// <summary>The units of assembly that are built into the kernel.</summary>
     public static async Task<IReadOnlyList<string>> AssemblyAsync()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
         return [.. kernel.Units.Units.Where(unit => unit is { IsAssembly: true, Module: null }).Select(unit => unit.Source)
-            .Where(source => PatchedPath.Classify(source, new SourceLocation(source), []) is not null && !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal))];
+            .Where(source => AffectedUnits.IsKernelCode(kernel, source))];
     }
 
     private static async Task<ElfObject> CompileNowAsync(string source)

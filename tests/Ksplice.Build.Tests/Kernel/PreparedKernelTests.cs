@@ -28,6 +28,20 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.Null(kernel.Units.Find("arch/arm64/kernel/setup.c"));
     }
 
+    // A header that these include may change; they are no code of the running kernel.
+    [Theory]
+    [InlineData("arch/x86/lib/getuser.S", true)]
+    [InlineData("arch/x86/entry/vdso/vma.c", true)]
+    [InlineData("arch/x86/entry/vdso/vdso32/system_call.S", false)]
+    [InlineData("arch/x86/realmode/rm/trampoline_64.S", false)]
+    [InlineData("arch/x86/realmode/rmpiggy.S", false)]
+    public async Task Tells_the_kernels_assembly_from_that_of_other_images(string source, bool expected)
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        Assert.NotNull(kernel.Units.Find(source));
+        Assert.Equal(expected, AffectedUnits.IsKernelCode(kernel, source));
+    }
+
     [Fact]
     public async Task Compiles_a_unit_to_the_same_bytes_in_any_folder()
     {
