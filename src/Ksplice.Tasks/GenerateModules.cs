@@ -41,7 +41,7 @@ public sealed class GenerateModules : KspliceTask
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
         if (Record is not null)
-            StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units)], files);
+            StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], files);
         return Task.FromResult(true);
     }
 }

@@ -48,7 +48,7 @@ public sealed class MatchUpdate : KspliceTask
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Report))!);
         File.WriteAllText(Report, report.ToString());
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. UnitDiffs.Objects(Units), .. matches.Select(match => match.Module?.Path).OfType<string>()], [Report]);
+            StageRecord.Write(Record, "", [KernelFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], [Report]);
         return Task.FromResult(true);
     }
 

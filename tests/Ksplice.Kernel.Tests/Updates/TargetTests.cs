@@ -107,6 +107,39 @@ public sealed class TargetTests(Guest guest)
     }
 
     [Fact]
+    public async Task New_code_of_a_module_is_that_modules()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("loop.patch", """
+            --- a/drivers/block/loop.c
+            +++ b/drivers/block/loop.c
+            @@ -687,4 +687,4 @@
+             static ssize_t loop_attr_offset_show(struct loop_device *lo, char *buf)
+             {
+            -	return sysfs_emit(buf, "%llu\n", (unsigned long long)lo->lo_offset);
+            +	return sysfs_emit(buf, "%llu of %s\n", (unsigned long long)lo->lo_offset, THIS_MODULE->name);
+             }
+
+            """);
+        (await project.BuildAsync()).MustSucceed();
+        // What `THIS_MODULE` is in a primary would be the primary.
+        Assert.Contains(" __this_module\n", UpdateGuest.MatchReport(project), StringComparison.Ordinal);
+        var result = await guest.RunAsync(
+            $"""
+            insmod /loop.ko || exit 1
+            dd if=/dev/zero of=/tmp/file bs=1024 count=64 2>/dev/null
+            losetup -o 512 /dev/loop0 /tmp/file
+            ksplice apply {UpdateGuest.Place(project)} || exit 1
+            echo "offset $(cat /sys/block/loop0/loop/offset)"
+            ksplice undo {project.Id} || exit 1
+            echo "offset $(cat /sys/block/loop0/loop/offset)"
+            """,
+            Files(project));
+        result.MustEndWith(0);
+        Assert.Equal(["offset 512 of loop", "offset 512"], result.Lines.Where(line => line.StartsWith("offset ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task A_module_whose_code_differs_keeps_all_targets_as_they_were()
     {
         using var project = await ThreeTargetsAsync();
