@@ -17,11 +17,11 @@ public static class KernelObjects
     public static Task<ElfObject> CompileAsync(string source) =>
         Compiled.GetOrAdd(source, _ => new(() => CompileNowAsync(source))).Value;
 
-    /// <summary>The units of assembly that are built into the kernel.</summary>
-    public static async Task<IReadOnlyList<string>> AssemblyAsync()
+    /// <summary>The units of assembly that are built into the kernel, or those of the modules with ciphers and hashes.</summary>
+    public static async Task<IReadOnlyList<string>> AssemblyAsync(bool ofModules = false)
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        return [.. kernel.Units.Units.Where(unit => unit is { IsAssembly: true, Module: null }).Select(unit => unit.Source)
+        return [.. kernel.Units.Units.Where(unit => unit.IsAssembly && (ofModules ? unit.Module is not null && unit.Source.StartsWith("arch/x86/crypto/", StringComparison.Ordinal) : unit.Module is null)).Select(unit => unit.Source)
             .Where(source => AffectedUnits.IsKernelCode(kernel, source))];
     }
 
