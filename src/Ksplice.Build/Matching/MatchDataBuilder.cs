@@ -22,6 +22,7 @@ public sealed class MatchDataBuilder
         ("__static_call_return", SymbolRole.StaticReturn),
         ("_paravirt_nop", SymbolRole.ParavirtNop),
         ("paravirt_BUG", SymbolRole.ParavirtBug),
+        ("x86_return_thunk", SymbolRole.ReturnPointer),
     ];
 
     private readonly MatchTables _tables = new();
@@ -146,7 +147,10 @@ public sealed class MatchDataBuilder
             _tables.AddLine(unit, places);
         try
         {
-            _tables.AddObject(node, unit, node.IsCode ? ObjectKind.Text : ObjectKind.Data, flags, function, node.IsCode ? _writer.WriteCode(node) : _writer.WriteData(node));
+            // What static_cpu_has jumps to before the kernel has rewritten its sites; freed with init memory afterwards.
+            if (node.Kind == NodeKind.Auxiliary)
+                flags |= ObjectFlags.Optional;
+            _tables.AddObject(node, unit, node.IsCode && node.Kind != NodeKind.Auxiliary ? ObjectKind.Text : ObjectKind.Data, flags, function, node.IsCode ? _writer.WriteCode(node) : _writer.WriteData(node));
         }
         catch (ProgramWriter.UnmatchableException problem)
         {
@@ -154,6 +158,8 @@ public sealed class MatchDataBuilder
             _failed = true;
             return false;
         }
+        foreach (var part in node.Parts.Where(part => part.Kind == NodeKind.Auxiliary))
+            Include(part, unit, ObjectFlags.None, MatchFormat.None);
         foreach (var constant in node.References.Select(reference => reference.Target).OfType<ObjectNode>().Where(IsConstant))
             Include(constant, unit, ObjectFlags.None, MatchFormat.None);
         return true;

@@ -29,6 +29,7 @@ internal enum SymbolRole : byte
     StaticReturn,
     ParavirtNop,
     ParavirtBug,
+    ReturnPointer,
 }
 
 [Flags]
@@ -50,6 +51,7 @@ internal enum ObjectFlags : byte
 {
     None = 0,
     Replaced = 1,
+    Optional = 2,
 }
 
 [Flags]

@@ -79,7 +79,7 @@ public sealed partial class MatchInterpreter
                 {
                     settled++;
                 }
-                else if (pending++ == 0)
+                else if ((_run.Data.Objects[i].Flags & ObjectFlags.Optional) == 0 && pending++ == 0)
                 {
                     first = i;
                     survivorsOfFirst = survivors;

@@ -28,7 +28,10 @@ public sealed partial class MatchInterpreter
             return [];
         List<MatchedPlace> places = [];
         for (int i = 0; i < data.Objects.Length; i++)
-            places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Ends[i], data.Objects[i].Kind == ObjectKind.Text));
+        {
+            if (run.Done[i])
+                places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Ends[i], data.Objects[i].Kind == ObjectKind.Text));
+        }
         for (int i = 0; i < data.Symbols.Length; i++)
         {
             if (data.Symbols[i].Kind == SymbolKind.Content && run.Known[i])

@@ -33,7 +33,7 @@ internal sealed class MatchTables
             return Content(node.Bytes);
         if (node.IsGlobal)
             return Global(node.Name);
-        bool named = !node.IsAnonymous && node.Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Data && !IsNumbered(node);
+        bool named = !node.IsAnonymous && node.Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Data;
         return Symbol(node, () => new MatchSymbol { Name = Name(node.IsAnonymous ? "" : node.Name), Flags = named ? SymbolFlags.Named : SymbolFlags.None });
     }
 
@@ -51,10 +51,6 @@ internal sealed class MatchTables
             return new MatchSymbol { Kind = SymbolKind.Content, Content = at, ContentSize = (uint)bytes.Length };
         });
     }
-
-    // The compiler numbers static locals and constants of its own; the number may change with options that change no code.
-    private static bool IsNumbered(ObjectNode node) =>
-        node.Kind == NodeKind.Data && node.Name.LastIndexOf('.') is > 0 and var dot && node.Name.AsSpan(dot + 1).ContainsAnyExceptInRange('0', '9') == false;
 
     private uint Symbol(object key, Func<MatchSymbol> make)
     {

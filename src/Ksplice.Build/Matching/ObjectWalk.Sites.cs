@@ -193,12 +193,24 @@ internal sealed partial class ObjectWalk
         return Different(op.Symbol);
     }
 
+    private bool IsReturnThunk(ulong target)
+    {
+        if (!run.Plays(SymbolRole.ReturnThunk, target))
+            return false;
+        for (uint i = 0; i < run.Data.Symbols.Length; i++)
+        {
+            if (run.Data.Symbols[i].Role == SymbolRole.ReturnPointer && run.FindUnique(i, out ulong pointer) == 1)
+                return run.GetUInt64(pointer, out ulong thunk) && thunk == target;
+        }
+        return true;
+    }
+
     private MatchReason Return(MatchOp op)
     {
         int length = run.BranchAt(_at, (byte)BranchKind.Jmp, out ulong target);
         if (length == op.Length)
         {
-            if (!run.Plays(SymbolRole.ReturnThunk, target))
+            if (!IsReturnThunk(target))
                 return Different(op.Symbol);
             _at += (ulong)length;
             return MatchReason.Matched;

@@ -148,7 +148,7 @@ enum ksp_reason ksp_settle(struct run *run, struct ksp_match *match)
 			}
 			if (run->done[i]) {
 				settled++;
-			} else if (!pending++) {
+			} else if (!(object->flags & KSP_OBJECT_OPTIONAL) && !pending++) {
 				first = i;
 				pending_survivors = survivors;
 			}

@@ -216,6 +216,22 @@ enum ksp_reason ksp_walk_retpoline(struct walk *w, const struct ksp_op *op)
 	return ksp_different(w, op->symbol);
 }
 
+/* All returns of a kernel jump to one thunk, where it says to which. */
+static bool is_return_thunk(struct run *run, u64 target)
+{
+	u64 pointer, thunk;
+	u32 i;
+
+	if (!ksp_plays(run, KSP_ROLE_RETURN_THUNK, target))
+		return false;
+	for (i = 0; i < run->header->n_symbols; i++) {
+		if (run->symbols[i].role == KSP_ROLE_RETURN_POINTER &&
+		    ksp_find_unique(run, i, &pointer) == 1)
+			return ksp_get_u64(run, pointer, &thunk) && thunk == target;
+	}
+	return true;
+}
+
 enum ksp_reason ksp_walk_return(struct walk *w, const struct ksp_op *op)
 {
 	u64 at = w->at, target;
@@ -223,7 +239,7 @@ enum ksp_reason ksp_walk_return(struct walk *w, const struct ksp_op *op)
 	u8 code[8];
 
 	if (length == op->length) {
-		if (!ksp_plays(w->run, KSP_ROLE_RETURN_THUNK, target))
+		if (!is_return_thunk(w->run, target))
 			return ksp_different(w, op->symbol);
 		w->at += length;
 		return KSP_MATCHED;

@@ -23,6 +23,7 @@ public class FormatTests
         Value("KSP_SYMBOL_NAMED", (long)SymbolFlags.Named);
         Value("KSP_SYMBOL_BY_NAME", (long)SymbolFlags.ByName);
         Value("KSP_OBJECT_REPLACED", (long)ObjectFlags.Replaced);
+        Value("KSP_OBJECT_OPTIONAL", (long)ObjectFlags.Optional);
         Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);
         Value("KSP_PLACE_SAME", (long)PlaceFlags.Same);
         Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
@@ -30,7 +31,7 @@ public class FormatTests
         Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64");
         Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
-        Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG");
+        Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER");
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
         Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE");
         Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions");

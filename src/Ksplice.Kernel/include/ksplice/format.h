@@ -63,6 +63,7 @@ enum ksp_role {
 	KSP_ROLE_STATIC_RETURN,		/* a conditional tail static call of nothing goes there */
 	KSP_ROLE_PARAVIRT_NOP,		/* a paravirt call of it is no-ops */
 	KSP_ROLE_PARAVIRT_BUG,		/* a paravirt call of nothing goes there */
+	KSP_ROLE_RETURN_POINTER,	/* data: the thunk to which all returns jump */
 };
 
 #define KSP_SYMBOL_NAMED	1	/* if any symbol of that name exists, it is one of them */
@@ -85,6 +86,7 @@ enum ksp_object_kind {
 };
 
 #define KSP_OBJECT_REPLACED	1	/* no thread may be in it: reported as a range */
+#define KSP_OBJECT_OPTIONAL	2	/* data that nothing need lead to */
 
 struct ksp_object {
 	u32 symbol;		/* its start */
