@@ -20,12 +20,13 @@ public static partial class KernelReleaseResolver
         string series = SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
         string cache = options.Cache ?? KernelCache.DefaultRoot;
 
+        string unpacked = Path.Combine(cache, "images", release);
         string? headers = Find(options.Headers, Directory.Exists, diagnostics, KernelDiagnostics.MissingHeaders, release, series,
-            $"/usr/src/linux-headers-{release}", $"/lib/modules/{release}/build");
+            $"/usr/src/linux-headers-{release}", $"/lib/modules/{release}/build", Path.Combine(unpacked, "usr", "src", "linux-headers-" + release));
         string? config = Find(options.Config, File.Exists, diagnostics, KernelDiagnostics.MissingConfig, release, series,
             headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"), $"/boot/config-{release}");
         string? image = Find(options.Image, File.Exists, diagnostics, KernelDiagnostics.MissingImage, release, series,
-            $"/boot/vmlinuz-{release}", Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release));
+            $"/boot/vmlinuz-{release}", Path.Combine(unpacked, "boot", "vmlinuz-" + release));
         string? source = Find(options.Source, path => File.Exists(path) || Directory.Exists(path), diagnostics, KernelDiagnostics.MissingSource, release, series,
             [.. new[] { "xz", "zst", "gz", "bz2" }.Select(suffix => $"/usr/src/linux-source-{series}.tar.{suffix}"), $"/usr/src/linux-source-{series}"]);
         if (headers is null || config is null || image is null || source is null)
