@@ -63,7 +63,7 @@ public sealed class CompileUnits : KspliceTask
         if (Diagnostics.HasErrors)
             return false;
         if (Record is not null && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile)))
-            StageRecord.Write(Record, "", [UnitsFile], jobs.Select(job => job.Object));
+            StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitDiffs.Made(job.Object)));
         return true;
     }
 
@@ -82,7 +82,7 @@ public sealed class CompileUnits : KspliceTask
         var compiled = await compiler.CompileAsync(unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation).ConfigureAwait(false);
         if (compiled is null)
             return false;
-        StageRecord.Write(record, command, compiled.Dependencies, [job.Object]);
+        StageRecord.Write(record, command, compiled.Dependencies, UnitDiffs.Made(job.Object));
         return true;
     }
 

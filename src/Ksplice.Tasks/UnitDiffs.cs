@@ -2,6 +2,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
@@ -17,7 +18,7 @@ internal static class UnitDiffs
         foreach (var unit in units)
         {
             if (ObjectDiffer.Compare(unit.ItemSpec, Read(unit, "Pre"), Read(unit, "Post"), diagnostics) is { } diff)
-                diffs.Add(diff);
+                diffs.Add(diff with { Sites = Sites(unit) });
             else
                 failed = true;
         }
@@ -36,6 +37,13 @@ internal static class UnitDiffs
     public static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
 
     /// <summary>The paths of all objects.</summary>
-    public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) =>
-        units.SelectMany(unit => (string[])[unit.GetMetadata("Pre"), unit.GetMetadata("Post")]);
+    public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) => units.SelectMany(unit =>
+        Made(unit.GetMetadata("Pre")).Append(unit.GetMetadata("Post")));
+
+    /// <summary>What compiling made of <paramref name="output"/>: itself, and its copy with objtool's tables where there is one.</summary>
+    public static IEnumerable<string> Made(string output) =>
+        File.Exists(UnitCompiler.SitesOf(output)) ? [output, UnitCompiler.SitesOf(output)] : [output];
+
+    private static ElfObject? Sites(ITaskItem unit) =>
+        Made(unit.GetMetadata("Pre")).ElementAtOrDefault(1) is { } path ? ElfObject.Read(File.ReadAllBytes(path), path) : null;
 }

@@ -9,6 +9,7 @@ internal sealed partial class CarriedContent
     private readonly List<CarriedPiece> _pieces = [];
     private readonly List<RunSymbol> _needed = [];
     private readonly HashSet<RunSymbol> _neededSet = [];
+    private readonly List<ConstantPlace> _constants = [];
 
     private ObjectDiff? Build()
     {
@@ -19,7 +20,12 @@ internal sealed partial class CarriedContent
             _pieces.Add(Piece(node) with { Behind = Behind(node, nodes) });
         foreach (var (node, entry) in nodes.SelectMany(node => node.Entries.Select(entry => (node, entry)))
             .OrderBy(pair => pair.entry.Section.Index).ThenBy(pair => _pieceOf[pair.node]).ThenBy(pair => pair.entry.Start))
-            AddEntry(node, entry);
+        {
+            if (SectionCatalog.IsRuntimeConstant(entry.Section.Name))
+                AddConstant(node, entry);
+            else
+                AddEntry(node, entry);
+        }
         foreach (var node in nodes)
             AddOrcStart(node);
         if (_failed)
@@ -36,6 +42,7 @@ internal sealed partial class CarriedContent
             Carried = _pieces,
             Needed = _needed,
             StaticKeys = _keys,
+            Constants = _constants,
             Pins = _pins,
         };
     }
@@ -98,7 +105,7 @@ internal sealed partial class CarriedContent
             bytes[reference.Offset] = node.Bytes[(int)reference.Offset];
         return new CarriedPiece(kind, node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name, node.IsGlobal && !IsCopy(node), node.Range,
             OutputSection(node), node.Section.Type, node.Section.Flags & Kept, Alignment(node), bytes,
-            [.. node.References.Where(reference => !reference.IsShort).Select(reference => Reference(reference, reference.Offset))]);
+            [.. node.References.Where(reference => !reference.IsShort).Select(reference => Reference(reference, reference.Offset))]) { Padding = (int)node.Padding };
     }
 
     // The alignment that the place in the object proves.
@@ -126,6 +133,18 @@ internal sealed partial class CarriedContent
             [.. entry.References.Select(reference => Reference(reference, reference.Offset))]));
         if (entry.Orc is { } orc)
             AddOrc(orc);
+    }
+
+    // No module's places are written by the kernel: the entry becomes one of the core's.
+    private void AddConstant(ObjectNode node, TableEntry entry)
+    {
+        RuntimeConstant value = new(entry.Section.Name);
+        if (_neededSet.Add(value))
+            _needed.Add(value);
+        int size = SectionCatalog.RuntimeConstantSize(entry.Section.Name);
+        if (entry.KeyOffset < 0 || entry.KeyOffset + size > (long)node.Size)
+            Report(DifferencingDiagnostics.MiddleReference, node.Name, unit, entry.Section.Name);
+        _constants.Add(new ConstantPlace(_pieceOf[node], (ulong)entry.KeyOffset, size, value));
     }
 
     private void AddOrc(ObjectRange range)

@@ -84,6 +84,8 @@ internal sealed partial class CarriedContent(
         // Where it was counts as much as where it is: the redirect would stand in the old place.
         if (node.Kind is NodeKind.Function or NodeKind.Fragment && (IsFixed(node) ? node : correlation.PreOf(node)) is { } there && IsFixed(there))
             Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
+        if (node.Padding is > 0 and var padding && node.Section.Data.Span.Slice((int)(node.Start - padding), (int)padding).ContainsAnyExcept((byte)0x90))
+            Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, "what stands before it is neither a no-op nor another function");
         if (node.Kind == NodeKind.Data)
             CheckData(node);
         foreach (var part in node.Parts)

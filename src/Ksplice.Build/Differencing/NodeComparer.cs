@@ -94,7 +94,7 @@ internal sealed class NodeComparer(Correlation correlation)
     }
 
     private static List<TableEntry> Significant(ObjectNode node) =>
-        [.. node.Entries.Where(entry => !Derived.Contains(entry.Section.Name))
+        [.. node.Entries.Where(entry => !Derived.Contains(entry.Section.Name) && !SectionCatalog.IsAnnotation(entry.Section.Name))
             .OrderBy(entry => entry.Section.Name, StringComparer.Ordinal).ThenBy(entry => entry.KeyOffset)];
 
     private (ulong Offset, string Detail)? FirstDifference(List<ObjectReference> pre, List<ObjectReference> post)

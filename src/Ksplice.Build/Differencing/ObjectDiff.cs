@@ -119,7 +119,17 @@ public sealed record CarriedPiece(
 {
     /// <summary>Index of the piece before it that it must stand behind as far as in the post object, or -1.</summary>
     public int Behind { get; init; } = -1;
+
+    /// <summary>Bytes before <see cref="Post"/> that come along: no-ops that the kernel may write code into.</summary>
+    public int Padding { get; init; }
 }
+
+/// <summary>A place in new code that holds a number of the running kernel (K5).</summary>
+/// <param name="Piece">Index in <see cref="ObjectDiff.Carried"/>.</param>
+/// <param name="Offset">Bytes from the start of the piece.</param>
+/// <param name="Size">Bytes: 8 for a pointer, 1 for a shift.</param>
+/// <param name="Value">The number.</param>
+public sealed record ConstantPlace(int Piece, ulong Offset, int Size, RuntimeConstant Value);
 
 /// <summary>A key of the running kernel that the loader writes to for the new code's sake; fatal when it is in memory
 /// that is read-only after init (K4), which only a stage that knows the image can tell.</summary>
@@ -145,6 +155,9 @@ public sealed record ObjectDiff
     /// <summary>The object made from the patched source.</summary>
     public required ElfObject Post { get; init; }
 
+    /// <summary>The pre object with the tables that objtool makes, all else in the same place; the object itself unless kbuild leaves it without (K2).</summary>
+    public ElfObject? Sites { get; init; }
+
     /// <summary>Functions that are replaced, by place in the post object.</summary>
     public required IReadOnlyList<ReplacedFunction> Replaced { get; init; }
 
@@ -159,6 +172,9 @@ public sealed record ObjectDiff
 
     /// <summary>What the carried pieces refer to in the running kernel, each once, in order of first use.</summary>
     public required IReadOnlyList<RunSymbol> Needed { get; init; }
+
+    /// <summary>Places in the carried pieces that the kernel would write at boot and the core writes when the primary loads.</summary>
+    public IReadOnlyList<ConstantPlace> Constants { get; init; } = [];
 
     /// <summary>Keys that the loader will write to.</summary>
     public required IReadOnlyList<StaticKeyUse> StaticKeys { get; init; }

@@ -132,7 +132,7 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
             Report(DifferencingDiagnostics.RemovedData, old.Name, unit);
     }
 
-    internal static bool IsOnceFlag(ObjectNode node) => node.Section.Name == ".data.once";
+    internal static bool IsOnceFlag(ObjectNode node) => node.Section.Name is ".data.once" or ".data..once";
 
     private void CompareRest(NodeComparer comparer)
     {

@@ -196,6 +196,15 @@ internal sealed partial class ObjectGraph
         return symbol.IsUndefined || symbol.IsReserved ? null : Find(symbol.SectionIndex, (long)symbol.Value + key.Addend);
     }
 
+    // The no-ops of -fpatchable-function-entry stand before the function.
+    private ObjectNode? OwnerOfPadding(ElfRelocation key)
+    {
+        var nearest = Owner(key);
+        var symbol = Elf.Symbols[key.SymbolIndex];
+        long offset = (long)symbol.Value + key.Addend;
+        return nearest is null || offset < (long)nearest.End ? nearest : _bySection[symbol.SectionIndex].Find(node => (long)node.Start > offset) ?? nearest;
+    }
+
     // An entry begins where its first relocation is; the next one's first tells its size.
     private List<(ulong Start, ulong Size, ElfRelocation[] Relocations)> Entries(ElfSection section, TableShape shape)
     {
@@ -237,7 +246,9 @@ internal sealed partial class ObjectGraph
             for (int i = 0; i < entries.Count; i++)
             {
                 var (start, size, relocations) = entries[i];
-                var owner = Owner(relocations[0]);
+                var owner = section.Name == "__patchable_function_entries" ? OwnerOfPadding(relocations[0]) : Owner(relocations[0]);
+                if (owner is null && SectionCatalog.IsAnnotation(section.Name))
+                    continue;
                 if (owner is null)
                 {
                     Throw(section, (long)start, $"an entry of {section.Name} points at nothing");
@@ -256,7 +267,14 @@ internal sealed partial class ObjectGraph
                 };
                 owner.Entries.Add(entry);
                 for (int f = 0; f < relocations.Length; f++)
-                    AddPending(owner, entry.References, shape.Fields[f].Offset, relocations[f], 0, false, false, shape.Fields[f].Field);
+                {
+                    var (offset, field) = shape.Fields[f];
+                    // A replacement of no bytes points at whatever stands there.
+                    if (field == TableField.Replacement && entry.Bytes[^1] == 0)
+                        entry.References.Add(new ObjectReference { Holder = owner, Offset = offset, Type = relocations[f].Type, Adjustment = 0, Field = field });
+                    else
+                        AddPending(owner, entry.References, offset, relocations[f], 0, false, false, field);
+                }
             }
         }
         foreach (var pending in _pending)

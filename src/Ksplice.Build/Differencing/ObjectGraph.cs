@@ -25,7 +25,7 @@ internal sealed partial class ObjectGraph
         }
         foreach (var symbol in elf.Symbols)
         {
-            if (!symbol.IsUndefined && !symbol.IsReserved && symbol.Type is not (ElfSymbolType.Section or ElfSymbolType.File))
+            if (!symbol.IsUndefined && !symbol.IsReserved && symbol.Type is not (ElfSymbolType.Section or ElfSymbolType.File) && !SymbolNames.IsPadding(symbol.Name))
                 _symbolsBySection[symbol.SectionIndex].Add(symbol);
         }
         foreach (var section in elf.Sections)

@@ -72,6 +72,13 @@ internal sealed class ObjectNode
     public bool IsWritable => (Section.Flags & ElfSectionFlags.Write) != 0;
     public bool IsZeroed => Section.Type == ElfSectionType.NoBits;
     public ulong End => Start + Size;
+
+    /// <summary>
+    /// Bytes of no-ops before the function that belong to it, into which the kernel may write code (call depth tracking), 0 where
+    /// the kernel is built without.
+    /// </summary>
+    public ulong Padding => Entries.Where(entry => entry.Section.Name == "__patchable_function_entries" && entry.KeyOffset < 0 && -entry.KeyOffset <= (long)Start)
+        .Select(entry => (ulong)-entry.KeyOffset).DefaultIfEmpty().Max();
     public ObjectRange Range => new(Section.Index, Start, Size);
 
     public ReadOnlySpan<byte> Bytes => IsZeroed ? [] : Section.Data.Span.Slice((int)Start, (int)Size);

@@ -29,6 +29,14 @@ public sealed record LocalSymbol(string Unit, string Name, int PreSection, ulong
     public override string DisplayName => $"{Name} ({Unit})";
 }
 
+/// <summary>A number that the kernel writes into its own code at boot (K5); no address, but found in the same way.</summary>
+/// <param name="Name">The section that lists its places, <c>runtime_ptr_dentry_hashtable</c>.</param>
+public sealed record RuntimeConstant(string Name) : RunSymbol
+{
+    /// <inheritdoc/>
+    public override string DisplayName => Name;
+}
+
 /// <summary>A string literal that the pre code refers to; identified by what it says.</summary>
 /// <param name="Unit">The unit's source path.</param>
 /// <param name="Content">The bytes before the terminating zero, one char for each (Latin-1).</param>

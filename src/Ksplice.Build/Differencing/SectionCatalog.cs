@@ -74,8 +74,15 @@ internal sealed record TableShape(string Section, params (ulong Offset, TableFie
 
 internal static class SectionCatalog
 {
-    private static readonly Dictionary<string, TableShape> Tables = new TableShape[]
-    {
+    // What the source tells objtool of a place in code. They matter where objtool has not run yet (K2).
+    private static readonly string[] Annotations =
+    [
+        ".discard.reachable", ".discard.unreachable", ".discard.retpoline_safe", ".discard.noendbr", ".discard.instr_begin", ".discard.instr_end",
+        ".discard.intra_function_calls", ".discard.ignore_alts", ".discard.validate_unret", ".discard.func_stack_frame_non_standard", ".discard.unwind_hints",
+    ];
+
+    private static readonly Dictionary<string, TableShape> Tables = ((TableShape[])
+    [
         new(".altinstructions", (0, TableField.Key), (4, TableField.Replacement)),
         new(".parainstructions", (0, TableField.Key)),
         new(".smp_locks", (0, TableField.Key)),
@@ -91,7 +98,8 @@ internal static class SectionCatalog
         new("__patchable_function_entries", (0, TableField.Key)),
         new(".orc_unwind_ip", (0, TableField.Key)),
         new("_kprobe_blacklist", (0, TableField.Key)),
-    }.ToDictionary(shape => shape.Section);
+        .. Annotations.Select(name => new TableShape(name, (0, TableField.Key))),
+    ]).ToDictionary(shape => shape.Section);
 
     // Pointers from ftrace, bpf and the like lead to what these hold; a copy would be a second, silent one.
     private static readonly HashSet<string> CollectedNames =
@@ -127,13 +135,30 @@ internal static class SectionCatalog
     private static bool IsIgnored(string name) =>
         IsExports(name) || name is "__ksymtab_strings" or ".exitcall.exit" || name.StartsWith("___kcrctab", StringComparison.Ordinal);
 
+    /// <summary>True for annotations, which tell objtool of code and are nothing that runs.</summary>
+    public static bool IsAnnotation(string name) => name.StartsWith(".discard.", StringComparison.Ordinal);
+
     /// <summary>The shape of the table that <paramref name="section"/> is, or null.</summary>
-    public static TableShape? Shape(string section) => Tables.GetValueOrDefault(section);
+    public static TableShape? Shape(string section) =>
+        IsRuntimeConstant(section) ? new TableShape(section, (0, TableField.Key)) : Tables.GetValueOrDefault(section);
+
+    /// <summary>
+    /// True for the places of one constant that the kernel writes into its code at boot and into no module's (K5): <c>runtime_ptr_NAME</c>,
+    /// <c>runtime_shift_NAME</c>.
+    /// </summary>
+    public static bool IsRuntimeConstant(string name) =>
+        RuntimeConstantSize(name) != 0;
+
+    /// <summary>The bytes of such a place: an immediate of 8 bytes, or the count of a shift; 0 for any other section.</summary>
+    public static int RuntimeConstantSize(string name) =>
+        name.StartsWith("runtime_ptr_", StringComparison.Ordinal) ? 8 : name.StartsWith("runtime_shift_", StringComparison.Ordinal) ? 1 : 0;
 
     /// <summary>The role of a section.</summary>
     public static SectionRole Role(ElfSection section)
     {
         string name = section.Name;
+        if (Shape(name) is not null)
+            return SectionRole.Table;
         if (name.StartsWith(".discard", StringComparison.Ordinal) || name.StartsWith(".note", StringComparison.Ordinal)
             || name.StartsWith(".debug", StringComparison.Ordinal) || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp" || IsIgnored(name))
             return SectionRole.Ignored;
@@ -142,8 +167,6 @@ internal static class SectionCatalog
             return SectionRole.Ignored;
         if (name.StartsWith(".ksplice.hooks.", StringComparison.Ordinal))
             return SectionRole.Hooks;
-        if (Tables.ContainsKey(name))
-            return SectionRole.Table;
         if (name == ".orc_unwind")
             return SectionRole.OrcEntries;
         if (name == ".altinstr_replacement")
@@ -167,7 +190,7 @@ internal static class SectionCatalog
     }
 
     private static bool IsData(string name) =>
-        name is ".data" or ".bss" or ".rodata" or ".ref.data" or ".sbss"
+        name is ".data" or ".bss" or ".rodata" or ".ref.data" or ".ref.rodata" or ".sbss"
         || name.StartsWith(".data.", StringComparison.Ordinal)
         || name.StartsWith(".bss.", StringComparison.Ordinal)
         || name.StartsWith(".rodata.", StringComparison.Ordinal)

@@ -21,6 +21,9 @@ internal static partial class SymbolNames
         return name.Contains('.', StringComparison.Ordinal) ? NumberedPart().Replace(name, ".#") : name;
     }
 
+    /// <summary>True for the names that objtool gives the no-ops before functions.</summary>
+    public static bool IsPadding(string name) => name.StartsWith("__pfx_", StringComparison.Ordinal);
+
     /// <summary>True for the out-of-line part of a function; <paramref name="parent"/> is the function's name.</summary>
     public static bool IsColdPart(string name, out string parent)
     {

@@ -26,6 +26,9 @@ public sealed class ElfBuilder
         return _sections.Count - 1;
     }
 
+    /// <summary>Orders <paramref name="section"/> by the section it is about (SHF_LINK_ORDER).</summary>
+    public void SetLinkOrder(int section, int about) => _sections[section].About = about;
+
     /// <summary>Adds a symbol defined in <paramref name="section"/> and returns its handle.</summary>
     public int AddSymbol(string name, int section, ulong value, ulong size, ElfSymbolType type, ElfSymbolBinding binding)
     {
@@ -74,6 +77,8 @@ public sealed class ElfBuilder
             var section = _sections[index];
             sections.Add(Make(section.Name, section.Type, section.Flags, section.Alignment, section.EntrySize) with
             {
+                Flags = section.About == 0 ? section.Flags : section.Flags | ElfSectionFlags.LinkOrder,
+                Link = (uint)section.About,
                 Size = section.Size,
                 Data = section.Data,
                 Relocations = [.. section.Relocations.OrderBy(relocation => relocation.Offset).Select(relocation => relocation with { SymbolIndex = indexOf[relocation.SymbolIndex] })],
@@ -117,6 +122,8 @@ public sealed class ElfBuilder
         public ulong EntrySize { get; init; }
 
         public ulong Size { get; init; }
+
+        public int About { get; set; }
 
         public List<ElfRelocation> Relocations { get; } = [];
     }

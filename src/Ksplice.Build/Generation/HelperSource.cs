@@ -5,6 +5,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Ksplice.Build.Differencing;
 using Ksplice.Build.Matching;
 
 namespace Ksplice.Build.Generation;
@@ -26,7 +27,8 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
         StringBuilder text = new();
         StringBuilder versions = new();
         text.Append("/* Generated: the exports of update ").Append(target.UpdateId).Append(" for ").Append(target.Name).Append(", and its match data. */\n");
-        for (int i = 0; i < matchData.Exports.Length; i++)
+        int count = matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
+        for (int i = 0; i < count; i++)
         {
             string name = target.ExportName(i);
             text.Append(CultureInfo.InvariantCulture, $"""
@@ -58,7 +60,7 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
             	.section .note.GNU-stack,"",%progbits
 
             """);
-        return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, matchData.Exports.Length);
+        return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, count);
     }
 
     // One checksum for all: it says which update the primary was made with.

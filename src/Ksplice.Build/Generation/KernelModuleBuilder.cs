@@ -144,13 +144,16 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         string[] arguments =
         [
             "-C", headers, $"M={folder}", "-j2", "--no-print-directory", "modules",
-            $"KCFLAGS=-g0 -ffile-prefix-map={root}/=", $"KAFLAGS=-ffile-prefix-map={root}/=", "LDFLAGS_MODULE=--build-id=none", .. variables,
+            $"KCFLAGS=-g0 -ffile-prefix-map={root}/=", $"KAFLAGS=-ffile-prefix-map={root}/=", "LDFLAGS_MODULE=--build-id=none",
+            "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
+            .. variables,
         ];
         var (code, output, errors) = await RunAsync("make", arguments, cancellation).ConfigureAwait(false);
         LogOutput(logger, output);
         if (code != 0)
         {
-            string[] lines = [.. errors.Split('\n').Where(line => line.Length != 0)];
+            // What make says of its own end is not what went wrong.
+            string[] lines = [.. errors.Split('\n').Where(line => line.Length != 0 && !line.StartsWith("make", StringComparison.Ordinal))];
             string first = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase)) ?? lines.FirstOrDefault() ?? $"exit code {code}";
             diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, what, "make", first.Replace(root + "/", "", StringComparison.Ordinal));
             return false;

@@ -25,11 +25,12 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse",
     ];
 
-    /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself.</summary>
+    /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.</summary>
     public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
     {
         ArgumentNullException.ThrowIfNull(exported);
-        return [.. ObjectDiff.NeededBy(diffs).Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)];
+        return [.. ObjectDiff.NeededBy(diffs).Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)
+            .OrderBy(symbol => symbol is RuntimeConstant)];
     }
 
     /// <summary>Builds the object, or null after an error.</summary>
@@ -93,6 +94,9 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 section.Index = _elf.AddSection(section.Name, section.Type, section.Flags,
                     zeroed ? ReadOnlyMemory<byte>.Empty : section.Data.ToArray(), section.Alignment, 0, section.Size);
             }
+            // ld wants this table ordered in all objects that have it, or in none.
+            if (_sections.TryGetValue("__patchable_function_entries", out var patchable))
+                _elf.SetLinkOrder(patchable.Index, _sections[".text"].Index);
             AddSymbols();
             AddRelocations();
             AddTables();
@@ -140,13 +144,13 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             section.Flags |= piece.SectionFlags;
             section.Alignment = Math.Max(section.Alignment, piece.Alignment);
             ulong offset = piece.Behind < 0
-                ? (section.Size + piece.Alignment - 1) & ~(piece.Alignment - 1)
+                ? (section.Size + (ulong)piece.Padding + piece.Alignment - 1) & ~(piece.Alignment - 1)
                 : _places[(diff, piece.Behind)].Offset + piece.Post.Offset - diff.Carried[piece.Behind].Post.Offset;
             if (offset < section.Size)
                 throw new InvalidOperationException($"{piece.Name} of {diff.Unit} has no room behind {diff.Carried[piece.Behind].Name}");
             byte fill = (section.Flags & ElfSectionFlags.Execute) != 0 ? (byte)0xcc : (byte)0;
             while ((ulong)section.Data.Length < offset)
-                section.Data.WriteByte(fill);
+                section.Data.WriteByte((ulong)section.Data.Length + (ulong)piece.Padding >= offset ? (byte)0x90 : fill);
             if (zeroed)
                 section.Data.Write(new byte[piece.Post.Size]);
             else
@@ -252,7 +256,10 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 _elf.AddRelocation(redirectSection, (ulong)i * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(section.Index), (long)offset);
             }
 
-            byte[] code = new byte[16 + HookCount * 16];
+            if (diffs.Any(diff => diff.Sites is not null))
+                AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
+            var (constantSection, constantCount) = AddConstants();
+            byte[] code = new byte[16 + HookCount * 16 + 16];
             BinaryPrimitives.WriteUInt32LittleEndian(code, Abi);
             BinaryPrimitives.WriteUInt32LittleEndian(code.AsSpan(4), (uint)redirects.Count);
             for (int kind = 0; kind < HookCount; kind++)
@@ -260,6 +267,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
                     BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + kind * 16 + 8), hooks.Size / 8);
             }
+            BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + HookCount * 16 + 8), constantCount);
             int codeSection = _elf.AddSection(".ksplice.code", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, code, 8);
             _elf.AddRelocation(codeSection, 8, ElfRelocationType.Abs64, _elf.SectionSymbol(redirectSection), 0);
             for (int kind = 0; kind < HookCount; kind++)
@@ -267,7 +275,41 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
                     _elf.AddRelocation(codeSection, (ulong)(16 + kind * 16), ElfRelocationType.Abs64, _elf.SectionSymbol(hooks.Index), 0);
             }
+            if (constantCount != 0)
+                _elf.AddRelocation(codeSection, 16 + HookCount * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(constantSection), 0);
             _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)code.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
+        }
+
+        // K5: struct ksplice_constant[]. The helper's exports come first among what matching resolves, then these.
+        private (int Section, ulong Count) AddConstants()
+        {
+            var constants = diffs.SelectMany(diff => diff.Constants.Select(constant => (diff, constant))).ToList();
+            if (constants.Count == 0)
+                return default;
+            int exports = matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
+            byte[] table = new byte[constants.Count * 16];
+            for (int i = 0; i < constants.Count; i++)
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 8), (uint)(_exportIndex[constants[i].constant.Value] - exports));
+                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 12), (uint)constants[i].constant.Size);
+            }
+            int index = _elf.AddSection(".ksplice.constants", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
+            for (int i = 0; i < constants.Count; i++)
+            {
+                var (diff, constant) = constants[i];
+                var (section, offset) = _places[(diff, constant.Piece)];
+                _elf.AddRelocation(index, (ulong)i * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(section.Index), (long)(offset + constant.Offset));
+            }
+            return (index, (ulong)constants.Count);
+        }
+
+        // Redirects are direct jumps: objtool, which runs on the linked module (K2), need not ask for ENDBR where they lead.
+        private void AddNoEndbr(IEnumerable<(OutputSection Section, ulong Offset)> targets)
+        {
+            var places = targets.ToList();
+            int index = _elf.AddSection(".discard.noendbr", ElfSectionType.ProgBits, 0, new byte[places.Count * 4], 1);
+            for (int i = 0; i < places.Count; i++)
+                _elf.AddRelocation(index, (ulong)i * 4, ElfRelocationType.Pc32, _elf.SectionSymbol(places[i].Section.Index), (long)places[i].Offset);
         }
     }
 }

@@ -13,7 +13,8 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
 /// <param name="Command">Digest of the compiler and of the commands without the output's name; see <see cref="UnitCompiler.CommandOf"/>.</param>
-public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command);
+/// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object itself without (K2); else null.</param>
+public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command, string? Sites);
 
 /// <summary>
 /// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
@@ -23,6 +24,12 @@ public sealed record CompiledUnit(CompilationUnit Unit, string Object, Immutable
 public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
 {
     private static readonly string[] Sections = ["-ffunction-sections", "-fdata-sections", "-g", "-gbtf", "-gno-record-gcc-switches"];
+
+    /// <summary>
+    /// Where <see cref="CompiledUnit.Sites"/> of an object stands. The module with the new code is linked from what the compiler made:
+    /// objtool skips what has its tables already.
+    /// </summary>
+    public static string SitesOf(string output) => Path.ChangeExtension(output, ".sites.o");
 
     /// <summary>Compiles <paramref name="unit"/> into <paramref name="output"/>, which appears only when everything went well.</summary>
     /// <param name="unit">The unit.</param>
@@ -36,6 +43,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         ArgumentNullException.ThrowIfNull(unit);
         string root = Path.GetFullPath(sourceRoot);
         string temporary = output + ".tmp";
+        string sites = SitesOf(output);
+        string temporarySites = sites + ".tmp";
         string dependencyFile = output + ".d";
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
         string[] arguments = [.. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)), .. Sections,
@@ -58,23 +67,24 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 return null;
             }
 
-            if (unit.Objtool.Length > 0)
+            if (!unit.Objtool.IsEmpty && !await RunObjtoolAsync(unit, unit.Objtool, temporary, diagnostics, cancellation).ConfigureAwait(false))
+                return null;
+            File.Delete(sites);
+            if (!unit.LinkObjtool.IsEmpty)
             {
-                errors.Clear();
-                code = await RunAsync(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. unit.Objtool, temporary], errors, cancellation).ConfigureAwait(false);
-                if (code != 0)
-                {
-                    diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
+                File.Copy(temporary, temporarySites, overwrite: true);
+                if (!await RunObjtoolAsync(unit, unit.LinkObjtool, temporarySites, diagnostics, cancellation).ConfigureAwait(false))
                     return null;
-                }
+                File.Move(temporarySites, sites, overwrite: true);
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(unit, output, dependencies, CommandOf(unit, root, extraArguments));
+            return new CompiledUnit(unit, output, dependencies, CommandOf(unit, root, extraArguments), unit.LinkObjtool.IsEmpty ? null : sites);
         }
         finally
         {
             File.Delete(temporary);
+            File.Delete(temporarySites);
             File.Delete(dependencyFile);
         }
     }
@@ -112,6 +122,15 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         return argument.Replace(kernel.SourceDirectory + "/", root + "/", StringComparison.Ordinal);
     }
 
+    private async Task<bool> RunObjtoolAsync(CompilationUnit unit, ImmutableArray<string> arguments, string file, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        var errors = new StringBuilder();
+        if (await RunAsync(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. arguments, Path.GetFullPath(file)], errors, cancellation).ConfigureAwait(false) == 0)
+            return true;
+        diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
+        return false;
+    }
+
     private async Task<int> RunAsync(string program, IReadOnlyList<string> arguments, StringBuilder errors, CancellationToken cancellation)
     {
         var result = await Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(kernel.OutputDirectory)
@@ -137,7 +156,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     public string CommandOf(CompilationUnit unit, string sourceRoot, IReadOnlyList<string> extraArguments)
     {
         ArgumentNullException.ThrowIfNull(unit);
-        string[] words = [kernel.Release.CompilerVersion, Path.GetFullPath(sourceRoot), .. unit.Compiler, .. unit.Objtool, .. Sections, .. extraArguments];
+        string[] words = [kernel.Release.CompilerVersion, Path.GetFullPath(sourceRoot), .. unit.Compiler, .. unit.Objtool, .. unit.LinkObjtool, .. Sections, .. extraArguments];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));
     }
 

@@ -12,7 +12,9 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Module">The loadable module it is part of, <c>xfs</c> (several with colons between them, as kbuild writes it), or null when it is built into vmlinux.</param>
 /// <param name="Compiler">The compiler's arguments; paths to the source tree are absolute, others relative to the output tree.</param>
 /// <param name="Objtool">objtool's arguments without the object, or empty when kbuild does not run it on this object.</param>
-public sealed record CompilationUnit(string Source, string Object, string? Module, ImmutableArray<string> Compiler, ImmutableArray<string> Objtool)
+/// <param name="LinkObjtool">objtool's arguments where kbuild runs it on linked objects only (IBT, K2); else empty.</param>
+public sealed record CompilationUnit(
+    string Source, string Object, string? Module, ImmutableArray<string> Compiler, ImmutableArray<string> Objtool, ImmutableArray<string> LinkObjtool)
 {
     /// <summary>True for assembly.</summary>
     public bool IsAssembly => Source.EndsWith(".S", StringComparison.Ordinal);
@@ -49,9 +51,12 @@ public sealed partial class UnitDatabase
         string prefix = sourceRoot.TrimEnd('/') + "/";
         var units = new Dictionary<string, CompilationUnit>(StringComparer.Ordinal);
         var modules = new Dictionary<string, string>(StringComparer.Ordinal);
+        ImmutableArray<string> linkObjtool = [];
         foreach (string line in lines)
         {
             ReadModule(line, modules);
+            if (linkObjtool.IsEmpty && line.Contains(" --link ", StringComparison.Ordinal))
+                linkObjtool = LinkArguments(line);
             if (!line.Contains(" -D__KERNEL__ ", StringComparison.Ordinal) || !line.Contains(" -c -o ", StringComparison.Ordinal))
                 continue;
             var commands = SplitCommands(line);
@@ -63,14 +68,14 @@ public sealed partial class UnitDatabase
             bool isC = arguments[^1].EndsWith(".c", StringComparison.Ordinal);
             if (output == 0 || output >= arguments.Count || !arguments[^1].StartsWith(prefix, StringComparison.Ordinal) || (isC && !IsKernelCode(arguments)))
                 continue;
-            var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && words[0].EndsWith("objtool/objtool", StringComparison.Ordinal));
+            var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0]));
             string source = arguments[^1][prefix.Length..];
             units[arguments[output]] = new CompilationUnit(source, arguments[output], ModuleOf(arguments),
-                [.. arguments.Skip(1)], objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)]);
+                [.. arguments.Skip(1)], objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)], []);
         }
 
         // C is told its module's name, assembly only that it is in one.
-        return new UnitDatabase(units.Values.Select(unit => unit is { IsAssembly: true, Module: not null } ? unit with { Module = modules.GetValueOrDefault(unit.Object, "") } : unit));
+        return new UnitDatabase(units.Values.Select(unit => unit.Objtool.IsEmpty ? unit with { LinkObjtool = linkObjtool } : unit).Select(unit => unit is { IsAssembly: true, Module: not null } ? unit with { Module = modules.GetValueOrDefault(unit.Object, "") } : unit));
     }
 
     // scripts/Makefile.build, cmd_mod: the objects of a module, whose names are relative to its folder.
@@ -86,12 +91,18 @@ public sealed partial class UnitDatabase
         }
     }
 
+    // The command for a linked module; what only modules get is left out.
+    private static ImmutableArray<string> LinkArguments(string line) =>
+        [.. (SplitCommands(line).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0])) ?? []).Skip(1).SkipLast(1).Where(word => word != "--module")];
+
+    private static bool IsObjtool(string program) => program.EndsWith("objtool/objtool", StringComparison.Ordinal);
+
     /// <summary>Writes the list to a file; equal strings are stored once.</summary>
     public void Save(string path)
     {
         var indexes = new Dictionary<string, int>(StringComparer.Ordinal);
         var strings = new List<string>();
-        var stored = new StoredDatabase(strings, [.. Units.Select(unit => new StoredUnit(unit.Source, unit.Object, unit.Module, Store(unit.Compiler), Store(unit.Objtool)))]);
+        var stored = new StoredDatabase(strings, [.. Units.Select(unit => new StoredUnit(unit.Source, unit.Object, unit.Module, Store(unit.Compiler), Store(unit.Objtool), Store(unit.LinkObjtool)))]);
         using var file = File.Create(path);
         JsonSerializer.Serialize(file, stored, StoredContext.Default.StoredDatabase);
 
@@ -115,7 +126,7 @@ public sealed partial class UnitDatabase
         {
             using var file = File.OpenRead(path);
             var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase) ?? throw new InvalidDataException($"'{path}' is empty");
-            return new UnitDatabase(stored.Units.Select(unit => new CompilationUnit(unit.Source, unit.Object, unit.Module, Restore(unit.Compiler), Restore(unit.Objtool))));
+            return new UnitDatabase(stored.Units.Select(unit => new CompilationUnit(unit.Source, unit.Object, unit.Module, Restore(unit.Compiler), Restore(unit.Objtool), Restore(unit.LinkObjtool ?? []))));
 
             ImmutableArray<string> Restore(int[] words) => [.. words.Select(word => stored.Strings[word])];
         }
@@ -187,7 +198,7 @@ public sealed partial class UnitDatabase
     [GeneratedRegex("""printf '%s\\n' ([^|']*)\| awk '!x\[\$0\]\+\+ \{ print\("([^"]*)"\$0\) \}' > (\S+)\.mod""")]
     private static partial Regex ObjectListPattern();
 
-    private sealed record StoredUnit(string Source, string Object, string? Module, int[] Compiler, int[] Objtool);
+    private sealed record StoredUnit(string Source, string Object, string? Module, int[] Compiler, int[] Objtool, int[]? LinkObjtool);
 
     private sealed record StoredDatabase(List<string> Strings, List<StoredUnit> Units);
 

@@ -9,7 +9,7 @@ namespace Ksplice.Build.Matching;
 /// <summary>Builds the match data of an update.</summary>
 public sealed class MatchDataBuilder
 {
-    // What rewritten sites may lead to, by release: arch/x86/lib/retpoline.S, kernel/static_call.c, arch/x86/kernel/paravirt.c.
+    // What rewritten sites may lead to, by release: arch/x86/lib/retpoline.S, kernel/static_call.c, arch/x86/kernel/paravirt.c and alternative.c.
     private static readonly (string Name, SymbolRole Role)[] Roles =
     [
         ("__x86_return_thunk", SymbolRole.ReturnThunk),
@@ -23,6 +23,8 @@ public sealed class MatchDataBuilder
         ("_paravirt_nop", SymbolRole.ParavirtNop),
         ("paravirt_BUG", SymbolRole.ParavirtBug),
         ("x86_return_thunk", SymbolRole.ReturnPointer),
+        ("nop_func", SymbolRole.ParavirtNop),
+        ("BUG_func", SymbolRole.ParavirtBug),
     ];
 
     private readonly MatchTables _tables = new();
@@ -47,7 +49,7 @@ public sealed class MatchDataBuilder
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(exports);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Pre), StringComparer.Ordinal);
+        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Sites ?? diff.Pre), StringComparer.Ordinal);
         var replaced = diffs.SelectMany(diff => diff.Replaced.Select(function =>
             (diff.Unit, Parts: (IReadOnlyList<ObjectNode>)[.. function.Pre.Select(range => graphs[diff.Unit].Nodes.Single(node => node.Range == range && node.IsCode))])));
         return new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports);
@@ -84,6 +86,9 @@ public sealed class MatchDataBuilder
                 case GlobalSymbol global:
                     _tables.SetExport(_tables.Global(global.Name), i, SymbolFlags.ByName);
                     break;
+                case RuntimeConstant constant:
+                    ExportConstant(constant, i, graphs);
+                    break;
                 case LocalSymbol local:
                     Export(local, i, graphs[local.Unit].Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset), local.Unit);
                     break;
@@ -109,6 +114,21 @@ public sealed class MatchDataBuilder
             return;
         }
         _tables.SetExport(_tables.Start(node), index, SymbolFlags.None);
+    }
+
+    // Where no replaced function has the number in its code, the smallest one that does is matched too.
+    private void ExportConstant(RuntimeConstant constant, int index, Dictionary<string, ObjectGraph> graphs)
+    {
+        uint symbol = _tables.Constant(constant.Name);
+        var users = graphs.SelectMany(graph => graph.Value.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }
+            && node.Entries.Exists(entry => entry.Section.Name == constant.Name)).Select(node => (Unit: graph.Key, Node: node)));
+        if (!_tables.IsMet(symbol) && !users.OrderBy(user => user.Node.Size).Any(user => Include(user.Node, user.Unit, ObjectFlags.None, MatchFormat.None)))
+        {
+            _diagnostics.Report(MatchDiagnostics.Unreachable, null, constant.DisplayName);
+            _failed = true;
+            return;
+        }
+        _tables.SetExport(symbol, index, SymbolFlags.None);
     }
 
     // Includes what leads to the node: itself if it is a function, else code or constant data that refers to it.

@@ -90,6 +90,7 @@ internal enum FieldKind : byte
     Abs32S,
     Pc32,
     Pc64,
+    Abs8,
 }
 
 /// <summary>0 to 15 are conditional jumps by condition code.</summary>

@@ -107,7 +107,7 @@ internal sealed class MatchProgram
             case OpCode.Literal:
                 return op.Value >= 0 && op.Value <= Bytes.Length && op.Length <= Bytes.Length - op.Value;
             case OpCode.Field:
-                return symbol && op.Kind <= (byte)FieldKind.Pc64;
+                return symbol && op.Kind <= (byte)FieldKind.Abs8;
             case OpCode.Branch:
                 return symbol && op.Kind <= (byte)BranchKind.CsCall;
             case OpCode.Retpoline:

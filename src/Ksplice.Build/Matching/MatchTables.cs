@@ -40,6 +40,9 @@ internal sealed class MatchTables
     /// <summary>The symbol of a place inside of code; its distance from the start may differ in the run kernel.</summary>
     public uint Place(ObjectNode node, long offset) => Symbol((node, offset), () => new MatchSymbol());
 
+    /// <summary>The symbol of a number that the kernel writes into its code (K5).</summary>
+    public uint Constant(string name) => Symbol(("constant", name), () => new MatchSymbol());
+
     /// <summary>The symbol of whatever holds <paramref name="content"/>.</summary>
     public uint Content(ReadOnlySpan<byte> content)
     {

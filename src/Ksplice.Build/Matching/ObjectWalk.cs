@@ -178,6 +178,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
 
     private MatchReason Field(MatchOp op)
     {
+        if (op.Kind == (byte)FieldKind.Abs8)
+            return ByteField(op);
         bool wide = op.Kind is (byte)FieldKind.Abs64 or (byte)FieldKind.Pc64;
         ulong value = 0;
         int far = 0;
@@ -189,6 +191,16 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             value += _at;
         var reason = Meet(op.Symbol, value - (ulong)op.Value);
         _at += wide ? 8u : 4u;
+        return reason;
+    }
+
+    private MatchReason ByteField(MatchOp op)
+    {
+        Span<byte> value = stackalloc byte[1];
+        if (!run.Get(_at, value))
+            return Differ(MatchReason.Unreadable, _at, op.Symbol, []);
+        var reason = Meet(op.Symbol, value[0] - (ulong)op.Value);
+        _at++;
         return reason;
     }
 

@@ -64,6 +64,8 @@ internal sealed class ProgramWriter(MatchTables tables)
                 if (entry.References[1].Target == node && entry.References[1].TargetOffset > 0)
                     Labels.Add((int)entry.References[1].TargetOffset);
             }
+            Constants = node.Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name))
+                .ToDictionary(entry => (int)entry.KeyOffset, entry => entry.Section.Name);
             Alternatives = node.Entries.Where(entry => entry.Section.Name == ".altinstructions").ToLookup(entry => (int)entry.KeyOffset);
             Paravirt = Sites(".parainstructions");
             Locks = Sites(".smp_locks");
@@ -78,6 +80,7 @@ internal sealed class ProgramWriter(MatchTables tables)
         public Dictionary<int, ObjectReference> References { get; }
         public Dictionary<int, (Instruction Instruction, ConstantOffsets Fields)> Instructions { get; } = [];
         public HashSet<int> Labels { get; } = [];
+        public Dictionary<int, string> Constants { get; }
         public ILookup<int, TableEntry> Alternatives { get; }
         public Dictionary<int, TableEntry> Paravirt { get; }
         public Dictionary<int, TableEntry> Locks { get; }
@@ -115,7 +118,7 @@ internal sealed class ProgramWriter(MatchTables tables)
             if (!reopened && code.Alternatives.Contains(at))
                 length = Alternative(ops, code, at, depth);
             else if (!(reopened && depth == 2) && code.Paravirt.TryGetValue(at, out var site))
-                length = ParavirtCall(ops, code, at, site);
+                length = ParavirtCall(ops, code, at, site.Bytes[9]); // struct paravirt_patch_site: the address, a type, the length
             else if (!code.Instructions.ContainsKey(at))
                 throw new UnmatchableException(at, "a site begins or ends in the middle of an instruction");
             else
@@ -126,21 +129,22 @@ internal sealed class ProgramWriter(MatchTables tables)
         }
     }
 
-    // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h).
+    // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h). Of several
+    // entries for one place, which nested alternatives make, the longest original counts (apply_alternatives).
     private int Alternative(List<MatchOp> ops, Code code, int at, int depth)
     {
         if (depth > 0)
             throw new UnmatchableException(at, "an alternative stands within an alternative");
-        int length = 0;
+        int length = code.Alternatives[at].Max(entry => entry.Bytes[^2]);
         List<List<MatchOp>> variants = [[]];
         foreach (var entry in code.Alternatives[at])
         {
-            int own = entry.Bytes[^2];
-            if (length != 0 && own != length)
-                throw new UnmatchableException(at, "two alternatives of one place differ in length");
-            length = own;
             List<MatchOp> variant = [];
-            if (entry.Bytes[^1] != 0)
+            if (IsDirectCall(entry))
+            {
+                ParavirtCall(variant, code, at, length);
+            }
+            else if (entry.Bytes[^1] != 0)
             {
                 var node = entry.References[1].Target!;
                 WriteRange(variant, new Code(node), 0, (int)node.Size, 1);
@@ -160,10 +164,11 @@ internal sealed class ProgramWriter(MatchTables tables)
         return length;
     }
 
-    // struct paravirt_patch_site: the address, a type, the length (arch/x86/include/asm/paravirt_types.h).
-    private int ParavirtCall(List<MatchOp> ops, Code code, int at, TableEntry site)
+    // ALT_FLAG_DIRECT_CALL: the replacement's target is what the original calls through. The flags are there since 6.4.
+    private static bool IsDirectCall(TableEntry entry) => entry.Bytes.Length >= 14 && (entry.Bytes[^4] & 2) != 0;
+
+    private int ParavirtCall(List<MatchOp> ops, Code code, int at, int length)
     {
-        int length = site.Bytes[9];
         if (!code.Instructions.TryGetValue(at, out var call) || call.Instruction.Length > length || at + length > code.Bytes.Length
             || code.References.GetValueOrDefault(code.FieldOffset(at)) is not { External: { } table } reference
             || reference.TargetOffset < 0 || reference.TargetOffset % 8 != 0 || reference.TargetOffset / 8 > byte.MaxValue)
@@ -313,6 +318,18 @@ internal sealed class ProgramWriter(MatchTables tables)
             uint symbol = target == 0 ? tables.Start(code.Node) : tables.Place(code.Node, target);
             ops.Add(new MatchOp { Op = OpCode.Field, Kind = (byte)FieldKind.Pc32, Length = 4, Symbol = symbol, Value = field - end });
             from = field + 4;
+        }
+        for (int place = from; place < end; place++)
+        {
+            if (!code.Constants.TryGetValue(place, out string? constant))
+                continue;
+            Literals(ops, code.Node, from, place);
+            int size = SectionCatalog.RuntimeConstantSize(constant);
+            var kind = size == 8 ? FieldKind.Abs64 : FieldKind.Abs8;
+            ops.Add(new MatchOp { Op = OpCode.Field, Kind = (byte)kind, Length = (ushort)size, Symbol = tables.Constant(constant) });
+            from = place + size;
+            if (from > end)
+                throw new UnmatchableException(place, "a runtime constant reaches over the end of its instruction");
         }
         Literals(ops, code.Node, from, end);
     }

@@ -105,6 +105,8 @@ struct ksplice_target {
 	struct ksplice_function *functions;
 	u32 n_texts;
 	struct ksplice_text *texts;
+	u32 n_values;
+	u64 *values;			/* runtime constants (K5) */
 
 	/* Set while the primary is loaded. */
 	struct module *primary;
@@ -207,6 +209,11 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 const struct ksplice_function *ksplice_redirect_check(const struct ksplice_update *update,
 						      bool undo);
 void ksplice_redirect_write(const struct ksplice_update *update, bool undo);
+
+/* constants.c */
+int ksplice_constants_keep(struct ksplice_update *update, struct ksplice_target *target,
+			   const struct ksp_match *match, u32 n_exports);
+int ksplice_constants_write(struct ksplice_update *update, struct ksplice_target *target);
 
 /* apply.c */
 void ksplice_work(struct kthread_work *work);

@@ -229,6 +229,15 @@ failed:
 	return err;
 }
 
+/* The kernel's struct kernel_symbol, which its headers keep to themselves since 6.4. */
+struct export {
+	int value_offset;
+	int name_offset;
+	int namespace_offset;
+};
+
+static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
+
 /*
  * Writes each resolved value into the helper's own export table.  The build
  * put the table into a writable section; entries are relative to themselves.
@@ -236,16 +245,16 @@ failed:
 static int fill_exports(struct ksplice_update *update, const struct ksplice_helper *helper,
 			const struct ksp_match *match)
 {
-	struct kernel_symbol *table = (struct kernel_symbol *)helper->owner->gpl_syms;
+	struct export *table = (struct export *)helper->owner->gpl_syms;
 	u32 i;
 
-	if (helper->owner->num_gpl_syms != match->n_exports || helper->n_exports != match->n_exports) {
+	if (helper->owner->num_gpl_syms != helper->n_exports || helper->n_exports > match->n_exports) {
 		ksplice_report(update, KSPLICE_BAD_DATA,
 			       "the helper exports %u symbols, the match data has %u",
 			       helper->owner->num_gpl_syms, match->n_exports);
 		return -EINVAL;
 	}
-	for (i = 0; i < match->n_exports; i++) {
+	for (i = 0; i < helper->n_exports; i++) {
 		long distance = match->exports[i] - (unsigned long)&table[i].value_offset;
 
 		if (distance != (int)distance) {
@@ -280,6 +289,8 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 			err = hold_lenders(update, target, &match);
 		if (!err)
 			err = fill_exports(update, helper, &match);
+		if (!err)
+			err = ksplice_constants_keep(update, target, &match, helper->n_exports);
 	}
 	ksp_match_free(&memory.env, &match);
 	return err;
@@ -338,6 +349,7 @@ void ksplice_target_destroy(struct ksplice_target *target)
 		module_put(target->module);
 	kvfree(target->functions);
 	kvfree(target->texts);
+	kfree(target->values);
 	kvfree(target->lenders);
 	kfree(target->name);
 	kfree(target);

@@ -244,6 +244,8 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 	}
 	set_primary(update, target, primary);
 	err = ksplice_redirect_prepare(update, target);
+	if (!err)
+		err = ksplice_constants_write(update, target);
 	if (err) {
 		set_primary(update, target, NULL);
 		module_put(target->helper);

@@ -45,7 +45,7 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 				return false;
 			break;
 		case KSP_OP_FIELD:
-			if (!symbol || op->kind > KSP_FIELD_PC64)
+			if (!symbol || op->kind > KSP_FIELD_ABS8)
 				return false;
 			break;
 		case KSP_OP_BRANCH:

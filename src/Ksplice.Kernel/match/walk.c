@@ -85,6 +85,18 @@ static enum ksp_reason walk_literal(struct walk *w, const struct ksp_op *op)
 	return KSP_MATCHED;
 }
 
+static enum ksp_reason walk_byte(struct walk *w, const struct ksp_op *op)
+{
+	enum ksp_reason reason;
+	u8 value;
+
+	if (!ksp_get(w->run, w->at, &value, 1))
+		return ksp_differ(w, KSP_UNREADABLE, w->at, op->symbol, NULL, 0);
+	reason = ksp_meet(w, op->symbol, value - (u64)op->value);
+	w->at++;
+	return reason;
+}
+
 static enum ksp_reason walk_field(struct walk *w, const struct ksp_op *op)
 {
 	enum ksp_reason reason;
@@ -93,6 +105,8 @@ static enum ksp_reason walk_field(struct walk *w, const struct ksp_op *op)
 	s32 far = 0;
 	bool wide = op->kind == KSP_FIELD_ABS64 || op->kind == KSP_FIELD_PC64;
 
+	if (op->kind == KSP_FIELD_ABS8)
+		return walk_byte(w, op);
 	if (!(wide ? ksp_get_u64(w->run, w->at, &value) : ksp_get_s32(w->run, w->at, &far)))
 		return ksp_differ(w, KSP_UNREADABLE, w->at, op->symbol, NULL, 0);
 	low = far;

@@ -74,7 +74,7 @@ struct ksp_symbol {
 	u8 kind;
 	u8 role;
 	u16 flags;
-	u32 export;		/* export index or KSP_NONE */
+	u32 export;		/* export index or KSP_NONE; runtime constants come last */
 	u32 object;		/* the object that starts there, or KSP_NONE */
 	u32 content;		/* KSP_SYMBOL_CONTENT: into bytes */
 	u32 content_size;
@@ -176,6 +176,7 @@ enum ksp_field {
 	KSP_FIELD_ABS32S,	/* sign extended */
 	KSP_FIELD_PC32,
 	KSP_FIELD_PC64,
+	KSP_FIELD_ABS8,		/* the count of a shift: a runtime constant (K5) */
 };
 
 /* 0 to 15 are conditional jumps by condition code. */

@@ -41,12 +41,21 @@ struct ksplice_hook_list {
 	u64 count;
 };
 
+/* A place in the primary's text that holds a runtime constant of the kernel (K5). */
+struct ksplice_constant {
+	void *place;
+	u32 value;		/* index among the values behind the helper's exports */
+	u32 size;		/* 8, or 1 for a shift's count */
+};
+
 /* Written by the build into the primary's object, symbol ksplice_code. */
 struct ksplice_code {
 	u32 abi;		/* KSPLICE_ABI */
 	u32 n_redirects;
 	const struct ksplice_redirect *redirects;
 	struct ksplice_hook_list hooks[KSPLICE_N_HOOKS];
+	const struct ksplice_constant *constants;
+	u64 n_constants;
 };
 
 /*
