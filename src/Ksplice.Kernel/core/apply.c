@@ -146,8 +146,8 @@ static int stop_function(void *data)
  * was planted behind a redirect may stand in the middle of what becomes an
  * instruction again when the redirect goes.
  */
-static unsigned long find_probe(const struct ksplice_update *update,
-				const struct ksplice_function **probed)
+static noinline unsigned long find_probe(const struct ksplice_update *update,
+					 const struct ksplice_function **probed)
 {
 	struct ksplice_target *target;
 	unsigned long address;
@@ -187,6 +187,7 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	mutex_lock(kernel.text_mutex);
 	/* Probes are planted under text_mutex: none can come after this. */
 	probe = find_probe(update, &probed);
+	ksplice_clear_used_stack();
 	if (probe) {
 		err = -EPERM;
 	} else {

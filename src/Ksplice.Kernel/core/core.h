@@ -187,6 +187,19 @@ struct ksplice_kernel {
 };
 
 extern struct ksplice_kernel kernel;
+
+/*
+ * An entry of an export table, each field relative to itself: the kernel's
+ * struct kernel_symbol, which newer headers do not show.
+ */
+struct ksplice_export {
+	int value_offset;
+	int name_offset;
+	int namespace_offset;
+};
+
+static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
+
 int ksplice_lookup_init(void);
 
 /* memory.c */
@@ -199,6 +212,7 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct module *mod
 bool ksplice_is_probed(unsigned long address);
 
 /* quiesce.c */
+void ksplice_clear_used_stack(void);
 int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
 			  struct ksplice_texts *texts);
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,

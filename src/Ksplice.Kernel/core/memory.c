@@ -72,21 +72,21 @@ static void own_candidates(const struct module *module, const char *name, struct
 
 static int compare_export(const void *name, const void *item)
 {
-	const struct kernel_symbol *symbol = item;
+	const struct ksplice_export *symbol = item;
 
 	return strcmp(name, (const char *)&symbol->name_offset + symbol->name_offset);
 }
 
-static const struct kernel_symbol *find_export(const struct kernel_symbol *table, unsigned int n,
-					       const char *name)
+static const struct ksplice_export *find_export(const struct kernel_symbol *table, unsigned int n,
+						const char *name)
 {
-	return n ? bsearch(name, table, n, sizeof(*table), compare_export) : NULL;
+	return n ? bsearch(name, table, n, sizeof(struct ksplice_export), compare_export) : NULL;
 }
 
 /* The one that a loaded module exports: the loader lets no second have it. */
 static void exported_candidate(const char *name, struct search *search)
 {
-	const struct kernel_symbol *symbol = NULL;
+	const struct ksplice_export *symbol = NULL;
 	unsigned long address = 0;
 	struct module *module;
 

@@ -36,6 +36,21 @@ struct check {
 	unsigned long highest;
 };
 
+/**
+ * ksplice_clear_used_stack - clear what earlier calls left below this frame
+ *
+ * Our own code deals with addresses of the code to be replaced.  Its frames are
+ * dead, but a later one of the same thread need not fill all of its own, and
+ * would show them to the check.
+ */
+noinline void ksplice_clear_used_stack(void)
+{
+	u64 frame[200];
+
+	memset(frame, 0, sizeof(frame));
+	barrier_data(frame);
+}
+
 static int compare_texts(const void *a, const void *b)
 {
 	const struct ksplice_text *one = a, *other = b;

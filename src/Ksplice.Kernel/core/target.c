@@ -229,15 +229,6 @@ failed:
 	return err;
 }
 
-/* The kernel's struct kernel_symbol, which its headers keep to themselves since 6.4. */
-struct export {
-	int value_offset;
-	int name_offset;
-	int namespace_offset;
-};
-
-static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
-
 /*
  * Writes each resolved value into the helper's own export table.  The build
  * put the table into a writable section; entries are relative to themselves.
@@ -245,7 +236,7 @@ static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
 static int fill_exports(struct ksplice_update *update, const struct ksplice_helper *helper,
 			const struct ksp_match *match)
 {
-	struct export *table = (struct export *)helper->owner->gpl_syms;
+	struct ksplice_export *table = (struct ksplice_export *)helper->owner->gpl_syms;
 	u32 i;
 
 	if (helper->owner->num_gpl_syms != helper->n_exports || helper->n_exports > match->n_exports) {

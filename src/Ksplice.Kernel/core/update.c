@@ -161,6 +161,7 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 		goto unlock;
 	}
 	target = ksplice_target_create(update, helper);
+	ksplice_clear_used_stack();
 	if (IS_ERR(target)) {
 		err = PTR_ERR(target);
 		goto unlock;

@@ -1,0 +1,70 @@
+// The same on a kernel of the other series: objtool at the link (K2), paravirt calls as alternatives, runtime constants (K5).
+using CliWrap;
+using CliWrap.Buffered;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class NewerKernelTests(Guest guest)
+{
+    [Fact]
+    public async Task An_update_of_6_12_is_applied_and_undone()
+    {
+        var cancellation = TestContext.Current.CancellationToken;
+        string release = await NewerSeries.ReleaseAsync();
+        DiagnosticBag diagnostics = [];
+        var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release }, diagnostics, cancellation);
+        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+        Assert.True(kernel is not null, string.Join('\n', diagnostics));
+
+        using PatchProject project = new(release);
+        project.Write("pages.patch", await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), cancellation));
+        // The hash table's address in this function is the kernel's to write; with what the compiler wrote it would fault at once.
+        project.Write("lookups.patch", await PatchAsync(kernel, "fs/dcache.c",
+            ("static int proc_nr_dentry(", "static unsigned long lookups;\n\nstatic int proc_nr_dentry("),
+            ("\tdentry_stat.nr_dentry = get_nr_dentry();\n", "\tdentry_stat.nr_dentry = get_nr_dentry();\n\tdentry_stat.dummy = READ_ONCE(lookups);\n"),
+            ("\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(", "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(")));
+        (await project.BuildAsync()).MustSucceed();
+
+        var result = await guest.RunAsync(
+            $$"""
+            show() { echo "$1: $(grep -c ^Pages: /proc/self/smaps | sed 's/^[1-9].*/some/') pages, $(awk '{ print $6 ? "some" : 0 }' /proc/sys/fs/dentry-state) lookups"; }
+            show before
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            ls -R /sys/kernel >/dev/null
+            show applied
+            ksplice undo {{project.Id}}
+            echo "undo $?"
+            """,
+            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Contains("before: 0 pages, 0 lookups", result.Lines);
+        Assert.Contains("applied: some pages, some lookups", result.Lines);
+        Assert.Contains("undo 0", result.Lines);
+    }
+
+    private static async Task<string> PatchAsync(PreparedKernel kernel, string source, params (string From, string To)[] changes)
+    {
+        string before = Path.Combine(kernel.SourceDirectory, source), after = Path.GetTempFileName();
+        try
+        {
+            string text = await File.ReadAllTextAsync(before);
+            foreach (var (from, to) in changes)
+            {
+                Assert.Contains(from, text, StringComparison.Ordinal);
+                int at = text.IndexOf(from, StringComparison.Ordinal);
+                text = text[..at] + to + text[(at + from.Length)..];
+            }
+            await File.WriteAllTextAsync(after, text);
+            var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + source, "--label", "b/" + source, before, after])
+                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
+            return diff.StandardOutput;
+        }
+        finally
+        {
+            File.Delete(after);
+        }
+    }
+}
