@@ -18,7 +18,8 @@ public static class StaticKeyCheck
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        if (diffs.All(diff => diff.StaticKeys.Count == 0))
+        // Since 6.10 the kernel seals such keys, and the loader leaves sealed ones alone.
+        if (diffs.All(diff => diff.StaticKeys.Count == 0) || image.Symbols.Find("jump_label_init_ro").Any())
             return true;
         if (image.Symbols.FindUnique("__start_ro_after_init") is not { } start || image.Symbols.FindUnique("__end_ro_after_init") is not { } end)
         {

@@ -69,6 +69,8 @@ public sealed class PrimaryObjectTests : IDisposable
             _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
             _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
             _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
+            _Static_assert(sizeof(struct ksplice_constant) == 16 && offsetof(struct ksplice_constant, value) == 8 && offsetof(struct ksplice_constant, size) == 12, "constant");
+            _Static_assert(offsetof(struct ksplice_code, constants) == {code.Size - 16} && offsetof(struct ksplice_code, n_constants) == {code.Size - 8}, "constants");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[2].Offset}, "fail_reverse");
             _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 && offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
@@ -153,6 +155,56 @@ public sealed class PrimaryObjectTests : IDisposable
         Accept(primary);
         Assert.True(primary.IsPinned);
         Assert.Equal(("KSP6013", DiagnosticSeverity.Info), (Assert.Single(diagnostics).Id, diagnostics.First().Severity));
+    }
+
+    [Fact]
+    public void Runtime_constants_are_places_for_the_core_and_no_exports()
+    {
+        // asm/runtime-const.h of the kernels that have them.
+        const string Source = """
+            int f(int a)
+            {
+                unsigned long v;
+                __asm__("mov %1, %0\n1:\n.pushsection runtime_ptr_thing, \"a\"\n.long 1b - 8 - .\n.popsection" : "=r" (v) : "i" (0x0123456789abcdefUL));
+                __asm__("shrl $12, %k0\n1:\n.pushsection runtime_shift_thing, \"a\"\n.long 1b - 1 - .\n.popsection" : "+r" (v));
+                return probe(a) + v;
+            }
+            """;
+        var diff = Diff("a.c", Source, Source.Replace("+ v", "- v", StringComparison.Ordinal));
+        var match = MatchOf(new ExportedSymbols([]), diff);
+        Assert.Equal([new GlobalSymbol("probe"), new RuntimeConstant("runtime_ptr_thing"), new RuntimeConstant("runtime_shift_thing")], match.Exports);
+        Assert.Equal(1, HelperSource.Create(Kernel, match).ExportCount);
+
+        var primary = Build(match, diff)!;
+        Accept(primary);
+        Assert.DoesNotContain(primary.Code.Sections, section => section.Name.StartsWith("runtime_", StringComparison.Ordinal));
+        var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.constants");
+        Assert.Equal([(0u, 8u), (1u, 1u)], Enumerable.Range(0, 2).Select(i => (BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..]))));
+        var text = primary.Code.Sections.Single(section => section.Name == ".text").Data.Span;
+        Assert.Equal(0x0123456789abcdeful, BinaryPrimitives.ReadUInt64LittleEndian(text[(int)table.Relocations[0].Addend..]));
+        Assert.Equal(12, text[(int)table.Relocations[1].Addend]);
+        var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
+        Assert.Equal(2ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[^8..]));
+        Assert.Equal((ulong)code.Size - 16, code.Relocations[^1].Offset);
+    }
+
+    [Fact]
+    public void The_no_ops_before_a_function_come_along_and_their_table_is_in_the_order_of_the_text()
+    {
+        const string Source = "int f(int a) { return probe(a) * 3; } int g(int a) { return probe(a) * 30 + 1; }";
+        string[] padded = ["-fpatchable-function-entry=16,16"];
+        DiagnosticBag diagnostics = [];
+        var diff = ObjectDiffer.Compare("a.c", CPair.Compile(Source, padded), CPair.Compile(Source.Replace("* 3", "* 5", StringComparison.Ordinal), padded), diagnostics)!;
+        var primary = Build(diff)!;
+        Accept(primary);
+        var text = primary.Code.Sections.Single(section => section.Name == ".text");
+        Assert.All(primary.Code.Symbols.Where(symbol => symbol.Name is "f" or "g"), symbol =>
+            Assert.False(text.Data.Span.Slice((int)symbol.Value - 16, 16).ContainsAnyExcept((byte)0x90), symbol.Name));
+        var table = primary.Code.Sections.Single(section => section.Name == "__patchable_function_entries");
+        Assert.Equal((ElfSectionFlags.LinkOrder, (uint)text.Index), (table.Flags & ElfSectionFlags.LinkOrder, table.Link));
+        Assert.Equal(primary.Code.Symbols.Where(symbol => symbol.Name is "f" or "g").Select(symbol => symbol.Value - 16).Order(),
+            table.Relocations.Select(relocation => (ulong)relocation.Addend).Order());
     }
 
     private static ObjectDiff Diff(string unit, string pre, string post)

@@ -52,6 +52,15 @@ public sealed class StaticKeyCheckTests
         Assert.False(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], Image, [], module));
     }
 
+    [Fact]
+    public async Task A_kernel_that_seals_such_keys_takes_them_all()
+    {
+        var (_, image) = await NewerKernel.PreparedAsync();
+        var (start, end) = (image.Symbols.FindUnique("__start_ro_after_init")!.Value, image.Symbols.FindUnique("__end_ro_after_init")!.Value);
+        var key = image.Symbols.Symbols.First(symbol => symbol.Address > start && symbol.Address < end);
+        Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], image, []));
+    }
+
     private static ObjectDiff Using(RunSymbol key) =>
         CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted with { StaticKeys = [new("f", key, "__jump_table")] };
 }

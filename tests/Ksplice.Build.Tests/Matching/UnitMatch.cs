@@ -12,23 +12,29 @@ internal static class UnitMatch
     public static IEnumerable<ObjectNode> Functions(ElfObject pre) =>
         new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false });
 
-    public static MatchData? Build(ElfObject pre, string unit, ObjectNode function, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics)
+    public static MatchData? Build(ElfObject pre, string unit, ObjectNode function, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics) =>
+        MatchDataBuilder.Build([Diff(pre, unit, [function]) with { Needed = exports }], exports, diagnostics);
+
+    /// <summary>A difference that replaces <paramref name="functions"/>.</summary>
+    public static ObjectDiff Diff(ElfObject pre, string unit, IEnumerable<ObjectNode> functions)
     {
-        ObjectRange[] ranges = [function.Range, .. function.Parts.Where(part => part.Kind == NodeKind.ColdPart).Select(part => part.Range)];
-        var replaced = new ReplacedFunction(function.Name, function.IsGlobal, ranges, ranges, 0, new FunctionChange(FunctionDifference.Text, 0, function.Name, "for the test"));
-        var diff = new ObjectDiff
+        var replaced = functions.Select(function =>
+        {
+            ObjectRange[] ranges = [function.Range, .. function.Parts.Where(part => part.Kind == NodeKind.ColdPart).Select(part => part.Range)];
+            return new ReplacedFunction(function.Name, function.IsGlobal, ranges, ranges, 0, new FunctionChange(FunctionDifference.Text, 0, function.Name, "for the test"));
+        });
+        return new ObjectDiff
         {
             Unit = unit,
             Pre = pre,
             Post = pre,
-            Replaced = [replaced],
+            Replaced = [.. replaced],
             NewFunctions = [],
             RemovedFunctions = [],
             Carried = [],
-            Needed = exports,
+            Needed = [],
             StaticKeys = [],
             Pins = [],
         };
-        return MatchDataBuilder.Build([diff], exports, diagnostics);
     }
 }

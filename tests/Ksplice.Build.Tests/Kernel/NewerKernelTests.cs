@@ -1,0 +1,47 @@
+// Objects of a kernel with IBT and call padding, where objtool runs at the link only (K2).
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+
+namespace Ksplice.Build.Tests.Kernel;
+
+public sealed class NewerKernelTests
+{
+    private static readonly string[] Made = [".orc_unwind", ".orc_unwind_ip", ".return_sites", ".call_sites", ".static_call_sites", ".ibt_endbr_seal"];
+
+    [Fact]
+    public async Task The_headers_are_found_where_setup_unpacks_them_and_the_kernel_is_not_installed()
+    {
+        var (kernel, _) = await NewerKernel.PreparedAsync();
+        Assert.True(File.Exists(kernel.Release.ModuleSymvers));
+        Assert.True(File.Exists(Path.Combine(kernel.Release.Headers, "scripts", "Kbuild.include")), "the headers' links lead nowhere");
+        Assert.All(kernel.Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly && unit.Source.StartsWith("fs/", StringComparison.Ordinal)),
+            unit => Assert.True(unit.Objtool.IsEmpty && unit.LinkObjtool.Contains("--link"), unit.Source));
+    }
+
+    [Fact]
+    public async Task The_object_is_the_compilers_and_a_copy_has_objtools_tables_with_all_else_in_its_place()
+    {
+        var (pre, sites) = await NewerKernel.CompileAsync("fs/open.c");
+        Assert.All(Made, name => Assert.DoesNotContain(pre.Sections, section => section.Name == name));
+        Assert.All(Made, name => Assert.Contains(sites.Sections, section => section.Name == name));
+        static IEnumerable<(string, ObjectRange)> Functions(ElfObject elf) =>
+            new ObjectGraph(elf).Nodes.Where(node => node.IsCode).Select(node => (node.Name, node.Range));
+        Assert.Equal(Functions(pre), Functions(sites));
+        // objtool names the no-ops before functions; they are no functions.
+        Assert.Contains(sites.Symbols, symbol => symbol.Name == "__pfx_do_sys_open");
+        Assert.All(new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }), node => Assert.Equal(16ul, node.Padding));
+    }
+
+    [Theory]
+    [InlineData("fs/open.c")]
+    [InlineData("fs/dcache.c")]
+    [InlineData("kernel/sched/core.c")]
+    public async Task Every_section_has_a_role_and_the_object_does_not_differ_from_itself(string unit)
+    {
+        var (pre, sites) = await NewerKernel.CompileAsync(unit);
+        Assert.All(pre.Sections.Concat(sites.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }),
+            section => Assert.True(SectionCatalog.Role(section) != SectionRole.Unknown, section.Name));
+        var diff = ObjectDiffer.Compare(unit, pre, pre, []);
+        Assert.True(diff!.IsEmpty);
+    }
+}
