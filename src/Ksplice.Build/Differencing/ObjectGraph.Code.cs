@@ -23,7 +23,7 @@ internal sealed partial class ObjectGraph
     private HashSet<(int Section, ulong Place)> Places => _places ??=
     [
         .. Elf.Sections
-            .Where(section => section.IsAllocated && !section.IsExecutable && SectionCatalog.Role(section) != SectionRole.Ignored && section.Name != ".orc_unwind_ip")
+            .Where(section => section.IsAllocated && !section.IsExecutable && SectionCatalog.Role(section) != SectionRole.Ignored && section.Name is not (".orc_unwind_ip" or "__patchable_function_entries"))
             .SelectMany(section => section.Relocations).Select(CodePlace).OfType<(int, ulong)>(),
     ];
 

@@ -117,7 +117,7 @@ public sealed class MatchDataBuilder
     }
 
     // Where no replaced function has the number in its code, the smallest one that does is matched too.
-    private void ExportConstant(RuntimeConstant constant, int index, Dictionary<string, ObjectGraph> graphs)
+    private void ExportConstant(RuntimeConstant constant, int index, IReadOnlyDictionary<string, ObjectGraph> graphs)
     {
         uint symbol = _tables.Constant(constant.Name);
         var users = graphs.SelectMany(graph => graph.Value.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
@@ -8,6 +9,7 @@ namespace Ksplice.Build.Tests.Kernel;
 /// <summary>A kernel whose objects objtool does not see before the link (K2): the newest of 6.12, prepared once a test run.</summary>
 internal static class NewerKernel
 {
+    private static readonly ConcurrentDictionary<string, Lazy<Task<(ElfObject, ElfObject)>>> Compiled = new();
     private static readonly DirectoryInfo Folder = Directory.CreateTempSubdirectory("ksplice-newer-");
 
     private static readonly Lazy<Task<(PreparedKernel, KernelImage)>> Prepared = new(async () =>
@@ -24,7 +26,10 @@ internal static class NewerKernel
     public static Task<(PreparedKernel Kernel, KernelImage Image)> PreparedAsync() => Prepared.Value;
 
     /// <summary>What the compiler makes of a unit, and the copy with objtool's tables.</summary>
-    public static async Task<(ElfObject Pre, ElfObject Sites)> CompileAsync(string source)
+    public static Task<(ElfObject Pre, ElfObject Sites)> CompileAsync(string source) =>
+        Compiled.GetOrAdd(source, _ => new(() => CompileNowAsync(source))).Value;
+
+    private static async Task<(ElfObject Pre, ElfObject Sites)> CompileNowAsync(string source)
     {
         var (kernel, _) = await PreparedAsync();
         DiagnosticBag diagnostics = [];

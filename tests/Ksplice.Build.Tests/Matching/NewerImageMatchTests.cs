@@ -42,6 +42,8 @@ public sealed class NewerImageMatchTests
         public bool IsFtraceTarget(ulong site, ulong target) => under.IsFtraceTarget(site, target);
 
         public bool IsProbed(ulong address) => under.IsProbed(address);
+
+        public bool TryFindExtent(ulong address, out ulong start, out ulong end) => under.TryFindExtent(address, out start, out end);
     }
 
     private static async Task<Rewritten> ImageAsync() => new(new ImageMemory((await NewerKernel.PreparedAsync()).Image));
