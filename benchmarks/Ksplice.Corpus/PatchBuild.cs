@@ -9,6 +9,7 @@ using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Patching;
+using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Corpus;
@@ -22,56 +23,104 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
 {
     private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, []) ?? throw new InvalidDataException("no Module.symvers");
 
-    /// <summary>Builds the update that changes <paramref name="source"/> alone.</summary>
+    /// <summary>Builds the update that changes <paramref name="source"/> alone, and asks the witnesses.</summary>
     public async Task<CorpusRow> RunAsync(string source, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
         DiagnosticBag diagnostics = [];
-        var (result, functions) = await BuildAsync(source, diagnostics, cancellation).ConfigureAwait(false);
-        var error = diagnostics.FirstOrDefault(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
-        if (error is not null)
-            result = error.Id == KernelDiagnostics.CompilerError.Id ? "not_alone" : "refused";
-        string all = string.Join('\n', diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error));
-        return new CorpusRow(source, result, error?.Id ?? "", all, "", string.Join(' ', functions), clock.Elapsed.TotalSeconds);
+        var diff = await BuildAsync(source, diagnostics, cancellation).ConfigureAwait(false);
+        double seconds = clock.Elapsed.TotalSeconds;
+        var errors = diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error).ToList();
+        string result = errors.Count != 0 ? errors[0].Id == KernelDiagnostics.CompilerError.Id ? "not_alone" : "refused" : diff is { IsEmpty: true } ? "unchanged" : "updated";
+        var (replaced, brought) = Functions(result == "updated" ? diff : null);
+        var (confirmed, objections) = result == "not_alone" ? new Testimony("gcc", []) : await AskAsync(Path.Combine(Folder(source), "pre.o"), Path.Combine(Folder(source), "post.o"), errors, replaced, brought, cancellation).ConfigureAwait(false);
+        return new CorpusRow(source, objections.Count == 0 ? result : "wrong", errors.FirstOrDefault()?.Id ?? "",
+            string.Join('\n', errors.Select(error => error.ToString()).Concat(objections.Select(objection => "witness: " + objection))), confirmed, replaced, brought, seconds);
     }
 
-    private async Task<(string Result, IEnumerable<string> Functions)> BuildAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    /// <summary>The functions that an update of one unit replaces, with the reasons, and those that it brings.</summary>
+    public static (SortedDictionary<string, string> Replaced, List<string> New) Functions(ObjectDiff? diff)
     {
-        string folder = Path.Combine(work, source);
-        Directory.CreateDirectory(folder);
-        string patchFile = Path.Combine(folder, "fix.patch");
+        SortedDictionary<string, string> replaced = new(StringComparer.Ordinal);
+        foreach (var function in diff?.Replaced ?? [])
+            replaced.TryAdd(function.Name, $"{function.Why.Kind} in {function.Why.Part}: {function.Why.Detail}");
+        return (replaced, [.. diff?.NewFunctions.Select(function => function.Name) ?? []]);
+    }
+
+    /// <summary>The patch, written into the folder of <paramref name="source"/>; null if it is none.</summary>
+    public async Task<SourcePatch?> PatchAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        string patchFile = Path.Combine(Directory.CreateDirectory(Folder(source)).FullName, "fix.patch");
         var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + source, "--label", "b/" + source, Path.Combine(kernel.SourceDirectory, source), Path.Combine(newer, source)])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellation).ConfigureAwait(false);
-        await File.WriteAllTextAsync(patchFile, diff.StandardOutput, cancellation).ConfigureAwait(false);
-        if (SourcePatch.Read(patchFile, diagnostics) is not { } patch
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(System.Text.Encoding.Latin1, cancellation).ConfigureAwait(false);
+        await File.WriteAllTextAsync(patchFile, diff.StandardOutput, System.Text.Encoding.Latin1, cancellation).ConfigureAwait(false);
+        return SourcePatch.Read(patchFile, diagnostics);
+    }
+
+    /// <summary>Where patch and objects of <paramref name="source"/> are.</summary>
+    public string Folder(string source) => Path.Combine(work, source);
+
+    private async Task<ObjectDiff?> BuildAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        string folder = Folder(source);
+        if (await PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
             || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellation) is not { } tree)
-            return ("", []);
+            return null;
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
         var unit = kernel.Units.Find(source)!;
         string pre = Path.Combine(folder, "pre.o"), post = Path.Combine(folder, "post.o");
         foreach (var (root, output) in ((string, string)[])[(kernel.SourceDirectory, pre), (tree.Root, post)])
         {
             if (await compiler.CompileAsync(unit, root, output, [], diagnostics, cancellation).ConfigureAwait(false) is null)
-                return ("", []);
+                return null;
         }
-        return Compare(source, Read(pre), Read(post), diagnostics);
+        var diff = Compare(source, Read(pre), Read(post), diagnostics);
+        if (diff is { IsEmpty: false })
+            Match([diff], diagnostics);
+        return diff;
     }
 
-    private (string, IEnumerable<string>) Compare(string source, ElfObject pre, ElfObject post, DiagnosticBag diagnostics)
+    /// <summary>What of one unit differs, types included; null after errors.</summary>
+    public static ObjectDiff? Compare(string source, ElfObject pre, ElfObject post, DiagnosticBag diagnostics)
     {
         var diff = ObjectDiffer.Compare(source, pre, post, diagnostics);
-        if (diff is { IsEmpty: true })
-            return ("unchanged", []);
-        TypeComparison.Compare(pre, post, source, diagnostics);
-        if (diff is null || diagnostics.HasErrors)
-            return ("", []);
-        if (MatchDataBuilder.Build([diff], PrimaryObject.SymbolsToResolve([diff], _exported), diagnostics) is { } data)
-        {
-            ImageMatch.Check(data, image, diagnostics);
-            StaticKeyCheck.Check([diff], image, diagnostics);
-        }
-        return ("updated", diff.Replaced.Select(function => function.Name).Concat(diff.NewFunctions.Select(function => "+" + function.Name)));
+        if (diff is not { IsEmpty: true })
+            TypeComparison.Compare(pre, post, source, diagnostics);
+        return diagnostics.HasErrors ? null : diff;
     }
 
-    private static ElfObject Read(string path) => ElfObject.Read(File.ReadAllBytes(path), path);
+    /// <summary>Matches an update's units against the image.</summary>
+    public void Match(IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics)
+    {
+        if (diffs.Count == 0 || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, _exported), diagnostics) is not { } data)
+            return;
+        ImageMatch.Check(data, image, diagnostics);
+        StaticKeyCheck.Check(diffs, image, diagnostics);
+    }
+
+    /// <summary>Asks the witnesses about the verdict on a unit: its errors, or what it replaces and brings.</summary>
+    public static async Task<Testimony> AskAsync(
+        string pre, string post, IReadOnlyList<Diagnostic> errors, IReadOnlyDictionary<string, string> replaced, IReadOnlyList<string> brought, CancellationToken cancellation)
+    {
+        if (!File.Exists(pre) || !File.Exists(post))
+            return new("", ["there are no objects"]);
+        var objects = await ObjectWitness.ReadAsync(pre, post, cancellation).ConfigureAwait(false);
+        var types = await TypeWitness.ReadAsync(pre, post, cancellation).ConfigureAwait(false);
+        if (errors.Count == 0)
+        {
+            var objections = objects.Object(replaced, brought);
+            // Object code that does not change is an update of nothing, whatever the types are called.
+            if (replaced.Count + brought.Count != 0)
+                objections.AddRange(types.Changed.Select(name => $"{name} differs"));
+            return new(objections.Count == 0 ? "readelf objdump pahole" : "", objections);
+        }
+        var witnesses = errors.Select(error => (error, seen: objects.Confirm(error.Id, error.Message) ?? types.Confirm(error.Id, error.Message))).ToList();
+        List<string> unseen = [.. witnesses.Where(witness => witness.seen is null).Select(witness => "does not see " + witness.error)];
+        List<string> seen = [.. witnesses.Select(witness => witness.seen!).Distinct()];
+        const int Named = 3;
+        return new(unseen.Count != 0 ? "" : string.Join(' ', seen.Take(Named)) + (seen.Count > Named ? $" +{seen.Count - Named}" : ""), unseen);
+    }
+
+    /// <summary>Reads an object.</summary>
+    public static ElfObject Read(string path) => ElfObject.Read(File.ReadAllBytes(path), path);
 }

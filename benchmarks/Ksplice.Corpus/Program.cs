@@ -1,11 +1,13 @@
 // Debian's own update stream as a corpus: every .c file that is built into the kernel and differs between two source
 // packages is one patch against the kernel of the older one.
 // dotnet run -c Release --project benchmarks/Ksplice.Corpus -- --release R --older TARBALL --newer TARBALL --output docs/results/corpus.csv
+using System.Collections.Concurrent;
 using System.CommandLine;
 using CliWrap;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Corpus;
+using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
 using Spectre.Console;
 
@@ -23,6 +25,23 @@ measure.SetAction(async (arguments, cancellation) =>
     await Measurement.RunAsync(Path.Combine(folder, "patches"), Path.Combine(folder, "linked"), cancellation);
 });
 command.Add(measure);
+Argument<string> pre = new("PRE"), post = new("POST");
+var witness = new System.CommandLine.Command("witness", "Show what the witnesses see of two objects") { pre, post };
+witness.SetAction(async (arguments, cancellation) =>
+{
+    var seen = await ObjectWitness.ReadAsync(arguments.GetRequiredValue(pre), arguments.GetRequiredValue(post), cancellation);
+    foreach (string function in seen.Changed)
+        Console.WriteLine($"{function} differs\n{string.Join("", seen.Lines(function))}");
+    foreach (string function in seen.New)
+        Console.WriteLine($"{function} is new");
+    foreach (string objection in seen.Object(new Dictionary<string, string>(), []))
+        Console.WriteLine(objection);
+});
+command.Add(witness);
+Option<bool> proof = new("--line-proof") { Description = "After the table, show for each patch that no function is replaced for a line number alone" };
+Option<bool> headers = new("--headers") { Description = "Build five changed headers, chosen by a rule, instead of the files" };
+command.Add(proof);
+command.Add(headers);
 command.SetAction(async (arguments, cancellation) =>
 {
     DiagnosticBag diagnostics = [];
@@ -35,11 +54,25 @@ command.SetAction(async (arguments, cancellation) =>
         await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
         return 1;
     }
-    string folder = Path.GetFullPath(arguments.GetRequiredValue(work));
+    string folder = Path.GetFullPath(arguments.GetRequiredValue(work)), table = arguments.GetRequiredValue(output);
     string tree = await UnpackAsync(arguments.GetRequiredValue(newer), Path.Combine(folder, "newer"), cancellation);
-    string rows = Directory.CreateDirectory(Path.Combine(folder, "rows")).FullName;
     PatchBuild build = new(kernel, image, tree, Path.Combine(folder, "patches"));
+    if (arguments.GetValue(headers))
+    {
+        HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
+        List<HeaderRow> built = [];
+        foreach (var (header, units) in HeaderBuild.Choose(kernel, await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation), tree).ToList())
+        {
+            Console.WriteLine($"{header}: {units} units");
+            var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () => headerBuild.RunAsync(header, cancellation));
+            Console.WriteLine($"{row}");
+            built.Add(row);
+            await File.WriteAllTextAsync(table, HeaderBuild.ToCsv(built), cancellation);
+        }
+        return 0;
+    }
     var changed = Changed(kernel, tree);
+    string rows = Path.Combine(folder, "rows");
     if (arguments.GetValue(only) is { } one)
     {
         if (!changed.Contains(one))
@@ -47,39 +80,50 @@ command.SetAction(async (arguments, cancellation) =>
             await Console.Error.WriteLineAsync($"{one} is not among the {changed.Count} changed files that are built into the kernel");
             return 1;
         }
-        File.Delete(RowOf(rows, one));
+        FinishedRows.Forget(rows, one);
+        Console.WriteLine($"{await FinishedRows.ResumeAsync(rows, one, () => build.RunAsync(one, cancellation))}");
+        changed.RemoveAll(source => !FinishedRows.Has(rows, source));
     }
-    await AnsiConsole.Progress().StartAsync(async progress =>
-    {
-        string[] todo = [.. changed.Where(source => !File.Exists(RowOf(rows, source)) && (arguments.GetValue(only) ?? source) == source)];
-        var task = progress.AddTask("patches", maxValue: todo.Length);
-        await Parallel.ForEachAsync(todo, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount }, async (source, token) =>
-        {
-            (await build.RunAsync(source, token)).Save(RowOf(rows, source));
-            task.Increment(1);
-        });
-    });
-    var table = changed.Select(source => CorpusRow.Load(RowOf(rows, source))).OfType<CorpusRow>().ToList();
-    if (arguments.GetValue(only) is { } shown)
-    {
-        var row = table.Single(row => row.Patch == shown);
-        Console.WriteLine($"{row}");
-    }
-    await File.WriteAllTextAsync(arguments.GetRequiredValue(output), CorpusRow.ToCsv(table), cancellation);
-    foreach (var group in table.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
+    var all = await InParallelAsync("patches", changed, source => FinishedRows.ResumeAsync(rows, source, () => build.RunAsync(source, cancellation)), cancellation);
+    await File.WriteAllTextAsync(table, CorpusRow.ToCsv(all), cancellation);
+    foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
         Console.WriteLine($"{group.Count(),5} {group.Key}");
-    return 0;
+    foreach (var row in all.Where(row => row.Result == "wrong"))
+        Console.WriteLine($"{row.Patch}: {row.Message}");
+    if (arguments.GetValue(proof))
+    {
+        LineProof lines = new(kernel, build, tree);
+        string[] compiled = [.. all.Where(row => row.Result != "not_alone").Select(row => row.Patch)];
+        var proved = (await InParallelAsync("lines", compiled, source => FinishedRows.ResumeAsync(Path.Combine(folder, "line-rows"), source, () => lines.RunAsync(source, cancellation)), cancellation)).OfType<LineRow>().ToList();
+        await File.WriteAllTextAsync(Path.ChangeExtension(table, null) + "-lines.csv", LineProof.ToCsv(proved), cancellation);
+        Console.WriteLine($"{proved.Sum(row => row.Changed)} functions of {proved.Count} patches differ, {proved.Sum(row => row.OnlyLines.Count)} of them for a line number alone; without #line {proved.Sum(row => row.Without.Count)} more would, in {proved.Count(row => row.Without.Count != 0)} patches");
+    }
+    return all.Any(row => row.Result == "wrong") ? 2 : 0;
 });
 return await command.Parse(args).InvokeAsync();
 
-static string RowOf(string rows, string source) => Path.Combine(rows, source.Replace('/', '!') + ".json");
+static async Task<IReadOnlyList<T>> InParallelAsync<T>(string what, IReadOnlyCollection<string> sources, Func<string, Task<T>> make, CancellationToken cancellation)
+{
+    ConcurrentBag<T> made = [];
+    await AnsiConsole.Progress().StartAsync(async progress =>
+    {
+        var task = progress.AddTask(what, maxValue: sources.Count);
+        await Parallel.ForEachAsync(sources, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount }, async (source, _) =>
+        {
+            made.Add(await make(source));
+            task.Increment(1);
+        });
+    });
+    return [.. made];
+}
+
 
 static async Task<string> UnpackAsync(string tarball, string folder, CancellationToken cancellation)
 {
     if (Directory.Exists(folder))
         return folder;
     string partial = Directory.CreateDirectory(folder + ".partial").FullName;
-    await Cli.Wrap("tar").WithArguments(["-xf", tarball, "-C", partial, "--strip-components=1", "--wildcards", "*.c"]).ExecuteAsync(cancellation);
+    await Cli.Wrap("tar").WithArguments(["-xf", tarball, "-C", partial, "--strip-components=1", "--wildcards", "*.c", "*.h"]).ExecuteAsync(cancellation);
     Directory.Move(partial, folder);
     return folder;
 }

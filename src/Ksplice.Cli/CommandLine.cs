@@ -8,8 +8,8 @@ namespace Ksplice.Cli;
 /// <summary>The command line of ksplice.</summary>
 public static class CommandLine
 {
-    /// <summary>Parses and runs; returns the exit code.</summary>
-    public static async Task<int> RunAsync(string[] arguments, Session session)
+    /// <summary>Parses and runs; returns the exit code. A command that never writes through consoles does not make a session.</summary>
+    public static async Task<int> RunAsync(string[] arguments, Func<Session> session)
     {
         var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects.")
         {
@@ -18,55 +18,55 @@ public static class CommandLine
         return await root.Parse(arguments).InvokeAsync();
     }
 
-    private static Command Apply(Session session)
+    private static Command Apply(Func<Session> session)
     {
         var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
         var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path };
         command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => ApplyCommand.RunAsync(session, parsed.GetRequiredValue(path), cancellation)));
+            GuardAsync(session, () => ApplyCommand.RunAsync(session(), parsed.GetRequiredValue(path), cancellation)));
         return command;
     }
 
-    private static Command Undo(Session session)
+    private static Command Undo(Func<Session> session)
     {
         var id = new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." };
         var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id };
         command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => UndoCommand.RunAsync(session, parsed.GetRequiredValue(id), cancellation)));
+            GuardAsync(session, () => UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), cancellation)));
         return command;
     }
 
-    private static Command View(Session session)
+    private static Command View(Func<Session> session)
     {
         var id = new Argument<string?>("ID") { Description = "One update; all when left out.", Arity = ArgumentArity.ZeroOrOne };
         var json = new Option<bool>("--json") { Description = "Print JSON." };
         var command = new Command("view", "Show the updates that are loaded.") { id, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
         {
-            ViewCommand.Run(session, parsed.GetValue(id), parsed.GetValue(json));
+            ViewCommand.Run(session(), parsed.GetValue(id), parsed.GetValue(json));
             return Task.CompletedTask;
         }));
         return command;
     }
 
-    private static Command Diff(Session session)
+    private static Command Diff(Func<Session> session)
     {
         var pre = new Argument<string>("PRE") { Description = "The object of the unpatched source." };
         var post = new Argument<string>("POST") { Description = "The object of the patched source." };
         var json = new Option<bool>("--json") { Description = "Print JSON." };
         var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
-            Task.FromResult(DiffCommand.Run(session, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
+            Task.FromResult(DiffCommand.Run(Console.Out, Console.Error, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
         return command;
     }
 
-    private static Task<int> GuardAsync(Session session, Func<Task> command) => GuardAsync(session, async () =>
+    private static Task<int> GuardAsync(Func<Session> session, Func<Task> command) => GuardAsync(session, async () =>
     {
         await command();
         return (int)ExitCode.Ok;
     });
 
-    private static async Task<int> GuardAsync(Session session, Func<Task<int>> command)
+    private static async Task<int> GuardAsync(Func<Session> session, Func<Task<int>> command)
     {
         try
         {
@@ -74,14 +74,14 @@ public static class CommandLine
         }
         catch (CommandException e)
         {
-            session.Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
+            session().Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
             foreach (var detail in e.Details.Where(d => d.Length > 0))
-                session.Error.MarkupLineInterpolated($"  {detail}");
+                session().Error.MarkupLineInterpolated($"  {detail}");
             return (int)e.Code;
         }
         catch (OperationCanceledException)
         {
-            session.Error.MarkupLine("[red]ksplice: error:[/] interrupted; what the kernel was asked for goes on, see 'ksplice view'");
+            session().Error.MarkupLine("[red]ksplice: error:[/] interrupted; what the kernel was asked for goes on, see 'ksplice view'");
             return (int)ExitCode.Unexpected;
         }
     }

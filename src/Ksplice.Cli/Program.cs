@@ -5,7 +5,8 @@ using Ksplice.Cli.Commands;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 
-return await CommandLine.RunAsync(args, new Session(new Machine(), Lines(Console.Out), Lines(Console.Error)));
+Lazy<Session> session = new(() => new Session(new Machine(), Lines(Console.Out), Lines(Console.Error)));
+return await CommandLine.RunAsync(args, () => session.Value);
 
 // A terminal wraps long lines by itself; a log or a pipe wants them whole.
 static IAnsiConsole Lines(TextWriter writer)

@@ -216,7 +216,7 @@ public sealed class CommandTests : IDisposable
     private Task<ExitCode> RunAsync(params string[] arguments) => RunAsync(Kernel, arguments);
 
     private async Task<ExitCode> RunAsync(FakeKernel kernel, params string[] arguments) =>
-        (ExitCode)await CommandLine.RunAsync(arguments, new Session(kernel, Console(_out), Console(_error)));
+        (ExitCode)await CommandLine.RunAsync(arguments, () => new Session(kernel, Console(_out), Console(_error)));
 
     private static IAnsiConsole Console(StringWriter writer)
     {

@@ -1,11 +1,11 @@
 // ksplice diff: what pre-post differencing says of two objects, without a kernel tree beside them.
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
-using Spectre.Console;
 
 namespace Ksplice.Cli.Commands;
 
@@ -17,7 +17,7 @@ public static class DiffCommand
 
     /// <summary>Compares; returns 0 if the change can be made, 2 if it is refused, 3 if there is none.</summary>
     /// <exception cref="CommandException">A file cannot be read or is no relocatable x86-64 object.</exception>
-    public static int Run(Session session, string prePath, string postPath, bool json)
+    public static int Run(TextWriter output, TextWriter errors, string prePath, string postPath, bool json)
     {
         var (pre, post) = (Read(prePath), Read(postPath));
         DiagnosticBag diagnostics = [];
@@ -32,10 +32,9 @@ public static class DiffCommand
         int code = diff is null ? (int)ExitCode.Refused : diff.IsEmpty ? NoDifference : (int)ExitCode.Ok;
         try
         {
-            if (json)
-                session.Out.Profile.Out.Writer.WriteLine(Json(diff, code, types, diagnostics));
-            else
-                Show(session, diff, types, diagnostics);
+            if (!json)
+                errors.Write(string.Concat(diagnostics.Select(reported => $"{reported}\n")));
+            output.Write(json ? Json(diff, code, types, diagnostics) + "\n" : Text(diff, types));
         }
         catch (ElfFormatException e)
         {
@@ -59,39 +58,35 @@ public static class DiffCommand
         }
     }
 
-    private static void Show(Session session, ObjectDiff? diff, bool types, DiagnosticBag diagnostics)
+    private static string Text(ObjectDiff? diff, bool types)
     {
-        foreach (var reported in diagnostics)
-            session.Error.MarkupLineInterpolated($"{reported}");
         if (diff is null)
-            return;
-        var console = session.Out;
+            return "";
         if (diff.IsEmpty)
-        {
-            console.MarkupLine("no difference");
-            return;
-        }
+            return "no difference\n";
+        StringBuilder text = new();
         foreach (var explained in FunctionExplanation.Of(diff))
         {
             var function = explained.Function;
-            console.MarkupLineInterpolated($"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}");
-            ShowInstruction(console, '-', explained.Pre);
-            ShowInstruction(console, '+', explained.Post);
+            text.Append(CultureInfo.InvariantCulture, $"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}\n");
+            AddInstruction(text, '-', explained.Pre);
+            AddInstruction(text, '+', explained.Post);
         }
         foreach (var function in diff.NewFunctions)
-            console.MarkupLineInterpolated($"new       {function.Name}");
+            text.Append(CultureInfo.InvariantCulture, $"new       {function.Name}\n");
         foreach (string name in diff.RemovedFunctions)
-            console.MarkupLineInterpolated($"removed   {name}");
+            text.Append(CultureInfo.InvariantCulture, $"removed   {name}\n");
         foreach (var pin in diff.Pins)
-            console.MarkupLineInterpolated($"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo");
+            text.Append(CultureInfo.InvariantCulture, $"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo\n");
         if (!types)
-            console.MarkupLine("types were not compared: an object has no .BTF (gcc -g -gbtf makes it)");
+            text.Append("types were not compared: an object has no .BTF (gcc -g -gbtf makes it)\n");
+        return text.ToString();
     }
 
-    private static void ShowInstruction(IAnsiConsole console, char sign, InstructionText? instruction)
+    private static void AddInstruction(StringBuilder text, char sign, InstructionText? instruction)
     {
         if (instruction is not null)
-            console.MarkupLineInterpolated($"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}");
+            text.Append(CultureInfo.InvariantCulture, $"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n");
     }
 
     private static string Words(FunctionExplanation explained) => explained.Reason switch

@@ -114,6 +114,17 @@ static struct ksplice_target *find_target(const struct ksplice_update *update, c
 	return NULL;
 }
 
+/* list_count_nodes() is in younger 6.1 releases only. */
+static unsigned int count_targets(const struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	unsigned int count = 0;
+
+	list_for_each_entry(target, &update->targets, list)
+		count++;
+	return count;
+}
+
 /* The update that a helper belongs to: it may come first, or the others wait for it. */
 static struct ksplice_update *join_update(const struct ksplice_helper *helper)
 {
@@ -136,7 +147,7 @@ static struct ksplice_update *join_update(const struct ksplice_helper *helper)
 		return ERR_PTR(-EEXIST);
 	}
 	if (update->n_targets != helper->n_targets ||
-	    list_count_nodes(&update->targets) >= update->n_targets) {
+	    count_targets(update) >= update->n_targets) {
 		pr_err("%s: %s would be one of %u targets, the update has %u\n", helper->id,
 		       helper->target ?: KSPLICE_KERNEL_NAME, helper->n_targets, update->n_targets);
 		return ERR_PTR(-EINVAL);
