@@ -12,8 +12,8 @@ internal sealed partial class ObjectGraph
 {
     private sealed record CodeStart(ulong Start, IReadOnlyList<ElfSymbol> Symbols, List<ElfSymbol> InnerEntries);
 
-    // No compiler made an object that names no source file.
-    private bool IsAssembly => _isAssembly ??= !Elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
+    // No compiler made an object that names neither a source file nor, where stripping took that, the compiler.
+    private bool IsAssembly => _isAssembly ??= Elf.FindSection(".comment") is null && !Elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
 
     private bool? _isAssembly;
     private HashSet<(int Section, ulong Place)>? _places;
@@ -55,8 +55,6 @@ internal sealed partial class ObjectGraph
         {
             var (start, symbols, inner) = starts[i];
             ulong next = i + 1 < starts.Count ? starts[i + 1].Start : section.Size;
-            if (start > section.Size || next < start)
-                Throw(section, (long)start, $"symbol {symbols[0].Name} lies outside section {section.Name}");
             bool isData = symbols.All(symbol => symbol.Type == ElfSymbolType.Object);
             // What overlaps the next ends where that begins; a function without a size ends before the padding.
             ulong size = Math.Min(symbols.Max(symbol => symbol.Size), next - start);

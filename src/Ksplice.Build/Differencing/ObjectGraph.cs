@@ -25,8 +25,12 @@ internal sealed partial class ObjectGraph
         }
         foreach (var symbol in elf.Symbols)
         {
-            if (!symbol.IsUndefined && !symbol.IsReserved && symbol.Type is not (ElfSymbolType.Section or ElfSymbolType.File) && !SymbolNames.IsPadding(symbol.Name))
-                _symbolsBySection[symbol.SectionIndex].Add(symbol);
+            if (symbol.IsUndefined || symbol.IsReserved || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File || SymbolNames.IsPadding(symbol.Name))
+                continue;
+            var section = elf.Sections[symbol.SectionIndex];
+            if (symbol.Value > section.Size)
+                Throw(section, (long)symbol.Value, $"symbol {symbol.Name} lies outside section {section.Name}");
+            _symbolsBySection[symbol.SectionIndex].Add(symbol);
         }
         foreach (var section in elf.Sections)
             Cut(section);
@@ -141,8 +145,6 @@ internal sealed partial class ObjectGraph
         {
             var (start, symbols) = starts[i];
             ulong next = i + 1 < starts.Count ? starts[i + 1].Start : section.Size;
-            if (start > section.Size || next < start)
-                Throw(section, (long)start, $"symbol {symbols[0].Name} lies outside section {section.Name}");
             AddGap(section, role, done, start);
             ulong size = symbols.Max(symbol => symbol.Size);
             // A label of assembly has no size; an object that overlaps the next ends where that begins.

@@ -219,6 +219,11 @@ public sealed class DifferencingDiagnosticsTests
             .RefusedBy(DifferencingDiagnostics.MalformedObject, section);
 
     [Fact]
+    public void KSP3014_symbol_outside_its_section() =>
+        CPair.Compare("int f(int a) { return a; }", """int f(int a) { return a; } asm(".globl far\n .type far, @function\n .set far, f + 0x1000");""")
+            .RefusedBy(DifferencingDiagnostics.MalformedObject, "far lies outside");
+
+    [Fact]
     public void KSP3014_string_without_an_end() =>
         CPair.Compare("", """asm(".section .rodata.str1.1,\"aMS\",@progbits,1\n .ascii \"no end\"\n .text");""").RefusedBy(DifferencingDiagnostics.MalformedObject, "has no end");
 

@@ -4,11 +4,27 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Tests.Kernel;
+using Ksplice.Build.Tests.Patching;
 
 namespace Ksplice.Build.Tests.Differencing;
 
 public sealed class DifferencingPropertyTests
 {
+    /// <summary>Stripping takes the symbol that names the source; code of a compiler must not be taken for assembly then.</summary>
+    [Fact]
+    public async Task An_object_without_debug_data_is_cut_like_the_whole_one()
+    {
+        var whole = await KernelObjects.CompileAsync("arch/x86/mm/tlb.c");
+        using var tree = new TestTree();
+        File.WriteAllBytes(tree["whole.o"], ElfWriter.Write(whole));
+        tree.RunOk("objcopy", "-g", "whole.o", "stripped.o");
+        ObjectGraph graph = new(ElfObject.Read(File.ReadAllBytes(tree["stripped.o"]), "stripped.o"));
+        Assert.All(graph.Nodes, node => Assert.Null(node.Immovable));
+        Assert.Equal(Code(new ObjectGraph(whole)), Code(graph));
+
+        static IEnumerable<string> Code(ObjectGraph graph) => graph.Nodes.Where(node => node.IsCode).Select(node => $"{node} {node.Size}").Order(StringComparer.Ordinal);
+    }
+
     /// <summary>A flip of a bit in every byte of a unit's functions that no relocation covers, each in an object of its own.</summary>
     [Theory]
     [InlineData("fs/proc/version.c", 1)]
