@@ -64,7 +64,7 @@ public sealed partial class MatchInterpreter
                 return Failed(Failure(i, walk.Failure, walk.Failure.Reason, 1));
             _run.Forget(mark);
             var bytes = new byte[MatchFormat.JumpSize];
-            if (!_run.Get(walk.Jump, bytes))
+            if (walk.Jump != 0 && !_run.Get(walk.Jump, bytes))
                 return Failed(Failure(i, null, MatchReason.Unreadable, 1));
             functions[entry.Function] = new RunFunction(_run.Data.Name(entry.Name), start, _run.Ends[i], walk.Jump, walk.Fentry, [.. bytes]);
         }

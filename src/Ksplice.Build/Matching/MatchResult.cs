@@ -77,7 +77,7 @@ public sealed record MatchFailure(
 /// <param name="Name">Its symbol.</param>
 /// <param name="Start">First byte.</param>
 /// <param name="End">One past the last byte.</param>
-/// <param name="Jump">Where the redirect is to be written.</param>
+/// <param name="Jump">Where the redirect is to be written; 0 if it has no room there, and a handler on the fentry site is the way.</param>
 /// <param name="Fentry">The fentry site, or 0.</param>
 /// <param name="Bytes">What stands at <paramref name="Jump"/> now.</param>
 public sealed record RunFunction(string Name, ulong Start, ulong End, ulong Jump, ulong Fentry, ImmutableArray<byte> Bytes);

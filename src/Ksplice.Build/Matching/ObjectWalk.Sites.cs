@@ -95,6 +95,9 @@ internal sealed partial class ObjectWalk
         Span<byte> found = stackalloc byte[1];
         if (!run.Get(_at, found) || found[0] is not (0xf0 or 0x3e))
             return Differ(MatchReason.Different, _at, MatchFormat.None, [0xf0]);
+        // It becomes f0 when a second processor comes, and is never taken away again.
+        if (found[0] == 0x3e)
+            NoteLiveSite(1);
         _at++;
         return MatchReason.Matched;
     }

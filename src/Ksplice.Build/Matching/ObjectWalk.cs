@@ -35,7 +35,11 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
                 Jump = _at;
             if (_obstacle == 0 && _at - Jump < MatchFormat.JumpSize)
                 _obstacle = _at;
-            if (_obstacle != 0)
+            if (_obstacle != 0 && Fentry != 0)
+            {
+                Jump = 0;
+            }
+            else if (_obstacle != 0)
             {
                 Failure = default;
                 reason = Differ(MatchReason.NoRoom, Jump, MatchFormat.None, []);

@@ -5,8 +5,9 @@
  * DOC: context and locking
  *
  * Runs on the core's own thread (K17) with ksplice_operation held.  Around
- * each stop: cpus_read_lock, then text_mutex, then the stop (K16: kprobes.c
- * tells the deadlock of any other order).  All online CPUs run the stop
+ * each stop: ftrace_lock, which keeps livepatches from coming, cpus_read_lock,
+ * text_mutex, then the stop (K16: kprobes.c tells the deadlock of any other
+ * order).  All online CPUs run the stop
  * function: the first checks and writes, the others wait, and every one
  * executes sync_core() before it leaves, because nothing in multi_cpu_stop()
  * serialises their instruction streams (K15).  A failed try leaves the kernel
@@ -144,7 +145,8 @@ static int stop_function(void *data)
 /*
  * A kprobe inside of a replaced function would never be hit again; one that
  * was planted behind a redirect may stand in the middle of what becomes an
- * instruction again when the redirect goes.
+ * instruction again when the redirect goes.  A function of its own, so that its
+ * addresses are in no frame that is alive at the stop.
  */
 static noinline unsigned long find_probe(const struct ksplice_update *update,
 					 const struct ksplice_function **probed)
@@ -172,7 +174,7 @@ static noinline unsigned long find_probe(const struct ksplice_update *update,
 /* One try; the reason of a failure is reported. */
 static int try_once(struct ksplice_update *update, struct stop *stop)
 {
-	const struct ksplice_function *probed = NULL;
+	const struct ksplice_function *probed = NULL, *conflict = NULL;
 	unsigned long probe;
 	int err;
 
@@ -183,12 +185,18 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	atomic_set(&stop->arrived, 0);
 	update->n_found = 0;
 
+	/* Who redirects by ftrace takes ftrace_lock: none can come after this. */
+	mutex_lock(kernel.ftrace_lock);
+	if (!stop->undo)
+		conflict = ksplice_tracer_conflict(update);
 	cpus_read_lock();
 	mutex_lock(kernel.text_mutex);
 	/* Probes are planted under text_mutex: none can come after this. */
 	probe = find_probe(update, &probed);
 	ksplice_clear_used_stack();
-	if (probe) {
+	if (conflict) {
+		err = -EADDRINUSE;
+	} else if (probe) {
 		err = -EPERM;
 	} else {
 		stop->n_cpus = num_online_cpus();
@@ -198,10 +206,11 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	}
 	mutex_unlock(kernel.text_mutex);
 	cpus_read_unlock();
+	mutex_unlock(kernel.ftrace_lock);
 
 	mutex_lock(&update->report);
 	update->tries++;
-	update->pause_ns = probe ? 0 : stop->pause_ns;
+	update->pause_ns = probe || conflict ? 0 : stop->pause_ns;
 	update->n_conflicts = update->n_found;
 	memcpy(update->conflicts, update->found, sizeof(update->found));
 	mutex_unlock(&update->report);
@@ -214,6 +223,11 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
 			       update->n_found, update->found[0].comm, update->found[0].pid,
 			       update->found[0].name, update->found[0].address);
+		break;
+	case -EADDRINUSE:
+		ksplice_report(update, KSPLICE_REDIRECTED,
+			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
+			       conflict->name);
 		break;
 	case -EPERM:
 		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
@@ -317,9 +331,21 @@ static int hold_primaries(struct ksplice_update *update)
 	return 0;
 }
 
+static int attach_and_operate(struct ksplice_update *update)
+{
+	int err = ksplice_tracer_attach(update);
+
+	if (err)
+		return err;
+	err = operate_update(update, false);
+	if (err)
+		ksplice_tracer_detach(update);
+	return err;
+}
+
 static void apply(struct ksplice_update *update)
 {
-	if (hold_primaries(update) || operate_update(update, false)) {
+	if (hold_primaries(update) || attach_and_operate(update)) {
 		/*
 		 * New code may have run as pre hooks only; they are done, and
 		 * nothing of the primaries is reachable but what an earlier
@@ -334,8 +360,11 @@ static void apply(struct ksplice_update *update)
 
 static void reverse(struct ksplice_update *update)
 {
+	bool broken;
+
 	if (operate_update(update, true))
 		return;
+	broken = ksplice_tracer_detach(update);
 	/*
 	 * K20: the redirects are off and no stack was in the new code; tasks
 	 * preempted in probe slots and tasks on their way out, which are on no
@@ -343,7 +372,8 @@ static void reverse(struct ksplice_update *update)
 	 */
 	synchronize_rcu_tasks();
 	rcu_barrier();
-	release_primaries(update, true);
+	if (!broken)
+		release_primaries(update, true);
 	ksplice_report(update, KSPLICE_OK, "reversed after %u tries, machine stopped for %llu ns",
 		       update->tries, update->pause_ns);
 }

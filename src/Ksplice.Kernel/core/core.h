@@ -8,12 +8,13 @@
  * registering and unregistering of helpers and primaries, applying, undoing.
  * It is held for seconds while an apply retries, so nothing that a reader of
  * sysfs waits for may need it.  update->report guards what sysfs shows and is
- * held only to copy.  Order: ksplice_operation, cpus_read_lock, text_mutex,
- * update->report.  Inside stop_machine no lock is taken.
+ * held only to copy.  Order: ksplice_operation, ftrace_lock, cpus_read_lock,
+ * text_mutex, update->report.  Inside stop_machine no lock is taken.
  */
 #ifndef KSPLICE_CORE_H
 #define KSPLICE_CORE_H
 
+#include <linux/ftrace.h>
 #include <linux/kallsyms.h>
 #include <linux/kobject.h>
 #include <linux/kthread.h>
@@ -51,6 +52,7 @@ enum ksplice_cause {
 	KSPLICE_ALREADY_APPLIED,
 	KSPLICE_PROBED,
 	KSPLICE_INCOMPLETE,
+	KSPLICE_REDIRECTED,
 	KSPLICE_UNEXPECTED,
 };
 
@@ -59,7 +61,9 @@ struct ksplice_function {
 	char *name;
 	unsigned long start;
 	unsigned long end;
-	unsigned long jump;
+	unsigned long fentry;		/* or 0 */
+	unsigned long jump;		/* or 0: a handler on fentry leads on instead */
+	struct ksplice_handler *handler;	/* registered */
 	u8 original[KSP_JUMP_SIZE];
 	u8 redirect[KSP_JUMP_SIZE];
 	unsigned long code;
@@ -173,6 +177,10 @@ struct ksplice_kernel {
 	struct task_struct *(*idle_task)(int cpu);
 	struct kprobe *(*get_kprobe)(void *address);
 	unsigned long (*ftrace_location)(unsigned long ip);
+	struct mutex *ftrace_lock;
+	struct ftrace_rec_iter *(*ftrace_rec_iter_start)(void);
+	struct ftrace_rec_iter *(*ftrace_rec_iter_next)(struct ftrace_rec_iter *iter);
+	struct dyn_ftrace *(*ftrace_rec_iter_record)(struct ftrace_rec_iter *iter);
 	struct module *(*find_module)(const char *name);
 	struct module *(*module_address)(unsigned long address);
 	struct list_head *modules;
@@ -228,6 +236,12 @@ void ksplice_redirect_write(const struct ksplice_update *update, bool undo);
 int ksplice_constants_keep(struct ksplice_update *update, struct ksplice_target *target,
 			   const struct ksp_match *match, u32 n_exports);
 int ksplice_constants_write(struct ksplice_update *update, struct ksplice_target *target);
+
+/* tracer.c */
+int ksplice_tracer_attach(struct ksplice_update *update);
+int ksplice_tracer_detach(struct ksplice_update *update);
+void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
+const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_update *update);
 
 /* apply.c */
 void ksplice_work(struct kthread_work *work);

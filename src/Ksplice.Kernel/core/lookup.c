@@ -35,6 +35,9 @@ CHECK(stop_machine_cpuslocked, stop_machine_cpuslocked);
 CHECK(idle_task, idle_task);
 CHECK(get_kprobe, get_kprobe);
 CHECK(ftrace_location, ftrace_location);
+CHECK(ftrace_rec_iter_start, ftrace_rec_iter_start);
+CHECK(ftrace_rec_iter_next, ftrace_rec_iter_next);
+CHECK(ftrace_rec_iter_record, ftrace_rec_iter_record);
 CHECK(find_module, find_module);
 CHECK(module_address, __module_address);
 
@@ -50,6 +53,10 @@ static const struct {
 	{ "idle_task", &kernel.idle_task },
 	{ "get_kprobe", &kernel.get_kprobe },
 	{ "ftrace_location", &kernel.ftrace_location },
+	{ "ftrace_lock", &kernel.ftrace_lock },
+	{ "ftrace_rec_iter_start", &kernel.ftrace_rec_iter_start },
+	{ "ftrace_rec_iter_next", &kernel.ftrace_rec_iter_next },
+	{ "ftrace_rec_iter_record", &kernel.ftrace_rec_iter_record },
 	{ "find_module", &kernel.find_module },
 	{ "__module_address", &kernel.module_address },
 	{ "modules", &kernel.modules },

@@ -172,12 +172,18 @@ static bool env_is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 	return kernel.ftrace_location(site) == site;
 }
 
+/*
+ * A probe that overwrites code.  One on a fentry site goes through the function
+ * tracer, and is hit before a redirect as without one.
+ */
 bool ksplice_is_probed(unsigned long address)
 {
+	struct kprobe *probe;
 	bool probed;
 
 	preempt_disable();
-	probed = kernel.get_kprobe((void *)address) != NULL;
+	probe = kernel.get_kprobe((void *)address);
+	probed = probe && !kprobe_ftrace(probe);
 	preempt_enable();
 	return probed;
 }

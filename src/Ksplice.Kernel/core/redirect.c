@@ -6,7 +6,8 @@
  *
  * Prepared when the primary registers; written inside stop_machine with
  * cpus_read_lock and text_mutex held by the caller outside of it (K16).  The
- * jump stands behind the fentry site, so tracing goes on.  Only text_poke
+ * jump stands behind the fentry site, so tracing goes on; where it does not fit
+ * a handler on that site leads on instead (tracer.c).  Only text_poke
  * writes: text_poke_bp would send IPIs to CPUs that wait with interrupts off
  * (K15).
  */
@@ -104,6 +105,9 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 		    !lies_in(redirect->code, redirect->size, text, text_end))
 			return bad_tables(update, target, "redirect", i);
 		function = &target->functions[redirect->function];
+		function->code = new_code;
+		if (!function->jump)
+			continue;
 		distance = new_code - (function->jump + KSP_JUMP_SIZE);
 		displacement = distance;
 		if (displacement != distance) {
@@ -112,7 +116,6 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 				       function->name, function->jump, new_code);
 			return -EINVAL;
 		}
-		function->code = new_code;
 		function->redirect[0] = 0xe9;
 		memcpy(&function->redirect[1], &displacement, sizeof(displacement));
 	}
@@ -137,7 +140,8 @@ const struct ksplice_function *ksplice_redirect_check(const struct ksplice_updat
 		for (i = 0; i < target->n_functions; i++) {
 			const struct ksplice_function *function = &target->functions[i];
 
-			if (memcmp((void *)function->jump,
+			if (function->jump &&
+			    memcmp((void *)function->jump,
 				   undo ? function->redirect : function->original,
 				   KSP_JUMP_SIZE))
 				return function;
@@ -147,7 +151,7 @@ const struct ksplice_function *ksplice_redirect_check(const struct ksplice_updat
 }
 
 /**
- * ksplice_redirect_write - write all jumps, or take them off
+ * ksplice_redirect_write - write all jumps and switch all handlers on, or off again
  * @update: the update
  * @undo: take them off
  *
@@ -163,9 +167,12 @@ void ksplice_redirect_write(const struct ksplice_update *update, bool undo)
 		for (i = 0; i < target->n_functions; i++) {
 			const struct ksplice_function *function = &target->functions[i];
 
-			kernel.text_poke((void *)function->jump,
-					 undo ? function->original : function->redirect,
-					 KSP_JUMP_SIZE);
+			if (function->jump)
+				kernel.text_poke((void *)function->jump,
+						 undo ? function->original : function->redirect,
+						 KSP_JUMP_SIZE);
+			else
+				ksplice_tracer_switch(function, !undo);
 		}
 	}
 }

@@ -36,6 +36,7 @@ static const char * const causes[] = {
 	[KSPLICE_ALREADY_APPLIED] = "already_applied",
 	[KSPLICE_PROBED] = "probed",
 	[KSPLICE_INCOMPLETE] = "incomplete",
+	[KSPLICE_REDIRECTED] = "redirected",
 	[KSPLICE_UNEXPECTED] = "unexpected",
 };
 

@@ -175,8 +175,9 @@ static int keep_function(struct ksplice_update *update, struct ksplice_target *t
 
 	target_text(target, &text, &text_end);
 	if (from->start < text || from->end > text_end || from->start >= from->end ||
-	    from->jump < from->start || from->jump >= from->end ||
-	    from->end - from->jump < KSP_JUMP_SIZE) {
+	    (from->jump && (from->jump < from->start || from->jump >= from->end ||
+			    from->end - from->jump < KSP_JUMP_SIZE)) ||
+	    (!from->jump && (from->fentry < from->start || from->fentry >= from->end))) {
 		ksplice_report(update, KSPLICE_UNEXPECTED,
 			       "%s at %llx-%llx does not lie in the text of %s",
 			       from->name, from->start, from->end, target->name);
@@ -187,6 +188,7 @@ static int keep_function(struct ksplice_update *update, struct ksplice_target *t
 		return -ENOMEM;
 	to->start = from->start;
 	to->end = from->end;
+	to->fentry = from->fentry;
 	to->jump = from->jump;
 	memcpy(to->original, from->bytes, KSP_JUMP_SIZE);
 	target->n_functions++;
@@ -229,6 +231,13 @@ failed:
 	return err;
 }
 
+static bool has_suffix(const char *text, const char *suffix)
+{
+	size_t length = strlen(text), n = strlen(suffix);
+
+	return length >= n && !strcmp(text + length - n, suffix);
+}
+
 /*
  * Writes each resolved value into the helper's own export table.  The build
  * put the table into a writable section; entries are relative to themselves.
@@ -237,6 +246,7 @@ static int fill_exports(struct ksplice_update *update, const struct ksplice_help
 			const struct ksp_match *match)
 {
 	struct ksplice_export *table = (struct ksplice_export *)helper->owner->gpl_syms;
+	char number[16];
 	u32 i;
 
 	if (helper->owner->num_gpl_syms != helper->n_exports || helper->n_exports > match->n_exports) {
@@ -246,8 +256,15 @@ static int fill_exports(struct ksplice_update *update, const struct ksplice_help
 		return -EINVAL;
 	}
 	for (i = 0; i < helper->n_exports; i++) {
+		const char *name = (const char *)&table[i].name_offset + table[i].name_offset;
 		long distance = match->exports[i] - (unsigned long)&table[i].value_offset;
 
+		/* The loader sorted by name: that has to be the order of indexes. */
+		snprintf(number, sizeof(number), "_%04u", i);
+		if (!has_suffix(name, number)) {
+			ksplice_report(update, KSPLICE_BAD_DATA, "export %u is called %s", i, name);
+			return -EINVAL;
+		}
 		if (distance != (int)distance) {
 			ksplice_report(update, KSPLICE_UNEXPECTED,
 				       "export %u has the value %llx, which is out of reach",

@@ -87,7 +87,7 @@ static enum ksp_reason fill_functions(struct run *run, struct ksp_match *match)
 			function->end = range->end;
 			function->jump = w.jump;
 			function->fentry = w.fentry;
-			if (!ksp_get(run, w.jump, function->bytes, KSP_JUMP_SIZE))
+			if (w.jump && !ksp_get(run, w.jump, function->bytes, KSP_JUMP_SIZE))
 				return ksp_fail(run, match, i, NULL, KSP_UNREADABLE, 1);
 		}
 	}

@@ -109,6 +109,9 @@ enum ksp_reason ksp_walk_lock(struct walk *w)
 
 	if (!ksp_get(w->run, w->at, &found, 1) || (found != 0xf0 && found != 0x3e))
 		return ksp_differ(w, KSP_DIFFERENT, w->at, KSP_NONE, &lock, 1);
+	/* It becomes f0 when a second processor comes, and is never taken away again. */
+	if (found == 0x3e)
+		note_live_site(w, 1);
 	w->at++;
 	return KSP_MATCHED;
 }

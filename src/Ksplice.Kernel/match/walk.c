@@ -235,7 +235,9 @@ enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 
 			w->jump = w->at;
 		if (!w->obstacle && w->at - w->jump < KSP_JUMP_SIZE)
 			w->obstacle = w->at;
-		if (w->obstacle) {
+		if (w->obstacle && w->fentry) {
+			w->jump = 0;
+		} else if (w->obstacle) {
 			w->failure.reason = KSP_MATCHED;
 			reason = ksp_differ(w, KSP_NO_ROOM, w->jump, KSP_NONE, NULL, 0);
 		}

@@ -26,8 +26,19 @@ public class MatchRefusalTests
         Assert.Equal("KSP4004", Check(await FunctionAsync("kernel/pid.c", "cpumask_weight.constprop.0")));
 
     [Fact]
-    public async Task A_static_call_where_the_redirect_would_be() =>
-        Assert.Equal("KSP4006", Check(await FunctionAsync("kernel/printk/printk.c", "console_lock")));
+    public async Task A_jump_label_where_the_redirect_would_be_and_no_fentry_site() =>
+        Assert.Equal("KSP4006", Check(await FunctionAsync("arch/x86/kernel/tsc.c", "native_sched_clock")));
+
+    [Fact]
+    public async Task A_static_call_where_the_redirect_would_be_leaves_the_fentry_site()
+    {
+        DiagnosticBag diagnostics = [];
+        var result = ImageMatch.Check(await FunctionAsync("kernel/printk/printk.c", "console_lock"), KernelUnderTest.Image, diagnostics);
+        Assert.True(result.IsMatch, string.Join('\n', diagnostics));
+        var function = Assert.Single(result.Functions);
+        Assert.Equal(0ul, function.Jump);
+        Assert.NotEqual(0ul, function.Fentry);
+    }
 
     [Fact]
     public async Task A_function_that_another_unit_overrides() =>

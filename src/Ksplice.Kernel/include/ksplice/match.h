@@ -38,7 +38,7 @@ enum ksp_reason {
 	KSP_PROBED,		/* a breakpoint of a kprobe stands in the code */
 	KSP_CONFLICT,		/* two uses of a symbol disagree on its value */
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
-	KSP_NO_ROOM,		/* too short for the redirect, or it would overwrite a live site */
+	KSP_NO_ROOM,		/* no room for a jump, and no fentry site */
 	KSP_NOT_IN_LINE,	/* the name exists, but not where the unit's own would be */
 };
 
@@ -62,8 +62,8 @@ struct ksp_function {
 	const char *name;	/* points into the match data */
 	u64 start;
 	u64 end;		/* one past the last byte */
-	u64 jump;		/* where the redirect is to be written */
-	u64 fentry;		/* the fentry site, or 0 */
+	u64 jump;		/* where the redirect is to be written; 0 if it has no room there */
+	u64 fentry;		/* the fentry site; 0 if there is none, but never beside jump 0 */
 	u8 bytes[KSP_JUMP_SIZE];	/* what stands at @jump now */
 };
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The function tracer: the way in where a jump does not fit, and who else uses it.
+ *
+ * DOC: redirects by handler
+ *
+ * Where a jump label or a static call stands in the first bytes of a function,
+ * or the function is shorter than a jump, a tracer's handler on its fentry site
+ * sets the instruction pointer to the new code instead.  Registering sleeps and
+ * rewrites text, so a handler is registered before the machine is stopped and
+ * only switched on inside the stop, at the same time as the jumps are written
+ * (K18); PERMANENT keeps ftrace from being disabled under it.  A thread that is
+ * on its way through the tracer has the function's own text on its stack and
+ * counts as being in it.
+ *
+ * DOC: context and locking
+ *
+ * Process context with ksplice_operation held, but for ksplice_tracer_switch(),
+ * which runs inside stop_machine.  The handler itself runs wherever the
+ * function is called: it takes no lock and calls nothing.
+ */
+#define pr_fmt(fmt) "ksplice: " fmt
+
+#include <linux/ftrace.h>
+#include <linux/slab.h>
+
+#include "core.h"
+
+struct ksplice_handler {
+	struct ftrace_ops ops;
+	unsigned long code;
+	bool on;
+};
+
+/* The name until 6.2. */
+#ifndef ftrace_regs_set_instruction_pointer
+#define ftrace_regs_set_instruction_pointer ftrace_instruction_pointer_set
+#endif
+
+static void notrace lead_on(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+			    struct ftrace_regs *fregs)
+{
+	struct ksplice_handler *handler = container_of(ops, struct ksplice_handler, ops);
+
+	if (READ_ONCE(handler->on))
+		ftrace_regs_set_instruction_pointer(fregs, handler->code);
+}
+
+static int add_handler(struct ksplice_update *update, struct ksplice_function *function)
+{
+	struct ksplice_handler *handler = kzalloc(sizeof(*handler), GFP_KERNEL);
+	int err;
+
+	if (!handler) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for a handler");
+		return -ENOMEM;
+	}
+	handler->code = function->code;
+	handler->ops.func = lead_on;
+	handler->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
+#ifndef CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS
+	handler->ops.flags |= FTRACE_OPS_FL_SAVE_REGS;
+#endif
+	err = ftrace_set_filter_ip(&handler->ops, function->fentry, 0, 0);
+	if (!err)
+		err = register_ftrace_function(&handler->ops);
+	if (err) {
+		ksplice_report(update, err == -EBUSY ? KSPLICE_REDIRECTED : KSPLICE_UNEXPECTED,
+			       err == -EBUSY ?
+			       "%s is redirected by a livepatch or a probe, or ftrace is disabled (%d)" :
+			       "%s cannot be redirected through the function tracer (%d)",
+			       function->name, err);
+		ftrace_free_filter(&handler->ops);
+		kfree(handler);
+		return err;
+	}
+	function->handler = handler;
+	return 0;
+}
+
+/**
+ * ksplice_tracer_detach - take an update's handlers off
+ * @update: the update, not applied
+ *
+ * Context: process context, sleeps until no thread is in a handler.
+ * Return: 0; else ftrace is broken, and what a handler leads to has to stay.
+ */
+int ksplice_tracer_detach(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	int err = 0;
+	u32 i;
+
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			struct ksplice_handler *handler = target->functions[i].handler;
+			int failed = handler ? unregister_ftrace_function(&handler->ops) : 0;
+
+			if (!handler)
+				continue;
+			target->functions[i].handler = NULL;
+			if (failed) {	/* never freed: ftrace may still know it */
+				pr_err("%s: the handler of %s does not go (%d)\n", update->id,
+				       target->functions[i].name, failed);
+				err = failed;
+				continue;
+			}
+			ftrace_free_filter(&handler->ops);
+			kfree(handler);
+		}
+	}
+	return err;
+}
+
+/**
+ * ksplice_tracer_attach - register a handler for each function without a jump
+ * @update: the update; takes the reason of a failure
+ *
+ * Context: process context.
+ * Return: 0, or an error and no handler is left.
+ */
+int ksplice_tracer_attach(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	int err;
+	u32 i;
+
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			if (target->functions[i].jump)
+				continue;
+			err = add_handler(update, &target->functions[i]);
+			if (err) {
+				ksplice_tracer_detach(update);
+				return err;
+			}
+		}
+	}
+	return 0;
+}
+
+/**
+ * ksplice_tracer_switch - let calls of a function reach the new code, or not
+ * @function: a function with a handler
+ * @on: whether
+ *
+ * Context: inside stop_machine.
+ */
+void ksplice_tracer_switch(const struct ksplice_function *function, bool on)
+{
+	WRITE_ONCE(function->handler->on, on);
+}
+
+static const struct ksplice_function *find_site(const struct ksplice_update *update, unsigned long site)
+{
+	struct ksplice_target *target;
+	u32 i;
+
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			if (target->functions[i].jump && target->functions[i].fentry == site)
+				return &target->functions[i];
+		}
+	}
+	return NULL;
+}
+
+/**
+ * ksplice_tracer_conflict - a function that somebody else redirects
+ * @update: the update
+ *
+ * A livepatch leads a call away before it comes to a jump behind the fentry
+ * site: the update would be in place and without effect.
+ *
+ * Context: process context, ftrace_lock held.
+ * Return: the first such function, or NULL.
+ */
+const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_update *update)
+{
+	const struct ksplice_function *function;
+	struct ftrace_rec_iter *iter;
+
+	for (iter = kernel.ftrace_rec_iter_start(); iter; iter = kernel.ftrace_rec_iter_next(iter)) {
+		const struct dyn_ftrace *site = kernel.ftrace_rec_iter_record(iter);
+
+		if (!(site->flags & FTRACE_FL_IPMODIFY))
+			continue;
+		function = find_site(update, site->ip);
+		if (function)
+			return function;
+	}
+	return NULL;
+}
