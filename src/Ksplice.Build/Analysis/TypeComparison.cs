@@ -8,21 +8,32 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Analysis;
 
+/// <summary>One thing about a type that a patch changes.</summary>
+/// <param name="Rule">Which of the rules about types it breaks.</param>
+/// <param name="Name">The type, function or variable, <c>struct foo</c>.</param>
+/// <param name="Member">The member or enum constant, or null.</param>
+/// <param name="Before">What it was, in words; what happens to the member.</param>
+/// <param name="After">What it is, in words; null where <paramref name="Before"/> says it all.</param>
+public sealed record TypeChange(DiagnosticDescriptor Rule, string Name, string? Member, string Before, string? After)
+{
+    /// <summary>The report of the change; <paramref name="more"/> ends its sentence.</summary>
+    public Diagnostic ToDiagnostic(SourceLocation location, string more = "") =>
+        Diagnostic.Create(Rule, location, Member is null ? [Name, Before, After, more] : [Name, Member, Before, more]) with { Object = Name };
+}
+
 /// <summary>Compares the types of a unit's pre and post object.</summary>
 public sealed class TypeComparison
 {
     private const int MembersToName = 5;
     private readonly BtfTypes _pre;
     private readonly BtfTypes _post;
-    private readonly SourceLocation _location;
-    private readonly DiagnosticBag _bag;
+    private readonly List<TypeChange> _changes = [];
     private readonly TypeEquality _equality;
     private readonly IReadOnlySet<string> _globals;
 
-    private TypeComparison(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals, string unit, DiagnosticBag bag)
+    private TypeComparison(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals)
     {
-        (_pre, _post, _globals, _bag) = (pre, post, globals, bag);
-        _location = new SourceLocation(unit);
+        (_pre, _post, _globals) = (pre, post, globals);
         _equality = new TypeEquality(pre, post);
     }
 
@@ -37,16 +48,27 @@ public sealed class TypeComparison
             bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "pre");
         if (after is null)
             bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "post");
-        // gcc 12 writes linkage 0 for every function, so the symbol table has to tell which are global.
-        var globals = pre.Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local).Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
-        return before is not null && after is not null && Compare(before, after, globals, unit, bag);
+        return before is not null && after is not null && Compare(before, after, Globals(pre), unit, bag);
     }
 
     /// <summary>The same with types that have been read; <paramref name="globals"/> are the names with global binding.</summary>
     public static bool Compare(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals, string unit, DiagnosticBag bag)
     {
-        var reports = new DiagnosticBag();
-        var comparison = new TypeComparison(pre, post, globals, unit, reports);
+        ArgumentNullException.ThrowIfNull(bag);
+        var changes = Find(pre, post, globals);
+        foreach (var change in changes)
+            bag.Add(change.ToDiagnostic(new SourceLocation(unit), change.Rule == TypeDiagnostics.PrototypeChanged ? "callers elsewhere were compiled with the old one" : ""));
+        return changes.Count == 0;
+    }
+
+    /// <summary>The names with global binding of an object: gcc 12 writes linkage 0 for every function, so the symbol table has to tell.</summary>
+    public static IReadOnlySet<string> Globals(ElfObject pre) =>
+        pre.Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local).Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
+
+    /// <summary>All that is not the same in <paramref name="post"/> as in <paramref name="pre"/>, by kind and name.</summary>
+    public static IReadOnlyList<TypeChange> Find(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals)
+    {
+        var comparison = new TypeComparison(pre, post, globals);
         comparison.Pairs("struct ", BtfKind.Struct, BtfKind.Struct, comparison.CompareMembers);
         comparison.Pairs("union ", BtfKind.Union, BtfKind.Union, comparison.CompareMembers);
         comparison.Pairs("enum ", BtfKind.Enum, BtfKind.Enum64, comparison.CompareEnum);
@@ -54,10 +76,11 @@ public sealed class TypeComparison
         comparison.Pairs("", BtfKind.Typedef, BtfKind.Typedef, comparison.CompareTypedef);
         comparison.Pairs("", BtfKind.Function, BtfKind.Function, comparison.CompareFunction);
         comparison.Pairs("", BtfKind.Variable, BtfKind.Variable, comparison.CompareVariable);
-        foreach (var report in reports)
-            bag.Add(report);
-        return reports.Count == 0;
+        return comparison._changes;
     }
+
+    private void Report(DiagnosticDescriptor rule, string name, string? member, string before, string? after = null) =>
+        _changes.Add(new TypeChange(rule, name, member, before, after));
 
     /// <summary>
     /// Calls <paramref name="compare"/> for the types of a kind that both sides have, in order of names. Where a name is used
@@ -107,12 +130,12 @@ public sealed class TypeComparison
     private void CompareMembers(string name, int before, int after)
     {
         if (_pre.SizeOf(before) != _post.SizeOf(after))
-            _bag.Report(TypeDiagnostics.SizeChanged, _location, name, _pre.SizeOf(before), _post.SizeOf(after));
+            Report(TypeDiagnostics.SizeChanged, name, null, Text(_pre.SizeOf(before)), Text(_post.SizeOf(after)));
         var changes = MemberChanges(Named(_pre.Members(before)), Named(_post.Members(after))).ToList();
         foreach (var (member, change) in changes.Take(MembersToName))
-            _bag.Report(TypeDiagnostics.MemberChanged, _location, name, member, change);
+            Report(TypeDiagnostics.MemberChanged, name, member, change);
         if (changes.Count > MembersToName)
-            _bag.Report(TypeDiagnostics.MemberChanged, _location, name, changes[MembersToName].Member,
+            Report(TypeDiagnostics.MemberChanged, name, changes[MembersToName].Member,
                 $"and {changes.Count - MembersToName - 1} more after it change, too");
     }
 
@@ -151,26 +174,28 @@ public sealed class TypeComparison
     private static string Offset(uint bits) =>
         bits % 8 == 0 ? (bits / 8).ToString(CultureInfo.InvariantCulture) : $"{bits / 8} bit {bits % 8}";
 
+    private static string Text(uint value) => value.ToString(CultureInfo.InvariantCulture);
+
     private static string Bits(BtfMember member) => member.BitFieldSize == 0 ? "no bit field" : $"a bit field of {member.BitFieldSize}";
 
     private void CompareEnum(string name, int before, int after)
     {
         if (_pre.SizeOf(before) != _post.SizeOf(after))
-            _bag.Report(TypeDiagnostics.SizeChanged, _location, name, _pre.SizeOf(before), _post.SizeOf(after));
+            Report(TypeDiagnostics.SizeChanged, name, null, Text(_pre.SizeOf(before)), Text(_post.SizeOf(after)));
         var news = new Dictionary<string, long>(StringComparer.Ordinal);
         foreach (var (constant, value) in _post.Enumerators(after))
             news.TryAdd(constant, value);
         foreach (var (constant, value) in _pre.Enumerators(before))
         {
             if (!news.Remove(constant, out var now))
-                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"(value {value}) is removed");
+                Report(TypeDiagnostics.EnumChanged, name, constant, $"(value {value}) is removed");
             else if (now != value)
-                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"changes its value from {value} to {now}");
+                Report(TypeDiagnostics.EnumChanged, name, constant, $"changes its value from {value} to {now}");
         }
         foreach (var (constant, value) in _post.Enumerators(after))
         {
             if (news.ContainsKey(constant))
-                _bag.Report(TypeDiagnostics.EnumChanged, _location, name, constant, $"is added with value {value}");
+                Report(TypeDiagnostics.EnumChanged, name, constant, $"is added with value {value}");
         }
     }
 
@@ -207,7 +232,7 @@ public sealed class TypeComparison
             CompareMembers("typedef " + name, old, now);
         else if (!(_pre.KindOf(old) is BtfKind.Enum or BtfKind.Enum64 && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
             && !_equality.AreEqual(old, now))
-            _bag.Report(TypeDiagnostics.TypedefChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+            Report(TypeDiagnostics.TypedefChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
     }
 
     private void CompareFunction(string name, int before, int after)
@@ -216,12 +241,12 @@ public sealed class TypeComparison
         if (!_globals.Contains(name))
             return;
         if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
-            _bag.Report(TypeDiagnostics.PrototypeChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+            Report(TypeDiagnostics.PrototypeChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
     }
 
     private void CompareVariable(string name, int before, int after)
     {
         if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
-            _bag.Report(TypeDiagnostics.VariableChanged, _location, name, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+            Report(TypeDiagnostics.VariableChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
     }
 }

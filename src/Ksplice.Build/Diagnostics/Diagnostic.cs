@@ -12,6 +12,11 @@ public sealed record SourceLocation(string Path, int Line = 0, int Column = 0)
     public override string ToString() => Line == 0 ? Path : Column == 0 ? $"{Path}({Line})" : $"{Path}({Line},{Column})";
 }
 
+/// <summary>A further place that a report speaks of.</summary>
+/// <param name="Location">Where.</param>
+/// <param name="Message">What is there.</param>
+public sealed record RelatedLocation(SourceLocation Location, string Message);
+
 /// <summary>One report of a <see cref="DiagnosticDescriptor"/>.</summary>
 /// <param name="Descriptor">The rule.</param>
 /// <param name="Location">Where, or null if nowhere in particular.</param>
@@ -23,6 +28,13 @@ public sealed record Diagnostic(DiagnosticDescriptor Descriptor, SourceLocation?
 
     /// <summary>The severity of this report.</summary>
     public DiagnosticSeverity Severity { get; init; } = Descriptor.Severity;
+
+    /// <summary>The object of the kernel that the report is about, <c>struct foo</c> or <c>some_variable</c>: the name by which an
+    /// error can be acknowledged. Null where there is none.</summary>
+    public string? Object { get; init; }
+
+    /// <summary>Further places, each use of a changed member, say.</summary>
+    public IReadOnlyList<RelatedLocation> Related { get; init; } = [];
 
     /// <summary>Formats a report of <paramref name="descriptor"/>.</summary>
     public static Diagnostic Create(DiagnosticDescriptor descriptor, SourceLocation? location, params object?[] arguments) =>

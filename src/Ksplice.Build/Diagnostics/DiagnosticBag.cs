@@ -4,11 +4,13 @@ namespace Ksplice.Build.Diagnostics;
 
 /// <summary>
 /// Collects what the stages report, in order. A stage that cannot go on reports an error and returns null; its caller
-/// stops there. Safe to share between threads.
+/// stops there. What a person has acknowledged comes in as information instead of as an error. Safe to share between threads.
 /// </summary>
 public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
 {
     private readonly List<Diagnostic> _diagnostics = [];
+    private readonly List<Acknowledgement> _acknowledgements = [];
+    private readonly HashSet<Acknowledgement> _used = [];
     private readonly Lock _lock = new();
 
     /// <inheritdoc/>
@@ -31,15 +33,54 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
         }
     }
 
+    /// <summary>The acknowledgements that a report has met, in order.</summary>
+    public IReadOnlyList<Acknowledgement> UsedAcknowledgements
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _acknowledgements.Where(_used.Contains)];
+        }
+    }
+
+    /// <summary>The acknowledgements that no report has met yet, in order.</summary>
+    public IReadOnlyList<Acknowledgement> UnusedAcknowledgements
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _acknowledgements.Where(acknowledgement => !_used.Contains(acknowledgement))];
+        }
+    }
+
+    /// <summary>From here on, the errors that <paramref name="acknowledgement"/> names are information.</summary>
+    public void Acknowledge(Acknowledgement acknowledgement)
+    {
+        lock (_lock)
+        {
+            if (!_acknowledgements.Contains(acknowledgement))
+                _acknowledgements.Add(acknowledgement);
+        }
+    }
+
     /// <summary>Reports <paramref name="descriptor"/> at <paramref name="location"/>.</summary>
     public void Report(DiagnosticDescriptor descriptor, SourceLocation? location, params object?[] arguments) =>
         Add(Diagnostic.Create(descriptor, location, arguments));
 
-    /// <summary>Adds a finished diagnostic.</summary>
-    public void Add(Diagnostic diagnostic)
+    /// <summary>Adds a finished diagnostic; returns it as it counts, which is as information if it is acknowledged.</summary>
+    public Diagnostic Add(Diagnostic diagnostic)
     {
+        ArgumentNullException.ThrowIfNull(diagnostic);
         lock (_lock)
+        {
+            if (diagnostic.Severity == DiagnosticSeverity.Error && _acknowledgements.Find(candidate => candidate.Covers(diagnostic)) is { } acknowledged)
+            {
+                _used.Add(acknowledged);
+                diagnostic = diagnostic with { Severity = DiagnosticSeverity.Info, Message = $"{diagnostic.Message} (acknowledged: {acknowledged.Reason})" };
+            }
             _diagnostics.Add(diagnostic);
+        }
+        return diagnostic;
     }
 
     /// <inheritdoc/>

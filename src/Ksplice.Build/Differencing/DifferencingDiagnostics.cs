@@ -8,12 +8,15 @@ public static class DifferencingDiagnostics
 {
     private static DiagnosticDescriptor Error(string id, string title, string format) => new(id, title, format, DiagnosticSeverity.Error);
 
+    // The running kernel's copy stays as it is: a hook can put it right.
+    private static DiagnosticDescriptor Acknowledgeable(string id, string title, string format) => Error(id, title, format) with { CanBeAcknowledged = true };
+
     /// <summary>A variable or constant that the running kernel has differs.</summary>
-    public static readonly DiagnosticDescriptor ChangedData = Error("KSP3001", "Data changed",
+    public static readonly DiagnosticDescriptor ChangedData = Acknowledgeable("KSP3001", "Data changed",
         "'{0}' changes at offset 0x{1:x} in {2}: {3}. The running kernel's copy is live and is not replaced; change it in a ksplice_apply hook");
 
     /// <summary>A variable of the running kernel is gone.</summary>
-    public static readonly DiagnosticDescriptor RemovedData = Error("KSP3002", "Data removed",
+    public static readonly DiagnosticDescriptor RemovedData = Acknowledgeable("KSP3002", "Data removed",
         "Variable '{0}' is gone from {1}; what it holds in the running kernel would be lost. Keep it, or move its value in a hook");
 
     /// <summary>Numbered symbols cannot be told apart.</summary>
@@ -21,11 +24,11 @@ public static class DifferencingDiagnostics
         "'{0}' of {1} may be any of {2} in the running kernel. Give the variables names of their own, or leave one of their users unchanged");
 
     /// <summary>An init function differs.</summary>
-    public static readonly DiagnosticDescriptor InitChanged = Error("KSP3004", "Init code changed",
+    public static readonly DiagnosticDescriptor InitChanged = Acknowledgeable("KSP3004", "Init code changed",
         "'{0}' changes at offset 0x{1:x} in {2}: {3}. Init and exit code has run or will not run; do its work in a ksplice_apply hook");
 
     /// <summary>Exports, initcalls, parameters or module information differ.</summary>
-    public static readonly DiagnosticDescriptor DroppedSectionChanged = Error("KSP3005", "Boot-time section changed",
+    public static readonly DiagnosticDescriptor DroppedSectionChanged = Acknowledgeable("KSP3005", "Boot-time section changed",
         "Section {0} of {1} changes: {2}. The kernel reads it only when it boots or loads the module");
 
     /// <summary>A section of unknown meaning matters.</summary>

@@ -20,6 +20,8 @@ public static class ObjectDiffer
         ArgumentNullException.ThrowIfNull(diagnostics);
         try
         {
+            foreach (var acknowledgement in Acknowledgement.ReadFrom(post, unit))
+                diagnostics.Acknowledge(acknowledgement);
             return new Comparison(unit, new ObjectGraph(pre), new ObjectGraph(post), diagnostics).Run();
         }
         catch (ElfFormatException malformed)
@@ -53,10 +55,13 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         return new CarriedContent(unit, _correlation, _replaced, removed, diagnostics).Collect();
     }
 
+    // What may be acknowledged is about its first argument; then the running kernel's copy stays, and new code uses it.
     private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
     {
-        _failed |= descriptor.Severity == DiagnosticSeverity.Error;
-        diagnostics.Report(descriptor, _location, arguments);
+        var diagnostic = Diagnostic.Create(descriptor, _location, arguments);
+        if (descriptor.CanBeAcknowledged)
+            diagnostic = diagnostic with { Object = (string?)arguments[0] };
+        _failed |= diagnostics.Add(diagnostic).Severity == DiagnosticSeverity.Error;
     }
 
     private void CompareFunctions(NodeComparer comparer)

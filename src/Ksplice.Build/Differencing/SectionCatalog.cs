@@ -133,7 +133,7 @@ internal static class SectionCatalog
 
     // Names and checksums of exports say nothing that their symbols and types do not; a built-in unit's exit calls are never made.
     private static bool IsIgnored(string name) =>
-        IsExports(name) || name is "__ksymtab_strings" or ".exitcall.exit" || name.StartsWith("___kcrctab", StringComparison.Ordinal);
+        IsExports(name) || name is "__ksymtab_strings" or ".exitcall.exit" or Diagnostics.Acknowledgement.SectionName || name.StartsWith("___kcrctab", StringComparison.Ordinal);
 
     /// <summary>True for annotations, which tell objtool of code and are nothing that runs.</summary>
     public static bool IsAnnotation(string name) => name.StartsWith(".discard.", StringComparison.Ordinal);

@@ -8,9 +8,8 @@ namespace Ksplice.Build.Dwarf;
 /// <summary>DW_TAG_…</summary>
 internal static class DebugTag
 {
-    public const ulong InlinedSubroutine = 0x1d;
-    public const ulong Subprogram = 0x2e;
-    public const ulong Variable = 0x34;
+    public const ulong Array = 0x01, Enumeration = 0x04, Parameter = 0x05, Member = 0x0d, Pointer = 0x0f, Structure = 0x13, SubroutineType = 0x15, Typedef = 0x16,
+        Union = 0x17, InlinedSubroutine = 0x1d, Const = 0x26, Subprogram = 0x2e, Variable = 0x34, Volatile = 0x35, Restrict = 0x37;
 }
 
 /// <summary>An attribute as it stands in an entry.</summary>
@@ -30,7 +29,7 @@ internal struct DebugEntry
     public ulong Tag;
     public bool HasChildren;
     public int Position, Next;
-    public DebugAttribute Sibling, Location, Name, LowPc, HighPc, Origin, Line, Specification, Ranges;
+    public DebugAttribute Sibling, Location, Name, Statements, LowPc, HighPc, Origin, Column, File, Line, Declaration, Specification, Type, Ranges;
 }
 
 /// <summary>The meaning of an entry's bytes.</summary>
@@ -157,6 +156,9 @@ internal sealed class DebugInfo
             case 0x03:
                 entry.Name = value;
                 break;
+            case 0x10:
+                entry.Statements = value;
+                break;
             case 0x11:
                 entry.LowPc = value;
                 break;
@@ -166,11 +168,23 @@ internal sealed class DebugInfo
             case 0x31:
                 entry.Origin = value;
                 break;
+            case 0x39:
+                entry.Column = value;
+                break;
+            case 0x3a:
+                entry.File = value;
+                break;
             case 0x3b:
                 entry.Line = value;
                 break;
+            case 0x3c:
+                entry.Declaration = value;
+                break;
             case 0x47:
                 entry.Specification = value;
+                break;
+            case 0x49:
+                entry.Type = value;
                 break;
             case 0x55:
                 entry.Ranges = value;

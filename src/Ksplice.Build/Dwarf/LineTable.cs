@@ -7,13 +7,14 @@ namespace Ksplice.Build.Dwarf;
 /// <summary>An object's lines by place.</summary>
 internal sealed class LineTable
 {
-    private readonly record struct Row(ulong Offset, string File, int Line);
+    private readonly record struct Row(ulong Offset, string File, int Line, int Column);
 
     private sealed record Header(int LineBase, int LineRange, byte[] Lengths, int MinimumLength, List<string> Files, int FirstFile);
 
     private readonly ElfObject _elf;
     private readonly ElfSection _section;
     private readonly Dictionary<int, List<Row>> _rows = [];
+    private readonly Dictionary<ulong, Header> _units = [];
 
     private LineTable(ElfObject elf, ElfSection section)
     {
@@ -50,6 +51,18 @@ internal sealed class LineTable
         return low == 0 || rows[low - 1].Line == 0 ? null : new SourceLocation(rows[low - 1].File, rows[low - 1].Line);
     }
 
+    /// <summary>Every source line of the code in a range of a section, with the column of its first statement.</summary>
+    public IEnumerable<SourceLocation> Lines(int section, ulong start, ulong end)
+    {
+        if (!_rows.TryGetValue(section, out var rows))
+            return [];
+        return rows.Where(row => row.Offset >= start && row.Offset < end && row.Line != 0).Select(row => new SourceLocation(row.File, row.Line, row.Column));
+    }
+
+    /// <summary>The name of file <paramref name="number"/> of the unit whose line program starts at <paramref name="unit"/>, or null.</summary>
+    public string? File(ulong unit, int number) =>
+        _units.TryGetValue(unit, out var header) && number >= header.FirstFile && number - header.FirstFile < header.Files.Count ? header.Files[number - header.FirstFile] : null;
+
     private void ReadUnit(ref DwarfCursor cursor)
     {
         int start = cursor.Position;
@@ -65,6 +78,7 @@ internal sealed class LineTable
             uint rest = cursor.UInt32();
             int program = (int)Math.Min(cursor.Position + rest, end);
             var header = ReadHeader(ref cursor, version);
+            _units[(ulong)start] = header;
             cursor.Position = program;
             Run(ref cursor, header, end);
         }
@@ -143,11 +157,11 @@ internal sealed class LineTable
     {
         List<Row>? rows = null;
         ulong address = 0;
-        int line = 1, file = 1;
+        int line = 1, file = 1, column = 0;
         void Add(int now)
         {
             int index = file - header.FirstFile;
-            rows?.Add(new Row(address, index >= 0 && index < header.Files.Count ? header.Files[index] : "", now));
+            rows?.Add(new Row(address, index >= 0 && index < header.Files.Count ? header.Files[index] : "", now, column));
         }
         while (cursor.Position < end)
         {
@@ -169,7 +183,7 @@ internal sealed class LineTable
                     {
                         case 1:
                             Add(0);
-                            (rows, address, line, file) = (null, 0, 1, 1);
+                            (rows, address, line, file, column) = (null, 0, 1, 1, 0);
                             break;
                         case 2 when _section.RelocationAt((ulong)operand) is { } relocation && !_elf.Symbols[relocation.SymbolIndex].IsUndefined:
                             var symbol = _elf.Symbols[relocation.SymbolIndex];
@@ -192,6 +206,9 @@ internal sealed class LineTable
                     break;
                 case 4:
                     file = (int)Math.Min(cursor.Unsigned(), int.MaxValue);
+                    break;
+                case 5:
+                    column = (int)Math.Min(cursor.Unsigned(), int.MaxValue);
                     break;
                 case 8:
                     address += (ulong)((255 - header.Lengths.Length) / header.LineRange * header.MinimumLength);

@@ -30,4 +30,16 @@
 #define ksplice_post_reverse(fn)	__ksplice_hook(post_reverse, void, fn)
 #define ksplice_fail_reverse(fn)	__ksplice_hook(fail_reverse, void, fn)
 
+/*
+ * ksplice_acknowledge(KSP5002, "struct foo", "the hook resets each foo") lets
+ * a build go on in spite of one error about one object; the reason stands in
+ * the update's manifest. The texts hold no quotes.
+ */
+#define ksplice_acknowledge(rule, object, reason)			\
+	__asm__(".pushsection .ksplice.acknowledge, \"\", @progbits\n"	\
+		".asciz \"" #rule "\"\n"					\
+		".asciz \"" object "\"\n"				\
+		".asciz \"" reason "\"\n"				\
+		".popsection")
+
 #endif

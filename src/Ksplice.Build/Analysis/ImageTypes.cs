@@ -1,0 +1,69 @@
+// A run-pre matching of types: what a unit was compiled with has to be what the running kernel was compiled with. The image
+// carries BTF of its own. A name may stand for several types in one kernel, so a type is right if any type of its name and
+// kind is like it; one that the image does not have was dropped there or belongs to a module, and says nothing.
+using System.Globalization;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Compares a unit's types with the image's.</summary>
+internal static class ImageTypes
+{
+    /// <summary>Structs, unions and enums of <paramref name="unit"/> that are like none of that name in <paramref name="image"/>, with what differs.</summary>
+    public static IEnumerable<(string Name, string Difference)> Differences(BtfTypes unit, BtfTypes image)
+    {
+        var byName = Index(image);
+        for (int id = 1; id < unit.Count; id++)
+        {
+            if (Keyword(unit.KindOf(id)) is not { } keyword || unit.NameOf(id) is not { Length: > 0 } name || !byName.TryGetValue(keyword + name, out var rivals))
+                continue;
+            string? difference = null;
+            foreach (int rival in rivals)
+            {
+                difference = Difference(unit, id, image, rival);
+                if (difference is null)
+                    break;
+            }
+            if (difference is not null)
+                yield return (keyword + name, difference);
+        }
+    }
+
+    private static Dictionary<string, List<int>> Index(BtfTypes types)
+    {
+        Dictionary<string, List<int>> index = new(StringComparer.Ordinal);
+        for (int id = 1; id < types.Count; id++)
+        {
+            if (Keyword(types.KindOf(id)) is not { } keyword || types.NameOf(id) is not { Length: > 0 } name)
+                continue;
+            if (!index.TryGetValue(keyword + name, out var ids))
+                index.Add(keyword + name, ids = []);
+            ids.Add(id);
+        }
+        return index;
+    }
+
+    private static string? Keyword(BtfKind kind) => kind switch
+    {
+        BtfKind.Struct => "struct ",
+        BtfKind.Union => "union ",
+        BtfKind.Enum or BtfKind.Enum64 => "enum ",
+        _ => null,
+    };
+
+    private static string? Difference(BtfTypes unit, int id, BtfTypes image, int rival)
+    {
+        if (unit.SizeOf(id) != image.SizeOf(rival))
+            return string.Create(CultureInfo.InvariantCulture, $"{unit.SizeOf(id)} bytes here, {image.SizeOf(rival)} there");
+        if (unit.KindOf(id) is BtfKind.Enum or BtfKind.Enum64)
+            return unit.Enumerators(id).SequenceEqual(image.Enumerators(rival)) ? null : "other constants";
+        var (here, there) = (unit.Members(id), image.Members(rival));
+        for (int i = 0; i < Math.Max(here.Count, there.Count); i++)
+        {
+            if (i >= here.Count || i >= there.Count)
+                return $"{here.Count} members here, {there.Count} there";
+            if (here[i].Name != there[i].Name || here[i].BitOffset != there[i].BitOffset || here[i].BitFieldSize != there[i].BitFieldSize)
+                return $"member '{here[i].Name}' at bit {here[i].BitOffset} here, '{there[i].Name}' at bit {there[i].BitOffset} there";
+        }
+        return null;
+    }
+}
