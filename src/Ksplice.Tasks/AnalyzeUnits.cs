@@ -1,34 +1,121 @@
+using System.Text.Json;
 using Ksplice.Build.Analysis;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Patching;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
-/// <summary>Judges whether the change can be made to a kernel that runs, and writes the verdicts as SARIF.</summary>
+/// <summary>Judges whether the change can be made to a kernel that runs: what differencing refuses and what analyzers find.</summary>
 public sealed class AnalyzeUnits : KspliceTask
 {
+    private UnitList? _list;
+
+    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
+    public string? Cache { get; set; }
+
+    /// <summary>The patches, in the order of their application.</summary>
+    public ITaskItem[] Patches { get; set; } = [];
+
     /// <summary>The units, with Pre and Post.</summary>
     [Required]
     public ITaskItem[] Units { get; set; } = [];
+
+    /// <summary>The list of units and of lines that patches brought.</summary>
+    [Required]
+    public string UnitsFile { get; set; } = "";
+
+    /// <summary>The post tree.</summary>
+    [Required]
+    public string PostTree { get; set; } = "";
+
+    /// <summary>Assemblies with analyzers of the project's own.</summary>
+    public ITaskItem[] Analyzers { get; set; } = [];
 
     /// <summary>The SARIF file to write, also after an error.</summary>
     [Required]
     public string SarifFile { get; set; } = "";
 
+    /// <summary>Where the project wants the SARIF file too, as the C# compiler's ErrorLog: a path, and perhaps <c>,version=2.1</c>.</summary>
+    public string? ErrorLog { get; set; }
+
+    /// <summary>The file to write with the acknowledged errors.</summary>
+    [Required]
+    public string AcknowledgedFile { get; set; } = "";
+
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        // Assembly has no types.
-        foreach (var unit in Units.Where(unit => !unit.ItemSpec.EndsWith(".S", StringComparison.Ordinal)))
-        {
-            cancellation.ThrowIfCancellationRequested();
-            TypeComparison.Compare(UnitDiffs.Read(unit, "Pre"), UnitDiffs.Read(unit, "Post"), unit.ItemSpec, Diagnostics);
-        }
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(SarifFile))!);
-        File.WriteAllBytes(SarifFile, SarifLog.Write(Diagnostics));
+        var release = Tasks.KernelFile.Open(KernelFile).Release;
+        _list = UnitList.Open(UnitsFile);
+        List<UpdateAnalyzer> analyzers = [.. AnalyzerDriver.BuiltIn];
+        string[] assemblies = [.. Analyzers.Select(item => item.GetMetadata("FullPath"))];
+        foreach (string assembly in assemblies)
+            analyzers.AddRange(UserAnalyzers.Load(assembly, Diagnostics));
+        var patches = Patches.Select(patch => SourcePatch.Read(patch.GetMetadata("FullPath"), [])).OfType<SourcePatch>().ToList();
+        if (Diagnostics.HasErrors || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+            return Task.FromResult(false);
+        var units = Units.Select(unit => new AnalyzedUnit(unit.ItemSpec, unit.GetMetadata("Module") is { Length: > 0 } module ? module : null, UnitDiffs.Read(unit, "Pre"), UnitDiffs.Read(unit, "Post"))).ToList();
+        AnalyzedUpdate update = new(patches, units, new RunningKernel(image, ModuleExports.Read(release.ModuleSymvers)), OpenCache(Cache).SourceOf(release));
+        Judge(analyzers, update, cancellation);
+        WriteLogs();
+        File.WriteAllText(AcknowledgedFile, JsonSerializer.Serialize(Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))));
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
         if (Record is not null)
-            StageRecord.Write(Record, "", UnitDiffs.Objects(Units), [SarifFile]);
+            StageRecord.Write(Record, "", [KernelFile, .. assemblies, .. UnitDiffs.Objects(Units)], [SarifFile, AcknowledgedFile]);
         return Task.FromResult(true);
+    }
+
+    private void Judge(IReadOnlyList<UpdateAnalyzer> analyzers, AnalyzedUpdate update, CancellationToken cancellation)
+    {
+        foreach (var unit in update.Units)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
+            {
+                Rules.Check(acknowledgement, new(unit.Source), Diagnostics);
+                Diagnostics.Acknowledge(acknowledgement);
+            }
+        }
+        // What differencing refuses is said with the source's words.
+        foreach (var unit in update.Units)
+        {
+            Diagnostics.Refine = new RefusalDetails(unit).Refine;
+            ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, Diagnostics);
+        }
+        Diagnostics.Refine = null;
+        foreach (var diagnostic in AnalyzerDriver.Run(analyzers, update, cancellation))
+            Diagnostics.Add(diagnostic);
+        foreach (var unused in Diagnostics.UnusedAcknowledgements)
+            Diagnostics.Report(AnalysisDiagnostics.AcknowledgementUnused, new(unused.Source), unused.Id, unused.Object);
+    }
+
+    private void WriteLogs()
+    {
+        byte[] sarif = SarifLog.Write([.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>().Select(Locate)]);
+        foreach (string file in (string[])[SarifFile, .. (ErrorLog ?? "").Split(',')[..1].Where(path => path.Length != 0)])
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
+            File.WriteAllBytes(file, sarif);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override Diagnostic Locate(Diagnostic diagnostic)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostic);
+        return diagnostic with
+        {
+            Location = diagnostic.Location is { } location ? PatchedSource.Find(location, _list, PostTree) : null,
+            Related = [.. diagnostic.Related.Select(related => related with { Location = PatchedSource.Find(related.Location, _list, PostTree) })],
+        };
     }
 }

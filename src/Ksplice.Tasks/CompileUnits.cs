@@ -90,14 +90,8 @@ public sealed class CompileUnits : KspliceTask
     protected override Diagnostic Locate(Diagnostic diagnostic)
     {
         ArgumentNullException.ThrowIfNull(diagnostic);
-        if (diagnostic.Location is not { } location || Path.IsPathRooted(location.Path) || !File.Exists(UnitsFile))
-            return diagnostic;
-        var line = UnitList.Open(UnitsFile).Lines.FirstOrDefault(line => line.File == location.Path && line.Line == location.Line);
-        return diagnostic with
-        {
-            Location = line is not null
-                ? new SourceLocation(line.Patch, line.PatchLine, 1)
-                : location with { Path = Path.Combine(Path.GetFullPath(PostTree), location.Path) },
-        };
+        return diagnostic.Location is { } location && File.Exists(UnitsFile)
+            ? diagnostic with { Location = PatchedSource.Find(location, UnitList.Open(UnitsFile), PostTree) }
+            : diagnostic;
     }
 }

@@ -16,11 +16,17 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>The folder with a page for each diagnostic.</summary>
     public string? HelpFolder { get; set; }
 
+    /// <summary>What <see cref="ReadConfiguration"/> wrote: which diagnostics are shown, and how severe they are.</summary>
+    public string? Configuration { get; set; }
+
     /// <summary>The record that is written last, after the stage ended without errors (<see cref="StageRecord"/>).</summary>
     public string? Record { get; set; }
 
     /// <summary>Where diagnostics go.</summary>
     protected DiagnosticBag Diagnostics { get; } = [];
+
+    /// <summary>What the project says about severities.</summary>
+    private protected DiagnosticConfiguration Severities { get; private set; } = DiagnosticConfiguration.None;
 
     /// <summary>The engine's log.</summary>
     protected ILogger Logger => field ??= new MSBuildLogger(Log);
@@ -37,6 +43,12 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
         bool done = false;
         try
         {
+            if (ConfigurationFile.Read(Configuration) is { } configuration)
+            {
+                Severities = configuration.ToConfiguration();
+                foreach (var acknowledgement in configuration.Acknowledgements)
+                    Diagnostics.Acknowledge(acknowledgement);
+            }
             // An error must fail again at the next build: without its record the stage is not taken for done.
             if (RemovesRecord)
                 StageRecord.Remove(Record);
@@ -54,9 +66,13 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
         {
             Diagnostics.Report(ProjectDiagnostics.FileProblem, null, problem.Message);
         }
-        foreach (var diagnostic in Diagnostics)
+        foreach (var diagnostic in Diagnostics.Select(Severities.Apply).OfType<Diagnostic>())
             Report(Locate(diagnostic));
-        return done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+        done = done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+        // A warning that the project makes an error comes again as well.
+        if (!done && RemovesRecord)
+            StageRecord.Remove(Record);
+        return done;
     }
 
     /// <summary>True if the record goes before the stage starts; a stage that finds out by itself what is stale keeps it.</summary>

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text;
+using System.Text.Json;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
@@ -29,6 +30,10 @@ public sealed class PackageUpdate : KspliceTask
     /// <summary>The patches.</summary>
     [Required]
     public ITaskItem[] Patches { get; set; } = [];
+
+    /// <summary>The acknowledged errors that <see cref="AnalyzeUnits"/> wrote.</summary>
+    [Required]
+    public string AcknowledgedFile { get; set; } = "";
 
     /// <summary>The folder with the modules.</summary>
     [Required]
@@ -68,6 +73,7 @@ public sealed class PackageUpdate : KspliceTask
             Kernel = new ManifestKernel(release.Release, image.Banner),
             Targets = [.. targets.Select(Describe)],
             Pinned = targets.Any(target => target.Diffs.Any(diff => diff.Pinned)),
+            Acknowledged = JsonSerializer.Deserialize<List<ManifestAcknowledgement>>(File.ReadAllBytes(AcknowledgedFile))!,
             Patches = patches,
             Files = [],
             Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
@@ -78,7 +84,7 @@ public sealed class PackageUpdate : KspliceTask
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
-            StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
+            StageRecord.Write(Record, UpdateId, [KernelFile, AcknowledgedFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);

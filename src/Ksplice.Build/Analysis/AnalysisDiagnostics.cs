@@ -11,5 +11,14 @@ public static class AnalysisDiagnostics
 
     public static readonly DiagnosticDescriptor AnalyzerNotLoaded = new("KSP5071", "An analyzer cannot be loaded",
         "the KspliceAnalyzer item '{0}' {1}", DiagnosticSeverity.Error);
+
+    public static readonly DiagnosticDescriptor AcknowledgementUnused = new("KSP5072", "An acknowledgement is about nothing",
+        "{0} of '{1}' is acknowledged, but no such error was found; take the acknowledgement out, so that it cannot hide a later one", DiagnosticSeverity.Warning);
+
+    public static readonly DiagnosticDescriptor AcknowledgementBad = new("KSP5073", "An acknowledgement is not complete",
+        "the acknowledgement '{0}' {1}", DiagnosticSeverity.Error);
+
+    public static readonly DiagnosticDescriptor SeverityFixed = new("KSP5074", "An error cannot be turned off",
+        "{0} is set to '{1}' here, but it protects the running kernel and stays an error; acknowledge it for one object, with a reason", DiagnosticSeverity.Warning);
 #pragma warning restore CS1591
 }

@@ -30,6 +30,15 @@ public static class SarifLog
                 json.WriteStartObject("shortDescription");
                 json.WriteString("text", rule.Title);
                 json.WriteEndObject();
+                // A page of this project's documentation has no address of its own.
+                if (Uri.TryCreate(rule.HelpLink, UriKind.Absolute, out var help))
+                    json.WriteString("helpUri", help.AbsoluteUri);
+                json.WriteStartObject("defaultConfiguration");
+                json.WriteString("level", Level(rule.Severity));
+                json.WriteEndObject();
+                json.WriteStartObject("properties");
+                json.WriteString("category", rule.Category);
+                json.WriteEndObject();
                 json.WriteEndObject();
             }
             json.WriteEndArray();
@@ -51,34 +60,54 @@ public static class SarifLog
         json.WriteStartObject();
         json.WriteString("ruleId", diagnostic.Id);
         json.WriteNumber("ruleIndex", rule);
-        json.WriteString("level", diagnostic.Severity switch
-        {
-            DiagnosticSeverity.Error => "error",
-            DiagnosticSeverity.Warning => "warning",
-            _ => "note",
-        });
+        json.WriteString("level", Level(diagnostic.Severity));
         json.WriteStartObject("message");
         json.WriteString("text", diagnostic.Message);
         json.WriteEndObject();
         if (diagnostic.Location is { Path.Length: > 0 } location)
         {
             json.WriteStartArray("locations");
-            json.WriteStartObject();
-            json.WriteStartObject("physicalLocation");
-            json.WriteStartObject("artifactLocation");
-            json.WriteString("uri", Path.IsPathRooted(location.Path) ? new Uri(location.Path).AbsoluteUri : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal));
-            json.WriteEndObject();
-            if (location.Line > 0)
-            {
-                json.WriteStartObject("region");
-                json.WriteNumber("startLine", location.Line);
-                if (location.Column > 0)
-                    json.WriteNumber("startColumn", location.Column);
-                json.WriteEndObject();
-            }
-            json.WriteEndObject();
-            json.WriteEndObject();
+            WriteLocation(json, location, null);
             json.WriteEndArray();
+        }
+        if (diagnostic.Related.Count != 0)
+        {
+            json.WriteStartArray("relatedLocations");
+            foreach (var related in diagnostic.Related)
+                WriteLocation(json, related.Location, related.Message);
+            json.WriteEndArray();
+        }
+        json.WriteEndObject();
+    }
+
+    private static string Level(DiagnosticSeverity severity) => severity switch
+    {
+        DiagnosticSeverity.Error => "error",
+        DiagnosticSeverity.Warning => "warning",
+        _ => "note",
+    };
+
+    private static void WriteLocation(Utf8JsonWriter json, SourceLocation location, string? message)
+    {
+        json.WriteStartObject();
+        json.WriteStartObject("physicalLocation");
+        json.WriteStartObject("artifactLocation");
+        json.WriteString("uri", Path.IsPathRooted(location.Path) ? new Uri(location.Path).AbsoluteUri : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal));
+        json.WriteEndObject();
+        if (location.Line > 0)
+        {
+            json.WriteStartObject("region");
+            json.WriteNumber("startLine", location.Line);
+            if (location.Column > 0)
+                json.WriteNumber("startColumn", location.Column);
+            json.WriteEndObject();
+        }
+        json.WriteEndObject();
+        if (message is not null)
+        {
+            json.WriteStartObject("message");
+            json.WriteString("text", message);
+            json.WriteEndObject();
         }
         json.WriteEndObject();
     }

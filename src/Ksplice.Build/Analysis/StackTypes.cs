@@ -18,6 +18,9 @@ namespace Ksplice.Build.Analysis;
 /// <summary>Tells whether a changed type lives only on stacks.</summary>
 internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, string type)
 {
+    /// <summary>Why the type may live elsewhere, once <see cref="Owners"/> said so; null for a type that other units know.</summary>
+    public string? Reason { get; private set; }
+
     /// <summary>The functions on whose stacks <c>struct x</c> or <c>union x</c> lives, or null if it may live anywhere else.</summary>
     public IReadOnlyList<string>? Owners()
     {
@@ -26,20 +29,28 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
         if (definitions.Count != 1 || definitions[0].Location?.Path is not { } file || !IsUnit(file) || update.SourceRoot is null)
             return null;
         var definition = definitions[0];
-        if (entries.Any(entry => EscapesThrough(entry, definition)))
-            return null;
+        if (entries.FirstOrDefault(entry => EscapesThrough(entry, definition)) is { } escape)
+            return No($"'{escape.Name}' holds or points to one");
         var takers = entries.Where(entry => entry is { Tag: DebugTag.Parameter, Parent.Tag: DebugTag.Subprogram } && Reaches(entry.Type, definition) == Reach.Pointer)
             .Select(entry => entry.Parent!.Name).Where(name => name.Length != 0).ToHashSet(StringComparer.Ordinal);
-        if (takers.Any(taker => IsGlobal(taker) || IsAddressTaken(taker)))
-            return null;
+        if (takers.FirstOrDefault(taker => IsGlobal(taker) || IsAddressTaken(taker)) is { } handed)
+            return No($"{handed} takes one and may be called from anywhere");
         var owners = entries.Where(entry => entry.Tag == DebugTag.Variable && Reaches(entry.Type, definition) == Reach.Value)
             .Select(Function).OfType<DebugNode>().Where(function => function.Place is not null)
             .Select(function => function.Name).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToList();
-        var replaced = unit.Changes.Functions.Where(function => function is { Pre: not null, Post: not null }).Select(function => function.Name).ToHashSet(StringComparer.Ordinal);
-        if (owners.Count == 0 || !owners.TrueForAll(replaced.Contains))
-            return null;
-        string source = File.ReadAllText(Path.Combine(update.SourceRoot, unit.Source));
+        var replaced = unit.Changes.Functions.Where(function => function is { Pre: not null, Post: not null }).Select(function => function.Name.Split('.')[0]).ToHashSet(StringComparer.Ordinal);
+        if (owners.Count == 0)
+            return No("no function has such a variable");
+        if (owners.Find(owner => !replaced.Contains(owner)) is { } stays)
+            return No($"{stays} has one and is not replaced");
+        string source = Comments().Replace(File.ReadAllText(Path.Combine(update.SourceRoot, unit.Source), System.Text.Encoding.Latin1), comment => new string('\n', comment.Value.Count(c => c == '\n')) + " ");
         return OnlyDeclares(source) && CallsPassOn(source, entries, definition, takers) ? owners : null;
+    }
+
+    private IReadOnlyList<string>? No(string reason)
+    {
+        Reason = reason;
+        return null;
     }
 
     private enum Reach
@@ -100,9 +111,8 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
         section.Type == ElfSymbolType.Section && unit.Changes.PreFunctions.Any(function => isIt(function.Name) && function.Parts[0].Range.Section == section.SectionIndex && function.Parts[0].Range.Offset == (ulong)addend);
 
     // Definition, declaration, `struct x name`, `struct x *name` in a list of parameters.
-    private bool OnlyDeclares(string source)
+    private bool OnlyDeclares(string code)
     {
-        string code = Comments().Replace(source, " ");
         foreach (Match match in Regex.Matches(code, Regex.Escape(type).Replace("\\ ", @"\s+", StringComparison.Ordinal) + @"\b\s*(?<next>[^;=]{0,80})"))
         {
             string before = code[..match.Index].TrimEnd(), next = match.Groups["next"].Value;
@@ -110,18 +120,20 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
             bool variable = Regex.IsMatch(next, @"^\w+\s*($|[\[,)])") && !before.EndsWith("sizeof(", StringComparison.Ordinal);
             bool parameter = Regex.IsMatch(next, @"^\*\s*(const\s+)?\w+\s*[,)]") && Regex.IsMatch(before, @"[(,]\s*(const)?$");
             if (!definition && !variable && !parameter)
-                return false;
+                return No($"the source mentions it in '{type} {next.Split('\n')[0].Trim()}'") is not null;
         }
         return true;
     }
 
     private static Regex Comments() => new(@"/\*.*?\*/|//[^\n]*", RegexOptions.Singleline);
 
-    private static bool CallsPassOn(string source, IReadOnlyList<DebugNode> entries, DebugNode definition, HashSet<string> takers)
+    private bool CallsPassOn(string code, IReadOnlyList<DebugNode> entries, DebugNode definition, HashSet<string> takers)
     {
-        var named = entries.Where(entry => entry.Tag is DebugTag.Parameter or DebugTag.Variable && entry.Name.Length != 0 && entry.Type is not null)
-            .ToLookup(entry => entry.Name, entry => Reaches(entry.Type, definition), StringComparer.Ordinal);
-        string code = Comments().Replace(source, " ");
+        // Names mean something within a function: the last one that is defined above a call.
+        var named = entries.Where(entry => entry.Tag is DebugTag.Parameter or DebugTag.Variable && entry.Name.Length != 0 && entry.Type is not null && !IsInlined(entry))
+            .ToLookup(entry => (Function(entry)?.Name ?? "", entry.Name), entry => Reaches(entry.Type, definition));
+        var functions = entries.Where(entry => entry is { Tag: DebugTag.Subprogram, IsDeclaration: false, Location: not null } && IsUnit(entry.Location.Path))
+            .Select(entry => (entry.Location!.Line, entry.Name)).Distinct().OrderBy(function => function.Line).ToList();
         foreach (string taker in takers)
         {
             var places = entries.Where(entry => entry.Tag == DebugTag.Parameter && entry.Parent is { Tag: DebugTag.Subprogram } parent && parent.Name == taker)
@@ -129,21 +141,33 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
             foreach (Match call in Regex.Matches(code, $@"\b{Regex.Escape(taker)}\s*\("))
             {
                 var arguments = Arguments(code, call.Index + call.Length);
-                if (arguments is null || places.Exists(place => place >= arguments.Count || !IsPassedOn(arguments[place], named)))
-                    return false;
+                int line = code.AsSpan(0, call.Index).Count('\n') + 1;
+                string caller = functions.LastOrDefault(function => function.Line <= line).Name ?? "";
+                if (arguments is null || places.Exists(place => place >= arguments.Count || !IsPassedOn(arguments[place], name => named[(caller, name)])))
+                    return No($"a call of {taker} passes something else") is not null;
             }
         }
         return true;
     }
 
-    private static bool IsPassedOn(string argument, ILookup<string, Reach> named)
+    private static bool IsPassedOn(string argument, Func<string, IEnumerable<Reach>> named)
     {
         // A definition or declaration of the function itself.
         if (Regex.IsMatch(argument, @"^(const\s+)?(struct|union)\s+\w+\s*\*\s*\w*$"))
             return true;
         bool address = argument.StartsWith('&');
         string name = argument.TrimStart('&').Trim();
-        return Regex.IsMatch(name, @"^\w+$") && named[name].Any() && named[name].All(reach => reach == (address ? Reach.Value : Reach.Pointer));
+        return Regex.IsMatch(name, @"^\w+$") && named(name).ToList() is { Count: > 0 } meanings && meanings.TrueForAll(reach => reach == (address ? Reach.Value : Reach.Pointer));
+    }
+
+    private static bool IsInlined(DebugNode entry)
+    {
+        for (var parent = entry.Parent; parent is not null; parent = parent.Parent)
+        {
+            if (parent.Tag == DebugTag.InlinedSubroutine)
+                return true;
+        }
+        return false;
     }
 
     private static List<string>? Arguments(string code, int start)

@@ -58,14 +58,19 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
             CheckCallers(context, location, units);
             return;
         }
-        if ((change.Rule == TypeDiagnostics.SizeChanged || change.Rule == TypeDiagnostics.MemberChanged) && units.Count == 1
-            && new StackTypes(update, unit, change.Name).Owners() is { } owners)
+        string elsewhere = "";
+        if ((change.Rule == TypeDiagnostics.SizeChanged || change.Rule == TypeDiagnostics.MemberChanged) && units.Count == 1)
         {
-            context.Report(Diagnostic.Create(TypeDiagnostics.OnStacksOnly, location, change.Name + (change.Member is null ? "" : $" (member '{change.Member}')"), Names(owners)));
-            return;
+            StackTypes stacks = new(update, unit, change.Name);
+            if (stacks.Owners() is { } owners)
+            {
+                context.Report(Diagnostic.Create(TypeDiagnostics.OnStacksOnly, location, change.Name + (change.Member is null ? "" : $" (member '{change.Member}')"), Names(owners)));
+                return;
+            }
+            elsewhere = stacks.Reason is { } reason ? $" (not on stacks only: {reason})" : "";
         }
         IReadOnlyList<MemberUse> uses = change.Member is { } member && change.Rule == TypeDiagnostics.MemberChanged && update.Members is { } members ? members.Outside(update, units, member) : [];
-        string who = uses.Count == 0 ? "" : $"; functions that are not replaced use a member of that name: {Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])}";
+        string who = elsewhere + (uses.Count == 0 ? "" : $"; functions that are not replaced use a member of that name: {Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])}");
         context.Report(change.ToDiagnostic(location, who) with { Related = [.. uses.Select(use => new RelatedLocation(use.Location, $"{use.Function} uses '{change.Member}'"))] });
     }
 

@@ -33,6 +33,9 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
         }
     }
 
+    /// <summary>Says a report better before it counts, by what only a caller knows; null for none.</summary>
+    public Func<Diagnostic, Diagnostic>? Refine { get; set; }
+
     /// <summary>The acknowledgements that a report has met, in order.</summary>
     public IReadOnlyList<Acknowledgement> UsedAcknowledgements
     {
@@ -71,6 +74,7 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
     public Diagnostic Add(Diagnostic diagnostic)
     {
         ArgumentNullException.ThrowIfNull(diagnostic);
+        diagnostic = Refine?.Invoke(diagnostic) ?? diagnostic;
         lock (_lock)
         {
             if (diagnostic.Severity == DiagnosticSeverity.Error && _acknowledgements.Find(candidate => candidate.Covers(diagnostic)) is { } acknowledged)

@@ -32,6 +32,9 @@ public sealed record UpdateManifest
     /// <summary>True if the primary stays loaded for good once it has been applied (K20).</summary>
     public required bool Pinned { get; init; }
 
+    /// <summary>Errors of the build that a person took over, with the reasons.</summary>
+    public IReadOnlyList<ManifestAcknowledgement> Acknowledged { get => field ?? []; init; }
+
     /// <summary>The source patches, as paths in the package, in the order of their application.</summary>
     public required IReadOnlyList<string> Patches { get; init; }
 
@@ -49,6 +52,13 @@ public sealed record UpdateManifest
     public static UpdateManifest FromJson(ReadOnlySpan<byte> text) =>
         JsonSerializer.Deserialize(text, ManifestContext.Default.UpdateManifest) ?? throw new JsonException("the manifest is null");
 }
+
+/// <summary>An error that a person took over.</summary>
+/// <param name="Id">The rule, KSPnnnn.</param>
+/// <param name="Object">The object of the kernel that it is about.</param>
+/// <param name="Reason">Why the change is safe, in the words of who says so.</param>
+/// <param name="Source">The project or source file that says it.</param>
+public sealed record ManifestAcknowledgement(string Id, string Object, string Reason, string Source);
 
 /// <summary>A kernel.</summary>
 /// <param name="Release">As <c>uname -r</c> has it.</param>

@@ -58,6 +58,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The file that says that the tree of <paramref name="release"/> is whole.</summary>
     public string ReadyOf(KernelRelease release) => Path.Combine(FolderOf(release), "ready");
 
+    /// <summary>The unpatched source tree of <paramref name="release"/>, once it is prepared.</summary>
+    public string SourceOf(KernelRelease release) => SourceOf(release, FolderOf(release));
+
     /// <summary>The prepared tree of <paramref name="release"/>, made if it is not there; null after an error.</summary>
     public async Task<PreparedKernel?> PrepareAsync(KernelRelease release, DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {

@@ -1,0 +1,29 @@
+using System.Globalization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Says what differencing refuses in the words of the source: where it is declared, and which members have other values.</summary>
+/// <param name="unit">The unit that is compared.</param>
+public sealed class RefusalDetails(AnalyzedUnit unit)
+{
+    private const int MembersToName = 4;
+
+    /// <summary>The same report with what is known of its object.</summary>
+    public Diagnostic Refine(Diagnostic diagnostic)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostic);
+        if (diagnostic.Location is not { Line: 0 } location || location.Path != unit.Source || diagnostic.Object is not { } name)
+            return diagnostic;
+        if (unit.Changes.Functions.FirstOrDefault(function => function.Name == name) is { } function)
+            return diagnostic with { Location = unit.Locate(function) };
+        if (unit.Changes.Data.FirstOrDefault(variable => variable.Name == name) is not { } variable)
+            return diagnostic;
+        location = unit.Locate(variable);
+        if (diagnostic.Descriptor != DifferencingDiagnostics.ChangedData || DataDifference.Find(unit, variable) is not { Count: > 0 } members)
+            return diagnostic with { Location = location };
+        string detail = string.Join(", ", members.Take(MembersToName)) + (members.Count > MembersToName ? string.Create(CultureInfo.InvariantCulture, $" and {members.Count - MembersToName} more") : "");
+        return Diagnostic.Create(DifferencingDiagnostics.ChangedData, location, name, variable.Why?.Offset ?? 0, unit.Source, detail) with { Object = name };
+    }
+}

@@ -1,0 +1,81 @@
+using System.Text.Json;
+using Ksplice.Build.Analysis;
+using Ksplice.Build.Diagnostics;
+using Microsoft.Build.Framework;
+
+namespace Ksplice.Tasks;
+
+/// <summary>configuration.json: what the project says about diagnostics. Stages depend on the file, so it holds the text of the
+/// project's .editorconfig files and not their names alone, and is written only when something in it differs.</summary>
+/// <param name="Folder">The project's folder.</param>
+/// <param name="Files">The path and text of each configuration file; those that count more come later.</param>
+/// <param name="NoWarn">The property.</param>
+/// <param name="WarningsAsErrors">The property.</param>
+/// <param name="WarningsNotAsErrors">The property.</param>
+/// <param name="TreatWarningsAsErrors">The property.</param>
+/// <param name="Acknowledgements">The project's KspliceAcknowledge items.</param>
+public sealed record ConfigurationFile(
+    string Folder, IReadOnlyList<KeyValuePair<string, string>> Files, string NoWarn, string WarningsAsErrors, string WarningsNotAsErrors, bool TreatWarningsAsErrors, IReadOnlyList<Acknowledgement> Acknowledgements)
+{
+    /// <summary>Reads the file; null if there is none.</summary>
+    public static ConfigurationFile? Read(string? path) =>
+        path is not null && File.Exists(path) ? JsonSerializer.Deserialize<ConfigurationFile>(File.ReadAllBytes(path)) : null;
+
+    /// <summary>The engine's form.</summary>
+    public DiagnosticConfiguration ToConfiguration() => new(
+        [.. Files.Select(file => EditorConfig.Parse(file.Key, file.Value))], DiagnosticConfiguration.Ids(NoWarn), DiagnosticConfiguration.Ids(WarningsAsErrors),
+        DiagnosticConfiguration.Ids(WarningsNotAsErrors), TreatWarningsAsErrors, Folder);
+}
+
+/// <summary>Collects what the project says about diagnostics.</summary>
+public sealed class ReadConfiguration : KspliceTask
+{
+    /// <summary>The project.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <summary>Configuration files that the project names beside those that are found.</summary>
+    public ITaskItem[] Files { get; set; } = [];
+
+    /// <summary>Errors that a person takes over: the rule's id, with Object and Reason.</summary>
+    public ITaskItem[] Acknowledgements { get; set; } = [];
+
+    /// <summary>The property.</summary>
+    public string? NoWarn { get; set; }
+
+    /// <summary>The property.</summary>
+    public string? WarningsAsErrors { get; set; }
+
+    /// <summary>The property.</summary>
+    public string? WarningsNotAsErrors { get; set; }
+
+    /// <summary>The property.</summary>
+    public bool TreatWarningsAsErrors { get; set; }
+
+    /// <summary>The file to write.</summary>
+    [Required]
+    public string Output { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(ProjectFile))!;
+        // Of two .editorconfig files the nearer counts more; those that the project names are global mostly.
+        var named = Files.Select(file => file.GetMetadata("FullPath")).Where(File.Exists).Distinct(StringComparer.Ordinal).Select(path => EditorConfig.Parse(path, File.ReadAllText(path))).Where(file => file.IsGlobal);
+        var paths = named.Concat(EditorConfig.Discover(folder)).Select(file => file.Path).Distinct(StringComparer.Ordinal);
+        ConfigurationFile file = new(folder, [.. paths.Select(path => KeyValuePair.Create(path, File.ReadAllText(path)))], NoWarn ?? "", WarningsAsErrors ?? "", WarningsNotAsErrors ?? "", TreatWarningsAsErrors,
+            [.. Acknowledgements.Select(item => new Acknowledgement(item.ItemSpec.Trim(), item.GetMetadata("Object").Trim(), item.GetMetadata("Reason").Trim(), Path.GetFileName(ProjectFile)))]);
+        foreach (var (path, id, value) in file.ToConfiguration().Powerless(Rules.All))
+            Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
+        foreach (var acknowledgement in file.Acknowledgements)
+            Rules.Check(acknowledgement, new(ProjectFile), Diagnostics);
+        byte[] bytes = JsonSerializer.SerializeToUtf8Bytes(file);
+        if (!File.Exists(Output) || !File.ReadAllBytes(Output).AsSpan().SequenceEqual(bytes))
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Output))!);
+            File.WriteAllBytes(Output + ".new", bytes);
+            File.Move(Output + ".new", Output, overwrite: true);
+        }
+        return Task.FromResult(!Diagnostics.HasErrors);
+    }
+}
