@@ -21,7 +21,7 @@ public sealed class AnalysisTests
         var shown = (await project.BuildAsync()).MustSucceed();
         string line = shown.Output.Split('\n').First(line => line.Contains("warning OWN0001", StringComparison.Ordinal));
         Assert.Contains("show_smap calls _printk 1 times, 0 before", line, StringComparison.Ordinal);
-        Assert.Contains("fix.patch(", line, StringComparison.Ordinal);
+        Assert.Contains("fs/proc/task_mmu.c(", line, StringComparison.Ordinal);
         using (var log = JsonDocument.Parse(await File.ReadAllBytesAsync(sarif, TestContext.Current.CancellationToken)))
             Assert.Contains("https://rules.example/OWN0001", log.RootElement.GetRawText(), StringComparison.Ordinal);
 

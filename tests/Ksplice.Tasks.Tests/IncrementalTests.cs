@@ -5,12 +5,12 @@ public sealed class IncrementalTests
 {
     private static readonly string[] Stages =
     [
-        "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KsplicePatch", "KspliceReadUnits", "KspliceCompile", "KspliceDiff",
-        "KspliceAnalyze", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReadPackage",
+        "KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KsplicePatch", "KspliceReadUnits", "KspliceCompile",
+        "KspliceAnalyze", "KspliceDiff", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReadPackage",
     ];
 
     private static readonly string[] AlwaysRun =
-        ["KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceReadUnits", "KspliceCompile", "KspliceReadPackage"];
+        ["KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceReadUnits", "KspliceCompile", "KspliceReadPackage"];
 
     private static PatchProject TwoPatches()
     {
