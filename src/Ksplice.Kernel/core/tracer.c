@@ -17,7 +17,9 @@
  *
  * Process context with ksplice_operation held, but for ksplice_tracer_switch(),
  * which runs inside stop_machine.  The handler itself runs wherever the
- * function is called: it takes no lock and calls nothing.
+ * function is called: it takes no lock and calls nothing.  Nothing preempts it
+ * between the switch and the instruction pointer, so at a stop each thread in
+ * it has either the old or the new code's address on its stack.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
@@ -42,8 +44,10 @@ static void notrace lead_on(unsigned long ip, unsigned long parent_ip, struct ft
 {
 	struct ksplice_handler *handler = container_of(ops, struct ksplice_handler, ops);
 
+	preempt_disable_notrace();
 	if (READ_ONCE(handler->on))
 		ftrace_regs_set_instruction_pointer(fregs, handler->code);
+	preempt_enable_notrace();
 }
 
 static int add_handler(struct ksplice_update *update, struct ksplice_function *function)
