@@ -74,7 +74,7 @@ static int compare_export(const void *name, const void *item)
 {
 	const struct ksplice_export *symbol = item;
 
-	return strcmp(name, (const char *)&symbol->name_offset + symbol->name_offset);
+	return strcmp(name, offset_to_ptr(&symbol->name_offset));
 }
 
 static const struct ksplice_export *find_export(const struct kernel_symbol *table, unsigned int n,

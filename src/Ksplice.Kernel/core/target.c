@@ -256,7 +256,7 @@ static int fill_exports(struct ksplice_update *update, const struct ksplice_help
 		return -EINVAL;
 	}
 	for (i = 0; i < helper->n_exports; i++) {
-		const char *name = (const char *)&table[i].name_offset + table[i].name_offset;
+		const char *name = offset_to_ptr(&table[i].name_offset);
 		long distance = match->exports[i] - (unsigned long)&table[i].value_offset;
 
 		/* The loader sorted by name: that has to be the order of indexes. */
