@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
@@ -60,11 +59,10 @@ public sealed class AnalyzeUnits : KspliceTask
         foreach (string assembly in assemblies)
             analyzers.AddRange(UserAnalyzers.Load(assembly, Diagnostics));
         var patches = Patches.Select(patch => SourcePatch.Read(patch.GetMetadata("FullPath"), [])).OfType<SourcePatch>().ToList();
-        if (Diagnostics.HasErrors || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+        if (KernelImage.Open(release.Image, Diagnostics) is not { } image)
             return Task.FromResult(false);
-        var units = Units.Select(unit => new AnalyzedUnit(unit.ItemSpec, unit.GetMetadata("Module") is { Length: > 0 } module ? module : null, UnitDiffs.Read(unit, "Pre"), UnitDiffs.Read(unit, "Post"))).ToList();
-        AnalyzedUpdate update = new(patches, units, new RunningKernel(image, ModuleExports.Read(release.ModuleSymvers)), OpenCache(Cache).SourceOf(release));
-        Judge(analyzers, update, cancellation);
+        AnalyzedUpdate update = new(patches, [.. Units.Select(UnitDiffs.Open)], new RunningKernel(image, ModuleExports.Read(release.ModuleSymvers)), OpenCache(Cache).SourceOf(release));
+        UpdateJudgement.Judge(update, analyzers, Rules.All, Diagnostics, cancellation);
         WriteLogs();
         File.WriteAllText(AcknowledgedFile, JsonSerializer.Serialize(Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))));
         if (Diagnostics.HasErrors)
@@ -72,30 +70,6 @@ public sealed class AnalyzeUnits : KspliceTask
         if (Record is not null)
             StageRecord.Write(Record, "", [KernelFile, .. assemblies, .. UnitDiffs.Objects(Units)], [SarifFile, AcknowledgedFile]);
         return Task.FromResult(true);
-    }
-
-    private void Judge(IReadOnlyList<UpdateAnalyzer> analyzers, AnalyzedUpdate update, CancellationToken cancellation)
-    {
-        foreach (var unit in update.Units)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
-            {
-                Rules.Check(acknowledgement, new(unit.Source), Diagnostics);
-                Diagnostics.Acknowledge(acknowledgement);
-            }
-        }
-        // What differencing refuses is said with the source's words.
-        foreach (var unit in update.Units)
-        {
-            Diagnostics.Refine = new RefusalDetails(unit).Refine;
-            ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, Diagnostics);
-        }
-        Diagnostics.Refine = null;
-        foreach (var diagnostic in AnalyzerDriver.Run(analyzers, update, cancellation))
-            Diagnostics.Add(diagnostic);
-        foreach (var unused in Diagnostics.UnusedAcknowledgements)
-            Diagnostics.Report(AnalysisDiagnostics.AcknowledgementUnused, new(unused.Source), unused.Id, unused.Object);
     }
 
     private void WriteLogs()

@@ -68,7 +68,7 @@ public sealed class ReadConfiguration : KspliceTask
         foreach (var (path, id, value) in file.ToConfiguration().Powerless(Rules.All))
             Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
         foreach (var acknowledgement in file.Acknowledgements)
-            Rules.Check(acknowledgement, new(ProjectFile), Diagnostics);
+            UpdateJudgement.Check(acknowledgement, Rules.All, new(ProjectFile), Diagnostics);
         byte[] bytes = JsonSerializer.SerializeToUtf8Bytes(file);
         if (!File.Exists(Output) || !File.ReadAllBytes(Output).AsSpan().SequenceEqual(bytes))
         {

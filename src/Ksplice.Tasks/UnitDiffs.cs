@@ -1,3 +1,4 @@
+using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
@@ -17,7 +18,7 @@ internal static class UnitDiffs
         bool failed = false;
         foreach (var unit in units)
         {
-            if (ObjectDiffer.Compare(unit.ItemSpec, Read(unit, "Pre"), Read(unit, "Post"), diagnostics) is { } diff)
+            if (UpdateJudgement.Compare(Open(unit), diagnostics) is { } diff)
                 diffs.Add(diff with { Sites = Sites(unit) });
             else
                 failed = true;
@@ -33,8 +34,11 @@ internal static class UnitDiffs
     public static IReadOnlyList<TargetDiffs>? Split(string updateId, IReadOnlyList<ITaskItem> units, IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics) =>
         TargetDiffs.Split(updateId, [.. units.Zip(diffs, (unit, diff) => new UnitDiff(unit.GetMetadata("Module"), diff))], diagnostics);
 
-    /// <summary>One of a unit's objects.</summary>
-    public static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
+    /// <summary>A unit with its two objects.</summary>
+    public static AnalyzedUnit Open(ITaskItem unit) =>
+        new(unit.ItemSpec, unit.GetMetadata("Module") is { Length: > 0 } module ? module : null, Read(unit, "Pre"), Read(unit, "Post"));
+
+    private static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
 
     /// <summary>The paths of all objects.</summary>
     public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) => units.SelectMany(unit =>

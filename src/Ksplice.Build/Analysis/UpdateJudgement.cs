@@ -1,0 +1,67 @@
+// The order in which an update is judged. What the patches acknowledge comes first, so that it counts for everything behind it.
+// Differencing speaks next: what it refuses is told in the source's words. Then the analyzers; what nobody met of the
+// acknowledgements is left over.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Judges an update as a whole.</summary>
+public static class UpdateJudgement
+{
+    /// <summary>Reports to <paramref name="diagnostics"/> all that speaks against <paramref name="update"/>; <paramref name="rules"/> are those that may be acknowledged or not.</summary>
+    public static void Judge(AnalyzedUpdate update, IReadOnlyList<UpdateAnalyzer> analyzers, IReadOnlyList<DiagnosticDescriptor> rules, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        foreach (var unit in update.Units)
+        {
+            foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
+            {
+                Check(acknowledgement, rules, new(unit.Source), diagnostics);
+                diagnostics.Acknowledge(acknowledgement);
+            }
+        }
+        foreach (var unit in update.Units)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            Compare(unit, diagnostics);
+        }
+        foreach (var diagnostic in AnalyzerDriver.Run(analyzers, update, cancellation))
+            diagnostics.Add(diagnostic);
+        foreach (var unused in diagnostics.UnusedAcknowledgements)
+            diagnostics.Report(AnalysisDiagnostics.AcknowledgementUnused, new(unused.Source), unused.Id, unused.Object);
+    }
+
+    /// <summary>The difference of <paramref name="unit"/>, or null after errors, which are told in the source's words. Every stage that
+    /// needs a difference asks here: a rule has the same name in all of them, so what is acknowledged in one is in the others.</summary>
+    public static ObjectDiff? Compare(AnalyzedUnit unit, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        diagnostics.Refine = new RefusalDetails(unit).Refine;
+        try
+        {
+            return ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, diagnostics);
+        }
+        finally
+        {
+            diagnostics.Refine = null;
+        }
+    }
+
+    /// <summary>Reports what is missing in an acknowledgement, or that nobody can take over what it names.</summary>
+    public static void Check(Acknowledgement acknowledgement, IReadOnlyList<DiagnosticDescriptor> rules, SourceLocation location, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(acknowledgement);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        var rule = rules.FirstOrDefault(rule => rule.Id == acknowledgement.Id);
+        string? problem = acknowledgement.Object.Length == 0 ? "names no object: set Object to what the error names"
+            : acknowledgement.Reason.Length == 0 ? "gives no reason: set Reason to why the change is safe"
+            : rule is null && acknowledgement.Id.StartsWith("KSP", StringComparison.Ordinal) ? "names no rule"
+            : rule is { CanBeAcknowledged: false } ? $"is about '{rule.Title}', which nobody can take over: such an update cannot be made"
+            : null;
+        if (problem is not null)
+            diagnostics.Report(AnalysisDiagnostics.AcknowledgementBad, location, acknowledgement.Id, problem);
+    }
+}
