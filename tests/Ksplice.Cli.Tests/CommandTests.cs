@@ -145,8 +145,24 @@ public sealed class CommandTests : IDisposable
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
         Assert.Equal("-" + TestPackage.Primary, Kernel.Log[^1]);
         Assert.Equal("reversed", Kernel.Find(TestPackage.Id)!.Stage);
-        Assert.Contains("stays loaded", Output, StringComparison.Ordinal);
+        Assert.Contains($"{TestPackage.Primary} stays loaded: the kernel may still hold addresses in it", Output, StringComparison.Ordinal);
+        Assert.Contains($"{TestPackage.Helper} stays loaded with it", Output, StringComparison.Ordinal);
         Assert.Equal(ExitCode.WrongStage, await RunAsync("undo", TestPackage.Id));
+    }
+
+    [Fact]
+    public async Task Undo_unloads_the_other_targets_where_one_stays()
+    {
+        using TestPackage package = new(TestPackage.Release, "loop", "zram");
+        await RunAsync("apply", package.Folder);
+        Kernel.UnloadErrors[$"ksplice_{TestPackage.Id}_1_primary"] = 11;
+        Kernel.UnloadErrors[$"ksplice_{TestPackage.Id}_2_helper"] = 16;
+        var before = Kernel.Log.Count;
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(["2_primary", "1_primary", "0_primary", "2_helper", "0_helper"], Kernel.Log.Skip(before).Select(entry => entry[^(entry[^1] == 'y' ? 9 : 8)..]));
+        Assert.Equal([$"ksplice_{TestPackage.Id}_1_helper", $"ksplice_{TestPackage.Id}_2_helper", $"ksplice_{TestPackage.Id}_1_primary"], Kernel.ModulesOf(TestPackage.Id));
+        Assert.Contains("2_helper stays loaded: ", Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("2_helper stays loaded: the kernel", Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -11,16 +11,18 @@ internal sealed class TestPackage : IDisposable
 
     private readonly string _root = Directory.CreateTempSubdirectory("ksplice-test-").FullName;
 
-    public TestPackage(string release = Release)
+    public TestPackage(string release = Release, params string[] modules)
     {
-        string[] files = ["ksplice.ko", Helper + ".ko", Primary + ".ko", "patches/one.patch", "README.txt"];
+        ManifestTarget[] targets = [.. modules.Prepend("vmlinux").Select((name, t) => new ManifestTarget(
+            name, $"ksplice_{Id}_{t}_helper.ko", $"ksplice_{Id}_{t}_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")]))];
+        string[] files = ["ksplice.ko", .. targets.SelectMany(t => new[] { t.Helper, t.Primary }), "patches/one.patch", "README.txt"];
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
             Id = Id,
             Name = "test",
             Kernel = new ManifestKernel(release, "Linux version " + release),
-            Targets = [new ManifestTarget("vmlinux", Helper + ".ko", Primary + ".ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")])],
+            Targets = targets,
             Pinned = false,
             Patches = ["patches/one.patch"],
             Files = [],

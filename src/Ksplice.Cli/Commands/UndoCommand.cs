@@ -10,6 +10,7 @@ namespace Ksplice.Cli.Commands;
 public static class UndoCommand
 {
     private const int InUse = 11;
+    private const string Primary = "_primary", Helper = "_helper";
 
     public static async Task RunAsync(Session session, string id, CancellationToken cancellation)
     {
@@ -25,16 +26,35 @@ public static class UndoCommand
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
 
-        foreach (var module in machine.ModulesOf(id).Reverse())
-        {
-            if (machine.Unload(module) is var error and not 0)
-            {
-                session.Out.MarkupLineInterpolated($"  {module} stays loaded: {(error == InUse ? "the kernel may still hold addresses in it" : Machine.Describe(error))}");
-                return;
-            }
-        }
-
+        Unload(session, id);
         session.UnloadIdleCore();
+    }
+
+    /// <summary>Every target by itself: where a primary stays, its helper has to.</summary>
+    private static void Unload(Session session, string id)
+    {
+        HashSet<string> staying = [];
+        foreach (var module in session.Machine.ModulesOf(id).Reverse())
+        {
+            var isPrimary = module.EndsWith(Primary, StringComparison.Ordinal);
+            if (!isPrimary && staying.Contains(module[..^Helper.Length]))
+            {
+                session.Out.MarkupLineInterpolated($"  {module} stays loaded with it");
+                continue;
+            }
+
+            if (session.Machine.Unload(module) is not (var error and not 0))
+                continue;
+            if (isPrimary)
+                staying.Add(module[..^Primary.Length]);
+            var why = (error, isPrimary) switch
+            {
+                (InUse, true) => "the kernel may still hold addresses in it",
+                (InUse, false) => "another module uses it",
+                _ => Machine.Describe(error),
+            };
+            session.Out.MarkupLineInterpolated($"  {module} stays loaded: {why}");
+        }
     }
 
     private static string Known(Machine machine) => machine.Updates() is { Count: > 0 } updates

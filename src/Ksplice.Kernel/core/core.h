@@ -243,6 +243,13 @@ int ksplice_tracer_detach(struct ksplice_update *update);
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
 const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_update *update);
 
+/* hooks.c */
+u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook kind);
+void ksplice_call_hooks(const struct ksplice_update *update, enum ksplice_hook kind);
+
+/* stop.c */
+int ksplice_stop(struct ksplice_update *update, bool undo);
+
 /* apply.c */
 void ksplice_work(struct kthread_work *work);
 

@@ -92,32 +92,6 @@ static ssize_t conflicts_show(struct ksplice_update *update, char *page)
 	return size;
 }
 
-static ssize_t functions_show(struct ksplice_update *update, char *page)
-{
-	struct ksplice_target *target;
-	ssize_t size = 0;
-	u32 i;
-
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++)
-			size += sysfs_emit_at(page, size, "%s %lx %lx %s\n",
-					      target->functions[i].name, target->functions[i].start,
-					      target->functions[i].code, target->name);
-	}
-	return size;
-}
-
-static ssize_t targets_show(struct ksplice_update *update, char *page)
-{
-	struct ksplice_target *target;
-	ssize_t size = 0;
-
-	for_each_target(target, update)
-		size += sysfs_emit_at(page, size, "%s %s\n", target->name,
-				      target->primary ? "ready" : "matched");
-	return size;
-}
-
 static ssize_t tries_show(struct ksplice_update *update, char *page)
 {
 	return sysfs_emit(page, "%u\n", update->tries);
@@ -168,8 +142,6 @@ READABLE(busy);
 READABLE(abort_cause);
 READABLE(reason);
 READABLE(conflicts);
-READABLE(functions);
-READABLE(targets);
 READABLE(tries);
 READABLE(pause_ns);
 
@@ -179,15 +151,122 @@ static struct attribute *update_attrs[] = {
 	&abort_cause_attribute.attr,
 	&reason_attribute.attr,
 	&conflicts_attribute.attr,
-	&functions_attribute.attr,
-	&targets_attribute.attr,
 	&tries_attribute.attr,
 	&max_tries_attribute.attr,
 	&retry_ms_attribute.attr,
 	&pause_ns_attribute.attr,
 	NULL,
 };
-ATTRIBUTE_GROUPS(update);
+
+/*
+ * Tables of any length: a piece of a file that need not be a page.  Lines are
+ * made one after the other and what the reader asked for is copied; an update
+ * that changes between two pieces shows in the second.
+ */
+struct piece {
+	char *to;
+	loff_t from;		/* of the file */
+	size_t size;
+	size_t copied;
+	loff_t at;		/* where the next line stands in the file */
+};
+
+/* Returns 1 when the piece is full, or a negative errno. */
+__printf(2, 3)
+static int add_line(struct piece *piece, const char *format, ...)
+{
+	va_list arguments;
+	size_t length, skip = 0;
+	char *line;
+
+	va_start(arguments, format);
+	line = kvasprintf(GFP_KERNEL, format, arguments);
+	va_end(arguments);
+	if (!line)
+		return -ENOMEM;
+	length = strlen(line);
+	if (piece->at + length > piece->from) {
+		if (piece->from > piece->at)
+			skip = piece->from - piece->at;
+		length = min(length - skip, piece->size - piece->copied);
+		memcpy(piece->to + piece->copied, line + skip, length);
+		piece->copied += length;
+	}
+	piece->at += strlen(line);
+	kfree(line);
+	return piece->copied == piece->size;
+}
+
+static int list_functions(const struct ksplice_update *update, struct piece *piece)
+{
+	struct ksplice_target *target;
+	int full;
+	u32 i;
+
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			full = add_line(piece, "%s %016lx %016lx %s\n", target->functions[i].name,
+					target->functions[i].start, target->functions[i].code,
+					target->name);
+			if (full)
+				return full;
+		}
+	}
+	return 0;
+}
+
+static int list_targets(const struct ksplice_update *update, struct piece *piece)
+{
+	struct ksplice_target *target;
+	int full;
+
+	for_each_target(target, update) {
+		full = add_line(piece, "%s %s\n", target->name, target->primary ? "ready" : "matched");
+		if (full)
+			return full;
+	}
+	return 0;
+}
+
+static ssize_t read_table(struct kobject *kobj, char *to, loff_t from, size_t size,
+			  int (*list)(const struct ksplice_update *update, struct piece *piece))
+{
+	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
+	struct piece piece = { .to = to, .from = from, .size = size };
+	int err;
+
+	mutex_lock(&update->report);
+	err = list(update, &piece);
+	mutex_unlock(&update->report);
+	return err < 0 ? err : piece.copied;
+}
+
+static ssize_t functions_read(struct file *file, struct kobject *kobj, struct bin_attribute *attribute,
+			      char *to, loff_t from, size_t size)
+{
+	return read_table(kobj, to, from, size, list_functions);
+}
+
+static ssize_t targets_read(struct file *file, struct kobject *kobj, struct bin_attribute *attribute,
+			    char *to, loff_t from, size_t size)
+{
+	return read_table(kobj, to, from, size, list_targets);
+}
+
+static BIN_ATTR(functions, 0400, functions_read, NULL, 0);
+static BIN_ATTR(targets, 0400, targets_read, NULL, 0);
+
+static struct bin_attribute *update_tables[] = {
+	&bin_attr_functions,
+	&bin_attr_targets,
+	NULL,
+};
+
+static const struct attribute_group update_group = {
+	.attrs = update_attrs,
+	.bin_attrs = update_tables,
+};
+__ATTRIBUTE_GROUPS(update);
 
 static ssize_t update_show(struct kobject *kobj, struct attribute *attr, char *page)
 {

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The stop: one try checks every thread and writes every redirect while the
+ * machine stands still.
+ *
+ * DOC: context and locking
+ *
+ * Runs on the core's own thread (K17) with ksplice_operation held.  Around
+ * each stop: ftrace_lock, which keeps livepatches from coming, cpus_read_lock,
+ * text_mutex, then the stop (K16: kprobes.c tells the deadlock of any other
+ * order).  All online CPUs run the stop function: the first checks and writes,
+ * the others wait, and every one executes sync_core() before it leaves, because
+ * nothing in multi_cpu_stop() serialises their instruction streams (K15).  A
+ * failed try leaves the kernel as it was.
+ */
+#define pr_fmt(fmt) "ksplice: " fmt
+
+#include <linux/cpu.h>
+#include <linux/delay.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <asm/sync_core.h>
+
+#include "core.h"
+
+struct stop {
+	struct ksplice_update *update;
+	struct ksplice_texts texts;
+	bool undo;
+	unsigned int n_cpus;
+	atomic_t arrived;
+	int done;
+	struct ksplice_stopped *stopped;	/* by CPU */
+
+	/* What the first CPU found; valid when done. */
+	int err;
+	const struct ksplice_function *differs;	/* its text is not what it has to be */
+	u32 refused_by;		/* 1 + index of the check hook that refused */
+	u64 pause_ns;
+};
+
+/* The first CPU's part, while all others wait: everything is checked before anything is written. */
+static void operate(struct stop *stop)
+{
+	struct ksplice_update *update = stop->update;
+
+	stop->err = ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
+	if (stop->err)
+		return;
+	stop->differs = ksplice_redirect_check(update, stop->undo);
+	if (stop->differs) {
+		stop->err = -ESTALE;
+		return;
+	}
+	stop->refused_by = ksplice_call_checks(update, stop->undo ? KSPLICE_CHECK_REVERSE : KSPLICE_CHECK_APPLY);
+	if (stop->refused_by) {
+		stop->err = -ECANCELED;
+		return;
+	}
+	/* Redirects stand while apply and reverse hooks run. */
+	if (!stop->undo)
+		ksplice_redirect_write(update, false);
+	ksplice_call_hooks(update, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY);
+	if (stop->undo)
+		ksplice_redirect_write(update, true);
+}
+
+static int stop_function(void *data)
+{
+	struct stop *stop = data;
+	struct ksplice_stopped *stopped = &stop->stopped[smp_processor_id()];
+
+	stopped->stack = __builtin_frame_address(0);
+	stopped->task = current;
+	if (atomic_inc_return(&stop->arrived) == 1) {
+		u64 start = ktime_get_mono_fast_ns();
+
+		/* Their stacks are read from where they are now. */
+		while (atomic_read_acquire(&stop->arrived) < stop->n_cpus)
+			cpu_relax();
+		operate(stop);
+		stop->pause_ns = ktime_get_mono_fast_ns() - start;
+		smp_store_release(&stop->done, 1);
+	} else {
+		while (!smp_load_acquire(&stop->done))
+			cpu_relax();
+	}
+	sync_core();
+	return 0;
+}
+
+/*
+ * A kprobe inside of a replaced function would never be hit again; one that
+ * was planted behind a redirect may stand in the middle of what becomes an
+ * instruction again when the redirect goes.  A function of its own, so that its
+ * addresses are in no frame that is alive at the stop.
+ */
+static noinline unsigned long find_probe(const struct ksplice_update *update,
+					 const struct ksplice_function **probed)
+{
+	struct ksplice_target *target;
+	unsigned long address;
+	u32 i;
+
+	for_each_target(target, update) {
+		for (i = 0; i < target->n_functions; i++) {
+			const struct ksplice_function *function = &target->functions[i];
+
+			for (address = function->start; address < function->end; address++) {
+				if (ksplice_is_probed(address)) {
+					*probed = function;
+					return address;
+				}
+			}
+			cond_resched();
+		}
+	}
+	return 0;
+}
+
+/* One try; the reason of a failure is reported. */
+static int try_once(struct ksplice_update *update, struct stop *stop)
+{
+	const struct ksplice_function *probed = NULL, *conflict = NULL;
+	unsigned long probe;
+	int err;
+
+	stop->done = 0;
+	stop->err = 0;
+	stop->differs = NULL;
+	stop->refused_by = 0;
+	atomic_set(&stop->arrived, 0);
+	update->n_found = 0;
+
+	/* Who redirects by ftrace takes ftrace_lock: none can come after this. */
+	mutex_lock(kernel.ftrace_lock);
+	if (!stop->undo)
+		conflict = ksplice_tracer_conflict(update);
+	cpus_read_lock();
+	mutex_lock(kernel.text_mutex);
+	/* Probes are planted under text_mutex: none can come after this. */
+	probe = find_probe(update, &probed);
+	ksplice_clear_used_stack();
+	if (conflict) {
+		err = -EADDRINUSE;
+	} else if (probe) {
+		err = -EPERM;
+	} else {
+		stop->n_cpus = num_online_cpus();
+		err = kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
+		if (!err)
+			err = stop->err;
+	}
+	mutex_unlock(kernel.text_mutex);
+	cpus_read_unlock();
+	mutex_unlock(kernel.ftrace_lock);
+
+	mutex_lock(&update->report);
+	update->tries++;
+	update->pause_ns = probe || conflict ? 0 : stop->pause_ns;
+	update->n_conflicts = update->n_found;
+	memcpy(update->conflicts, update->found, sizeof(update->found));
+	mutex_unlock(&update->report);
+
+	switch (err) {
+	case 0:
+		break;
+	case -EBUSY:
+		ksplice_report(update, KSPLICE_CODE_BUSY,
+			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
+			       update->n_found, update->found[0].comm, update->found[0].pid,
+			       update->found[0].name, update->found[0].address);
+		break;
+	case -EADDRINUSE:
+		ksplice_report(update, KSPLICE_REDIRECTED,
+			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
+			       conflict->name);
+		break;
+	case -EPERM:
+		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
+			       probed->name, probe);
+		break;
+	case -ESTALE:
+		ksplice_report(update, KSPLICE_UNEXPECTED,
+			       "the text of %s at %lx is not what it was: %*ph",
+			       stop->differs->name, stop->differs->jump, KSP_JUMP_SIZE,
+			       (void *)stop->differs->jump);
+		break;
+	case -ECANCELED:
+		ksplice_report(update, KSPLICE_CALL_FAILED,
+			       "check hook %u of the patch refused", stop->refused_by);
+		break;
+	default:
+		ksplice_report(update, KSPLICE_UNEXPECTED,
+			       "the stack of %s (%d) cannot be understood (%d)",
+			       update->found[0].comm, update->found[0].pid, err);
+		break;
+	}
+	return err;
+}
+
+/**
+ * ksplice_stop - write an update's redirects, or take them off, with the machine stopped
+ * @update: the update, whole, its primaries held; takes the reason of a failure
+ * @undo: take them off
+ *
+ * Tries again while threads are in the way, as often as the update says.
+ *
+ * Context: the core's thread, ksplice_operation held; sleeps between tries.
+ * Return: 0, or an error and nothing has changed.
+ */
+int ksplice_stop(struct ksplice_update *update, bool undo)
+{
+	struct stop stop = { .update = update, .undo = undo };
+	unsigned int max_tries = max(1U, READ_ONCE(update->max_tries));
+	int err = -EBUSY;
+	unsigned int i;
+
+	stop.stopped = kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
+	if (!stop.stopped || ksplice_texts_collect(update, undo, &stop.texts)) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
+		err = -ENOMEM;
+		goto out;
+	}
+	for (i = 0; i < max_tries && err == -EBUSY; i++) {
+		if (i)
+			msleep(READ_ONCE(update->retry_ms));
+		err = try_once(update, &stop);
+	}
+out:
+	kvfree(stop.texts.items);
+	kfree(stop.stopped);
+	return err;
+}

@@ -1,0 +1,81 @@
+// What /sys/kernel/ksplice shows of an update that is larger than the examples.
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class SysfsTests(Guest guest)
+{
+    // Every function of five files that returns EINVAL differs. Nothing of it is ever applied.
+    private const string Patch = """
+        --- a/fs/namespace.c
+        +++ b/fs/namespace.c
+        @@ -35,5 +35,7 @@
+         
+         #include "pnode.h"
+         #include "internal.h"
+        +#undef EINVAL
+        +#define EINVAL 122
+         
+         /* Maximum number of mounts in a mount namespace */
+        --- a/fs/open.c
+        +++ b/fs/open.c
+        @@ -36,3 +36,5 @@
+         
+         #include "internal.h"
+        +#undef EINVAL
+        +#define EINVAL 122
+         
+        --- a/mm/mempolicy.c
+        +++ b/mm/mempolicy.c
+        @@ -109,4 +109,6 @@
+         
+         #include "internal.h"
+        +#undef EINVAL
+        +#define EINVAL 122
+         
+         /* Internal flags */
+        --- a/net/core/sock.c
+        +++ b/net/core/sock.c
+        @@ -143,5 +143,7 @@
+         #include <linux/ethtool.h>
+         
+         #include "dev.h"
+        +#undef EINVAL
+        +#define EINVAL 122
+         
+         static DEFINE_MUTEX(proto_list_mutex);
+        --- a/kernel/events/core.c
+        +++ b/kernel/events/core.c
+        @@ -60,4 +60,6 @@
+         
+         #include <asm/irq_regs.h>
+        +#undef EINVAL
+        +#define EINVAL 122
+         
+         typedef int (*remote_function_f)(void *);
+
+        """;
+
+    [Fact]
+    public async Task Shows_all_functions_of_an_update_that_has_more_than_a_page_of_them()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("many.patch", Patch);
+        (await project.BuildAsync()).MustSucceed();
+        string[] replaced = UpdateGuest.Replaced(project);
+        var result = await guest.RunAsync(
+            $"""
+            cd {UpdateGuest.Place(project)}
+            insmod ksplice.ko && insmod ksplice_{project.Id}_0_helper.ko && insmod ksplice_{project.Id}_0_primary.ko || exit 1
+            cd /sys/kernel/ksplice/{project.Id}
+            cat functions
+            dd if=functions bs=7 2>/dev/null | cmp - functions; echo "pieces $?"
+            ls -l functions targets | cut -c1-10
+            """,
+            UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["pieces 0", "-r--------", "-r--------"], result.Lines.TakeLast(3));
+        string[] lines = [.. result.Lines.SkipLast(3)];
+        Assert.True(lines.Sum(line => line.Length + 1) > 4096, $"{lines.Length} functions");
+        Assert.All(lines, line => Assert.Matches("^[\\w.]+ ffffffff[0-9a-f]{8} ffffffff[0-9a-f]{8} vmlinux$", line));
+        Assert.Equal(replaced, lines.Select(line => line.Split(' ')[0]).Order(StringComparer.Ordinal));
+    }
+}
