@@ -38,6 +38,21 @@ witness.SetAction(async (arguments, cancellation) =>
         Console.WriteLine(objection);
 });
 command.Add(witness);
+var rules = new System.CommandLine.Command("rules", "Run the rules over the objects that a run left in --work") { release, older, work };
+rules.SetAction(async (arguments, cancellation) =>
+{
+    DiagnosticBag diagnostics = [];
+    var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) }, diagnostics, cancellation);
+    var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+    if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
+    {
+        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        return 1;
+    }
+    RuleRun.Run(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
+    return 0;
+});
+command.Add(rules);
 Option<bool> proof = new("--line-proof") { Description = "After the table, show for each patch that no function is replaced for a line number alone" };
 Option<bool> headers = new("--headers") { Description = "Build five changed headers, chosen by a rule, instead of the files" };
 command.Add(proof);

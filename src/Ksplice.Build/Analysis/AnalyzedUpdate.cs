@@ -53,6 +53,8 @@ public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string,
     /// <summary>The types that the image carries; null if it has none.</summary>
     public BtfTypes? Types => _types.Value;
 
+    internal ImageCalls Calls { get; } = new(image);
+
     /// <summary>Who refers to what.</summary>
     public ImageReferences References => _references.Value;
 }

@@ -55,7 +55,7 @@ internal static class ImageTypes
         if (unit.SizeOf(id) != image.SizeOf(rival))
             return string.Create(CultureInfo.InvariantCulture, $"{unit.SizeOf(id)} bytes here, {image.SizeOf(rival)} there");
         if (unit.KindOf(id) is BtfKind.Enum or BtfKind.Enum64)
-            return unit.Enumerators(id).SequenceEqual(image.Enumerators(rival)) ? null : "other constants";
+            return OtherConstant(unit.Enumerators(id), image.Enumerators(rival)) is { } constant ? $"'{constant}' is another constant or missing" : null;
         var (here, there) = (unit.Members(id), image.Members(rival));
         for (int i = 0; i < Math.Max(here.Count, there.Count); i++)
         {
@@ -65,5 +65,18 @@ internal static class ImageTypes
                 return $"member '{here[i].Name}' at bit {here[i].BitOffset} here, '{there[i].Name}' at bit {there[i].BitOffset} there";
         }
         return null;
+    }
+
+    // gcc 12 leaves out constants that an int does not hold; the image may have all of them, or their lower half.
+    private static string? OtherConstant(IReadOnlyList<BtfEnumerator> unit, IReadOnlyList<BtfEnumerator> image)
+    {
+        var there = image.ToLookup(constant => constant.Name, constant => (int)constant.Value, StringComparer.Ordinal);
+        var here = unit.Select(constant => constant.Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var constant in unit)
+        {
+            if (!there[constant.Name].Contains((int)constant.Value))
+                return constant.Name;
+        }
+        return image.FirstOrDefault(constant => !here.Contains(constant.Name) && constant.Value is >= 0 and <= int.MaxValue).Name;
     }
 }

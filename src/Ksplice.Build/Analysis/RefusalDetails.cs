@@ -4,7 +4,7 @@ using Ksplice.Build.Differencing;
 
 namespace Ksplice.Build.Analysis;
 
-/// <summary>Says what differencing refuses in the words of the source: where it is declared, and which members have other values.</summary>
+/// <summary>Says what differencing refuses in the words of the source: where it is declared, what kind of data it is, and which members have other values.</summary>
 /// <param name="unit">The unit that is compared.</param>
 public sealed class RefusalDetails(AnalyzedUnit unit)
 {
@@ -21,9 +21,16 @@ public sealed class RefusalDetails(AnalyzedUnit unit)
         if (unit.Changes.Data.FirstOrDefault(variable => variable.Name == name) is not { } variable)
             return diagnostic;
         location = unit.Locate(variable);
-        if (diagnostic.Descriptor != DifferencingDiagnostics.ChangedData || DataDifference.Find(unit, variable) is not { Count: > 0 } members)
+        if (diagnostic.Descriptor != DifferencingDiagnostics.ChangedData)
             return diagnostic with { Location = location };
-        string detail = string.Join(", ", members.Take(MembersToName)) + (members.Count > MembersToName ? string.Create(CultureInfo.InvariantCulture, $" and {members.Count - MembersToName} more") : "");
-        return Diagnostic.Create(DifferencingDiagnostics.ChangedData, location, name, variable.Why?.Offset ?? 0, unit.Source, detail) with { Object = name };
+        var members = DataDifference.Find(unit, variable);
+        var rule = DataKind.RuleOf(unit, variable, members);
+        if (members.Count == 0 && rule == DifferencingDiagnostics.ChangedData)
+            return diagnostic with { Location = location };
+        string detail = members.Count == 0 ? variable.Why?.Detail ?? Sizes(variable)
+            : string.Join(", ", members.Take(MembersToName)) + (members.Count > MembersToName ? string.Create(CultureInfo.InvariantCulture, $" and {members.Count - MembersToName} more") : "");
+        return Diagnostic.Create(rule, location, name, variable.Why?.Offset ?? 0, unit.Source, detail) with { Object = name };
     }
+
+    private static string Sizes(ChangedVariable variable) => $"section {variable.Pre?.Section} became {variable.Post?.Section}";
 }

@@ -98,7 +98,7 @@ public class AnalyzerDriverTests
         Assert.Equal(expected, DataDifference.Find(unit, change).Select(member => member.ToString()));
         DiagnosticBag bag = new() { Refine = new RefusalDetails(unit).Refine };
         Assert.Null(ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, bag));
-        var refusal = Assert.Single(bag, diagnostic => diagnostic.Id == "KSP3001");
+        var refusal = Assert.Single(bag, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
         Assert.Contains(expected[0], refusal.Message, StringComparison.Ordinal);
     }
 }

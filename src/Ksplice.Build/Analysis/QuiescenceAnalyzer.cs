@@ -1,0 +1,147 @@
+// The rules about when new code can take over, KSP5011 to KSP5014. An update is applied while the machine is stopped and no
+// thread has a replaced function on its stack. So there are functions whose replacement waits for ever: a thread's main
+// function that loops, a loop that has no way out, the scheduler's own, which every sleeping thread is in. And there is code
+// that the stop itself runs, or that an NMI may run in spite of it.
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Analysis;
+
+/// <summary>Judges whether changed functions can be taken over.</summary>
+public sealed class QuiescenceAnalyzer : UpdateAnalyzer
+{
+    private const int LocalDepth = 2;
+
+    // Deeper calls are those of errors and rare cases.
+    private const int Depth = 3;
+
+    // Calls that put the caller to sleep until something happens.
+    private static readonly HashSet<string> Waits =
+    [
+        "schedule", "schedule_timeout", "schedule_timeout_interruptible", "schedule_timeout_killable", "schedule_timeout_uninterruptible", "schedule_timeout_idle",
+        "schedule_hrtimeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock", "schedule_preempt_disabled", "io_schedule", "io_schedule_timeout", "wait_woken",
+        "msleep", "msleep_interruptible", "wait_for_completion", "wait_for_completion_interruptible", "wait_for_completion_killable", "wait_for_completion_timeout",
+        "do_wait_intr", "do_wait_intr_irq", "kthread_parkme", "rcu_torture_wait",
+    ];
+
+    private static readonly HashSet<string> ThreadMakers = ["kthread_create_on_node", "__kthread_create_on_node", "kthread_create_on_cpu", "kernel_thread", "user_mode_thread", "create_io_thread"];
+
+    // Where a thread that sleeps, or that has not run yet, returns to.
+    private static readonly HashSet<string> Scheduler =
+    [
+        "__schedule", "schedule", "schedule_idle", "schedule_timeout", "__switch_to", "__switch_to_asm", "finish_task_switch", "ret_from_fork", "schedule_tail", "kthread",
+        "kthreadd", "cpu_startup_entry", "do_idle", "start_secondary", "rest_init",
+    ];
+
+    // What the core calls, or what runs, between the first CPU's stop and the last one's release (core/apply.c).
+    private static readonly string[] StopRoots = ["multi_cpu_stop", "text_poke", "copy_from_kernel_nofault", "ktime_get_mono_fast_ns", "idle_task", "get_kprobe", "memcmp", "memcpy", "_find_next_bit"];
+
+    // What is on the stacks of the threads that stop the machine, and of the one that asked for it.
+    private static readonly string[] StopStacks = ["cpu_stopper_thread", "smpboot_thread_fn", "stop_machine_cpuslocked", "stop_cpus", "__stop_cpus", "wait_for_completion", "__wait_for_common"];
+
+    private static readonly string[] NmiRoots =
+    [
+        "asm_exc_nmi", "exc_nmi", "default_do_nmi", "nmi_handle", "perf_event_nmi_handler", "nmi_cpu_backtrace_handler", "mce_raise_notify", "crash_nmi_callback",
+        "smp_stop_nmi_callback", "kgdb_nmi_handler", "ghes_notify_nmi", "intel_pmu_handle_irq", "x86_pmu_handle_irq", "amd_pmu_handle_irq", "amd_pmu_v2_handle_irq",
+    ];
+
+    // Reached only after something has gone wrong, or used by everybody.
+    private static readonly string[] NotFollowed = ["_printk", "vprintk", "__warn_printk", "panic", "dump_stack", "oops", "die", "__SC", "__x86_", "_raw_", "__stack_chk", "schedule", "preempt_", "__fentry__", "kgdb", "mutex_", "__warn", "snprintf", "vsnprintf", "vscnprintf"];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } =
+        [CodeDiagnostics.UsedWhilePatching, CodeDiagnostics.RunsInNmi, CodeDiagnostics.NeverLeft, CodeDiagnostics.LongWait];
+
+    /// <inheritdoc/>
+    public override void Initialize(AnalysisContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        context.RegisterUpdateAction(CheckStop);
+        context.RegisterUnitAction(CheckThreads);
+    }
+
+    /// <summary>What runs while redirects are written, by name, with its caller.</summary>
+    internal static IReadOnlyDictionary<string, string?> WhilePatching(RunningKernel kernel)
+    {
+        var closure = Closure(kernel, StopRoots, Depth);
+        foreach (string name in StopStacks)
+            closure.TryAdd(name, null);
+        return closure;
+    }
+
+    /// <summary>What an NMI may run.</summary>
+    internal static IReadOnlyDictionary<string, string?> InNmi(RunningKernel kernel) => Closure(kernel, NmiRoots, Depth);
+
+    private static Dictionary<string, string?> Closure(RunningKernel kernel, string[] roots, int depth)
+    {
+        Dictionary<string, string?> byName = new(StringComparer.Ordinal);
+        foreach (var (_, (name, caller)) in kernel.Calls.Closure(roots, Follow, depth))
+            byName.TryAdd(name, caller);
+        return byName;
+    }
+
+    private static bool Follow(string name) => !name.Contains(".cold", StringComparison.Ordinal) && !NotFollowed.Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal));
+
+    private static void CheckStop(ActionContext<AnalyzedUpdate> context)
+    {
+        if (context.Update.Kernel is not { } kernel || !Replaced(context.Update).Any())
+            return;
+        var (stop, nmi) = (WhilePatching(kernel), InNmi(kernel));
+        foreach (var (unit, function) in Replaced(context.Update))
+        {
+            bool known = kernel.Image.Symbols.FindUnique(function.Name) is not null;
+            if (known && stop.TryGetValue(function.Name, out string? caller))
+                context.Report(Diagnostic.Create(CodeDiagnostics.UsedWhilePatching, unit.Locate(function), function.Name, By(caller)) with { Object = function.Name });
+            else if (known && nmi.TryGetValue(function.Name, out caller))
+                context.Report(Diagnostic.Create(CodeDiagnostics.RunsInNmi, unit.Locate(function), function.Name, By(caller)) with { Object = function.Name });
+        }
+    }
+
+    private static string By(string? caller) => caller is null ? "the stop is made of it, or an NMI begins with it" : $"called by {caller}";
+
+    // Modules' functions are called by none of the kernel's own.
+    private static IEnumerable<(AnalyzedUnit Unit, ChangedFunction Function)> Replaced(AnalyzedUpdate update) =>
+        from unit in update.Units where unit.Module is null from function in unit.Changes.Functions where function.Pre is not null && function.Post is not null select (unit, function);
+
+    private static void CheckThreads(ActionContext<AnalyzedUnit> context)
+    {
+        var unit = context.Subject;
+        var changed = unit.Changes.Functions.Where(function => function is { Pre: not null, Post: not null } && !IsInit(function.Pre)).ToList();
+        if (changed.Count == 0)
+            return;
+        var functions = unit.Changes.PreFunctions.GroupBy(function => function.Name, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.First(), StringComparer.Ordinal);
+        Lazy<HashSet<string>> mains = new(() => [.. unit.Changes.PreFunctions.Where(function => function.Calls.Any(ThreadMakers.Contains))
+            .SelectMany(function => CodeFlow.Of(function).Handed).Where(handed => ThreadMakers.Contains(handed.To)).Select(handed => handed.Function)]);
+        foreach (var function in changed)
+        {
+            context.Cancellation.ThrowIfCancellationRequested();
+            if (Scheduler.Contains(function.Name) && function.Pre!.IsGlobal | function.Name is "__schedule" or "kthread" or "do_idle" or "start_secondary" or "finish_task_switch")
+                Report(context, function, "every thread that sleeps, or has not run yet, is in it");
+            else if (WaitIn(function.Pre!, functions) is { } wait)
+            {
+                if (mains.Value.Contains(function.Name))
+                    Report(context, function, $"a kernel thread's main function, which waits in {wait}");
+                else if (!CodeFlow.Of(function.Pre!).Returns)
+                    Report(context, function, $"it loops around {wait} and does not return");
+                else if (function.Pre!.Calls.Contains(wait))
+                    context.Report(CodeDiagnostics.LongWait, unit.Locate(function), function.Name, wait);
+            }
+        }
+    }
+
+    private static void Report(ActionContext<AnalyzedUnit> context, ChangedFunction function, string why) =>
+        context.Report(Diagnostic.Create(CodeDiagnostics.NeverLeft, context.Subject.Locate(function), function.Name, why) with { Object = function.Name });
+
+    private static bool IsInit(ObjectFunction function) => function.Section.StartsWith(".init", StringComparison.Ordinal) || function.Section.StartsWith(".exit", StringComparison.Ordinal);
+
+    // A call in a loop that waits, by itself or in a function of the unit that it calls.
+    private static string? WaitIn(ObjectFunction function, Dictionary<string, ObjectFunction> unit) =>
+        !function.Calls.Any(call => Wait(call, unit, LocalDepth) is not null) ? null
+        : CodeFlow.Of(function).InLoops().SelectMany(block => block.Calls).Select(call => Wait(call, unit, LocalDepth)).OfType<string>().OrderBy(wait => !function.Calls.Contains(wait)).FirstOrDefault();
+
+    private static string? Wait(string call, Dictionary<string, ObjectFunction> unit, int depth) =>
+        Waits.Contains(call) ? call
+        : depth > 0 && unit.TryGetValue(call, out var callee) ? callee.Calls.Select(inner => Wait(inner, unit, depth - 1)).OfType<string>().FirstOrDefault()
+        : null;
+}
