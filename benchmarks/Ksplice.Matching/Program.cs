@@ -1,5 +1,6 @@
 // Run-pre matching on whole kernels.
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --output docs/results/matching.csv
+// dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --memory DUMP --output docs/results/matching-dump.csv
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- mutations --release R --output docs/results/mutations.csv
 using System.CommandLine;
 using Ksplice.Build.Diagnostics;
@@ -11,15 +12,16 @@ using Microsoft.Extensions.Logging.Abstractions;
 Option<string> release = new("--release") { Description = "The kernel to match against", Required = true };
 Option<string?> source = new("--source") { Description = "Its source tarball or tree, where it is not where the distribution puts it" };
 Option<string> work = new("--work") { Description = "Where objects and finished rows are kept; a run goes on from there", DefaultValueFactory = _ => Path.Combine(Path.GetTempPath(), "ksplice-matching") };
+Option<string?> dump = new("--memory") { Description = "The memory of a kernel that ran, a dump or /proc/kcore, to match against instead of the image" };
 Option<int> perPart = new("--per-part") { Description = "How many units of each part of the tree", DefaultValueFactory = _ => 40 };
 Option<string> output = new("--output") { Description = "The table to write", Required = true };
 Option<int> count = new("--count") { Description = "How many changes to try", DefaultValueFactory = _ => 10_000 };
 Option<int> seed = new("--seed") { Description = "The seed of the random numbers", DefaultValueFactory = _ => 1 };
 
-var units = new Command("units", "Match every function of the chosen units against the shipped image") { release, source, work, perPart, output };
+var units = new Command("units", "Match every function of the chosen units against the shipped image") { release, source, work, perPart, dump, output };
 units.SetAction(async (arguments, cancellation) =>
 {
-    if (await OpenAsync(arguments, cancellation) is not var (kernel, image, run))
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
         return 1;
     var rows = await run.RunAsync(UnitChoice.Choose(kernel, arguments.GetValue(perPart)), cancellation);
     await File.WriteAllTextAsync(arguments.GetRequiredValue(output), UnitRow.ToCsv(rows), cancellation);
@@ -33,16 +35,16 @@ units.SetAction(async (arguments, cancellation) =>
 var mutations = new Command("mutations", "Change matched functions in the image at random; none of them may match then") { release, source, work, perPart, count, seed, output };
 mutations.SetAction(async (arguments, cancellation) =>
 {
-    if (await OpenAsync(arguments, cancellation) is not var (kernel, image, run))
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
         return 1;
-    string csv = await new MutationRun(run, new ImageMemory(image), arguments.GetValue(seed)).RunAsync(UnitChoice.Choose(kernel, arguments.GetValue(perPart)), arguments.GetValue(count), cancellation);
+    string csv = await new MutationRun(run, memory, arguments.GetValue(seed)).RunAsync(UnitChoice.Choose(kernel, arguments.GetValue(perPart)), arguments.GetValue(count), cancellation);
     await File.WriteAllTextAsync(arguments.GetRequiredValue(output), csv, cancellation);
     Console.Write(csv);
     return 0;
 });
 return await new RootCommand("Run-pre matching on whole kernels") { units, mutations }.Parse(args).InvokeAsync();
 
-async Task<(PreparedKernel, KernelImage, UnitRun)?> OpenAsync(ParseResult arguments, CancellationToken cancellation)
+async Task<(PreparedKernel, IMatchMemory, UnitRun)?> OpenAsync(ParseResult arguments, CancellationToken cancellation)
 {
     DiagnosticBag diagnostics = [];
     var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetValue(source) }, diagnostics, cancellation);
@@ -52,5 +54,17 @@ async Task<(PreparedKernel, KernelImage, UnitRun)?> OpenAsync(ParseResult argume
         await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
         return null;
     }
-    return (kernel, image, new UnitRun(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), kernel.Release.Release)));
+    IMatchMemory? memory = new ImageMemory(image);
+    string rows = "rows";
+    if (arguments.GetValue(dump) is { } path)
+    {
+        memory = RunMemory.Create(KernelMemory.Open(path), image, diagnostics);
+        rows = "rows-" + Path.GetFileNameWithoutExtension(path);
+    }
+    if (memory is null)
+    {
+        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        return null;
+    }
+    return (kernel, memory, new UnitRun(kernel, image, memory, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), kernel.Release.Release), rows));
 }

@@ -7,11 +7,12 @@ using Spectre.Console;
 
 namespace Ksplice.Matching;
 
-/// <summary>Compiles units and matches their functions; objects and rows stay in <paramref name="work"/>.</summary>
-internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, string work)
+/// <summary>
+/// Compiles units and matches their functions against <paramref name="memory"/>; objects stay in <paramref name="work"/>, rows in
+/// its folder <paramref name="rows"/>.
+/// </summary>
+internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMemory memory, string work, string rows)
 {
-    private readonly ImageMemory _memory = new(image);
-
     public async Task<List<UnitRow>> RunAsync(IReadOnlyList<CompilationUnit> units, CancellationToken cancellation)
     {
         var todo = units.Where(unit => !File.Exists(RowOf(unit))).ToList();
@@ -27,7 +28,7 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, string w
         return [.. units.Select(unit => UnitRow.Load(RowOf(unit))).OfType<UnitRow>()];
     }
 
-    private string RowOf(CompilationUnit unit) => Path.Combine(work, "rows", unit.Source.Replace('/', '!') + ".json");
+    private string RowOf(CompilationUnit unit) => Path.Combine(work, rows, unit.Source.Replace('/', '!') + ".json");
 
     /// <summary>The unit's object, compiled if no run before did.</summary>
     public async Task<ElfObject?> CompileAsync(CompilationUnit unit, DiagnosticBag diagnostics, CancellationToken cancellation)
@@ -47,7 +48,7 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, string w
         List<Unmatched> rest = [];
         int functions = 0, matched = 0;
         long bytes = 0;
-        foreach (var function in ObjectMatch.Run(pre, unit.Source, _memory))
+        foreach (var function in ObjectMatch.Run(pre, unit.Source, memory))
         {
             functions++;
             if (function.Result is { IsMatch: true } result)

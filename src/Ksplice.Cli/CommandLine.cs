@@ -11,9 +11,9 @@ public static class CommandLine
     /// <summary>Parses and runs; returns the exit code. A command that never writes through consoles does not make a session.</summary>
     public static async Task<int> RunAsync(string[] arguments, Func<Session> session)
     {
-        var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects.")
+        var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
         {
-            Apply(session), Undo(session), View(session), Diff(session),
+            Apply(session), Undo(session), View(session), Diff(session), Match(session),
         };
         return await root.Parse(arguments).InvokeAsync();
     }
@@ -57,6 +57,18 @@ public static class CommandLine
         var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
             Task.FromResult(DiffCommand.Run(Console.Out, Console.Error, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
+        return command;
+    }
+
+    private static Command Match(Func<Session> session)
+    {
+        var path = new Argument<string>("OBJECT") { Description = "The object, built as an update's unpatched objects are." };
+        var image = new Option<string>("--image") { Description = "A vmlinuz, a vmlinux, a module, /proc/kcore or a dump of a machine's memory.", Required = true };
+        var kernel = new Option<string?>("--kernel") { Description = "The kernel's image where --image is a module or memory; else the installed one." };
+        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var command = new Command("match", "Show which functions of an object a kernel has, and where others differ.") { path, image, kernel, json };
+        command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult(MatchCommand.Run(
+            Console.Out, Console.Error, parsed.GetRequiredValue(path), parsed.GetRequiredValue(image), parsed.GetValue(kernel), parsed.GetValue(json)))));
         return command;
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
@@ -16,6 +17,7 @@ public sealed class KernelImage
     private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
     private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
     private readonly Lazy<Dictionary<string, ulong>> _exports;
+    private readonly Lazy<HashSet<ulong>> _ftraceSites;
 
     private KernelImage(string path, ElfObject elf)
     {
@@ -27,6 +29,7 @@ public sealed class KernelImage
         _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
         _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
         _exports = new(ReadExports);
+        _ftraceSites = new(ReadFtraceSites);
         Banner = ReadBanner();
         string[] words = Banner.Split(' ');
         Release = words.Length > 2 ? words[2] : "";
@@ -70,6 +73,14 @@ public sealed class KernelImage
         return new KernelImage(path, ElfObject.Read(isElf ? bytes : KernelPayload.Unpack(bytes), path));
     }
 
+    /// <summary>A kernel as it stands in memory, with the addresses that it has there.</summary>
+    /// <exception cref="InvalidDataException">Its symbol table is not found.</exception>
+    internal static KernelImage FromMemory(string path, IReadOnlyList<ElfSegment> segments)
+    {
+        const ushort Core = 4;
+        return new KernelImage(path, new ElfObject(path, Core, [], []) { Segments = segments });
+    }
+
     /// <summary>
     /// The bytes from <paramref name="address"/> on: up to <paramref name="maximum"/> of them, fewer where the segment's bytes end, none
     /// where no byte of the image lies.
@@ -107,6 +118,11 @@ public sealed class KernelImage
         return false;
     }
 
+    /// <summary>The symbol at or before <paramref name="address"/> with the distance to it, <c>name+0x10</c>; null outside of the image.</summary>
+    internal string? NameOf(ulong address) =>
+        Slice(address, 1).IsEmpty || Symbols.Nearest(address) is not { } nearest ? null
+        : address == nearest.Symbol.Address ? nearest.Symbol.Name : $"{nearest.Symbol.Name}+0x{address - nearest.Symbol.Address:x}";
+
     /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry); the key with its flag bits, of which bit 0 is the branch's sense.</summary>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
     {
@@ -126,6 +142,9 @@ public sealed class KernelImage
 
     /// <summary>All entries of the jump table, by code address.</summary>
     internal IReadOnlyDictionary<ulong, (ulong Target, ulong Key)> JumpEntries => _jumpEntries.Value;
+
+    /// <summary>Where the function tracer has a site; an image that runs has freed the table.</summary>
+    internal IReadOnlySet<ulong> FtraceSites => _ftraceSites.Value;
 
     /// <summary>The keys of all static call sites, by site.</summary>
     internal IReadOnlyDictionary<ulong, ulong> StaticCalls => _staticCalls.Value;
@@ -158,6 +177,12 @@ public sealed class KernelImage
         }
 
         return entries;
+    }
+
+    private HashSet<ulong> ReadFtraceSites()
+    {
+        var (_, bytes) = Table("__start_mcount_loc", "__stop_mcount_loc");
+        return [.. MemoryMarshal.Cast<byte, ulong>(bytes.AsSpan(0, bytes.Length & ~7))];
     }
 
     // struct kernel_symbol: value, name and namespace, each relative to its own place.

@@ -106,6 +106,11 @@ public sealed class LoadedModule
     /// <summary>The addresses of all its symbols of that name, without those that are freed with its init memory.</summary>
     public IEnumerable<ulong> Find(string name) => _symbols[name];
 
+    /// <summary>The symbol of it at or before <paramref name="address"/> with the distance to it, or null.</summary>
+    internal string? NameOf(ulong address) =>
+        !TryFindExtent(address, out ulong start, out _) || _symbols.FirstOrDefault(symbol => symbol.Contains(start)) is not { } symbol ? null
+        : address == start ? symbol.Key : $"{symbol.Key}+0x{address - start:x}";
+
     /// <summary>Where the last of its symbols at or before <paramref name="address"/> starts, and where the next one does.</summary>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end)
     {

@@ -40,12 +40,18 @@ public sealed class ShippedModules
 
     /// <summary>The modules that came with the image of <paramref name="release"/>, or are installed on this machine.</summary>
     public ShippedModules(KernelRelease release)
+        : this((release ?? throw new ArgumentNullException(nameof(release))).Release, release.Image, release.Modules)
     {
-        ArgumentNullException.ThrowIfNull(release);
-        _release = release.Release;
-        string? root = Path.GetDirectoryName(Path.GetDirectoryName(release.Image));
-        _folders = release.Modules.Length != 0 ? [release.Modules]
-            : [.. new[] { root, "/" }.OfType<string>().Distinct().Select(place => Path.Combine(place, "lib/modules", release.Release))];
+    }
+
+    /// <summary>The modules of <paramref name="release"/> in <paramref name="folder"/>, or where the package of <paramref name="image"/> has them.</summary>
+    public ShippedModules(string release, string image, string folder = "")
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        _release = release;
+        string? root = Path.GetDirectoryName(Path.GetDirectoryName(Path.GetFullPath(image)));
+        _folders = folder.Length != 0 ? [folder]
+            : [.. new[] { root, "/" }.OfType<string>().Distinct().Select(place => Path.Combine(place, "lib/modules", release))];
         _paths = new(FindAll);
     }
 

@@ -33,5 +33,17 @@ public static class MatchDiagnostics
     public static readonly DiagnosticDescriptor NotInLine = Error("KSP4060", "The name is another file's",
         "'{0}': {1}; the kernel has {2} of that name, but around none of them stand the functions of this file in their order; another file's function is not touched");
 
+    /// <summary>KSP4061: no kernel in the memory.</summary>
+    public static readonly DiagnosticDescriptor BadMemory = Error("KSP4061", "A kernel's memory cannot be used",
+        "'{0}' cannot be matched against: {1}");
+
+    /// <summary>KSP4062: the memory is not of the image.</summary>
+    public static readonly DiagnosticDescriptor OtherKernel = Error("KSP4062", "The memory is another kernel's",
+        "'{0}' holds '{1}', but '{2}' is '{3}'; a run kernel is matched together with the image that it was booted from");
+
+    /// <summary>KSP4063: no image beside the module or the memory.</summary>
+    public static readonly DiagnosticDescriptor NoImage = Error("KSP4063", "The kernel's image is missing",
+        "'{0}' is of kernel {1}, whose image is not at {2}; modules and memory are matched together with it");
+
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

@@ -46,19 +46,37 @@ internal sealed partial class MatchRun
         return name.Length <= MaximalName && Memory.Candidates(Padding + name).Contains(address);
     }
 
-    private bool SymbolAfter(ref ulong address)
+    private enum Way
     {
-        if (!Memory.TryFindExtent(address, out _, out ulong end) || end <= address)
+        Before,
+        Behind,
+    }
+
+    private bool NextSymbol(Way way, ref ulong address)
+    {
+        if ((way == Way.Before && address == 0) || !Memory.TryFindExtent(way == Way.Behind ? address : address - 1, out ulong start, out ulong end))
             return false;
-        address = end;
+        if (way == Way.Behind ? end <= address : start >= address)
+            return false;
+        address = way == Way.Behind ? end : start;
         return true;
     }
 
-    private bool SymbolBefore(ref ulong address)
+    private bool Step(Way way, uint place, uint padded, ref ulong address, ref int met)
     {
-        if (address == 0 || !Memory.TryFindExtent(address - 1, out ulong start, out _) || start >= address)
+        ulong next = address;
+        if (!NextSymbol(way, ref next))
             return false;
-        address = start;
+        if (IsPadding(padded, next))
+        {
+            address = next;
+            if (!NextSymbol(way, ref next))
+                return false;
+        }
+        if (!StandsAt(place, next))
+            return Has(place, PlaceFlags.Weak);
+        address = next;
+        met++;
         return true;
     }
 
@@ -66,53 +84,20 @@ internal sealed partial class MatchRun
     {
         for (uint i = place + 1; i < Data.Places.Length && !Has(i, PlaceFlags.First); i++)
         {
-            ulong next = address;
-            if (Has(i, PlaceFlags.Same))
-                continue;
-            if (!SymbolAfter(ref next))
+            if (!Has(i, PlaceFlags.Same) && !Step(Way.Behind, i, i, ref address, ref met))
                 return false;
-            if (IsPadding(i, next))
-            {
-                address = next;
-                if (!SymbolAfter(ref next))
-                    return false;
-            }
-            if (StandsAt(i, next))
-            {
-                address = next;
-                met++;
-            }
-            else if (!Has(i, PlaceFlags.Weak))
-            {
-                return false;
-            }
         }
         return true;
     }
 
     private bool StandsBefore(uint place, ulong address, ref int met)
     {
-        for (uint i = place; !Has(i, PlaceFlags.First);)
+        while (!Has(place, PlaceFlags.First))
         {
-            ulong next = address;
-            if (!SymbolBefore(ref next))
+            uint before = Head(place - 1);
+            if (!Step(Way.Before, before, place, ref address, ref met))
                 return false;
-            if (IsPadding(i, next))
-            {
-                address = next;
-                if (!SymbolBefore(ref next))
-                    return false;
-            }
-            i = Head(i - 1);
-            if (StandsAt(i, next))
-            {
-                address = next;
-                met++;
-            }
-            else if (!Has(i, PlaceFlags.Weak))
-            {
-                return false;
-            }
+            place = before;
         }
         return true;
     }

@@ -13,6 +13,7 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
     private ulong _at;
     private ulong _limit = ulong.MaxValue;
     private uint _pre;
+    private bool _isInner;
     private bool _inBody;
     private ulong _obstacle;
 
@@ -214,8 +215,20 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         if (length == 0)
             return Different(op.Symbol);
         var reason = Meet(op.Symbol, target - (ulong)op.Value);
+        if (reason == MatchReason.Matched && !LeadsToOptional(op.Symbol, target - (ulong)op.Value))
+            return Different(op.Symbol);
         _at += (ulong)length;
         return reason;
+    }
+
+    private bool LeadsToOptional(uint symbol, ulong address)
+    {
+        uint target = run.Data.Symbols[symbol].Object;
+        if (_isInner || target == MatchFormat.None || (run.Data.Objects[target].Flags & ObjectFlags.Optional) == 0)
+            return true;
+        ref readonly var entry = ref run.Data.Objects[target];
+        ObjectWalk inner = new(run, target) { _at = address, _isInner = true };
+        return inner.Ops(run.Data.Ops.AsSpan((int)entry.Op, (int)entry.OpCount)) == MatchReason.Matched;
     }
 
     private MatchReason Nops(ReadOnlySpan<MatchOp> ops)

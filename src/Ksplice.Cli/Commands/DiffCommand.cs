@@ -43,7 +43,7 @@ public static class DiffCommand
         return code;
     }
 
-    private static ElfObject Read(string path)
+    internal static ElfObject Read(string path)
     {
         try
         {

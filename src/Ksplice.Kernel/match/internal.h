@@ -48,6 +48,7 @@ struct walk {
 	u64 at;			/* in the run kernel */
 	u64 limit;		/* the ops must end there */
 	u32 pre;		/* offset in the pre object */
+	bool is_inner;		/* begun by another walk, to look ahead */
 	bool in_body;		/* past the fentry site */
 	u64 jump;		/* where the redirect would be written */
 	u64 fentry;

@@ -86,23 +86,41 @@ static bool is_padding(struct run *run, u32 place, u64 address)
 	return ksp_is_named(run, padding, address);
 }
 
-static bool symbol_after(struct run *run, u64 *address)
-{
-	u64 start, end;
+enum way { BEFORE, BEHIND };
 
-	if (run->env->extent(run->env, *address, &start, &end) || end <= *address)
+/* To where the next symbol starts on that way. */
+static bool next_symbol(struct run *run, enum way way, u64 *address)
+{
+	u64 start, end, at = way == BEHIND ? *address : *address - 1;
+
+	if ((way == BEFORE && !*address) || run->env->extent(run->env, at, &start, &end))
 		return false;
-	*address = end;
+	if (way == BEHIND ? end <= *address : start >= *address)
+		return false;
+	*address = way == BEHIND ? end : start;
 	return true;
 }
 
-static bool symbol_before(struct run *run, u64 *address)
+/*
+ * The next symbol on that way is @place's, or one that it need not have.
+ * Padding stands before its function, and stays where an overridden one was:
+ * that of @padded, the later of the two places between which the step goes.
+ */
+static bool step(struct run *run, enum way way, u32 place, u32 padded, u64 *address, u32 *met)
 {
-	u64 start, end;
+	u64 next = *address;
 
-	if (!*address || run->env->extent(run->env, *address - 1, &start, &end) || start >= *address)
+	if (!next_symbol(run, way, &next))
 		return false;
-	*address = start;
+	if (is_padding(run, padded, next)) {
+		*address = next;
+		if (!next_symbol(run, way, &next))
+			return false;
+	}
+	if (!stands_at(run, place, next))
+		return run->places[place].flags & KSP_PLACE_WEAK;
+	*address = next;
+	++*met;
 	return true;
 }
 
@@ -112,24 +130,8 @@ static bool stands_behind(struct run *run, u32 place, u64 address, u32 *met)
 	u32 i;
 
 	for (i = place + 1; i < run->header->n_places && !(run->places[i].flags & KSP_PLACE_FIRST); i++) {
-		u64 next = address;
-
-		if (run->places[i].flags & KSP_PLACE_SAME)
-			continue;
-		if (!symbol_after(run, &next))
+		if (!(run->places[i].flags & KSP_PLACE_SAME) && !step(run, BEHIND, i, i, &address, met))
 			return false;
-		if (is_padding(run, i, next)) {
-			/* It stays where an overridden function's was. */
-			address = next;
-			if (!symbol_after(run, &next))
-				return false;
-		}
-		if (stands_at(run, i, next)) {
-			address = next;
-			++*met;
-		} else if (!(run->places[i].flags & KSP_PLACE_WEAK)) {
-			return false;
-		}
 	}
 	return true;
 }
@@ -137,25 +139,12 @@ static bool stands_behind(struct run *run, u32 place, u64 address, u32 *met)
 /* The line up to @place stands before @address; counts the places in @met. */
 static bool stands_before(struct run *run, u32 place, u64 address, u32 *met)
 {
-	u32 i = place;
+	while (!(run->places[place].flags & KSP_PLACE_FIRST)) {
+		u32 before = head(run, place - 1);
 
-	while (!(run->places[i].flags & KSP_PLACE_FIRST)) {
-		u64 next = address;
-
-		if (!symbol_before(run, &next))
+		if (!step(run, BEFORE, before, place, &address, met))
 			return false;
-		if (is_padding(run, i, next)) {
-			address = next;
-			if (!symbol_before(run, &next))
-				return false;
-		}
-		i = head(run, i - 1);
-		if (stands_at(run, i, next)) {
-			address = next;
-			++*met;
-		} else if (!(run->places[i].flags & KSP_PLACE_WEAK)) {
-			return false;
-		}
+		place = before;
 	}
 	return true;
 }

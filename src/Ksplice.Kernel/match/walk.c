@@ -121,6 +121,32 @@ static enum ksp_reason walk_field(struct walk *w, const struct ksp_op *op)
 	return reason;
 }
 
+static void start_walk(struct walk *w, struct run *run, u32 index, u64 address)
+{
+	memset(w, 0, sizeof(*w));
+	w->run = run;
+	w->object = &run->objects[index];
+	w->at = address;
+	w->limit = ~0ULL;
+}
+
+/*
+ * Does @address hold the optional object of @symbol, if it has one?  Of the
+ * variants of static_cpu_has several are a jump: it is the one that leads to
+ * .altinstr_aux only if that code is there.
+ */
+static bool leads_to_optional(struct walk *w, u32 symbol, u64 address)
+{
+	u32 index = w->run->symbols[symbol].object;
+	struct walk inner;
+
+	if (w->is_inner || index == KSP_NONE || !(w->run->objects[index].flags & KSP_OBJECT_OPTIONAL))
+		return true;
+	start_walk(&inner, w->run, index, address);
+	inner.is_inner = true;
+	return ksp_walk_ops(&inner, w->run->ops + inner.object->op, inner.object->n_ops) == KSP_MATCHED;
+}
+
 static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 {
 	u64 target;
@@ -130,6 +156,8 @@ static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 	if (!length)
 		return ksp_different(w, op->symbol);
 	reason = ksp_meet(w, op->symbol, target - op->value);
+	if (reason == KSP_MATCHED && !leads_to_optional(w, op->symbol, target - op->value))
+		return ksp_different(w, op->symbol);
 	w->at += length;
 	return reason;
 }
@@ -222,11 +250,7 @@ enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 
 	const struct ksp_object *object = &run->objects[index];
 	enum ksp_reason reason;
 
-	memset(w, 0, sizeof(*w));
-	w->run = run;
-	w->object = object;
-	w->at = address;
-	w->limit = ~0ULL;
+	start_walk(w, run, index, address);
 	reason = ksp_meet(w, object->symbol, address);
 	if (reason == KSP_MATCHED)
 		reason = ksp_walk_ops(w, run->ops + object->op, object->n_ops);
