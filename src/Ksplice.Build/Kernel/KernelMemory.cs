@@ -196,7 +196,7 @@ public sealed class KernelMemory : IDisposable
     private ulong NextMapped(ulong at)
     {
         if (_root is { } root)
-            return Translate(root, at, out ulong size) is null ? (at & ~(size - 1)) + size : at + PageSize;
+            return Translate(root, at, out ulong size) is not null ? at + PageSize : size >= ImageEnd - ImageStart ? ImageEnd : (at & ~(size - 1)) + size;
         var behind = _core.Segments.Where(segment => segment.Virtual >= HalfOfKernel && at + PageSize - segment.Virtual < segment.Size);
         return behind.Any() ? at + PageSize
             : _core.Segments.Select(segment => segment.Virtual).Where(start => start > at && start < ImageEnd).DefaultIfEmpty(ImageEnd).Min();

@@ -91,7 +91,8 @@ public sealed class InterpreterTests : IAsyncLifetime
             var result = await Cli.Wrap(Program).WithArguments([Kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
             Assert.True(result.ExitCode == 0, result.StandardError);
-            string[] lines = result.StandardOutput.TrimEnd('\n').Split('\n');
+            // A damaged name may hold a newline: results end with a zero.
+            string[] lines = result.StandardOutput.TrimEnd('\0').Split('\0');
             Assert.Equal(chunk.Length, lines.Length);
             for (int i = 0; i < chunk.Length; i++)
                 Assert.Equal(Show(MatchInterpreter.Match(chunk[i].bytes, memory)), lines[i]);

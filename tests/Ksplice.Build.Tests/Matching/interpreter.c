@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The interpreter of match/ as a program, for tests: it matches one
- * file of match data against a dumped kernel and prints the result, a line a
- * fact, as InterpreterTests prints the C# interpreter's.
+ * file of match data after the other against a dumped kernel and prints the
+ * results, a zero behind each, as InterpreterTests prints the C# interpreter's.
  *
  * usage: interpreter KERNEL DATA...
  *
@@ -248,7 +248,7 @@ static void show(const char *path)
 		       (unsigned long long)match.functions[i].jump, (unsigned long long)match.functions[i].fentry);
 	for (i = 0; i < match.n_ranges; i++)
 		printf(" r%s %llx-%llx", match.ranges[i].name, (unsigned long long)match.ranges[i].start, (unsigned long long)match.ranges[i].end);
-	printf("\n");
+	putchar(0);
 	ksp_match_free(&env, &match);
 	free((void *)data);
 }

@@ -1,0 +1,92 @@
+// A booted kernel's memory, with all that boot and its own tools rewrote: seen from inside by /proc/kcore, and from outside by
+// a dump. KASLR moves the kernel at each boot.
+using CliWrap;
+using CliWrap.Buffered;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Kernel.Tests.Matching;
+
+public sealed class MemoryMatchTests(Guest guest) : IDisposable
+{
+    private readonly string _work = Directory.CreateTempSubdirectory("ksplice-memory-").FullName;
+
+    public void Dispose() => Directory.Delete(_work, recursive: true);
+
+    private string Image => Path.Combine(guest.Image, "boot", "vmlinuz-" + guest.Release);
+
+    private async Task<string> CompileAsync(string source)
+    {
+        var cancellation = TestContext.Current.CancellationToken;
+        DiagnosticBag diagnostics = [];
+        var release = await KernelReleaseResolver.ResolveAsync(new() { Release = guest.Release }, diagnostics, cancellation);
+        var kernel = release is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(release, diagnostics, cancellation);
+        Assert.True(kernel is not null, string.Join('\n', diagnostics));
+        string path = Path.Combine(_work, Path.GetFileNameWithoutExtension(source) + ".o");
+        var made = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, kernel.SourceDirectory, path, [], diagnostics, cancellation);
+        Assert.True(made is not null, string.Join('\n', diagnostics));
+        return path;
+    }
+
+    private async Task<string[]> MatchAsync(int code, string path, string image, params string[] options)
+    {
+        var result = await Cli.Wrap(Repository.Command).WithArguments(["match", path, "--image", image, "--kernel", Image, .. options])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        Assert.True(code == result.ExitCode, $"{result.ExitCode}\n{result.StandardOutput}\n{result.StandardError}");
+        return (result.StandardOutput + result.StandardError).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    [Fact]
+    public async Task Memory_is_matched_from_inside_and_from_a_dump_and_a_probed_function_is_told()
+    {
+        // static_cpu_has, static calls, paravirt, jump labels, retpolines, lock prefixes; and what tracers and probes write.
+        string stat = await CompileAsync("fs/stat.c"), xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"), process = await CompileAsync("arch/x86/kernel/process.c");
+        string dump = Path.Combine(_work, "dump");
+        var result = await guest.RunAsync("""
+            echo 0 >/proc/sys/debug/kprobes-optimization
+            cd /sys/kernel/tracing
+            echo 'p:middle generic_fillattr+5' >>kprobe_events
+            echo 'p:entry vfs_getattr' >>kprobe_events
+            echo 1 >events/kprobes/enable
+            echo 'vfs_statx cp_new_stat' >set_ftrace_filter
+            echo function >current_tracer
+            ksplice match /stat.o --image /proc/kcore --kernel /vmlinuz
+            [ $? = 2 ] && ksplice match /xstate.o --image /proc/kcore --kernel /vmlinuz && ksplice match /process.o --image /proc/kcore --kernel /vmlinuz
+            """,
+            ["--dump", dump, "--memory", "400"], UpdateGuestCommand, new(stat, "/stat.o"), new(xstate, "/xstate.o"), new(process, "/process.o"), new(Image, "/vmlinuz"));
+        result.MustEndWith(0);
+        var inside = result.Lines.Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
+        var outside = (await MatchAsync(2, stat, dump)).Concat(await MatchAsync(0, xstate, dump)).Concat(await MatchAsync(0, process, dump)).Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
+        Assert.Equal(inside, outside.Select(line => line.Replace(_work, "", StringComparison.Ordinal)));
+        string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
+        Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", probed, StringComparison.Ordinal);
+        Assert.Contains(inside, line => line.StartsWith("  > 0005: push %rbp ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
+        Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 100);
+
+        // The dump with one bit of a matched function changed.
+        string address = inside.First(line => line.StartsWith("matched  vfs_fstat ", StringComparison.Ordinal)).Split("at 0x")[1];
+        await DamageAsync(dump, Convert.ToUInt64(address, 16) + 8);
+        Assert.Equal(2, (await MatchAsync(2, stat, dump)).Count(line => line.StartsWith("differs", StringComparison.Ordinal)));
+    }
+
+    private static GuestFile UpdateGuestCommand => new(Repository.Command, "/bin/ksplice");
+
+    // The page is found in the file by its content; what the guest read of itself is there again.
+    private static async Task DamageAsync(string dump, ulong address)
+    {
+        byte[] page = new byte[4096];
+        using (var memory = KernelMemory.Open(dump))
+            Assert.True(memory.TryRead(address & ~0xffful, page));
+        byte[] file = await File.ReadAllBytesAsync(dump, TestContext.Current.CancellationToken);
+        int damaged = 0;
+        for (int at = 0, next; (next = file.AsSpan(at).IndexOf(page)) >= 0; damaged++)
+        {
+            at += next;
+            file[at + (int)(address & 0xfff)] ^= 1;
+        }
+        Assert.NotEqual(0, damaged);
+        File.Delete(dump);
+        await File.WriteAllBytesAsync(dump, file, TestContext.Current.CancellationToken);
+    }
+}
