@@ -100,10 +100,12 @@ public sealed class PackageUpdate : KspliceTask
         if (!File.Exists(PathFile))
             return;
         string old = File.ReadAllText(PathFile);
+        if (!Directory.Exists(Path.GetDirectoryName(old)))
+            return;
         if (Directory.Exists(old))
             Directory.Delete(old, recursive: true);
-        if (File.Exists(old + ".tar.zst"))
-            File.Delete(old + ".tar.zst");
+        File.Delete(old + ".tar.zst");
+        File.Delete(WriteReport.ReportOf(old));
     }
 }
 
@@ -114,11 +116,11 @@ public sealed class ReadPackage : KspliceTask
     [Required]
     public string PathFile { get; set; } = "";
 
-    /// <summary>The folder of the package, with Archive and UpdateId; none if nothing was packed.</summary>
+    /// <summary>The folder of the package, with Archive, Report and UpdateId; none if nothing was packed.</summary>
     [Output]
     public ITaskItem[] Updates { get; set; } = [];
 
-    /// <summary>The files of the package and its archive.</summary>
+    /// <summary>The files of the package, its archive and its report.</summary>
     [Output]
     public ITaskItem[] Files { get; set; } = [];
 
@@ -130,10 +132,11 @@ public sealed class ReadPackage : KspliceTask
             string folder = File.ReadAllText(PathFile);
             TaskItem update = new(folder);
             update.SetMetadata("Archive", folder + ".tar.zst");
+            update.SetMetadata("Report", WriteReport.ReportOf(folder));
             update.SetMetadata("UpdateId", Path.GetFileName(folder).Split('-')[^1]);
             Updates = [update];
             var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*", SearchOption.AllDirectories) : [];
-            Files = [.. files.Append(folder + ".tar.zst").Select(file => new TaskItem(file))];
+            Files = [.. files.Append(folder + ".tar.zst").Append(WriteReport.ReportOf(folder)).Select(file => new TaskItem(file))];
         }
         return Task.FromResult(true);
     }

@@ -6,7 +6,7 @@ public sealed class IncrementalTests
     private static readonly string[] Stages =
     [
         "KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KsplicePatch", "KspliceReadUnits", "KspliceCompile",
-        "KspliceAnalyze", "KspliceDiff", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReadPackage",
+        "KspliceAnalyze", "KspliceDiff", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReport", "KspliceReadPackage",
     ];
 
     private static readonly string[] AlwaysRun =
@@ -28,7 +28,7 @@ public sealed class IncrementalTests
         Assert.Equal(Stages.Order(), first.Ran.Except(["KsplicePrepareKernel"]).Order());
         Assert.Equal(4, first.Compiled.Count);
         string package = project.Package;
-        var before = Directory.GetFiles(package, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.GetLastWriteTimeUtc);
+        var before = Directory.GetFiles(package, "*", SearchOption.AllDirectories).Append(package + ".html").ToDictionary(file => file, File.GetLastWriteTimeUtc);
         var second = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Equal(AlwaysRun.Order(), second.Ran.Order());
         Assert.Empty(second.Compiled);
@@ -52,6 +52,7 @@ public sealed class IncrementalTests
         // Another update: the old one's package does not stay beside it.
         Assert.NotEqual(old, project.Id);
         Assert.Single(Directory.GetFiles(project.At("bin"), "*.tar.zst", SearchOption.AllDirectories));
+        Assert.Equal([project.Package + ".html"], Directory.GetFiles(project.At("bin"), "*.html", SearchOption.AllDirectories));
 
         File.Delete(project.At("2-kmsg.patch"));
         (await project.BuildAsync()).MustSucceed();

@@ -20,7 +20,7 @@ public sealed record InstructionText(ulong Offset, string Text, SourceLocation? 
 /// <param name="Inlined">The inlined function that the differing code belongs to; null unless that is the reason.</param>
 /// <param name="Pre">The instruction before; null where the difference is not in one, or the code ends there.</param>
 /// <param name="Post">The same place after.</param>
-public sealed record FunctionExplanation(
+public sealed partial record FunctionExplanation(
     ReplacedFunction Function, FunctionDifference Reason, string? Inlined, InstructionText? Pre, InstructionText? Post)
 {
     /// <summary>Explains each function that <paramref name="diff"/> replaces, in its order.</summary>

@@ -1,0 +1,74 @@
+using CsCheck;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Reporting;
+using Ksplice.Build.Tests.Differencing;
+
+namespace Ksplice.Build.Tests.Reporting;
+
+public class HtmlReportTests
+{
+    [Fact]
+    public void Listings_are_put_side_by_side_by_a_shortest_script()
+    {
+        var lines = Gen.Int[0, 3].Select(line => line.ToString(System.Globalization.CultureInfo.InvariantCulture)).Array[0, 12];
+        Gen.Select(lines, lines).Sample((before, after) =>
+        {
+            var pairs = Alignment.Of(before, after);
+            Assert.Equal(Enumerable.Range(0, before.Length), pairs.Select(pair => pair.Before).Where(at => at >= 0));
+            Assert.Equal(Enumerable.Range(0, after.Length), pairs.Select(pair => pair.After).Where(at => at >= 0));
+            Assert.All(pairs, pair => Assert.True(pair.Before < 0 || pair.After < 0 || before[pair.Before] == after[pair.After]));
+            Assert.Equal(Common(before, after), pairs.Count(pair => pair.Before >= 0 && pair.After >= 0));
+        });
+    }
+
+    // The longest common subsequence, by the table that every textbook has.
+    private static int Common(string[] before, string[] after)
+    {
+        int[,] table = new int[before.Length + 1, after.Length + 1];
+        for (int i = 1; i <= before.Length; i++)
+        {
+            for (int j = 1; j <= after.Length; j++)
+                table[i, j] = before[i - 1] == after[j - 1] ? table[i - 1, j - 1] + 1 : Math.Max(table[i - 1, j], table[i, j - 1]);
+        }
+        return table[before.Length, after.Length];
+    }
+
+    private static string Report(string name, params ReportedDiagnostic[] diagnostics)
+    {
+        var pair = CPair.Compare("int f(int a) { use((void *)1); return probe(a) + 1; }", "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }", "-g", "-gbtf");
+        UpdateManifest manifest = new()
+        {
+            Format = UpdateManifest.CurrentFormat,
+            Id = "0123abcd",
+            Name = name,
+            Kernel = new("6.1.0-1-cloud-amd64", "Linux version 6.1"),
+            Targets = [],
+            Pinned = false,
+            Patches = [],
+            Files = [new("a.ko", 4711, "")],
+            Tool = "tool",
+        };
+        var places = UpdateReport.ReadPlaces($"/boot/vmlinuz\n\nreplaced functions\nffffffff81234560 f ({CPair.Unit}), 17 bytes\n");
+        return HtmlReport.Write(new(manifest, [pair.Accepted], diagnostics, places, location => $"old line {location.Line}", location => $"new line {location.Line}"));
+    }
+
+    [Fact]
+    public void A_report_shows_functions_with_addresses_code_source_and_sizes()
+    {
+        string html = Report("fix", new ReportedDiagnostic("KSP5015", "warning", "a.c:3", "paths differ"));
+        foreach (string expected in (string[])["<h1>Update 0123abcd: fix</h1>", "<code>ffffffff81234560</code>", "4711", "<td>paths differ</td>", "<td class=\"sign\">+</td>", "# probe", "new line ", "old line "])
+            Assert.Contains(expected, html, StringComparison.Ordinal);
+        Assert.Contains("<td class=\"number\">", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Nothing_in_it_runs_or_is_loaded_from_elsewhere()
+    {
+        string html = Report("<script>alert(1)</script>", new ReportedDiagnostic("X", "error", "", "<img src=http://example>"));
+        Assert.Contains("default-src 'none'", html, StringComparison.Ordinal);
+        Assert.DoesNotMatch("<(script|img|link|iframe|object)", html);
+        Assert.DoesNotMatch("(src|href)=\"[^#]", html);
+        Assert.Contains("&lt;script&gt;", html, StringComparison.Ordinal);
+    }
+}
