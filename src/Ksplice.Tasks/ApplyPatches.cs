@@ -19,6 +19,13 @@ public sealed class ApplyPatches : KspliceTask
     /// <summary>The patches, in the order of their application.</summary>
     public ITaskItem[] Patches { get; set; } = [];
 
+    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
+    public ITaskItem[] BasePatches { get; set; } = [];
+
+    /// <summary>The folder of the pre tree, where there are such patches.</summary>
+    [Required]
+    public string BaseTree { get; set; } = "";
+
     /// <summary>The folder of the post tree.</summary>
     [Required]
     public string PostTree { get; set; } = "";
@@ -44,31 +51,38 @@ public sealed class ApplyPatches : KspliceTask
             .PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;
-        string[] paths = [.. Patches.Select(patch => patch.GetMetadata("FullPath"))];
-        List<SourcePatch> patches = [];
-        foreach (string path in paths)
-        {
-            if (SourcePatch.Read(path, Diagnostics) is { } patch)
-                patches.Add(patch);
-        }
-        if (patches.Count != paths.Length)
+        string[] basePaths = [.. BasePatches.Select(patch => patch.GetMetadata("FullPath"))], paths = [.. Patches.Select(patch => patch.GetMetadata("FullPath"))];
+        if (Read(basePaths) is not { } basePatches || Read(paths) is not { } patches)
             return false;
-        var tree = Build.Patching.PostTree.Write(kernel.SourceDirectory, PostTree, patches, Diagnostics, cancellation);
+        var pre = basePatches.Count == 0 ? null : Build.Patching.PostTree.Write(kernel.SourceDirectory, BaseTree, basePatches, Diagnostics, cancellation);
+        if (pre is null && basePatches.Count != 0)
+            return false;
+        var tree = Build.Patching.PostTree.Write(kernel.SourceDirectory, PostTree, [.. basePatches, .. patches], Diagnostics, cancellation);
         if (tree is null)
             return false;
-        var units = await AffectedUnits.FindAsync(kernel, tree, Logger, Diagnostics, cancellation).ConfigureAwait(false);
+        var changed = pre is null ? tree : tree with { Files = tree.ChangesSince(pre) };
+        var units = await AffectedUnits.FindAsync(kernel, changed, Logger, Diagnostics, cancellation).ConfigureAwait(false);
         if (units is null)
             return false;
-        string id = UpdateId.Compute(release, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));
+        string id = UpdateId.Compute(release, basePaths.Select(Content), paths.Select(Content));
         UnitList list = new(id, [.. units.Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))], [.. Lines(tree)]);
         list.Write(UnitsFile);
         if (Record is not null)
-        {
-            var written = tree.Files.Where(file => file.Change != FileChange.Deleted).Select(file => Path.Combine(tree.Root, file.Path));
-            StageRecord.Write(Record, "", [KernelFile, .. paths], [UnitsFile, .. written]);
-        }
+            StageRecord.Write(Record, "", [KernelFile, .. basePaths, .. paths], [UnitsFile, .. Written(pre), .. Written(tree)]);
         return true;
     }
+
+    private List<SourcePatch>? Read(string[] paths)
+    {
+        List<SourcePatch> patches = [.. paths.Select(path => SourcePatch.Read(path, Diagnostics)).OfType<SourcePatch>()];
+        return patches.Count == paths.Length ? patches : null;
+    }
+
+    private static ReadOnlyMemory<byte> Content(string path) => File.ReadAllBytes(path);
+
+    private static IEnumerable<string> Written(PostTree? tree) => tree is null
+        ? []
+        : tree.Files.Where(file => file.Change != FileChange.Deleted).Select(file => Path.Combine(tree.Root, file.Path));
 
     private static IEnumerable<PatchedLine> Lines(PostTree tree) =>
         from file in tree.Files

@@ -25,6 +25,13 @@ public sealed class CompileUnits : KspliceTask
     [Required]
     public string UnitsFile { get; set; } = "";
 
+    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
+    public ITaskItem[] BasePatches { get; set; } = [];
+
+    /// <summary>The folder of the pre tree, where there are such patches.</summary>
+    [Required]
+    public string BaseTree { get; set; } = "";
+
     /// <summary>The post tree.</summary>
     [Required]
     public string PostTree { get; set; } = "";
@@ -48,9 +55,10 @@ public sealed class CompileUnits : KspliceTask
         UnitCompiler compiler = new(kernel, Logger);
         string[] arguments = [$"-I{Path.GetFullPath(IncludeFolder)}", $"-ffile-prefix-map={Path.GetFullPath(IncludeFolder)}/="];
         List<Job> jobs = [];
+        string preTree = BasePatches.Length == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
         foreach (var unit in Units)
         {
-            jobs.Add(new Job(unit.ItemSpec, kernel.SourceDirectory, unit.GetMetadata("Pre"), arguments, "pre"));
+            jobs.Add(new Job(unit.ItemSpec, preTree, unit.GetMetadata("Pre"), arguments, "pre"));
             jobs.Add(new Job(unit.ItemSpec, Path.GetFullPath(PostTree), unit.GetMetadata("Post"), arguments, "post"));
         }
         int made = 0;

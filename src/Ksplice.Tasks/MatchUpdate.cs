@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
@@ -18,6 +19,9 @@ public sealed class MatchUpdate : KspliceTask
     /// <summary>The units, with Pre and Post.</summary>
     [Required]
     public ITaskItem[] Units { get; set; } = [];
+
+    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
+    public ITaskItem[] BasePatches { get; set; } = [];
 
     /// <summary>The report to write.</summary>
     [Required]
@@ -39,9 +43,15 @@ public sealed class MatchUpdate : KspliceTask
             var module = match.Module is null ? null : LoadedModule.Load(match.Module, modules, image, Diagnostics);
             if (module is null && match.Module is not null)
                 continue;
-            var result = module is null ? ImageMatch.Check(match.Data, image, Diagnostics) : ImageMatch.Check(match.Data, module, image, Diagnostics);
-            if (StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module) && result.IsMatch)
+            // What other updates put in place is in no image: only the running kernel can tell.
+            var findings = BasePatches.Length == 0 ? Diagnostics : new DiagnosticBag();
+            var result = module is null ? ImageMatch.Check(match.Data, image, findings) : ImageMatch.Check(match.Data, module, image, findings);
+            if (!StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module))
+                continue;
+            if (result.IsMatch)
                 Describe(report, match.Module?.Path ?? release.Image, match.Data, result);
+            else
+                report.Append(CultureInfo.InvariantCulture, $"{(report.Length == 0 ? "" : "\n")}{match.Diffs.Target.Name}: goes on top of other updates and is matched when it is applied\n");
         }
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);

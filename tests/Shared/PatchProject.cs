@@ -53,7 +53,9 @@ internal sealed class PatchProject : IDisposable
         XElement project = new("Project",
             new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.props")),
             settings,
-            new XElement("ItemGroup", new XElement("KernelPatch", new XAttribute("Include", "*.patch"))),
+            new XElement("ItemGroup",
+                new XElement("KernelPatch", new XAttribute("Include", "*.patch")),
+                new XElement("KernelBasePatch", new XAttribute("Include", "*.base"))),
             new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.targets")));
         File.WriteAllText(At("update.csproj"), project.ToString());
         foreach (string stop in (string[])["Directory.Build.props", "Directory.Build.targets"])

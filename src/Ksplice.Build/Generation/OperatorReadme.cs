@@ -25,6 +25,13 @@ public static class OperatorReadme
             text.Append("These modules are changed, and have to be loaded: ").AppendJoin(", ", modules).Append(".\n");
             text.Append("They cannot be unloaded while the update's modules are loaded.\n\n");
         }
+        if (manifest.Base.Count != 0)
+        {
+            text.Append("It goes on top of updates that are made from these patches, which have to be applied:\n\n");
+            foreach (string patch in manifest.Base)
+                text.Append("    ").Append(patch).Append('\n');
+            text.Append('\n');
+        }
         text.Append("Replaced functions:\n\n");
         foreach (var target in manifest.Targets)
         {

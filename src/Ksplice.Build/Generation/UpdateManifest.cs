@@ -35,6 +35,9 @@ public sealed record UpdateManifest
     /// <summary>Errors of the build that a person took over, with the reasons.</summary>
     public IReadOnlyList<ManifestAcknowledgement> Acknowledged { get => field ?? []; init; }
 
+    /// <summary>The source patches of the updates that have to be in place already, as paths in the package; most updates have none.</summary>
+    public IReadOnlyList<string> Base { get => field ?? []; init; }
+
     /// <summary>The source patches, as paths in the package, in the order of their application.</summary>
     public required IReadOnlyList<string> Patches { get; init; }
 

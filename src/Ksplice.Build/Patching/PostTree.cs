@@ -64,6 +64,16 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         }
     }
 
+    /// <summary>The files that differ between this tree and <paramref name="other"/>, which is made from the same pre tree.</summary>
+    public IReadOnlyList<PatchedFile> ChangesSince(PostTree other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        var before = other.Files.ToDictionary(file => file.Path, StringComparer.Ordinal);
+        var taken = Files.Select(file => file.Path).ToHashSet(StringComparer.Ordinal);
+        return [.. Files.Where(file => !before.TryGetValue(file.Path, out var was) || was.Digest != file.Digest)
+            .Concat(other.Files.Where(file => !taken.Contains(file.Path))).OrderBy(file => file.Path, StringComparer.Ordinal)];
+    }
+
     private sealed record PlannedFile(PatchedFile Patched, byte[]? Content);
 
     private static List<PlannedFile>? Plan(string sourceRoot, IReadOnlyList<SourcePatch> patches, DiagnosticBag bag)

@@ -93,8 +93,24 @@ static int attach_and_operate(struct ksplice_update *update)
 	return err;
 }
 
+/* Is what it was matched against still what is in place? */
+static bool is_current(struct ksplice_update *update)
+{
+	const struct ksplice_update *lower = ksplice_find_lower(update);
+	const struct ksplice_function *covered = ksplice_find_covered(update);
+
+	if (lower)
+		ksplice_report(update, KSPLICE_NO_MATCH, "update %s, which it stands on, is not applied", lower->id);
+	else if (covered)
+		ksplice_report(update, KSPLICE_NO_MATCH,
+			       "another update has replaced %s since it was matched", covered->name);
+	return !lower && !covered;
+}
+
 static void apply(struct ksplice_update *update)
 {
+	if (!is_current(update))
+		return;
 	if (hold_primaries(update) || attach_and_operate(update)) {
 		/*
 		 * New code may have run as pre hooks only; they are done, and
@@ -110,8 +126,13 @@ static void apply(struct ksplice_update *update)
 
 static void reverse(struct ksplice_update *update)
 {
+	const struct ksplice_update *upper = ksplice_find_upper(update);
 	bool broken;
 
+	if (upper) {
+		ksplice_report(update, KSPLICE_IN_USE, "update %s stands on it: undo that first", upper->id);
+		return;
+	}
 	if (operate_update(update, true))
 		return;
 	broken = ksplice_tracer_detach(update);

@@ -53,6 +53,7 @@ enum ksplice_cause {
 	KSPLICE_PROBED,
 	KSPLICE_INCOMPLETE,
 	KSPLICE_REDIRECTED,
+	KSPLICE_IN_USE,
 	KSPLICE_UNEXPECTED,
 };
 
@@ -101,7 +102,7 @@ struct ksplice_target {
 
 	/* References, held as long as the target is in the list (K21). */
 	struct module *module;		/* the module to change, or NULL */
-	struct module **lenders;	/* modules that the helper exports symbols of */
+	struct module **lenders;	/* modules that it exports symbols of or has redirects in */
 	u32 n_lenders;
 
 	/* What was matched. */
@@ -213,10 +214,10 @@ int ksplice_lookup_init(void);
 /* memory.c */
 struct ksplice_memory {
 	struct ksp_env env;
-	const struct module *module;	/* the target, or NULL for the kernel */
+	const struct ksplice_target *target;
 };
 
-void ksplice_memory_init(struct ksplice_memory *memory, const struct module *module);
+void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target);
 bool ksplice_is_probed(unsigned long address);
 
 /* quiesce.c */
@@ -260,7 +261,19 @@ void ksplice_target_destroy(struct ksplice_target *target);
 void ksplice_module_text(const struct module *module, unsigned long *start,
 			 unsigned long *end);
 
+/* stack.c */
+unsigned long ksplice_code_of(unsigned long address);
+unsigned long ksplice_symbol_of(unsigned long address);
+bool ksplice_is_left_behind(unsigned long address);
+bool ksplice_is_new_code(const char *name, unsigned long start, unsigned long end);
+void ksplice_new_symbols(const char *name, void (*look)(const struct module *primary, void *arg),
+			 void *arg);
+const struct ksplice_update *ksplice_find_upper(const struct ksplice_update *lower);
+const struct ksplice_update *ksplice_find_lower(const struct ksplice_update *upper);
+const struct ksplice_function *ksplice_find_covered(const struct ksplice_update *update);
+
 /* update.c */
+extern struct list_head ksplice_updates;
 void ksplice_updates_exit(void);
 __printf(3, 4)
 void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,

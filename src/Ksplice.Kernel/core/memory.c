@@ -34,9 +34,11 @@ static struct ksplice_memory *memory_of(struct ksp_env *env)
 }
 
 struct search {
+	const char *name;
 	int (*found)(void *arg, u64 address);
 	void *arg;
 	unsigned int n;
+	bool full;
 };
 
 static int candidate(void *data, unsigned long address)
@@ -47,15 +49,17 @@ static int candidate(void *data, unsigned long address)
 	if (address >= (unsigned long)kernel.init_begin &&
 	    address < (unsigned long)kernel.init_end)
 		return 0;
+	if (ksplice_is_left_behind(address))
+		return 0;
 	search->n++;
-	return search->found(search->arg, address);
+	return search->found(search->arg, ksplice_symbol_of(address));
 }
 
 /*
- * The target's own symbols.  Its core table lives as long as the module, holds
+ * A module's own symbols.  Its core table lives as long as the module, holds
  * no init symbol, and is complete before the module is live.
  */
-static void own_candidates(const struct module *module, const char *name, struct search *search)
+static int own_candidates(const struct module *module, const char *name, struct search *search)
 {
 	const struct mod_kallsyms *kallsyms = &module->core_kallsyms;
 	unsigned int i;
@@ -66,8 +70,9 @@ static void own_candidates(const struct module *module, const char *name, struct
 		if (symbol->st_shndx == SHN_UNDEF || strcmp(kallsyms->strtab + symbol->st_name, name))
 			continue;
 		if (candidate(search, symbol->st_value))
-			return;
+			return 1;
 	}
+	return 0;
 }
 
 static int compare_export(const void *name, const void *item)
@@ -106,15 +111,28 @@ static void exported_candidate(const char *name, struct search *search)
 		candidate(search, address);
 }
 
+static void look_in_primary(const struct module *primary, void *arg)
+{
+	struct search *search = arg;
+
+	if (!search->full)
+		search->full = own_candidates(primary, search->name, search);
+}
+
 static int env_candidates(struct ksp_env *env, const char *name,
 			  int (*found)(void *arg, u64 address), void *arg)
 {
-	const struct module *module = memory_of(env)->module;
-	struct search search = { .found = found, .arg = arg };
+	const struct ksplice_target *target = memory_of(env)->target;
+	const struct module *module = target->module;
+	struct search search = { .name = name, .found = found, .arg = arg };
 
-	if (module)
-		own_candidates(module, name, &search);
-	if (search.n)
+	/* What updates brought that are in place. */
+	ksplice_new_symbols(target->name, look_in_primary, &search);
+	if (search.full)
+		return 0;
+	if (module && own_candidates(module, name, &search))
+		return 0;
+	if (module && search.n)
 		return 0;
 	if (kernel.kallsyms_on_each_match_symbol(candidate, name, &search))
 		return 0;
@@ -134,9 +152,20 @@ static int env_extent(struct ksp_env *env, u64 address, u64 *start, u64 *end)
 	return 0;
 }
 
+/* Whose tables tell of a site: the kernel's, the target's, or those of new code in its place. */
+static const struct module *module_at(u64 code)
+{
+	const struct module *module;
+
+	preempt_disable();
+	module = kernel.module_address(code);
+	preempt_enable();
+	return module;
+}
+
 static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 {
-	const struct module *module = memory_of(env)->module;
+	const struct module *module = module_at(code);
 	struct jump_entry *entry = module ? module->jump_entries : kernel.start_jump_table;
 	struct jump_entry *end = module ? entry + module->num_jump_entries : kernel.stop_jump_table;
 
@@ -153,7 +182,7 @@ static int env_jump_entry(struct ksp_env *env, u64 code, u64 *target, u64 *key)
 
 static int env_static_call_key(struct ksp_env *env, u64 code, u64 *key)
 {
-	const struct module *module = memory_of(env)->module;
+	const struct module *module = module_at(code);
 	struct static_call_site *site = module ? module->static_call_sites : kernel.start_static_calls;
 	struct static_call_site *end = module ? site + module->num_static_call_sites
 					      : kernel.stop_static_calls;
@@ -193,6 +222,16 @@ static bool env_is_probed(struct ksp_env *env, u64 address)
 	return ksplice_is_probed(address);
 }
 
+static u64 env_code_of(struct ksp_env *env, u64 address)
+{
+	return ksplice_code_of(address);
+}
+
+static u64 env_symbol_of(struct ksp_env *env, u64 address)
+{
+	return ksplice_symbol_of(address);
+}
+
 static void *env_alloc(struct ksp_env *env, size_t size)
 {
 	return kvzalloc(size, GFP_KERNEL);
@@ -206,11 +245,11 @@ static void env_free(struct ksp_env *env, void *memory)
 /**
  * ksplice_memory_init - the running kernel as one target's match sees it
  * @memory: filled
- * @module: the module that is the target, referenced; NULL for the kernel itself
+ * @target: the target, its module referenced
  */
-void ksplice_memory_init(struct ksplice_memory *memory, const struct module *module)
+void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target)
 {
-	memory->module = module;
+	memory->target = target;
 	memory->env = (struct ksp_env) {
 		.read = env_read,
 		.candidates = env_candidates,
@@ -219,6 +258,8 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct module *mod
 		.static_call_key = env_static_call_key,
 		.is_ftrace_target = env_is_ftrace_target,
 		.is_probed = env_is_probed,
+		.code_of = env_code_of,
+		.symbol_of = env_symbol_of,
 		.alloc = env_alloc,
 		.free = env_free,
 	};

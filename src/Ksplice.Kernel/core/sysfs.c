@@ -37,6 +37,7 @@ static const char * const causes[] = {
 	[KSPLICE_PROBED] = "probed",
 	[KSPLICE_INCOMPLETE] = "incomplete",
 	[KSPLICE_REDIRECTED] = "redirected",
+	[KSPLICE_IN_USE] = "in_use",
 	[KSPLICE_UNEXPECTED] = "unexpected",
 };
 

@@ -98,12 +98,21 @@ out:
 static int hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
 			const struct ksp_match *match)
 {
+	size_t most = (size_t)match->n_exports + match->n_ranges;
 	u32 i;
 
-	target->lenders = kvcalloc(match->n_exports, sizeof(*target->lenders), GFP_KERNEL);
-	if (!target->lenders && match->n_exports) {
-		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %u symbols", match->n_exports);
+	target->lenders = kvcalloc(most, sizeof(*target->lenders), GFP_KERNEL);
+	if (!target->lenders && most) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %zu references", most);
 		return -ENOMEM;
+	}
+	/* What another update put in place is that one's as long as we jump from it. */
+	for (i = 0; i < match->n_ranges; i++) {
+		if (hold_lender(target, match->ranges[i].start))
+			continue;
+		ksplice_report(update, KSPLICE_MODULE_BUSY, "the module with %s, at %llx, is being unloaded",
+			       match->ranges[i].name, match->ranges[i].start);
+		return -EBUSY;
 	}
 	for (i = 0; i < match->n_exports; i++) {
 		if (hold_lender(target, match->exports[i]))
@@ -156,25 +165,27 @@ static void report_mismatch(struct ksplice_update *update, const struct ksplice_
 		       (int)failure->n_found, failure->found, failure->candidates);
 }
 
-/* The text of the target: nothing else is ever redirected. */
-static void target_text(const struct ksplice_target *target, unsigned long *start, unsigned long *end)
+/* The text of the target, and new code in its place: nothing else is ever redirected. */
+static bool is_target_text(const struct ksplice_target *target, u64 start, u64 end)
 {
+	unsigned long text, text_end;
+
 	if (target->module) {
-		ksplice_module_text(target->module, start, end);
+		ksplice_module_text(target->module, &text, &text_end);
 	} else {
-		*start = (unsigned long)kernel.stext;
-		*end = (unsigned long)kernel.etext;
+		text = (unsigned long)kernel.stext;
+		text_end = (unsigned long)kernel.etext;
 	}
+	return start < end && ((start >= text && end <= text_end) ||
+			       ksplice_is_new_code(target->name, start, end));
 }
 
 static int keep_function(struct ksplice_update *update, struct ksplice_target *target,
 			 const struct ksp_function *from)
 {
 	struct ksplice_function *to = &target->functions[target->n_functions];
-	unsigned long text, text_end;
 
-	target_text(target, &text, &text_end);
-	if (from->start < text || from->end > text_end || from->start >= from->end ||
+	if (!is_target_text(target, from->start, from->end) ||
 	    (from->jump && (from->jump < from->start || from->jump >= from->end ||
 			    from->end - from->jump < KSP_JUMP_SIZE)) ||
 	    (!from->jump && (from->fentry < from->start || from->fentry >= from->end))) {
@@ -284,7 +295,7 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 	enum ksp_reason reason;
 	int err;
 
-	ksplice_memory_init(&memory, target->module);
+	ksplice_memory_init(&memory, target);
 	mutex_lock(kernel.text_mutex);	/* K12 */
 	reason = ksp_match(helper->match_data, helper->match_size, &memory.env, &match);
 	mutex_unlock(kernel.text_mutex);

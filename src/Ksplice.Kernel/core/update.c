@@ -18,7 +18,7 @@
 
 #include "core.h"
 
-static LIST_HEAD(updates);
+LIST_HEAD(ksplice_updates);
 
 /**
  * ksplice_report - record why a request failed, and log it
@@ -53,7 +53,7 @@ static struct ksplice_update *find_update(const char *id)
 {
 	struct ksplice_update *update;
 
-	list_for_each_entry(update, &updates, list) {
+	list_for_each_entry(update, &ksplice_updates, list) {
 		if (!strcmp(update->id, id))
 			return update;
 	}
@@ -81,7 +81,7 @@ static struct ksplice_update *create_update(const char *id)
 		kobject_put(&update->kobj);
 		return NULL;
 	}
-	list_add_tail(&update->list, &updates);
+	list_add_tail(&update->list, &ksplice_updates);
 	return update;
 }
 
@@ -290,7 +290,7 @@ void ksplice_updates_exit(void)
 {
 	struct ksplice_update *update, *next;
 
-	list_for_each_entry_safe(update, next, &updates, list) {
+	list_for_each_entry_safe(update, next, &ksplice_updates, list) {
 		unlink_update(update);
 		drop_update(update);
 	}

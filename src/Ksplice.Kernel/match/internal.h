@@ -45,7 +45,8 @@ struct run {
 struct walk {
 	struct run *run;
 	const struct ksp_object *object;
-	u64 at;			/* in the run kernel */
+	u64 start;		/* in the run kernel */
+	u64 at;
 	u64 limit;		/* the ops must end there */
 	u32 pre;		/* offset in the pre object */
 	bool is_inner;		/* begun by another walk, to look ahead */
@@ -72,6 +73,7 @@ bool ksp_is_named(struct run *run, const char *name, u64 address);
 bool ksp_is_candidate(struct run *run, u32 symbol, u64 address, bool *any);
 u32 ksp_find_unique(struct run *run, u32 symbol, u64 *address);
 bool ksp_plays(struct run *run, enum ksp_role role, u64 address);
+u64 ksp_code_of(struct run *run, u64 address);
 enum ksp_reason ksp_meet(struct walk *w, u32 index, u64 value);
 void ksp_forget(struct run *run, u32 mark);
 

@@ -65,25 +65,25 @@ static enum ksp_reason fill_functions(struct run *run, struct ksp_match *match)
 
 	for (i = 0; i < run->header->n_objects; i++) {
 		const struct ksp_object *object = &run->objects[i];
-		u64 start = run->values[object->symbol];
+		u64 symbol = run->values[object->symbol];
 		struct ksp_range *range;
 
 		if (!(object->flags & KSP_OBJECT_REPLACED))
 			continue;
 		range = &match->ranges[match->n_ranges++];
 		range->name = run->names + object->name;
-		range->start = start;
+		range->start = ksp_code_of(run, symbol);
 		range->end = run->ends[i];
 		if (object->function != KSP_NONE) {
 			struct ksp_function *function = &match->functions[object->function];
 			struct walk w;
-			enum ksp_reason reason = ksp_walk_object(&w, run, i, start);
+			enum ksp_reason reason = ksp_walk_object(&w, run, i, symbol);
 
 			if (reason != KSP_MATCHED)
 				return ksp_fail(run, match, i, &w.failure, reason, 1);
 			ksp_forget(run, mark);
 			function->name = range->name;
-			function->start = start;
+			function->start = range->start;
 			function->end = range->end;
 			function->jump = w.jump;
 			function->fentry = w.fentry;

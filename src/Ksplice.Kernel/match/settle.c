@@ -101,8 +101,8 @@ static enum ksp_reason try_candidates(struct run *run, struct ksp_match *match, 
 		if (ksp_walk_object(&w, run, index, list.items[i]) == KSP_MATCHED) {
 			survivor = list.items[i];
 			++*survivors;
-		} else if (!i || w.failure.address - list.items[i] >= best) {
-			best = w.failure.address - list.items[i];
+		} else if (!i || w.failure.address - w.start >= best) {
+			best = w.failure.address - w.start;
 			farthest = w.failure;
 		}
 		ksp_forget(run, mark);

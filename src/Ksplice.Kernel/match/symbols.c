@@ -108,17 +108,30 @@ static bool holds(struct run *run, const struct ksp_symbol *symbol, u64 address)
 	return true;
 }
 
-/* The op at hand says that @symbol is at @value. */
+/* Where the function whose symbol is at @address has its code. */
+u64 ksp_code_of(struct run *run, u64 address)
+{
+	return run->env->code_of ? run->env->code_of(run->env, address) : address;
+}
+
+/*
+ * The op at hand says that @symbol is at @value.  Code of an update calls what
+ * it replaces directly, and everybody else through the redirect: both mean the
+ * one symbol.
+ */
 enum ksp_reason ksp_meet(struct walk *w, u32 index, u64 value)
 {
 	const struct ksp_symbol *symbol = &w->run->symbols[index];
 	bool any;
 
+	if (w->run->env->symbol_of)
+		value = w->run->env->symbol_of(w->run->env, value);
+
 	/* Equal content may stand at several places. */
 	if (symbol->kind == KSP_SYMBOL_CONTENT) {
 		if (!holds(w->run, symbol, value))
 			return ksp_differ(w, KSP_DIFFERENT, w->at, index, w->run->bytes + symbol->content,
-				      symbol->content_size);
+					  symbol->content_size);
 		if (w->run->known[index])
 			return KSP_MATCHED;
 	}

@@ -126,7 +126,8 @@ static void start_walk(struct walk *w, struct run *run, u32 index, u64 address)
 	memset(w, 0, sizeof(*w));
 	w->run = run;
 	w->object = &run->objects[index];
-	w->at = address;
+	w->start = ksp_code_of(run, address);
+	w->at = w->start;
 	w->limit = ~0ULL;
 }
 

@@ -222,7 +222,7 @@ static void load(const char *path)
 static void show(const char *path)
 {
 	struct ksp_env env = {
-		read_memory, candidates, extent, jump_entry, static_call_key, is_ftrace_target, is_probed, allocate, release,
+		read_memory, candidates, extent, jump_entry, static_call_key, is_ftrace_target, is_probed, NULL, NULL, allocate, release,
 	};
 	struct ksp_match match;
 	enum ksp_reason reason;

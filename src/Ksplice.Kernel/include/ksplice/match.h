@@ -57,7 +57,10 @@ struct ksp_failure {
 	u8 n_found;
 };
 
-/* A function that the update replaces, as it stands in the run kernel. */
+/*
+ * A function that the update replaces, as it stands in the run kernel: where
+ * another update has replaced it, this is that update's code.
+ */
 struct ksp_function {
 	const char *name;	/* points into the match data */
 	u64 start;
@@ -111,6 +114,12 @@ struct ksp_env {
 	bool (*is_ftrace_target)(struct ksp_env *env, u64 site, u64 target);
 	/* True if a kprobe's breakpoint or jump stands at @address. */
 	bool (*is_probed)(struct ksp_env *env, u64 address);
+	/* Where the function whose symbol is at @address has its code now, and
+	 * the symbol's address for code at @address: other than the same where
+	 * an update is in place.  NULL where none can be.
+	 */
+	u64 (*code_of)(struct ksp_env *env, u64 address);
+	u64 (*symbol_of)(struct ksp_env *env, u64 address);
 	/* Zeroed memory, or NULL; may sleep. */
 	void *(*alloc)(struct ksp_env *env, size_t size);
 	void (*free)(struct ksp_env *env, void *memory);

@@ -1,0 +1,128 @@
+// Updates on top of updates: a second one replaces what the first put in place, uses what the first brought, and comes off
+// before it.
+using System.Text.RegularExpressions;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class StackingTests(Guest guest)
+{
+    private const string First = """
+        --- a/fs/proc/task_mmu.c
+        +++ b/fs/proc/task_mmu.c
+        @@ -849,5 +849,12 @@
+         	seq_puts(m, " kB\n");
+         }
+         
+        +static unsigned long shown;
+        +
+        +static noinline unsigned long count_shown(void)
+        +{
+        +	return ++shown;
+        +}
+        +
+         static int show_smap(struct seq_file *m, void *v)
+         {
+        @@ -864,4 +871,5 @@
+         	SEQ_PUT_DEC(" kB\nKernelPageSize: ", vma_kernel_pagesize(vma));
+         	SEQ_PUT_DEC(" kB\nMMUPageSize:    ", vma_mmu_pagesize(vma));
+         	seq_puts(m, " kB\n");
+        +	seq_printf(m, "Shown:          %8lu\n", count_shown());
+         
+
+        """;
+
+    private const string Second = """
+        --- a/fs/proc/task_mmu.c
+        +++ b/fs/proc/task_mmu.c
+        @@ -871,5 +871,6 @@
+         	SEQ_PUT_DEC(" kB\nKernelPageSize: ", vma_kernel_pagesize(vma));
+         	SEQ_PUT_DEC(" kB\nMMUPageSize:    ", vma_mmu_pagesize(vma));
+         	seq_puts(m, " kB\n");
+         	seq_printf(m, "Shown:          %8lu\n", count_shown());
+        +	seq_printf(m, "Second:         %8lu\n", shown);
+         
+
+        """;
+
+    private const string Third = """
+        --- a/fs/proc/task_mmu.c
+        +++ b/fs/proc/task_mmu.c
+        @@ -872,5 +872,6 @@
+         	SEQ_PUT_DEC(" kB\nMMUPageSize:    ", vma_mmu_pagesize(vma));
+         	seq_puts(m, " kB\n");
+         	seq_printf(m, "Shown:          %8lu\n", count_shown());
+         	seq_printf(m, "Second:         %8lu\n", shown);
+        +	seq_printf(m, "Third:          %8lu\n", count_shown());
+         
+
+        """;
+
+    private async Task<PatchProject> BuildAsync(string patch, params string[] below)
+    {
+        PatchProject project = new(guest.Release);
+        for (int i = 0; i < below.Length; i++)
+            project.Write($"{i}.base", below[i]);
+        project.Write("update.patch", patch);
+        (await project.BuildAsync()).MustSucceed();
+        Assert.Equal(["show_smap"], UpdateGuest.Replaced(project));
+        return project;
+    }
+
+    [Fact]
+    public async Task Come_off_in_an_order_that_leaves_none_without_what_it_stands_on()
+    {
+        using var first = await BuildAsync(First);
+        using var second = await BuildAsync(Second, First);
+        using var third = await BuildAsync(Third, First, Second);
+        Assert.Equal(3, new[] { first.Id, second.Id, third.Id }.Distinct().Count());
+        var result = await guest.RunAsync(
+            $$"""
+            lines() { echo "$1 $(sed -n 's/^\(Shown\|Second\|Third\):.*/\1/p' /proc/1/smaps | sort -u | tr '\n' ' ')"; }
+            values() { sed -n "s/^$1: *//p" /proc/1/smaps | head -1; }
+            apply() { ksplice apply $1; echo "apply $2 $?"; }
+            undo() { ksplice undo $1; echo "undo $2 $?"; }
+            one={{UpdateGuest.Place(first)}} two={{UpdateGuest.Place(second)}} three={{UpdateGuest.Place(third)}}
+            apply $two early
+            for round in 1 2; do
+                apply $one one
+                lines one
+                cat /proc/1/smaps >/dev/null
+                before=$(values Shown)
+                apply $two two
+                lines two
+                after=$(values Second)
+                [ $after -gt $before ]; echo "goes on counting $?"
+                apply $three three
+                lines three
+                undo {{first.Id}} one
+                undo {{second.Id}} two
+                cat /sys/kernel/ksplice/{{second.Id}}/reason
+                rmmod ksplice_{{first.Id}}_0_primary && exit 1
+                lines three
+                undo {{third.Id}} three
+                lines two
+                undo {{second.Id}} two
+                lines one
+                apply $three three
+                undo {{first.Id}} one
+                lines none
+                apply $two two
+            done
+            lines none
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Package(third));
+        result.MustEndWith(0);
+        string[] round =
+        [
+            "apply one 0", "one Shown", "apply two 0", "two Second Shown", "goes on counting 0", "apply three 0", "three Second Shown Third",
+            "undo one 2", "undo two 2", $"update {third.Id} stands on it: undo that first", "three Second Shown Third",
+            "undo three 0", "two Second Shown", "undo two 0", "one Shown", "apply three 2", "undo one 0", "none", "apply two 2",
+        ];
+        Assert.Equal(
+            ["apply early 2", .. round, .. round, "none"],
+            result.Lines.Where(line => !Regex.IsMatch(line, "^(update [0-9a-f]{8} (applied|undone)|  )")).Select(line => line.TrimEnd()));
+        Assert.Contains("in_use", result.Errors, StringComparison.Ordinal);
+        Assert.Contains($"update {second.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
+        Assert.Contains($"update {first.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
+    }
+}
