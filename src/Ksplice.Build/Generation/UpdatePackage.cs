@@ -185,7 +185,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (files.Keys.FirstOrDefault(name => !listed.Contains(name)) is { } extra)
             throw new DamagedException($"{extra} is not in the manifest");
         string core = KernelModuleBuilder.CoreName + ".ko";
-        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Patches).Prepend(core)
+        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Base).Concat(manifest.Patches).Prepend(core)
             .FirstOrDefault(name => !listed.Contains(name));
         if (absent is not null)
             throw new DamagedException($"{absent} is named but not listed");
