@@ -105,7 +105,7 @@ public sealed class BtfTypes
         {
             var at = 12 + (i * 12);
             var offset = Word(id, at + 8);
-            members[i] = new BtfMember(String(Word(id, at)), (int)Word(id, at + 4), bitFields ? offset & 0xffffff : offset, bitFields ? offset >> 24 : 0);
+            members[i] = new BtfMember(String(Word(id, at)), MemberType(id, i), bitFields ? offset & 0xffffff : offset, bitFields ? offset >> 24 : 0);
         }
         return members;
     }
@@ -167,6 +167,16 @@ public sealed class BtfTypes
         };
     }
 
+    /// <summary>The type of a struct's or union's member <paramref name="index"/>.</summary>
+    internal int MemberType(int id, int index) => (int)Word(id, 16 + (index * 12));
+
+    /// <summary>True if member <paramref name="index"/> has the same name and place in type <paramref name="otherId"/> of <paramref name="other"/>.</summary>
+    internal bool HasMemberLike(int id, int index, BtfTypes other, int otherId)
+    {
+        var at = 12 + (index * 12);
+        return KindFlag(id) == other.KindFlag(otherId) && Word(id, at + 8) == other.Word(otherId, at + 8) && Text(Word(id, at)).SequenceEqual(other.Text(other.Word(otherId, at)));
+    }
+
     internal int Length(int id) => (int)(Word(id, 4) & 0xffff);
 
     internal bool KindFlag(int id) => Word(id, 4) >> 31 != 0;
@@ -175,11 +185,11 @@ public sealed class BtfTypes
 
     private string OrAnonymous(int id) => NameOf(id) is { Length: > 0 } name ? name : "{…}";
 
-    private string String(uint offset)
+    private string String(uint offset) => offset == 0 ? "" : Encoding.UTF8.GetString(Text(offset));
+
+    private ReadOnlySpan<byte> Text(uint offset)
     {
-        if (offset == 0)
-            return "";
         var text = _bytes.Span[(_strings + (int)offset)..];
-        return Encoding.UTF8.GetString(text[..text.IndexOf((byte)0)]);
+        return text[..text.IndexOf((byte)0)];
     }
 }

@@ -89,7 +89,7 @@ public sealed class TypeComparison
     private void Pairs(string prefix, BtfKind kind, BtfKind otherKind, Action<string, int, int> compare)
     {
         var after = ByName(_post, kind, otherKind);
-        foreach (var (name, olds) in ByName(_pre, kind, otherKind))
+        foreach (var (name, olds) in ByName(_pre, kind, otherKind).OrderBy(olds => olds.Key, StringComparer.Ordinal))
         {
             if (!after.TryGetValue(name, out var news))
                 continue;
@@ -103,9 +103,9 @@ public sealed class TypeComparison
         }
     }
 
-    private static SortedDictionary<string, List<int>> ByName(BtfTypes types, BtfKind kind, BtfKind otherKind)
+    private static Dictionary<string, List<int>> ByName(BtfTypes types, BtfKind kind, BtfKind otherKind)
     {
-        var result = new SortedDictionary<string, List<int>>(StringComparer.Ordinal);
+        var result = new Dictionary<string, List<int>>(StringComparer.Ordinal);
         for (var id = 1; id < types.Count; id++)
         {
             if ((types.KindOf(id) != kind && types.KindOf(id) != otherKind) || types.NameOf(id) is not { Length: > 0 } name)
@@ -129,6 +129,8 @@ public sealed class TypeComparison
 
     private void CompareMembers(string name, int before, int after)
     {
+        if (_equality.HaveEqualContent(before, after))
+            return;
         if (_pre.SizeOf(before) != _post.SizeOf(after))
             Report(TypeDiagnostics.SizeChanged, name, null, Text(_pre.SizeOf(before)), Text(_post.SizeOf(after)));
         var changes = MemberChanges(Named(_pre.Members(before)), Named(_post.Members(after))).ToList();

@@ -77,7 +77,7 @@ internal sealed class TypeEquality(BtfTypes pre, BtfTypes post)
             case BtfKind.Array:
                 return pre.ElementCount(before) == post.ElementCount(after) && Equal(pre.Referenced(before), post.Referenced(after));
             case BtfKind.Struct or BtfKind.Union:
-                return pre.SizeOf(before) == post.SizeOf(after) && MembersEqual(pre.Members(before), post.Members(after));
+                return pre.SizeOf(before) == post.SizeOf(after) && MembersEqual(before, after);
             case BtfKind.Enum or BtfKind.Enum64:
                 return pre.SizeOf(before) == post.SizeOf(after) && pre.Enumerators(before).SequenceEqual(post.Enumerators(after));
             case BtfKind.FunctionPrototype:
@@ -89,13 +89,13 @@ internal sealed class TypeEquality(BtfTypes pre, BtfTypes post)
         }
     }
 
-    private bool MembersEqual(IReadOnlyList<BtfMember> before, IReadOnlyList<BtfMember> after)
+    private bool MembersEqual(int before, int after)
     {
-        if (before.Count != after.Count)
+        if (pre.Length(before) != post.Length(after))
             return false;
-        for (var i = 0; i < before.Count; i++)
+        for (var i = 0; i < pre.Length(before); i++)
         {
-            if (before[i] with { Type = 0 } != after[i] with { Type = 0 } || !Equal(before[i].Type, after[i].Type))
+            if (!pre.HasMemberLike(before, i, post, after) || !Equal(pre.MemberType(before, i), post.MemberType(after, i)))
                 return false;
         }
         return true;

@@ -220,7 +220,7 @@ internal sealed partial class ObjectGraph
             ulong start = stride * (ulong)i;
             // The last entry of a table whose entries begin aligned may lack its padding.
             ulong size = Math.Min(stride, section.Size - start);
-            var own = relocations.Skip(i * perEntry).Take(perEntry).ToArray();
+            ElfRelocation[] own = [.. Enumerable.Range(i * perEntry, perEntry).Select(index => relocations[index])];
             for (int f = 0; f < perEntry; f++)
             {
                 if (own[f].Offset != start + shape.Fields[f].Offset)

@@ -37,7 +37,6 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
     private const int SectionHeaderSize = 64;
     private const int ProgramHeaderSize = 56;
     private const int SymbolSize = 24;
-    private const int RelocationSize = 24;
     private const ushort MachineX86_64 = 62;
     private const ushort ExtendedIndex = 0xffff;
     private const ushort FirstReservedIndex = 0xff00;
@@ -201,43 +200,30 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             var target = sections[section.Info];
             if (target.Relocations.Count > 0)
                 ElfFormatException.Throw(name, section.HeaderOffset, $"a second relocation section for {target.Name}");
-            if (section.Size % RelocationSize != 0)
-                ElfFormatException.Throw(name, section.HeaderOffset + 32, $"{section.Name}: {section.Size} bytes are no multiple of {RelocationSize}");
+            if (section.Size % ElfRelocationTable.EntrySize != 0)
+                ElfFormatException.Throw(name, section.HeaderOffset + 32, $"{section.Name}: {section.Size} bytes are no multiple of {ElfRelocationTable.EntrySize}");
             sections[section.Info] = target with { Relocations = DecodeRelocations(section, target, symbolCount) };
         }
     }
 
-    private ElfRelocation[] DecodeRelocations(ElfSection section, ElfSection target, int symbolCount)
+    private IReadOnlyList<ElfRelocation> DecodeRelocations(ElfSection section, ElfSection target, int symbolCount)
     {
-        var data = section.Data.Span;
-        var relocations = new ElfRelocation[data.Length / RelocationSize];
+        var table = new ElfRelocationTable(section.Data);
         bool sorted = true;
         ulong last = 0;
-        for (int index = 0; index < relocations.Length; index++)
+        for (int index = 0; index < table.Count; index++)
         {
-            var entry = data.Slice(index * RelocationSize, RelocationSize);
-            ulong offset = BinaryPrimitives.ReadUInt64LittleEndian(entry);
-            ulong info = BinaryPrimitives.ReadUInt64LittleEndian(entry[8..]);
-            uint symbol = (uint)(info >> 32);
+            var (offset, _, symbol, _) = table[index];
             if (offset >= target.Size)
                 ElfFormatException.Throw(name, section.HeaderOffset, $"{section.Name}: relocation {index} at {offset} lies outside of {target.Name} ({target.Size} bytes)");
-            if (symbol >= (uint)symbolCount)
-                ElfFormatException.Throw(name, section.HeaderOffset, $"{section.Name}: relocation {index} names symbol {symbol} of {symbolCount}");
+            if ((uint)symbol >= (uint)symbolCount)
+                ElfFormatException.Throw(name, section.HeaderOffset, $"{section.Name}: relocation {index} names symbol {(uint)symbol} of {symbolCount}");
             sorted &= offset >= last;
             last = offset;
-            relocations[index] = new ElfRelocation(offset, (ElfRelocationType)(uint)info, (int)symbol, BinaryPrimitives.ReadInt64LittleEndian(entry[16..]));
         }
 
-        if (!sorted)
-        {
-            // Stable: several relocations of one field keep their order.
-            var keys = new (ulong Offset, int Index)[relocations.Length];
-            for (int index = 0; index < keys.Length; index++)
-                keys[index] = (relocations[index].Offset, index);
-            Array.Sort(keys, relocations);
-        }
-
-        return relocations;
+        // OrderBy is stable: several relocations of one field keep their order.
+        return sorted ? table : [.. table.OrderBy(relocation => relocation.Offset)];
     }
 
     private ElfSegment[] ReadSegments()

@@ -13,7 +13,6 @@ public static class ElfWriter
     private const int HeaderSize = 64;
     private const int SectionHeaderSize = 64;
     private const int SymbolSize = 24;
-    private const int RelocationSize = 24;
     private const int ExtendedIndex = 0xffff;
     private const int FirstReservedIndex = 0xff00;
 
@@ -146,10 +145,10 @@ public static class ElfWriter
 
     private static byte[] EncodeRelocations(IReadOnlyList<ElfRelocation> relocations)
     {
-        var table = new byte[relocations.Count * RelocationSize];
+        var table = new byte[relocations.Count * ElfRelocationTable.EntrySize];
         for (int index = 0; index < relocations.Count; index++)
         {
-            var entry = table.AsSpan(index * RelocationSize, RelocationSize);
+            var entry = table.AsSpan(index * ElfRelocationTable.EntrySize, ElfRelocationTable.EntrySize);
             Put64(entry, relocations[index].Offset);
             Put64(entry[8..], (ulong)(uint)relocations[index].SymbolIndex << 32 | (uint)relocations[index].Type);
             Put64(entry[16..], (ulong)relocations[index].Addend);
