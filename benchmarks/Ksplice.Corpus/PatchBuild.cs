@@ -21,6 +21,7 @@ namespace Ksplice.Corpus;
 /// <param name="work">A folder for objects and patches.</param>
 internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, string newer, string work)
 {
+    private readonly RunningKernel _running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers));
     private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, []) ?? throw new InvalidDataException("no Module.symvers");
 
     /// <summary>Builds the update that changes <paramref name="source"/> alone, and asks the witnesses.</summary>
@@ -74,7 +75,11 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
             if (await compiler.CompileAsync(unit, root, output, [], diagnostics, cancellation).ConfigureAwait(false) is null)
                 return null;
         }
-        var diff = Compare(source, Read(pre), Read(post), diagnostics);
+        AnalyzedUnit objects = new(source, null, Read(pre), Read(post));
+        UpdateJudgement.Judge(new AnalyzedUpdate([patch], [objects], _running, kernel.SourceDirectory), AnalyzerDriver.BuiltIn, [], diagnostics, cancellation);
+        if (diagnostics.HasErrors)
+            return null;
+        var diff = ObjectDiffer.Compare(source, objects.Pre, objects.Post, []);
         if (diff is { IsEmpty: false })
             Match([diff], diagnostics);
         return diff;

@@ -97,7 +97,7 @@ internal sealed partial class ObjectWitness
         string name = (id == "KSP5005" ? Variable() : Quoted()).Match(message) is { Success: true } match ? ObjectContents.Stem(match.Groups[1].Value) : "";
         switch (id)
         {
-            case "KSP3001" or "KSP3002" or "KSP3012" or "KSP5005":
+            case "KSP3001" or "KSP3002" or "KSP3012" or "KSP5005" or "KSP3043" or "KSP3044" or "KSP3045" or "KSP3046" or "KSP3047" or "KSP3048" or "KSP3049" or "KSP3050":
                 if (_pre.Data.ContainsKey(name) && DataChange(name) is not null)
                     return $"bytes:{name}";
                 if (_post.Data.ContainsKey(name) && !_pre.Data.ContainsKey(name))
@@ -106,6 +106,8 @@ internal sealed partial class ObjectWitness
             case "KSP3004":
                 name = ObjectContents.Whole(name);
                 return Changed.Contains(name) && _pre.SectionOf[name].StartsWith('.') && InitSection().IsMatch(_pre.SectionOf[name]) ? $"objdump:{name}" : null;
+            case "KSP5011" or "KSP5012" or "KSP5013":
+                return Changed.Contains(ObjectContents.Whole(name)) ? $"objdump:{name}" : null;
             case "KSP3005":
                 name = SectionName().Match(message).Groups[1].Value;
                 return RestDiffers(name) || SectionSymbolsDiffer(name) ? $"bytes:{name}" : null;
