@@ -1,6 +1,7 @@
 // A changed header as a patch: every unit that reads it is compiled before and after and compared, those of modules too; what
 // differs in units of the kernel itself is one update, matched as such. Which headers: of those that differ and that some
-// unit reads, in the order of how many do, the ones at 10, 30, 50, 70 and 90 percent.
+// unit reads, in the order of how many do, the ones at 10, 30, 50, 70 and 80
+// percent. The witnesses are asked about each unit that differs or is refused, and about every tenth of the others.
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
@@ -40,7 +41,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
             .Select(header => (header, includes.UsersOf(header).Count)).Where(pair => pair.Count != 0)
             .OrderBy(pair => pair.Count).ThenBy(pair => pair.header, StringComparer.Ordinal).ToList();
         Console.WriteLine($"{changed.Count} changed headers are read by units: {string.Join(' ', changed.Select(pair => pair.Count))}");
-        return new[] { 10, 30, 50, 70, 90 }.Select(percent => changed[(changed.Count - 1) * percent / 100]);
+        return new[] { 10, 30, 50, 70, 80 }.Select(percent => changed[(changed.Count - 1) * percent / 100]);
     }
 
     /// <summary>Builds the update that changes <paramref name="header"/> alone.</summary>
@@ -54,8 +55,8 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
             || await AffectedUnits.FindAsync(kernel, tree, NullLogger.Instance, diagnostics, cancellation).ConfigureAwait(false) is not { } affected)
             return new(header, 0, 0, 0, 0, 0, "refused", string.Join(' ', diagnostics.Select(diagnostic => diagnostic.Id).Distinct()), 0, 0, clock.Elapsed.TotalSeconds);
         ConcurrentBag<UnitVerdict> verdicts = [];
-        await Parallel.ForEachAsync(affected, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
-            async (unit, token) => verdicts.Add(await CompareAsync(header, unit.Unit, tree.Root, token).ConfigureAwait(false))).ConfigureAwait(false);
+        await Parallel.ForEachAsync(affected.Index(), new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
+            async (unit, token) => verdicts.Add(await CompareAsync(header, unit.Item.Unit, unit.Index % 10 == 0, tree.Root, token).ConfigureAwait(false))).ConfigureAwait(false);
 
         var diffs = verdicts.Where(verdict => verdict.Unit.Module is null && verdict.Diff is { IsEmpty: false }).Select(verdict => verdict.Diff!)
             .OrderBy(diff => diff.Unit, StringComparer.Ordinal).ToList();
@@ -77,7 +78,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
     }
 
     // Objects before the patch serve all headers.
-    private async Task<UnitVerdict> CompareAsync(string header, CompilationUnit unit, string root, CancellationToken cancellation)
+    private async Task<UnitVerdict> CompareAsync(string header, CompilationUnit unit, bool askAnyway, string root, CancellationToken cancellation)
     {
         DiagnosticBag diagnostics = [];
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
@@ -87,6 +88,8 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
             return Verdict(null, []);
         var diff = PatchBuild.Compare(unit.Source, PatchBuild.Read(pre), PatchBuild.Read(post), diagnostics);
         var errors = Errors();
+        if (!askAnyway && diff is { IsEmpty: true })
+            return Verdict(diff, []);
         var (replaced, brought) = PatchBuild.Functions(diff);
         return Verdict(diff, (await PatchBuild.AskAsync(pre, post, errors, replaced, brought, cancellation).ConfigureAwait(false)).Objections);
 

@@ -92,8 +92,8 @@ internal sealed partial class BinutilsObject
         }
     }
 
-    internal static async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, CancellationToken cancellation) =>
-        (await Cli.Wrap(tool).WithArguments(arguments).WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
+    internal static async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, CancellationToken cancellation, CommandResultValidation validation = CommandResultValidation.ZeroExitCode) =>
+        (await Cli.Wrap(tool).WithArguments(arguments).WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C")).WithValidation(validation)
             .ExecuteBufferedAsync(Encoding.Latin1, cancellation).ConfigureAwait(false)).StandardOutput;
 
     private void ReadCode(string objdump)
