@@ -1,4 +1,5 @@
 // Module.symvers: what the kernel and its modules export, one line a symbol: CRC, name, module, kind, namespace.
+using System.Collections.Immutable;
 using System.Globalization;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
@@ -19,6 +20,10 @@ public sealed class ExportedSymbols
     /// <summary>Makes the set of <paramref name="symbols"/>.</summary>
     public ExportedSymbols(IEnumerable<ExportedSymbol> symbols) => _byName = symbols.ToDictionary(symbol => symbol.Name);
 
+    /// <summary>What the core module has for new code (include/ksplice/shadow.h): it is there whenever an update is.</summary>
+    public static ImmutableArray<string> OfCore { get; } =
+        ["ksplice_shadow_attach", "ksplice_shadow_detach", "ksplice_shadow_free_all", "ksplice_shadow_get", "ksplice_shadow_get_or_attach"];
+
     /// <summary>How many there are.</summary>
     public int Count => _byName.Count;
 
@@ -26,7 +31,7 @@ public sealed class ExportedSymbols
     public ExportedSymbol? Find(string name) => _byName.GetValueOrDefault(name);
 
     /// <summary>
-    /// Reads from a Module.symvers file what vmlinux exports and, if the target is a module, what that module and those that it
+    /// Reads from a Module.symvers file what vmlinux exports, beside what the core does, and, if the target is a module, what that module and those that it
     /// depends on do; null after an error.
     /// </summary>
     public static ExportedSymbols? Read(string path, DiagnosticBag diagnostics, ModuleFile? target = null)
@@ -63,6 +68,8 @@ public sealed class ExportedSymbols
             diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path), path, "names no symbol of vmlinux");
             return null;
         }
+        foreach (string name in OfCore)
+            symbols[name] = new ExportedSymbol(name, 0, "");
         return new ExportedSymbols(symbols.Values);
     }
 }

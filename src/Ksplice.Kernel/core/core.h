@@ -261,6 +261,10 @@ void ksplice_target_destroy(struct ksplice_target *target);
 void ksplice_module_text(const struct module *module, unsigned long *start,
 			 unsigned long *end);
 
+/* shadow.c */
+void ksplice_shadow_init(void);
+void ksplice_shadow_exit(void);
+
 /* stack.c */
 unsigned long ksplice_code_of(unsigned long address);
 unsigned long ksplice_symbol_of(unsigned long address);

@@ -27,6 +27,7 @@ static int __init ksplice_init(void)
 	err = ksplice_lookup_init();
 	if (err)
 		return err;
+	ksplice_shadow_init();
 
 	ksplice_worker = kthread_create_worker(0, "ksplice");
 	if (IS_ERR(ksplice_worker)) {
@@ -49,6 +50,7 @@ static void __exit ksplice_exit(void)
 	ksplice_updates_exit();
 	ksplice_sysfs_exit();
 	kthread_destroy_worker(ksplice_worker);
+	ksplice_shadow_exit();
 }
 
 module_init(ksplice_init);

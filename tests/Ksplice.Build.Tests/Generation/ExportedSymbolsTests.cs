@@ -16,7 +16,7 @@ public sealed class ExportedSymbolsTests
         var exported = ExportedSymbols.Read(path, diagnostics);
         Assert.Empty(diagnostics);
         var lines = File.ReadAllLines(path).Select(line => line.Split('\t')).ToList();
-        Assert.Equal(lines.Count(line => line[2] == "vmlinux"), exported!.Count);
+        Assert.Equal(lines.Count(line => line[2] == "vmlinux") + ExportedSymbols.OfCore.Length, exported!.Count);
         Assert.Equal("", exported.Find("_printk")!.Namespace);
         Assert.Equal(lines.Single(line => line[1] == "_printk")[0], $"0x{exported.Find("_printk")!.Crc:x8}");
         var spaced = lines.First(line => line[2] == "vmlinux" && line[4].Length != 0);
@@ -53,5 +53,12 @@ public sealed class ExportedSymbolsTests
         var diagnostics = new DiagnosticBag();
         Assert.Null(ExportedSymbols.Read(tree["Module.symvers"], diagnostics));
         Assert.Equal(("KSP6006", line), (Assert.Single(diagnostics).Id, diagnostics.First().Location!.Line));
+    }
+
+    [Fact]
+    public void Knows_what_the_core_exports_for_new_code()
+    {
+        string source = File.ReadAllText(Repository.At("src", "Ksplice.Kernel", "core", "shadow.c"));
+        Assert.Equal(ExportedSymbols.OfCore, System.Text.RegularExpressions.Regex.Matches(source, @"EXPORT_SYMBOL_GPL\((\w+)\)").Select(match => match.Groups[1].Value).Order(StringComparer.Ordinal));
     }
 }

@@ -7,10 +7,10 @@ namespace Ksplice.Kernel.Tests.Updates;
 internal static class TestModule
 {
     /// <summary>Builds tests/Ksplice.Kernel.Tests/NAME; the guest has it as /NAME.ko.</summary>
-    public static async Task<GuestFile> BuildAsync(string name, string release)
+    public static async Task<GuestFile> BuildAsync(string name, string release, params string[] headers)
     {
         string folder = Directory.CreateTempSubdirectory($"ksplice-{name}-").FullName;
-        foreach (string file in Directory.GetFiles(Repository.At("tests", "Ksplice.Kernel.Tests", name)))
+        foreach (string file in Directory.GetFiles(Repository.At("tests", "Ksplice.Kernel.Tests", name)).Concat(headers))
             File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
         var made = await Cli.Wrap("make").WithArguments(["-C", "/usr/src/linux-headers-" + release, "M=" + folder, "modules"])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
