@@ -110,38 +110,50 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
         var changed = unit.Changes.Functions.Where(function => function is { Pre: not null, Post: not null } && !IsInit(function.Pre)).ToList();
         if (changed.Count == 0)
             return;
-        var functions = unit.Changes.PreFunctions.GroupBy(function => function.Name, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.First(), StringComparer.Ordinal);
-        Lazy<HashSet<string>> mains = new(() => [.. unit.Changes.PreFunctions.Where(function => function.Calls.Any(ThreadMakers.Contains))
-            .SelectMany(function => CodeFlow.Of(function).Handed).Where(handed => ThreadMakers.Contains(handed.To)).Select(handed => handed.Function)]);
+        ThreadsOf threads = new(unit.Changes.PreFunctions);
         foreach (var function in changed)
         {
             context.Cancellation.ThrowIfCancellationRequested();
-            if (Scheduler.Contains(function.Name) && function.Pre!.IsGlobal | function.Name is "__schedule" or "kthread" or "do_idle" or "start_secondary" or "finish_task_switch")
-                Report(context, function, "every thread that sleeps, or has not run yet, is in it");
-            else if (WaitIn(function.Pre!, functions) is { } wait)
-            {
-                if (mains.Value.Contains(function.Name))
-                    Report(context, function, $"a kernel thread's main function, which waits in {wait}");
-                else if (!CodeFlow.Of(function.Pre!).Returns)
-                    Report(context, function, $"it loops around {wait} and does not return");
-                else if (function.Pre!.Calls.Contains(wait))
-                    context.Report(CodeDiagnostics.LongWait, unit.Locate(function), function.Name, wait);
-            }
+            if (threads.Judge(function.Pre!) is not { } verdict)
+                continue;
+            var diagnostic = Diagnostic.Create(verdict.Rule, unit.Locate(function), function.Name, verdict.Why);
+            context.Report(verdict.Rule.CanBeAcknowledged ? diagnostic with { Object = function.Name } : diagnostic);
         }
     }
 
-    private static void Report(ActionContext<AnalyzedUnit> context, ChangedFunction function, string why) =>
-        context.Report(Diagnostic.Create(CodeDiagnostics.NeverLeft, context.Subject.Locate(function), function.Name, why) with { Object = function.Name });
+    /// <summary>Which functions of a unit threads stay in.</summary>
+    internal sealed class ThreadsOf(IReadOnlyList<ObjectFunction> functions)
+    {
+        private readonly Dictionary<string, ObjectFunction> _byName = functions.GroupBy(function => function.Name, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.First(), StringComparer.Ordinal);
+        private readonly Lazy<HashSet<string>> _mains = new(() => [.. functions.Where(function => function.Calls.Any(ThreadMakers.Contains))
+            .SelectMany(function => CodeFlow.Of(function).Handed).Where(handed => ThreadMakers.Contains(handed.To)).Select(handed => handed.Function)]);
+
+        /// <summary>The rule that speaks against replacing <paramref name="function"/>, and why; or null.</summary>
+        public (DiagnosticDescriptor Rule, string Why)? Judge(ObjectFunction function)
+        {
+            if (Scheduler.Contains(function.Name))
+                return (CodeDiagnostics.NeverLeft, "every thread that sleeps, or has not run yet, is in it");
+            if (WaitIn(function) is not { } wait)
+                return _mains.Value.Contains(function.Name) && function.Calls.FirstOrDefault(IsEndless) is { } loop ? (CodeDiagnostics.NeverLeft, $"a kernel thread's main function, which calls {loop} and does not come back") : null;
+            if (_mains.Value.Contains(function.Name))
+                return (CodeDiagnostics.NeverLeft, $"a kernel thread's main function, which waits in {wait}");
+            if (!CodeFlow.Of(function).Returns)
+                return (CodeDiagnostics.NeverLeft, $"it loops around {wait} and does not return");
+            return function.Calls.Contains(wait) ? (CodeDiagnostics.LongWait, wait) : null;
+        }
+
+        private bool IsEndless(string call) => _byName.TryGetValue(call, out var callee) && WaitIn(callee) is not null && !CodeFlow.Of(callee).Returns;
+
+        // A call in a loop that waits, by itself or in a function of the unit that it calls.
+        private string? WaitIn(ObjectFunction function) =>
+            !function.Calls.Any(call => Wait(call, LocalDepth) is not null) ? null
+            : CodeFlow.Of(function).InLoops().SelectMany(block => block.Calls).Select(call => Wait(call, LocalDepth)).OfType<string>().OrderBy(wait => !function.Calls.Contains(wait)).FirstOrDefault();
+
+        private string? Wait(string call, int depth) =>
+            Waits.Contains(call) ? call
+            : depth > 0 && _byName.TryGetValue(call, out var callee) ? callee.Calls.Select(inner => Wait(inner, depth - 1)).OfType<string>().FirstOrDefault()
+            : null;
+    }
 
     private static bool IsInit(ObjectFunction function) => function.Section.StartsWith(".init", StringComparison.Ordinal) || function.Section.StartsWith(".exit", StringComparison.Ordinal);
-
-    // A call in a loop that waits, by itself or in a function of the unit that it calls.
-    private static string? WaitIn(ObjectFunction function, Dictionary<string, ObjectFunction> unit) =>
-        !function.Calls.Any(call => Wait(call, unit, LocalDepth) is not null) ? null
-        : CodeFlow.Of(function).InLoops().SelectMany(block => block.Calls).Select(call => Wait(call, unit, LocalDepth)).OfType<string>().OrderBy(wait => !function.Calls.Contains(wait)).FirstOrDefault();
-
-    private static string? Wait(string call, Dictionary<string, ObjectFunction> unit, int depth) =>
-        Waits.Contains(call) ? call
-        : depth > 0 && unit.TryGetValue(call, out var callee) ? callee.Calls.Select(inner => Wait(inner, unit, depth - 1)).OfType<string>().FirstOrDefault()
-        : null;
 }

@@ -1,4 +1,7 @@
+using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Analysis;
 
@@ -18,6 +21,26 @@ public class QuiescenceTests
         Assert.Contains("kswapd", replaced);
         Assert.True(replaced.Count > 1, string.Join(' ', replaced));
         Assert.Equal(["kswapd"], Objects(update.Analyze(), "KSP5013"));
+    }
+
+    // What /proc/*/stack shows of an idle guest of this kernel: threads that were there from boot on. In a second list, functions
+    // that wait for one round of such a thread's work, or for a child.
+    [Theory]
+    [InlineData("kernel/kthread.c", "kthread kthreadd")]
+    [InlineData("kernel/workqueue.c", "rescuer_thread worker_thread")]
+    [InlineData("kernel/smpboot.c", "smpboot_thread_fn")]
+    [InlineData("kernel/rcu/update.c", "rcu_tasks_kthread", "rcu_tasks_one_gp")]
+    [InlineData("drivers/base/devtmpfs.c", "devtmpfsd devtmpfs_work_loop")]
+    [InlineData("kernel/exit.c", "", "do_wait")]
+    public async Task Functions_on_the_stacks_of_an_idle_machine_are_found_in_the_objects(string file, string never, string wait = "")
+    {
+        var changes = ObjectChanges.Find(await KernelObjects.CompileAsync(file), await KernelObjects.CompileAsync(file));
+        QuiescenceAnalyzer.ThreadsOf threads = new(changes.PreFunctions);
+        string[] Named(string id) => [.. changes.PreFunctions.Where(function => threads.Judge(function)?.Rule.Id == id).Select(function => function.Name)];
+        Assert.Empty(never.Split(' ', StringSplitOptions.RemoveEmptyEntries).Except(Named("KSP5013")));
+        Assert.Empty(wait.Split(' ', StringSplitOptions.RemoveEmptyEntries).Except(Named("KSP5014")));
+        // And few others: most functions of a unit can be replaced.
+        Assert.InRange(Named("KSP5013").Length, 0, 4);
     }
 
     [Theory]

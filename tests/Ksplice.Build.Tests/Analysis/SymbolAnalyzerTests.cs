@@ -1,3 +1,5 @@
+using CliWrap;
+using CliWrap.Buffered;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Tests.Kernel;
@@ -21,6 +23,29 @@ public class SymbolAnalyzerTests
         string message = found.Of("KSP5016").Message;
         Assert.StartsWith("struct inner is part of the type of takes, exported", message, StringComparison.Ordinal);
         Assert.DoesNotContain(PatchedKernel.OfC(Exports, Exports.Replace("probe(1)", "probe(2)", StringComparison.Ordinal)).Analyze(), diagnostic => diagnostic.Id == "KSP5016");
+    }
+
+    // The kernel's own tool says whose checksum changes.
+    [Fact]
+    public async Task Exports_whose_checksum_changes_are_those_that_genksyms_tells()
+    {
+        const string file = "lib/klist.c", old = "struct klist_iter {", now = "struct klist_iter { long added;";
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var unit = kernel.Units.Find(file)!;
+        string[] arguments = [.. unit.Compiler.Where(argument => argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)), "-E", "-D__GENKSYMS__"];
+        var cancellation = TestContext.Current.CancellationToken;
+        string source = (await Cli.Wrap(kernel.Release.Compiler).WithArguments(arguments).WithWorkingDirectory(kernel.OutputDirectory).ExecuteBufferedAsync(cancellation)).StandardOutput;
+        Assert.Contains(old, source, StringComparison.Ordinal);
+        async Task<HashSet<string>> SumsAsync(string text) => [.. (await (text | Cli.Wrap(Path.Combine(kernel.OutputDirectory, "scripts/genksyms/genksyms")).WithArguments(["-r", "/dev/null"])).ExecuteBufferedAsync(cancellation))
+            .StandardOutput.Split('\n', StringSplitOptions.RemoveEmptyEntries)];
+        var (before, after) = (await SumsAsync(source), await SumsAsync(source.Replace(old, now, StringComparison.Ordinal)));
+        Assert.InRange(before.Count, 10, 30);
+        var expected = before.Except(after).Select(line => line.Split(' ').First(word => word.StartsWith("klist_", StringComparison.Ordinal))).Order(StringComparer.Ordinal).ToList();
+        Assert.InRange(expected.Count, 1, before.Count - 1);
+
+        var pre = await KernelObjects.CompileAsync(file);
+        AnalyzedUnit changed = new(file, null, pre, pre);
+        Assert.Equal(expected, SymbolAnalyzer.Exports(changed).Where(export => SymbolAnalyzer.Reaches(changed.PreTypes!, export, "struct klist_iter")).Order(StringComparer.Ordinal));
     }
 
     [Fact]
