@@ -13,7 +13,7 @@ public static class CommandLine
     {
         var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
         {
-            Apply(session), Undo(session), View(session), Diff(session), Match(session),
+            Apply(session), Undo(session), View(session), Enable(session), Disable(session), Restore(session), Diff(session), Match(session),
         };
         return await root.Parse(arguments).InvokeAsync();
     }
@@ -33,6 +33,31 @@ public static class CommandLine
         var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id };
         command.SetAction((parsed, cancellation) =>
             GuardAsync(session, () => UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), cancellation)));
+        return command;
+    }
+
+    private static Command Enable(Func<Session> session)
+    {
+        var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
+        var command = new Command("enable", "Have an update applied at every boot; this does not apply it now.") { path };
+        command.SetAction((parsed, cancellation) =>
+            GuardAsync(session, () => EnableCommand.EnableAsync(session(), parsed.GetRequiredValue(path), cancellation)));
+        return command;
+    }
+
+    private static Command Disable(Func<Session> session)
+    {
+        var id = new Argument<string>("ID") { Description = "The update's id." };
+        var command = new Command("disable", "Have an update applied at boot no more; this does not undo it.") { id };
+        command.SetAction((parsed, cancellation) =>
+            GuardAsync(session, () => EnableCommand.DisableAsync(session(), parsed.GetRequiredValue(id), cancellation)));
+        return command;
+    }
+
+    private static Command Restore(Func<Session> session)
+    {
+        var command = new Command("restore", "Apply the updates that are enabled and for this kernel: what the boot does.");
+        command.SetAction((_, cancellation) => GuardAsync(session, () => EnableCommand.RestoreAsync(session(), cancellation)));
         return command;
     }
 

@@ -9,7 +9,7 @@ internal sealed class FakeKernel : Machine
     private readonly string _sysfs;
 
     public FakeKernel(string folder)
-        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"))
+        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"), Path.Combine(folder, "store"), Path.Combine(folder, "units"))
     {
         _sysfs = Path.Combine(folder, "sys");
         Directory.CreateDirectory(Path.Combine(_sysfs, "module"));

@@ -14,19 +14,23 @@ public partial class Machine
 
     /// <summary>The machine itself.</summary>
     public Machine()
-        : this("/sys", "/run")
+        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system")
     {
     }
 
-    /// <summary>For tests: other places for sysfs and for the lock.</summary>
-    internal Machine(string sysfs, string run)
+    /// <summary>For tests: other places for sysfs, the lock, the updates that are applied at boot and systemd's units.</summary>
+    internal Machine(string sysfs, string run, string store, string units)
     {
         Sysfs = sysfs;
+        Enabled = new EnabledUpdates(store, units);
         LockPath = Path.Combine(run, "ksplice.lock");
     }
 
     /// <summary>Where the lock file is that keeps two commands from working at the same time.</summary>
     public string LockPath { get; }
+
+    /// <summary>The updates that are applied at boot.</summary>
+    public EnabledUpdates Enabled { get; }
 
     /// <summary>True if we may load modules.</summary>
     public virtual bool IsRoot => Environment.IsPrivilegedProcess;

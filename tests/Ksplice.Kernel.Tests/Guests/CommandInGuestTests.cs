@@ -1,4 +1,6 @@
 // The published command in a guest that has busybox and, beside the command, only the libraries that it is linked to.
+using Ksplice.Kernel.Tests.Updates;
+
 namespace Ksplice.Kernel.Tests.Guests;
 
 public sealed class CommandInGuestTests(Guest guest)
@@ -12,6 +14,30 @@ public sealed class CommandInGuestTests(Guest guest)
         result.MustEndWith(8);
         Assert.Equal(["no updates are loaded", "[]"], result.Lines);
         Assert.Contains("no update 0123abcd is loaded", result.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Restores_at_boot_what_was_enabled()
+    {
+        using var project = PatchProject.Sample("a-smaps-pages");
+        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var result = await guest.RunAsync(
+            $"""
+            mkdir -p /etc/systemd/system
+            ksplice enable {UpdateGuest.Place(project)} >/dev/null; echo "enable $?"
+            rm -r {UpdateGuest.Place(project)}
+            grep -q ^Pages: /proc/self/smaps; echo "pages $?"
+            $(sed -n 's/^ExecStart=//p' /etc/systemd/system/multi-user.target.wants/ksplice.service) >/dev/null; echo "boot $?"
+            grep -q ^Pages: /proc/self/smaps; echo "pages $?"
+            printf x >>/var/lib/ksplice/000001-{project.Id}/ksplice.ko
+            ksplice undo {project.Id} >/dev/null
+            ksplice restore; echo "damaged $?"
+            ksplice disable {project.Id} >/dev/null; echo "disable $?"
+            find /etc/systemd/system -name 'ksplice*'
+            """,
+            s_command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["enable 0", "pages 1", "boot 0", "pages 0", "damaged 6", "disable 0"], result.Lines);
     }
 
     [Fact]

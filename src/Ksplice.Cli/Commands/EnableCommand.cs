@@ -1,0 +1,64 @@
+// ksplice enable, disable, restore: which updates are applied at every boot, and applying them.
+using Ksplice.Cli.Machines;
+using Ksplice.Cli.Packages;
+using Spectre.Console;
+
+namespace Ksplice.Cli.Commands;
+
+/// <summary>Updates that outlast a reboot.</summary>
+public static class EnableCommand
+{
+    /// <summary>Stores a package; applies nothing.</summary>
+    public static async Task EnableAsync(Session session, string path, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        var package = PackageFile.Open(path);
+        using var guard = await session.LockAsync(cancellation);
+        var isNew = session.Machine.Enabled.Add(package, Environment.ProcessPath ?? "ksplice");
+        session.Out.MarkupLineInterpolated($"update [bold]{package.Manifest.Id}[/] {(isNew ? "will be applied" : "is applied")} at every boot of {package.Manifest.Kernel.Release}");
+    }
+
+    /// <summary>Forgets a package; undoes nothing.</summary>
+    public static async Task DisableAsync(Session session, string id, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        using var guard = await session.LockAsync(cancellation);
+        if (!session.Machine.Enabled.Remove(id))
+            throw new CommandException(ExitCode.Unknown, $"update {id} is not applied at boot");
+        session.Out.MarkupLineInterpolated($"update [bold]{id}[/] is not applied at boot any more");
+    }
+
+    /// <summary>Applies all that are stored for this kernel, in order; one that fails stops none of the others.</summary>
+    public static async Task<int> RestoreAsync(Session session, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        var worst = ExitCode.Ok;
+        foreach (var update in session.Machine.Enabled.All)
+        {
+            try
+            {
+                if (PackageFile.Open(update.Folder).Manifest is var manifest && manifest.Id != update.Id)
+                    throw new CommandException(ExitCode.Damaged, $"{update.Folder} holds update {manifest.Id}");
+                if (manifest.Kernel.Release != session.Machine.KernelRelease)
+                {
+                    session.Out.MarkupLineInterpolated($"update [bold]{update.Id}[/] is for kernel {manifest.Kernel.Release}: left out");
+                    continue;
+                }
+
+                if (session.Machine.Find(update.Id) is { Stage: Update.Applied })
+                    session.Out.MarkupLineInterpolated($"update [bold]{update.Id}[/] is applied already");
+                else
+                    await ApplyCommand.RunAsync(session, update.Folder, cancellation);
+            }
+            catch (CommandException e)
+            {
+                worst = e.Code;
+                session.Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
+                foreach (var detail in e.Details.Where(d => d.Length > 0))
+                    session.Error.MarkupLineInterpolated($"  {detail}");
+            }
+        }
+
+        return (int)worst;
+    }
+}

@@ -1,0 +1,90 @@
+// The updates that are applied at every boot: a folder for each, the package's verified files under its number and id, and a
+// systemd unit that runs `ksplice restore`. The numbers keep the order, as one update may go on top of another.
+using System.Globalization;
+using Ksplice.Build.Generation;
+
+namespace Ksplice.Cli.Machines;
+
+/// <summary>What is stored of an update.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Folder">Its package.</param>
+public sealed record EnabledUpdate(string Id, string Folder);
+
+/// <summary>The store below <paramref name="root"/>, and the unit in systemd's folder.</summary>
+public sealed class EnabledUpdates(string root, string units)
+{
+    private const string Unit = "ksplice.service", Unfinished = ".new";
+
+    private string Wanted => Path.Combine(units, "multi-user.target.wants", Unit);
+
+    /// <summary>In the order in which they are applied.</summary>
+    public IReadOnlyList<EnabledUpdate> All => !Directory.Exists(root)
+        ? []
+        : [.. Directory.GetDirectories(root).Order(StringComparer.Ordinal)
+            .Select(path => (Path: path, Parts: Path.GetFileName(path).Split('-')))
+            .Where(entry => entry.Parts.Length == 2 && !entry.Parts[1].EndsWith(Unfinished, StringComparison.Ordinal) && int.TryParse(entry.Parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .Select(entry => new EnabledUpdate(entry.Parts[1], entry.Path))];
+
+    /// <summary>Stores a verified package behind all others, and has the unit run; false if it is there already.</summary>
+    public bool Add(UpdatePackage package, string command)
+    {
+        var all = All;
+        var isNew = all.All(update => update.Id != package.Manifest.Id);
+        if (isNew)
+            Store(package, all.Count == 0 ? 1 : 1 + int.Parse(Path.GetFileName(all[^1].Folder).Split('-')[0], CultureInfo.InvariantCulture));
+        Directory.CreateDirectory(Path.GetDirectoryName(Wanted)!);
+        File.WriteAllText(Path.Combine(units, Unit), UnitText(command));
+        if (!Path.Exists(Wanted))
+            File.CreateSymbolicLink(Wanted, Path.Combine("..", Unit));
+        return isNew;
+    }
+
+    /// <summary>Forgets an update; false if it is not there. The unit goes with the last one.</summary>
+    public bool Remove(string id)
+    {
+        if (All.FirstOrDefault(update => update.Id == id) is not { } found)
+            return false;
+        Directory.Delete(found.Folder, recursive: true);
+        if (All.Count == 0)
+        {
+            File.Delete(Wanted);
+            File.Delete(Path.Combine(units, Unit));
+        }
+
+        return true;
+    }
+
+    private void Store(UpdatePackage package, int number)
+    {
+        var folder = Path.Combine(root, string.Create(CultureInfo.InvariantCulture, $"{number:d6}-{package.Manifest.Id}"));
+        var unfinished = folder + Unfinished;
+        if (Directory.Exists(unfinished))
+            Directory.Delete(unfinished, recursive: true);
+        Directory.CreateDirectory(root);
+        foreach (var (path, content) in package.Files)
+        {
+            var target = Path.Combine(unfinished, path);
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            using var file = new FileStream(target, FileMode.CreateNew);
+            file.Write(content.Span);
+            file.Flush(flushToDisk: true);
+        }
+
+        Directory.Move(unfinished, folder);
+    }
+
+    private static string UnitText(string command) => $"""
+        [Unit]
+        Description=Updates of the running kernel
+        After=local-fs.target systemd-modules-load.service
+
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart={command} restore
+
+        [Install]
+        WantedBy=multi-user.target
+
+        """;
+}
