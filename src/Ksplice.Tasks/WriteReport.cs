@@ -44,34 +44,27 @@ public sealed class WriteReport : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         string package = File.ReadAllText(PathFile);
-        // Said by earlier stages already.
-        if (UnitDiffs.Find(Units, KnownDiagnostics()) is not { } diffs)
+        if (UnitDiffs.Find(Units, Diagnostics) is not { } diffs)
             return Task.FromResult(false);
         var manifest = UpdateManifest.FromJson(File.ReadAllBytes(Path.Combine(package, UpdateManifest.FileName)));
         string source = OpenCache(Cache).SourceOf(Tasks.KernelFile.Open(KernelFile).Release);
         var units = UnitList.Open(UnitsFile);
         SourceText text = new();
-        string report = HtmlReport.Write(new(manifest, diffs, UpdateReport.ReadSarif(File.ReadAllBytes(SarifFile)), UpdateReport.ReadPlaces(File.ReadAllText(MatchReport)),
+        var said = UpdateReport.ReadSarif(File.ReadAllBytes(SarifFile));
+        string report = HtmlReport.Write(new(manifest, diffs, said, UpdateReport.ReadPlaces(File.ReadAllText(MatchReport)),
             location => text.Line(location with { Path = Path.Combine(source, location.Path) }), location => text.Line(PatchedSource.Find(location, units, PostTree))));
         string output = ReportOf(package);
         File.WriteAllText(output + ".new", report, new UTF8Encoding(false));
         File.Move(output + ".new", output, overwrite: true);
         if (Record is not null)
             StageRecord.Write(Record, "", [KernelFile, SarifFile, MatchReport, PathFile, Path.Combine(package, UpdateManifest.FileName), .. UnitDiffs.Objects(Units)], [output]);
-        Log.LogMessage(MessageImportance.High, "report: {0}", output);
+        Log.LogMessage(MessageImportance.High, "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}", diffs.Sum(diff => diff.Replaced.Count), diffs.Sum(diff => diff.NewFunctions.Count),
+            said.Count(diagnostic => diagnostic.Level == "warning"), manifest.Acknowledged.Count, output);
         return Task.FromResult(true);
     }
 
     /// <summary>The report that belongs to a package's folder.</summary>
     public static string ReportOf(string package) => package + ".html";
-
-    private DiagnosticBag KnownDiagnostics()
-    {
-        DiagnosticBag known = [];
-        foreach (var acknowledgement in ConfigurationFile.Read(Configuration)?.Acknowledgements ?? [])
-            known.Acknowledge(acknowledgement);
-        return known;
-    }
 
     private sealed class SourceText
     {

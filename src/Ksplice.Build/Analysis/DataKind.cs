@@ -39,10 +39,9 @@ internal static partial class DataKind
         return types.NameOf(id);
     }
 
-    // struct kernel_param leads to the variable, by itself or through a kparam_string or kparam_array; a char array's is
-    // referred to by its section and offset.
+    // struct kernel_param leads to the variable, by itself or through a kparam_string or kparam_array.
     private static bool IsParameter(ElfObject elf, ObjectVariable variable) =>
-        elf.Sections.Where(section => section.Name is "__param" or ".rodata" || section.Name.StartsWith(".rodata.__param_", StringComparison.Ordinal) || section.Name.StartsWith("__param", StringComparison.Ordinal))
+        elf.Sections.Where(section => section.Name == "__param" || section.Name.StartsWith(".rodata.__param_", StringComparison.Ordinal))
             .SelectMany(section => section.Relocations).Any(relocation => IsPlace(elf.Symbols[relocation.SymbolIndex], relocation.Addend, variable));
 
     private static bool IsPlace(ElfSymbol symbol, long addend, ObjectVariable variable) =>

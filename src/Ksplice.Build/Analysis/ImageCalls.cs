@@ -10,6 +10,10 @@ namespace Ksplice.Build.Analysis;
 internal sealed class ImageCalls(KernelImage image)
 {
     private readonly ConcurrentDictionary<ulong, IReadOnlyList<ulong>> _calls = new();
+    private readonly Lazy<ILookup<ulong, string>> _names = new(() => image.Symbols.Symbols.ToLookup(symbol => symbol.Address, symbol => symbol.Name));
+
+    /// <summary>Every name of the function at <paramref name="address"/>.</summary>
+    public IEnumerable<string> NamesOf(ulong address) => _names.Value[address];
 
     /// <summary>The functions that the one at <paramref name="function"/> calls or jumps to, by address.</summary>
     public IReadOnlyList<ulong> From(ulong function) => _calls.GetOrAdd(function, Decode);

@@ -76,8 +76,11 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
     private static Dictionary<string, string?> Closure(RunningKernel kernel, string[] roots, int depth)
     {
         Dictionary<string, string?> byName = new(StringComparer.Ordinal);
-        foreach (var (_, (name, caller)) in kernel.Calls.Closure(roots, Follow, depth))
-            byName.TryAdd(name, caller);
+        foreach (var (address, (_, caller)) in kernel.Calls.Closure(roots, Follow, depth))
+        {
+            foreach (string name in kernel.Calls.NamesOf(address))
+                byName.TryAdd(name, caller);
+        }
         return byName;
     }
 
@@ -90,10 +93,10 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
         var (stop, nmi) = (WhilePatching(kernel), InNmi(kernel));
         foreach (var (unit, function) in Replaced(context.Update))
         {
-            bool known = kernel.Image.Symbols.FindUnique(function.Name) is not null;
-            if (known && stop.TryGetValue(function.Name, out string? caller))
+            // Where several functions have the name, it may be this one.
+            if (stop.TryGetValue(function.Name, out string? caller))
                 context.Report(Diagnostic.Create(CodeDiagnostics.UsedWhilePatching, unit.Locate(function), function.Name, By(caller)) with { Object = function.Name });
-            else if (known && nmi.TryGetValue(function.Name, out caller))
+            else if (nmi.TryGetValue(function.Name, out caller))
                 context.Report(Diagnostic.Create(CodeDiagnostics.RunsInNmi, unit.Locate(function), function.Name, By(caller)) with { Object = function.Name });
         }
     }

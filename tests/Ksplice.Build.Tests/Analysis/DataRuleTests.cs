@@ -23,6 +23,7 @@ public class DataRuleTests
     [InlineData("KSP3049", "x", "const struct ops x = { one, 1 };", "const struct ops x = { one, 2 };", ".mode changes from 1 to 2")]
     [InlineData("KSP3050", "x", "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s]; }", "enum shade { DARK, LIGHT, MORE, N }; const int x[N] = { 1, 2, 3 }; int f(enum shade s) { return x[s]; }", "no entry for the new constant")]
     [InlineData("KSP3001", "x", "int x = 1;", "int x = 2;", "from 1 to 2")]
+    [InlineData("KSP3001", "x", "int x = 1; int *const table[1] = { &x };", "int x = 2; int *const table[1] = { &x };", "from 1 to 2")]
     [InlineData("KSP3001", "x", "struct ops x = { one, 1 };", "struct ops x = { one, 2 };", ".mode changes")]
     [InlineData("KSP3049", "x", "const int x[2] = { 1, 2 };", "const int x[3] = { 1, 2, 3 };", "'x'")]
     public void A_change_of_data_has_one_name(string rule, string name, string pre, string post, string words)
