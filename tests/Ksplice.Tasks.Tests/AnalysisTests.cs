@@ -67,6 +67,7 @@ public sealed class AnalysisTests
             """);
         var built = (await project.BuildAsync()).MustSucceed();
         Assert.Contains("warning KSP5072: KSP3001 of 'no_such_variable'", built.Output, StringComparison.Ordinal);
+        Assert.Contains("0 replaced, 1 new functions; 1 warnings, 1 acknowledged errors; report: ", built.Output, StringComparison.Ordinal);
         using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken));
         var acknowledged = Assert.Single(manifest.RootElement.GetProperty("acknowledged").EnumerateArray());
         Assert.Equal(("KSP3001", "suppress_printk", "the hook sets it"), (acknowledged.GetProperty("id").GetString(), acknowledged.GetProperty("object").GetString(), acknowledged.GetProperty("reason").GetString()));
