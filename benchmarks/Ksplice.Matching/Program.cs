@@ -32,7 +32,7 @@ units.SetAction(async (arguments, cancellation) =>
     return 0;
 });
 
-var mutations = new Command("mutations", "Change matched functions in the image at random; none of them may match then") { release, source, work, perPart, count, seed, output };
+var mutations = new Command("mutations", "Change matched functions in the image at random; none of them may match then") { release, source, work, perPart, dump, count, seed, output };
 mutations.SetAction(async (arguments, cancellation) =>
 {
     if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
@@ -42,13 +42,60 @@ mutations.SetAction(async (arguments, cancellation) =>
     Console.Write(csv);
     return 0;
 });
-return await new RootCommand("Run-pre matching on whole kernels") { units, mutations }.Parse(args).InvokeAsync();
+
+var compare = new Command("compare", "The C interpreter and the C# one over the same functions and the same changes to them, and the speed of both") { release, source, work, perPart, dump, count, seed };
+compare.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
+        return 1;
+    string folder = Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), kernel.Release.Release, "compare");
+    Directory.CreateDirectory(folder);
+    run.WriteKernel(Path.Combine(folder, "kernel"));
+    var vectors = await Vector.OfAsync(run, UnitChoice.Choose(kernel, arguments.GetValue(perPart)), cancellation);
+    Comparison comparison = new(RepositoryRoot(), folder, Path.Combine(folder, "kernel"), memory, vectors);
+    await comparison.PrepareAsync(cancellation);
+    var (tried, differing) = await comparison.CompareAsync([.. Enumerable.Range(0, vectors.Count).Select(vector => (vector, (Mutation?)null))], cancellation);
+    Console.WriteLine($"{tried} functions, {differing} with another result");
+    (tried, differing) = await comparison.CompareAsync(Vector.MutationsOf(vectors, memory, arguments.GetValue(count), arguments.GetValue(seed)), cancellation);
+    Console.WriteLine($"{tried} changes, {differing} with another result");
+    var (managed, native) = await comparison.MeasureAsync(cancellation);
+    double megabytes = vectors.Sum(vector => MatchInterpreter.Match(vector.Data, memory).Ranges.Sum(range => (long)(range.End - range.Start))) / 1e6;
+    Console.WriteLine($"{megabytes:f2} MB of text: C# {managed:f3} s, {megabytes / managed:f1} MB/s; C {native:f3} s, {megabytes / native:f1} MB/s");
+    return 0;
+});
+
+Option<string> otherRelease = new("--other") { Description = "The other version's release", Required = true };
+Option<string?> otherSource = new("--other-source") { Description = "Its source" };
+var versions = new Command("versions", "Objects of another version against this one's image, of those chosen units whose source differs") { release, source, work, perPart, otherRelease, otherSource };
+versions.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run)
+        || await PrepareAsync(arguments.GetRequiredValue(otherRelease), arguments.GetValue(otherSource), cancellation) is not { } other)
+        return 1;
+    OtherVersion result = new(run, new UnitRun(other, null!, memory, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), other.Release.Release), ""), memory);
+    foreach (var unit in UnitChoice.Choose(kernel, arguments.GetValue(perPart)))
+    {
+        string mine = Path.Combine(kernel.SourceDirectory, unit.Source), theirs = Path.Combine(other.SourceDirectory, unit.Source);
+        if (other.Units.Find(unit.Source) is { } old && File.Exists(theirs) && await File.ReadAllTextAsync(mine, cancellation) != await File.ReadAllTextAsync(theirs, cancellation))
+            await result.AddAsync(unit, old, cancellation);
+    }
+    Console.WriteLine($"{result.Units} units; {result.Differing} functions differ, {result.DifferingMatched} of them match; {result.Gone.Count} are gone, {result.Gone.Matched} match; {result.Same} are the same, {result.SameMatched} match");
+    return 0;
+});
+return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, versions }.Parse(args).InvokeAsync();
+
+static string RepositoryRoot()
+{
+    string? folder = AppContext.BaseDirectory;
+    while (folder is not null && !File.Exists(Path.Combine(folder, "Ksplice.sln")))
+        folder = Path.GetDirectoryName(folder);
+    return folder ?? throw new DirectoryNotFoundException("Ksplice.sln is not above the program");
+}
 
 async Task<(PreparedKernel, IMatchMemory, UnitRun)?> OpenAsync(ParseResult arguments, CancellationToken cancellation)
 {
     DiagnosticBag diagnostics = [];
-    var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetValue(source) }, diagnostics, cancellation);
-    var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+    var kernel = await PrepareAsync(arguments.GetRequiredValue(release), arguments.GetValue(source), cancellation);
     if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
     {
         await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
@@ -67,4 +114,14 @@ async Task<(PreparedKernel, IMatchMemory, UnitRun)?> OpenAsync(ParseResult argum
         return null;
     }
     return (kernel, memory, new UnitRun(kernel, image, memory, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), kernel.Release.Release), rows));
+}
+
+async Task<PreparedKernel?> PrepareAsync(string name, string? from, CancellationToken cancellation)
+{
+    DiagnosticBag diagnostics = [];
+    var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = name, Source = from }, diagnostics, cancellation);
+    var prepared = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+    if (prepared is null)
+        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+    return prepared;
 }

@@ -2,6 +2,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Matching;
 using Microsoft.Extensions.Logging.Abstractions;
 using Spectre.Console;
 
@@ -28,15 +29,20 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
         return [.. units.Select(unit => UnitRow.Load(RowOf(unit))).OfType<UnitRow>()];
     }
 
+    /// <summary>Writes the kernel as the C interpreter's program reads it.</summary>
+    public void WriteKernel(string path) =>
+        DumpedKernel.Write(path, (memory as RunMemory)?.Kernel.Image ?? image, memory, (memory as RunMemory)?.FtraceSites);
+
     private string RowOf(CompilationUnit unit) => Path.Combine(work, rows, unit.Source.Replace('/', '!') + ".json");
 
-    /// <summary>The unit's object, compiled if no run before did.</summary>
+    /// <summary>The unit's object as matching reads it, compiled if no run before did.</summary>
     public async Task<ElfObject?> CompileAsync(CompilationUnit unit, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         string path = Path.Combine(work, "objects", unit.Object);
         if (!File.Exists(path) && await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(unit, kernel.SourceDirectory, path, [], diagnostics, cancellation) is null)
             return null;
-        return ElfObject.Read(await File.ReadAllBytesAsync(path, cancellation), unit.Source);
+        string sites = UnitCompiler.SitesOf(path);
+        return ElfObject.Read(await File.ReadAllBytesAsync(File.Exists(sites) ? sites : path, cancellation), unit.Source);
     }
 
     private async Task<UnitRow> OneAsync(CompilationUnit unit, CancellationToken cancellation)

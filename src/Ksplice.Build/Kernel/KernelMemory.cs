@@ -17,6 +17,7 @@ public sealed class KernelMemory : IDisposable
     private const ulong ImageStart = 0xffffffff80000000;
     private const ulong ImageEnd = 0xffffffffc0000000;
     private const ulong HalfOfKernel = 0xffff800000000000;
+    private const ulong HalfOfKernelWithFive = 0xff00000000000000;
     private const int PageSize = 4096;
     private const ulong Present = 1;
     private const ulong Large = 1 << 7;
@@ -122,6 +123,8 @@ public sealed class KernelMemory : IDisposable
         Span<byte> bytes = stackalloc byte[8];
         ulong table = root.Address;
         size = 0;
+        if (address < (root.HasFiveLevels ? HalfOfKernelWithFive : HalfOfKernel))
+            return null; // a user's, or none that the processor takes
         for (int shift = root.HasFiveLevels ? 48 : 39; shift >= 12; shift -= 9)
         {
             size = 1ul << shift;

@@ -1,5 +1,6 @@
 // The match at build time: the same data that the helper carries, over the image that the distribution ships. What does
 // not match here could not be applied to any machine that runs this kernel, so the build stops.
+using System.Collections.Concurrent;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 
@@ -9,6 +10,7 @@ namespace Ksplice.Build.Matching;
 public sealed class ImageMemory : IMatchMemory
 {
     private readonly KernelImage _image;
+    private readonly ConcurrentDictionary<string, ulong[]> _candidates = new(StringComparer.Ordinal);
     private readonly ulong _initBegin;
     private readonly ulong _initEnd;
     private readonly ulong? _fentry;
@@ -23,12 +25,16 @@ public sealed class ImageMemory : IMatchMemory
         _fentry = image.Symbols.FindUnique("__fentry__");
     }
 
+    /// <summary>The image.</summary>
+    public KernelImage Image => _image;
+
     /// <inheritdoc/>
     public bool TryRead(ulong address, Span<byte> destination) => _image.TryRead(address, destination);
 
     /// <summary>The addresses of all symbols of that name, without those in init memory, which a running kernel has freed (K11).</summary>
     public IReadOnlyList<ulong> Candidates(string name) =>
-        [.. _image.Symbols.Find(name).Select(symbol => symbol.Address).Where(address => address < _initBegin || address >= _initEnd)];
+        _candidates.GetOrAdd(name, static (name, memory) => [.. memory._image.Symbols.Find(name).Select(symbol => symbol.Address)
+            .Where(address => address < memory._initBegin || address >= memory._initEnd)], this);
 
     /// <inheritdoc/>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end)

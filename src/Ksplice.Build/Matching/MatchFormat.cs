@@ -8,7 +8,7 @@ namespace Ksplice.Build.Matching;
 internal static class MatchFormat
 {
     public const ulong Magic = 0x4843544d50534b;
-    public const uint Version = 2;
+    public const uint Version = 3;
     public const uint None = 0xffffffff;
     public const int MaximalNops = 256;
     public const int JumpSize = 5;
@@ -38,6 +38,7 @@ internal enum SymbolFlags : ushort
     None = 0,
     Named = 1,
     ByName = 2,
+    Global = 4,
 }
 
 internal enum ObjectKind : byte

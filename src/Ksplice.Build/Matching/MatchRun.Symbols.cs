@@ -3,20 +3,25 @@ namespace Ksplice.Build.Matching;
 
 internal sealed partial class MatchRun
 {
+    private readonly IReadOnlyList<ulong>?[] _candidates = new IReadOnlyList<ulong>?[data.Symbols.Length];
+
+    private IReadOnlyList<ulong> CandidatesOf(uint symbol) =>
+        _candidates[symbol] ??= NameOf(symbol) is { } name ? Memory.Candidates(name) : [];
+
     public string? NameOf(uint symbol) => Data.Name(Data.Symbols[symbol].Name) is { Length: > 0 } name ? name : null;
 
     public bool IsCandidate(uint symbol, ulong address, out bool any)
     {
-        var candidates = NameOf(symbol) is { } name ? Memory.Candidates(name) : [];
+        var candidates = CandidatesOf(symbol);
         any = candidates.Count != 0;
         return candidates.Contains(address);
     }
 
     public int FindUnique(uint symbol, out ulong address)
     {
-        var candidates = NameOf(symbol) is { } name ? Memory.Candidates(name) : [];
+        var candidates = CandidatesOf(symbol);
         address = candidates.Count == 0 ? 0 : candidates[0];
-        return Math.Min(candidates.Distinct().Count(), 2);
+        return candidates.Count <= 1 ? candidates.Count : Math.Min(candidates.Distinct().Count(), 2);
     }
 
     public bool Plays(SymbolRole role, ulong address)

@@ -21,4 +21,7 @@ internal sealed partial class MatchRun(MatchProgram data, IMatchMemory memory)
 
     /// <summary>By object: one past its last run byte.</summary>
     public ulong[] Ends { get; } = new ulong[data.Objects.Length];
+
+    /// <summary>Where returns were found to go, or 0.</summary>
+    public ulong ReturnThunk { get; set; }
 }

@@ -24,7 +24,7 @@ internal sealed class MatchTables
     public bool IsMet(uint symbol) => _met.Contains(symbol);
 
     /// <summary>The symbol of a global name.</summary>
-    public uint Global(string name) => Symbol(name, () => new MatchSymbol { Name = Name(name), Flags = SymbolFlags.Named });
+    public uint Global(string name) => Symbol(name, () => new MatchSymbol { Name = Name(name), Flags = SymbolFlags.Named | SymbolFlags.Global });
 
     /// <summary>The symbol that stands for <paramref name="node"/>'s start.</summary>
     public uint Start(ObjectNode node)

@@ -198,6 +198,13 @@ internal sealed partial class ObjectWalk
 
     private bool IsReturnThunk(ulong target)
     {
+        if (run.ReturnThunk != target && ReturnsGoTo(target))
+            run.ReturnThunk = target;
+        return target != 0 && run.ReturnThunk == target;
+    }
+
+    private bool ReturnsGoTo(ulong target)
+    {
         if (!run.Plays(SymbolRole.ReturnThunk, target))
             return false;
         for (uint i = 0; i < run.Data.Symbols.Length; i++)

@@ -96,7 +96,7 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             BinaryPrimitives.WriteUInt64LittleEndian(known, run.Values[index]);
             return Differ(MatchReason.Conflict, _at, index, known);
         }
-        if ((symbol.Flags & SymbolFlags.Named) != 0 && !run.IsCandidate(index, value, out bool any) && any)
+        if ((symbol.Flags & SymbolFlags.Named) != 0 && !run.IsCandidate(index, value, out bool any) && (any || (symbol.Flags & SymbolFlags.Global) != 0))
             return Differ(MatchReason.Conflict, _at, index, []);
         run.Known[index] = true;
         run.Values[index] = value;
@@ -217,8 +217,17 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         var reason = Meet(op.Symbol, target - (ulong)op.Value);
         if (reason == MatchReason.Matched && !LeadsToOptional(op.Symbol, target - (ulong)op.Value))
             return Different(op.Symbol);
-        _at += (ulong)length;
+        _at += (ulong)(length + JumpPadding(op, length));
         return reason;
+    }
+
+    private int JumpPadding(MatchOp op, int length)
+    {
+        Span<byte> found = stackalloc byte[8];
+        if (op.Kind != (byte)BranchKind.Jmp || length >= op.Length || op.Length > 8 || _limit == ulong.MaxValue || _at + op.Length > _limit)
+            return 0;
+        found = found[..(op.Length - length)];
+        return run.Get(_at + (ulong)length, found) && !found.ContainsAnyExcept((byte)0xcc) ? found.Length : 0;
     }
 
     private bool LeadsToOptional(uint symbol, ulong address)

@@ -32,6 +32,9 @@ public sealed class RunMemory : IMatchMemory
     /// <summary>The kernel as an image without anything of its structures.</summary>
     public ImageMemory Kernel { get; }
 
+    /// <summary>Where the function tracer has sites.</summary>
+    internal IReadOnlyCollection<ulong> FtraceSites => [.. _shipped.FtraceSites.Select(site => site + _moved)];
+
     /// <summary>Takes a run kernel's <paramref name="memory"/> and the image that it was booted from; null if they are not of one build.</summary>
     public static RunMemory? Create(KernelMemory memory, KernelImage shipped, DiagnosticBag diagnostics)
     {

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 
 namespace Ksplice.Cli.Commands;
@@ -20,7 +21,9 @@ public static class MatchCommand
     /// <exception cref="CommandException">A file cannot be read, or is not what it must be.</exception>
     public static int Run(TextWriter output, TextWriter errors, string path, string image, string? kernel, bool json)
     {
-        var pre = DiffCommand.Read(path);
+        // Where kbuild runs objtool at the link only, the build leaves a copy with its tables beside the object (K2).
+        string sites = UnitCompiler.SitesOf(path);
+        var pre = DiffCommand.Read(File.Exists(sites) ? sites : path);
         DiagnosticBag diagnostics = [];
         using var target = MatchTarget.Open(image, kernel, diagnostics);
         if (target is null)

@@ -37,6 +37,8 @@ struct run {
 	u8 *done;		/* by object */
 	u64 *ends;		/* by object: one past its last run byte */
 
+	u64 thunk;		/* where returns were found to go, or 0 */
+
 	u64 block;		/* address of what is in window, or 1 */
 	u8 window[BLOCK];
 };

@@ -220,7 +220,7 @@ enum ksp_reason ksp_walk_retpoline(struct walk *w, const struct ksp_op *op)
 }
 
 /* All returns of a kernel jump to one thunk, where it says to which. */
-static bool is_return_thunk(struct run *run, u64 target)
+static bool returns_go_to(struct run *run, u64 target)
 {
 	u64 pointer, thunk;
 	u32 i;
@@ -233,6 +233,13 @@ static bool is_return_thunk(struct run *run, u64 target)
 			return ksp_get_u64(run, pointer, &thunk) && thunk == target;
 	}
 	return true;
+}
+
+static bool is_return_thunk(struct run *run, u64 target)
+{
+	if (run->thunk != target && returns_go_to(run, target))
+		run->thunk = target;
+	return target && run->thunk == target;
 }
 
 enum ksp_reason ksp_walk_return(struct walk *w, const struct ksp_op *op)

@@ -140,7 +140,8 @@ enum ksp_reason ksp_meet(struct walk *w, u32 index, u64 value)
 			return KSP_MATCHED;
 		return ksp_differ(w, KSP_CONFLICT, w->at, index, (u8 *)&w->run->values[index], sizeof(u64));
 	}
-	if (symbol->flags & KSP_SYMBOL_NAMED && !ksp_is_candidate(w->run, index, value, &any) && any)
+	if (symbol->flags & KSP_SYMBOL_NAMED && !ksp_is_candidate(w->run, index, value, &any) &&
+	    (any || symbol->flags & KSP_SYMBOL_GLOBAL))
 		return ksp_differ(w, KSP_CONFLICT, w->at, index, NULL, 0);
 	w->run->known[index] = 1;
 	w->run->values[index] = value;

@@ -148,6 +148,24 @@ static bool leads_to_optional(struct walk *w, u32 symbol, u64 address)
 	return ksp_walk_ops(&inner, w->run->ops + inner.object->op, inner.object->n_ops) == KSP_MATCHED;
 }
 
+/*
+ * What is left of a jump of @op that apply_alternatives() made shorter: since
+ * 6.7 it fills up with breakpoints, before with no-ops.
+ */
+static u32 jump_padding(struct walk *w, const struct ksp_op *op, u32 length)
+{
+	u32 i, n = op->length - length;
+	u8 found;
+
+	if (op->kind != KSP_BRANCH_JMP || length >= op->length || op->length > 8 || w->limit == ~0ULL || w->at + op->length > w->limit)
+		return 0;
+	for (i = 0; i < n; i++) {
+		if (!ksp_get(w->run, w->at + length + i, &found, 1) || found != 0xcc)
+			return 0;
+	}
+	return n;
+}
+
 static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 {
 	u64 target;
@@ -159,7 +177,7 @@ static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 	reason = ksp_meet(w, op->symbol, target - op->value);
 	if (reason == KSP_MATCHED && !leads_to_optional(w, op->symbol, target - op->value))
 		return ksp_different(w, op->symbol);
-	w->at += length;
+	w->at += length + jump_padding(w, op, length);
 	return reason;
 }
 

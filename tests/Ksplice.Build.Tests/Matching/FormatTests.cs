@@ -22,6 +22,7 @@ public class FormatTests
         Value("KSP_MATCH_MAGIC", (long)MatchFormat.Magic);
         Value("KSP_SYMBOL_NAMED", (long)SymbolFlags.Named);
         Value("KSP_SYMBOL_BY_NAME", (long)SymbolFlags.ByName);
+        Value("KSP_SYMBOL_GLOBAL", (long)SymbolFlags.Global);
         Value("KSP_OBJECT_REPLACED", (long)ObjectFlags.Replaced);
         Value("KSP_OBJECT_OPTIONAL", (long)ObjectFlags.Optional);
         Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);

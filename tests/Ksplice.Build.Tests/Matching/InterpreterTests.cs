@@ -1,7 +1,5 @@
 // The interpreter that runs in the kernel against the one that runs in the build: the same data over the same memory must
 // give the same verdict, the same difference and the same values. The C one is built as a program, with the sanitizers.
-using System.Globalization;
-using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
 using CsCheck;
@@ -25,60 +23,16 @@ public sealed class InterpreterTests : IAsyncLifetime
         string c = Repository.At("src", "Ksplice.Kernel");
         var built = await Cli.Wrap("gcc").WithArguments(
             ["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", Path.Combine(c, "include"),
-                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"), "-o", Program])
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), Repository.At("tests", "Ksplice.Build.Tests", "Matching", "dumped.c"), .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"), "-o", Program])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
         Assert.True(built.ExitCode == 0, built.StandardError);
-        WriteKernel();
+        DumpedKernel.Write(Kernel, KernelUnderTest.Image, new ImageMemory(KernelUnderTest.Image));
     }
 
     public ValueTask DisposeAsync()
     {
         _work.Delete(recursive: true);
         return ValueTask.CompletedTask;
-    }
-
-    // The image as the program reads it; see interpreter.c.
-    private void WriteKernel()
-    {
-        var image = KernelUnderTest.Image;
-        ImageMemory memory = new(image);
-        using BinaryWriter writer = new(File.Create(Kernel));
-        var segments = image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= 0xffffffff80000000).ToList();
-        writer.Write((ulong)segments.Count);
-        foreach (var segment in segments)
-        {
-            writer.Write(segment.VirtualAddress);
-            writer.Write(segment.MemorySize);
-            writer.Write(segment.Data.Span);
-            writer.Write(new byte[segment.MemorySize - (ulong)segment.Data.Length]);
-        }
-        var names = image.Symbols.Symbols.Select(symbol => symbol.Name).Distinct().Order(StringComparer.Ordinal)
-            .SelectMany(name => memory.Candidates(name).Select(address => (Name: name, Address: address))).ToList();
-        writer.Write((ulong)names.Count);
-        foreach (var (name, address) in names)
-        {
-            var bytes = Encoding.UTF8.GetBytes(name);
-            writer.Write(address);
-            writer.Write((ulong)bytes.Length);
-            writer.Write(bytes);
-        }
-        writer.Write((ulong)image.JumpEntries.Count);
-        foreach (var (code, (target, key)) in image.JumpEntries)
-        {
-            writer.Write(code);
-            writer.Write(target);
-            writer.Write(key);
-        }
-        writer.Write((ulong)image.StaticCalls.Count);
-        foreach (var (site, key) in image.StaticCalls)
-        {
-            writer.Write(site);
-            writer.Write(key);
-        }
-        writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
-        var starts = image.Symbols.Symbols.Select(symbol => symbol.Address).Distinct().Order().ToList();
-        writer.Write((ulong)starts.Count);
-        starts.ForEach(writer.Write);
     }
 
     private async Task CompareAsync(IReadOnlyList<byte[]> vectors)
@@ -95,30 +49,8 @@ public sealed class InterpreterTests : IAsyncLifetime
             string[] lines = result.StandardOutput.TrimEnd('\0').Split('\0');
             Assert.Equal(chunk.Length, lines.Length);
             for (int i = 0; i < chunk.Length; i++)
-                Assert.Equal(Show(MatchInterpreter.Match(chunk[i].bytes, memory)), lines[i]);
+                Assert.Equal(DumpedKernel.Show(MatchInterpreter.Match(chunk[i].bytes, memory)), lines[i]);
         }
-    }
-
-    private static string Show(MatchResult result)
-    {
-        StringBuilder text = new();
-        text.Append(CultureInfo.InvariantCulture, $"{(int)(result.Failure?.Reason ?? MatchReason.Matched)}");
-        if (result.Failure is { } failure && failure.Reason != MatchReason.BadData)
-        {
-            text.Append(CultureInfo.InvariantCulture, $" {failure.Unit} {failure.Object} {failure.Symbol ?? "-"} {failure.Address:x} {failure.Offset:x} {failure.Candidates}");
-            foreach (byte value in failure.Expected)
-                text.Append(CultureInfo.InvariantCulture, $" {value:x2}");
-            text.Append(" /");
-            foreach (byte value in failure.Found)
-                text.Append(CultureInfo.InvariantCulture, $" {value:x2}");
-        }
-        foreach (ulong value in result.Exports)
-            text.Append(CultureInfo.InvariantCulture, $" e{value:x}");
-        foreach (var function in result.Functions)
-            text.Append(CultureInfo.InvariantCulture, $" f{function.Start:x}-{function.End:x} {function.Jump:x} {function.Fentry:x}");
-        foreach (var range in result.Ranges)
-            text.Append(CultureInfo.InvariantCulture, $" r{range.Name} {range.Start:x}-{range.End:x}");
-        return text.ToString();
     }
 
     private static async Task<List<byte[]>> VectorsAsync(params string[] units)

@@ -16,12 +16,12 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
 
     private string Image => Path.Combine(guest.Image, "boot", "vmlinuz-" + guest.Release);
 
-    private async Task<string> CompileAsync(string source)
+    private async Task<string> CompileAsync(string source, string? release = null)
     {
         var cancellation = TestContext.Current.CancellationToken;
         DiagnosticBag diagnostics = [];
-        var release = await KernelReleaseResolver.ResolveAsync(new() { Release = guest.Release }, diagnostics, cancellation);
-        var kernel = release is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(release, diagnostics, cancellation);
+        var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release ?? guest.Release }, diagnostics, cancellation);
+        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
         Assert.True(kernel is not null, string.Join('\n', diagnostics));
         string path = Path.Combine(_work, Path.GetFileNameWithoutExtension(source) + ".o");
         var made = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, kernel.SourceDirectory, path, [], diagnostics, cancellation);
@@ -31,7 +31,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
 
     private async Task<string[]> MatchAsync(int code, string path, string image, params string[] options)
     {
-        var result = await Cli.Wrap(Repository.Command).WithArguments(["match", path, "--image", image, "--kernel", Image, .. options])
+        var result = await Cli.Wrap(Repository.Command).WithArguments(["match", path, "--image", image, .. options])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(code == result.ExitCode, $"{result.ExitCode}\n{result.StandardOutput}\n{result.StandardError}");
         return (result.StandardOutput + result.StandardError).Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -68,6 +68,31 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         string address = inside.First(line => line.StartsWith("matched  vfs_fstat ", StringComparison.Ordinal)).Split("at 0x")[1];
         await DamageAsync(dump, Convert.ToUInt64(address, 16) + 8);
         Assert.Equal(2, (await MatchAsync(2, stat, dump)).Count(line => line.StartsWith("differs", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task A_kernel_that_rewrote_its_indirect_jumps_returns_and_lock_prefixes_is_matched()
+    {
+        string stat = await CompileAsync("fs/stat.c"), xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"), process = await CompileAsync("arch/x86/kernel/process.c");
+        string dump = Path.Combine(_work, "dump");
+        var result = await guest.RunAsync("cd /sys/devices/system/cpu/vulnerabilities; cat spectre_v2 retbleed; nproc",
+            ["--dump", dump, "--memory", "256", "--cpu", "EPYC", "--smp", "1", "--append", "nosmp spectre_v2=retpoline,lfence", "--allow", "Spectre V2"]);
+        result.MustEndWith(0);
+        Assert.StartsWith("Vulnerable: LFENCE", result.Lines[0], StringComparison.Ordinal);
+        Assert.StartsWith("Mitigation: untrained return thunk", result.Lines[1], StringComparison.Ordinal);
+        Assert.Equal("1", result.Lines[2]);
+        foreach (string path in (string[])[stat, xstate, process])
+            Assert.DoesNotContain(await MatchAsync(0, path, dump), line => line.StartsWith("differs", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_6_12_kernel_that_made_jumps_of_alternatives_shorter_is_matched()
+    {
+        // pgtable_l5_enabled(), on a processor without five levels.
+        string release = await NewerSeries.ReleaseAsync(), unit = await CompileAsync("mm/memory-failure.c", release), dump = Path.Combine(_work, "dump");
+        var result = await guest.RunAsync("grep -c la57 /proc/cpuinfo || true", ["--release", release, "--dump", dump, "--memory", "256", "--cpu", "Haswell", "--smp", "1"]);
+        Assert.Equal("0", Assert.Single(result.Lines));
+        await MatchAsync(0, unit, dump);
     }
 
     private static GuestFile UpdateGuestCommand => new(Repository.Command, "/bin/ksplice");

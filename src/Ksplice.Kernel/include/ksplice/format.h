@@ -26,7 +26,7 @@
 #endif
 
 #define KSP_MATCH_MAGIC		0x4843544d50534bULL	/* "KSPMTCH" and a zero */
-#define KSP_MATCH_VERSION	2
+#define KSP_MATCH_VERSION	3
 #define KSP_NONE		0xffffffffu
 
 /* Offsets count from the start of the header. */
@@ -68,6 +68,7 @@ enum ksp_role {
 
 #define KSP_SYMBOL_NAMED	1	/* if any symbol of that name exists, it is one of them */
 #define KSP_SYMBOL_BY_NAME	2	/* the name alone decides if no use does; it must be unique */
+#define KSP_SYMBOL_GLOBAL	4	/* a symbol of that name must exist */
 
 struct ksp_symbol {
 	u32 name;		/* into names */
