@@ -100,7 +100,8 @@ static bool is_current(struct ksplice_update *update)
 	const struct ksplice_function *covered = ksplice_find_covered(update);
 
 	if (lower)
-		ksplice_report(update, KSPLICE_NO_MATCH, "update %s, which it stands on, is not applied", lower->id);
+		ksplice_report(update, KSPLICE_NO_MATCH,
+			       "update %s, which it stands on, is not applied", lower->id);
 	else if (covered)
 		ksplice_report(update, KSPLICE_NO_MATCH,
 			       "another update has replaced %s since it was matched", covered->name);

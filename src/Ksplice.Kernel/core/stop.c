@@ -52,7 +52,8 @@ static void operate(struct stop *stop)
 		stop->err = -ESTALE;
 		return;
 	}
-	stop->refused_by = ksplice_call_checks(update, stop->undo ? KSPLICE_CHECK_REVERSE : KSPLICE_CHECK_APPLY);
+	stop->refused_by = ksplice_call_checks(update, stop->undo ? KSPLICE_CHECK_REVERSE
+								  : KSPLICE_CHECK_APPLY);
 	if (stop->refused_by) {
 		stop->err = -ECANCELED;
 		return;

@@ -242,14 +242,14 @@ static ssize_t read_table(struct kobject *kobj, char *to, loff_t from, size_t si
 	return err < 0 ? err : piece.copied;
 }
 
-static ssize_t functions_read(struct file *file, struct kobject *kobj, struct bin_attribute *attribute,
-			      char *to, loff_t from, size_t size)
+static ssize_t functions_read(struct file *file, struct kobject *kobj,
+			      struct bin_attribute *attribute, char *to, loff_t from, size_t size)
 {
 	return read_table(kobj, to, from, size, list_functions);
 }
 
-static ssize_t targets_read(struct file *file, struct kobject *kobj, struct bin_attribute *attribute,
-			    char *to, loff_t from, size_t size)
+static ssize_t targets_read(struct file *file, struct kobject *kobj,
+			    struct bin_attribute *attribute, char *to, loff_t from, size_t size)
 {
 	return read_table(kobj, to, from, size, list_targets);
 }
