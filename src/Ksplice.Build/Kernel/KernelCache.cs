@@ -21,7 +21,7 @@ public sealed record PreparedKernel(KernelRelease Release, string SourceDirector
 /// </summary>
 public sealed partial class KernelCache(string root, ILogger logger)
 {
-    private const string GeneratorVersion = "4";
+    private const string GeneratorVersion = "5";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>
@@ -178,15 +178,20 @@ public sealed partial class KernelCache(string root, ILogger logger)
     // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
     private async Task GenerateAsync(IEnumerable<string> lines, string output, CancellationToken cancellation)
     {
+        // A recipe may have several lines (security/apparmor/net_names.h): each adds to the file.
+        HashSet<string> made = [];
         foreach (var source in GeneratedSource.Find(lines))
         {
             string target = Path.Combine(output, source.Target);
-            if (File.Exists(target))
+            if (File.Exists(target) && !made.Contains(target))
                 continue;
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             var (code, errors) = await RunAsync("sh", ["-c", source.Command], output, null, cancellation).ConfigureAwait(false);
             if (code == 0)
+            {
+                made.Add(target);
                 continue;
+            }
             File.Delete(target);
             LogNotGenerated(logger, source.Target, errors);
         }
