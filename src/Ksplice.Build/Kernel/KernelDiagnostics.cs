@@ -57,6 +57,10 @@ public static class KernelDiagnostics
     public static readonly DiagnosticDescriptor UnpatchedInclude = new("KSP2011", "A patched unit includes an unpatched file",
         "the patched {0} was compiled with the unpatched '{1}'; the object was discarded, since it would mix old and new declarations", DiagnosticSeverity.Error);
 
+    /// <summary>KSP2012: the configuration is another kernel's.</summary>
+    public static readonly DiagnosticDescriptor WrongConfig = new("KSP2012", "The configuration is not the kernel's",
+        "'{0}' is not the configuration that the headers of kernel {1} were made with ({2}): {3}", DiagnosticSeverity.Error);
+
     /// <summary>KSP2013: the unit list of the configuration could not be read.</summary>
     public static readonly DiagnosticDescriptor NoUnits = new("KSP2013", "The kernel's compile commands are not known",
         "'{0}' printed no compile commands for kernel {1}; the prepared tree {2} may be damaged: delete it and build again", DiagnosticSeverity.Error);

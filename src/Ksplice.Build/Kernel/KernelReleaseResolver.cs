@@ -7,7 +7,8 @@ namespace Ksplice.Build.Kernel;
 
 /// <summary>
 /// Finds what Debian installs for a kernel release and checks that the parts belong together: the compiler against the
-/// configuration's CONFIG_CC_VERSION_TEXT, the image against its banner, a source tree against the version in that banner.
+/// configuration's CONFIG_CC_VERSION_TEXT, the configuration against that of the headers, the image against its banner, a source
+/// tree against the version in that banner.
 /// (A tarball's version is checked once it is unpacked, by <see cref="KernelCache"/>.)
 /// </summary>
 public static partial class KernelReleaseResolver
@@ -32,6 +33,8 @@ public static partial class KernelReleaseResolver
         if (headers is null || config is null || image is null || source is null)
             return null;
 
+        if (!CheckConfig(config, Path.Combine(headers, ".config"), release, diagnostics))
+            return null;
         var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
             return null;
@@ -77,6 +80,26 @@ public static partial class KernelReleaseResolver
             return Path.GetFullPath(found);
         diagnostics.Report(missing, null, release, string.Join(", ", candidates), series);
         return null;
+    }
+
+    // Units are compiled by the configuration, the update's modules by the headers: both must be the running kernel's.
+    private static bool CheckConfig(string config, string ofHeaders, string release, DiagnosticBag diagnostics)
+    {
+        if (config == ofHeaders || !File.Exists(ofHeaders))
+            return true;
+        var (given, wanted) = (Options(config), Options(ofHeaders));
+        string[] differing = [.. given.Keys.Union(wanted.Keys).Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option)).Order(StringComparer.Ordinal)];
+        if (differing.Length == 0)
+            return true;
+        const int Shown = 3;
+        diagnostics.Report(KernelDiagnostics.WrongConfig, new SourceLocation(config), config, release, ofHeaders,
+            string.Join(", ", differing.Take(Shown).Select(option => $"{option} is {given.GetValueOrDefault(option) ?? "not set"}, there {wanted.GetValueOrDefault(option) ?? "not set"}"))
+                + (differing.Length > Shown ? $" and {differing.Length - Shown} more" : ""));
+        return false;
+
+        static Dictionary<string, string> Options(string path) => File.ReadLines(path).Where(line => line.StartsWith("CONFIG_", StringComparison.Ordinal))
+            .Select(line => line.Split('=', 2)).Where(parts => parts.Length == 2).GroupBy(parts => parts[0], StringComparer.Ordinal)
+            .ToDictionary(group => group.Key, group => group.Last()[1], StringComparer.Ordinal);
     }
 
     private static async Task<(string Program, string Version)?> FindCompilerAsync(KernelReleaseOptions options, string config, DiagnosticBag diagnostics, CancellationToken cancellation)

@@ -115,6 +115,26 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.Equal("KSP2006", Assert.Single(diagnostics).Id);
     }
 
+    [Theory]
+    [InlineData("CONFIG_HZ=250", "CONFIG_HZ=1000", "CONFIG_HZ is 1000, there 250")]
+    [InlineData("CONFIG_SMP=y", "# CONFIG_SMP is not set", "CONFIG_SMP is not set, there y")]
+    public async Task Refuses_a_configuration_that_is_not_the_kernels(string line, string other, string difference)
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string config = Path.Combine(_folder, "config");
+        string[] lines = File.ReadAllLines(kernel.Release.Config);
+        Assert.Contains(line, lines);
+        var diagnostics = new DiagnosticBag();
+        File.WriteAllLines(config, [.. lines.Select(option => option == line ? other : option)]);
+        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Config = config }, diagnostics, TestContext.Current.CancellationToken));
+        var reported = Assert.Single(diagnostics);
+        Assert.Equal("KSP2012", reported.Id);
+        Assert.Contains(difference, reported.Message, StringComparison.Ordinal);
+
+        File.WriteAllLines(config, ["# in another order, with other comments", .. lines.Reverse()]);
+        Assert.NotNull(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Config = config }, diagnostics, TestContext.Current.CancellationToken));
+    }
+
     [Fact]
     public async Task Names_everything_that_a_release_lacks()
     {
