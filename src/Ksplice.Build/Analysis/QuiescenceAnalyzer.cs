@@ -34,7 +34,7 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
         "kthreadd", "cpu_startup_entry", "do_idle", "start_secondary", "rest_init",
     ];
 
-    // What the core calls, or what runs, between the first CPU's stop and the last one's release (core/apply.c).
+    // What the core calls, or what runs, between the first CPU's stop and the last one's release (core/stop.c).
     private static readonly string[] StopRoots = ["multi_cpu_stop", "text_poke", "copy_from_kernel_nofault", "ktime_get_mono_fast_ns", "idle_task", "get_kprobe", "memcmp", "memcpy", "_find_next_bit"];
 
     // What is on the stacks of the threads that stop the machine, and of the one that asked for it.

@@ -9,8 +9,15 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Command">The shell command, to be run in the output tree.</param>
 internal sealed partial record GeneratedSource(string Target, string Command)
 {
-    /// <summary>The commands among <paramref name="lines"/>, in their order. scripts/Kbuild.include's <c>cmd</c> names the target in a trap.</summary>
-    public static IEnumerable<GeneratedSource> Find(IEnumerable<string> lines)
+    /// <summary>
+    /// The commands among <paramref name="lines"/>, in the order of their first lines: a recipe may have several, each of which adds
+    /// to the file (security/apparmor/net_names.h). scripts/Kbuild.include's <c>cmd</c> names the target in a trap, and begins with
+    /// <c>set -e</c>.
+    /// </summary>
+    public static IEnumerable<GeneratedSource> Find(IEnumerable<string> lines) =>
+        FindLines(lines).GroupBy(line => line.Target, StringComparer.Ordinal).Select(recipe => new GeneratedSource(recipe.Key, string.Join('\n', recipe.Select(line => line.Command))));
+
+    private static IEnumerable<(string Target, string Command)> FindLines(IEnumerable<string> lines)
     {
         foreach (string line in lines)
         {
@@ -19,7 +26,7 @@ internal sealed partial record GeneratedSource(string Target, string Command)
             string target = match.Groups[1].Value;
             bool program = !Path.HasExtension(target) && line.Contains($" -o {target} ", StringComparison.Ordinal);
             if (program || Path.GetExtension(target) is ".c" or ".h" or ".S")
-                yield return new GeneratedSource(target, line);
+                yield return (target, line);
         }
     }
 

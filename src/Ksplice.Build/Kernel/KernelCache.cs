@@ -178,20 +178,15 @@ public sealed partial class KernelCache(string root, ILogger logger)
     // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
     private async Task GenerateAsync(IEnumerable<string> lines, string output, CancellationToken cancellation)
     {
-        // A recipe may have several lines (security/apparmor/net_names.h): each adds to the file.
-        HashSet<string> made = [];
         foreach (var source in GeneratedSource.Find(lines))
         {
             string target = Path.Combine(output, source.Target);
-            if (File.Exists(target) && !made.Contains(target))
+            if (File.Exists(target))
                 continue;
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             var (code, errors) = await RunAsync("sh", ["-c", source.Command], output, null, cancellation).ConfigureAwait(false);
             if (code == 0)
-            {
-                made.Add(target);
                 continue;
-            }
             File.Delete(target);
             LogNotGenerated(logger, source.Target, errors);
         }

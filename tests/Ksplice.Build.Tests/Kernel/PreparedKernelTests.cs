@@ -81,9 +81,11 @@ public sealed class PreparedKernelTests : IDisposable
             Line("lib/crc32table.h", "lib/gen_crc32table > lib/crc32table.h"),
             Line("lib/crc32.o", "gcc -c -o lib/crc32.o lib/crc32.c"),
             Line("fs/built-in.a", "ar cDPrST fs/built-in.a"),
+            Line("lib/two.h", "echo 1 > lib/two.h"),
+            Line("lib/two.h", "echo 2 >> lib/two.h"),
             "make -f scripts/Makefile.build obj=lib",
         ];
-        Assert.Equal([("lib/gen_crc32table", lines[0]), ("lib/crc32table.h", lines[1])],
+        Assert.Equal([("lib/gen_crc32table", lines[0]), ("lib/crc32table.h", lines[1]), ("lib/two.h", lines[4] + "\n" + lines[5])],
             GeneratedSource.Find(lines).Select(source => (source.Target, source.Command)));
     }
 
