@@ -9,30 +9,63 @@ namespace Ksplice.Cli;
 public static class CommandLine
 {
     /// <summary>Parses and runs; returns the exit code. A command that never writes through consoles does not make a session.</summary>
-    public static async Task<int> RunAsync(string[] arguments, Func<Session> session)
-    {
-        var root = new RootCommand("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
+    public static Task<int> RunAsync(string[] arguments, Func<Session> session) => Root(session).Parse(arguments).InvokeAsync();
+
+    /// <summary>The grammar.</summary>
+    internal static RootCommand Root(Func<Session> session) =>
+        new("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
         {
-            Apply(session), Undo(session), View(session), Enable(session), Disable(session), Restore(session), Diff(session), Match(session),
+            Apply(session), Undo(session), View(session), Status(session), Enable(session), Disable(session), Restore(session),
+            Diff(session), Match(session), Completion(session),
         };
-        return await root.Parse(arguments).InvokeAsync();
+
+    private static Option<int> Wait() => new("--wait")
+    {
+        Description = "Where threads are in the code, go on trying for so many seconds.", HelpName = "SECONDS",
+        Validators =
+        {
+            result =>
+            {
+                if (result.Tokens is [var token] && (!int.TryParse(token.Value, out var seconds) || seconds < 0))
+                    result.AddError($"--wait takes seconds, and not '{token.Value}'");
+            },
+        },
+    };
+
+    // The ids that there are; none for who may not see them.
+    private static Argument<string> Offer(Argument<string> id, Func<IEnumerable<string>> ids)
+    {
+        id.CompletionSources.Add(_ =>
+        {
+            try
+            {
+                return ids();
+            }
+            catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+            {
+                return [];
+            }
+        });
+        return id;
     }
 
     private static Command Apply(Func<Session> session)
     {
         var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
-        var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path };
-        command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => ApplyCommand.RunAsync(session(), parsed.GetRequiredValue(path), cancellation)));
+        var wait = Wait();
+        var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path, wait };
+        command.SetAction((parsed, cancellation) => GuardAsync(session, () =>
+            ApplyCommand.RunAsync(session(), parsed.GetRequiredValue(path), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)));
         return command;
     }
 
     private static Command Undo(Func<Session> session)
     {
-        var id = new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." };
-        var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id };
-        command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), cancellation)));
+        var id = Offer(new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." }, () => session().Machine.Updates().Select(update => update.Id));
+        var wait = Wait();
+        var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id, wait };
+        command.SetAction((parsed, cancellation) => GuardAsync(session, () =>
+            UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)));
         return command;
     }
 
@@ -47,7 +80,7 @@ public static class CommandLine
 
     private static Command Disable(Func<Session> session)
     {
-        var id = new Argument<string>("ID") { Description = "The update's id." };
+        var id = Offer(new Argument<string>("ID") { Description = "The update's id." }, () => session().Machine.Enabled.All.Select(update => update.Id));
         var command = new Command("disable", "Have an update applied at boot no more; this does not undo it.") { id };
         command.SetAction((parsed, cancellation) =>
             GuardAsync(session, () => EnableCommand.DisableAsync(session(), parsed.GetRequiredValue(id), cancellation)));
@@ -69,6 +102,27 @@ public static class CommandLine
         command.SetAction((parsed, _) => GuardAsync(session, () =>
         {
             ViewCommand.Run(session(), parsed.GetValue(id), parsed.GetValue(json));
+            return Task.CompletedTask;
+        }));
+        return command;
+    }
+
+    private static Command Status(Func<Session> session)
+    {
+        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var command = new Command("status", "Tell whether every update that is to be applied at boot is in place.") { json };
+        command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult((int)StatusCommand.Run(session(), parsed.GetValue(json)))));
+        return command;
+    }
+
+    private static Command Completion(Func<Session> session)
+    {
+        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish." };
+        shell.AcceptOnlyFromAmong(CompletionCommand.Shells);
+        var command = new Command("completion", "Print the script that lets a shell complete this command.") { shell };
+        command.SetAction((parsed, _) => GuardAsync(session, () =>
+        {
+            CompletionCommand.Run(Console.Out, parsed.GetRequiredValue(shell));
             return Task.CompletedTask;
         }));
         return command;

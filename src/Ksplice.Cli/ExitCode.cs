@@ -33,6 +33,9 @@ public enum ExitCode
 
     /// <summary>The kernel did not do what it should: no answer in time, a file missing in sysfs.</summary>
     Unexpected = 9,
+
+    /// <summary>The package is not signed by anybody whom this machine trusts.</summary>
+    Untrusted = 10,
 }
 
 /// <summary>An end with an error that the operator is told, details a line each.</summary>

@@ -31,6 +31,12 @@ public sealed class LinkModules : KspliceTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
+    /// <summary>The private key to sign the modules with; they are not signed without.</summary>
+    public string SigningKey { get; set; } = "";
+
+    /// <summary>The key's certificate.</summary>
+    public string SigningCertificate { get; set; } = "";
+
     /// <summary>The modules: the core, then helper and primary of each target, with Role.</summary>
     [Output]
     public ITaskItem[] Modules { get; set; } = [];
@@ -51,11 +57,27 @@ public sealed class LinkModules : KspliceTask
             return false;
         string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));
         File.Copy(core.Module, ownCore, overwrite: true);
+        if (!await SignAsync(cache.FolderOf(kernel.Release), cancellation).ConfigureAwait(false))
+            return false;
         Modules = [Item(ownCore, "core"), .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")])];
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(SourceFolder, "*", SearchOption.AllDirectories).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
             StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], Modules.Select(module => module.ItemSpec));
+        }
+        return true;
+    }
+
+    private async Task<bool> SignAsync(string kernelFolder, CancellationToken cancellation)
+    {
+        if (SigningKey.Length + SigningCertificate.Length == 0)
+            return true;
+        if (SigningIdentity.Read(SigningKey, SigningCertificate, Diagnostics) is not { } identity)
+            return false;
+        foreach (string module in Directory.GetFiles(OutputFolder, "*.ko"))
+        {
+            if (!await ModuleSigner.SignAsync(module, identity, Path.Combine(kernelFolder, KernelCache.OutputFolder), Diagnostics, cancellation).ConfigureAwait(false))
+                return false;
         }
         return true;
     }

@@ -38,6 +38,12 @@ public sealed class PackageUpdate : KspliceTask
     [Required]
     public string AcknowledgedFile { get; set; } = "";
 
+    /// <summary>The private key to sign the manifest with; it is not signed without.</summary>
+    public string SigningKey { get; set; } = "";
+
+    /// <summary>The key's certificate.</summary>
+    public string SigningCertificate { get; set; } = "";
+
     /// <summary>The folder with the modules.</summary>
     [Required]
     public string ModuleFolder { get; set; } = "";
@@ -78,7 +84,10 @@ public sealed class PackageUpdate : KspliceTask
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
         File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + UpdateId));
-        var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files);
+        SigningIdentity? signer = null;
+        if (SigningKey.Length + SigningCertificate.Length != 0 && (signer = SigningIdentity.Read(SigningKey, SigningCertificate, Diagnostics)) is null)
+            return Task.FromResult(false);
+        var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Concat(BasePatches).Select(patch => patch.GetMetadata("FullPath")));

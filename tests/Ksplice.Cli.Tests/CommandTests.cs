@@ -1,28 +1,15 @@
 // apply, undo and view against a kernel made of files: what is loaded in which order, what is taken out again, and
 // which exit code and words the operator gets.
 using System.Text.Json;
-using Ksplice.Cli.Commands;
-using Spectre.Console;
 
 namespace Ksplice.Cli.Tests;
 
-public sealed class CommandTests : IDisposable
+public sealed class CommandTests : CommandFixture
 {
-    private readonly TestPackage _package = new();
-    private readonly StringWriter _out = new(), _error = new();
-
-    private FakeKernel Kernel => field ??= new FakeKernel(_package.Scratch);
-
-    private string Output => _out.ToString();
-
-    private string Errors => _error.ToString();
-
-    public void Dispose() => _package.Dispose();
-
     [Fact]
     public async Task Apply_loads_core_helper_and_primary_and_asks_for_applied()
     {
-        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder));
         Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "+" + TestPackage.Primary], Kernel.Log);
         Assert.Equal(TestPackage.Bytes(TestPackage.Primary + ".ko"), Kernel.Images[TestPackage.Primary]);
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
@@ -32,16 +19,16 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Apply_takes_an_archive()
     {
-        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Archive));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Archive));
         Assert.Equal(TestPackage.Bytes("ksplice.ko"), Kernel.Images["ksplice"]);
     }
 
     [Fact]
     public async Task Apply_refuses_a_second_time()
     {
-        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder));
         var before = Kernel.Log.Count;
-        Assert.Equal(ExitCode.WrongStage, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.WrongStage, await RunAsync("apply", Package.Folder));
         Assert.Equal(before, Kernel.Log.Count);
         Assert.Contains("already applied", Errors, StringComparison.Ordinal);
     }
@@ -49,12 +36,12 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Apply_needs_root()
     {
-        Assert.Equal(ExitCode.NotRoot, await RunAsync(new FakeKernel(_package.Scratch) { Root = false }, "apply", _package.Folder));
+        Assert.Equal(ExitCode.NotRoot, await RunAsync(new FakeKernel(Package.Scratch) { Root = false }, "apply", Package.Folder));
         Assert.Contains("must be root", Errors, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task Apply_refuses_a_package_for_another_kernel()
+    public async Task Apply_refuses_aPackage_for_another_kernel()
     {
         using var other = new TestPackage("6.1.0-1-other");
         Assert.Equal(ExitCode.WrongKernel, await RunAsync("apply", other.Folder));
@@ -69,7 +56,7 @@ public sealed class CommandTests : IDisposable
         Kernel.Reason = "threads are in replaced code";
         Kernel.Conflicts = ["cat 123 devkmsg_read 0xffffffff81100200"];
         Kernel.TriesTaken = 5;
-        Assert.Equal(ExitCode.Busy, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Busy, await RunAsync("apply", Package.Folder));
         Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^3..]);
         Assert.Contains("code_busy, after 5 tries", Errors, StringComparison.Ordinal);
         Assert.Contains("cat 123 devkmsg_read", Errors, StringComparison.Ordinal);
@@ -81,7 +68,7 @@ public sealed class CommandTests : IDisposable
     {
         Kernel.LoadErrors[TestPackage.Helper] = 8;
         Kernel.Reason = "show_smap at 0xffffffff81234560 differs at +0x12";
-        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
         Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "-ksplice"], Kernel.Log);
         Assert.Contains("no_match", Errors, StringComparison.Ordinal);
         Assert.Contains(Kernel.Reason, Errors, StringComparison.Ordinal);
@@ -92,7 +79,7 @@ public sealed class CommandTests : IDisposable
     {
         Kernel.LoadErrors[TestPackage.Helper] = 2;
         Kernel.MatchAnswer = "target_not_loaded";
-        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
         Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "-ksplice"], Kernel.Log);
         Assert.Contains("it changes module vmlinux, which is not loaded", Errors, StringComparison.Ordinal);
         Assert.Contains("modprobe vmlinux", Errors, StringComparison.Ordinal);
@@ -101,10 +88,10 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Undo_unloads_the_modules_of_every_target_last_loaded_first()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         string second = $"ksplice_{TestPackage.Id}_1_", eleventh = $"ksplice_{TestPackage.Id}_10_";
         foreach (var module in (string[])[second + "helper", eleventh + "helper", second + "primary", eleventh + "primary", $"ksplice_{TestPackage.Id}0_0_helper"])
-            Directory.CreateDirectory(Path.Combine(_package.Scratch, "sys", "module", module));
+            Directory.CreateDirectory(Path.Combine(Package.Scratch, "sys", "module", module));
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
         Assert.Equal(
             [$"-{eleventh}primary", $"-{second}primary", "-" + TestPackage.Primary, $"-{eleventh}helper", $"-{second}helper", "-" + TestPackage.Helper],
@@ -115,7 +102,7 @@ public sealed class CommandTests : IDisposable
     public async Task Apply_tells_when_the_kernel_wants_signed_modules()
     {
         Kernel.LoadErrors["ksplice"] = 129;
-        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
         Assert.Contains("signed modules only", Errors, StringComparison.Ordinal);
     }
 
@@ -124,14 +111,14 @@ public sealed class CommandTests : IDisposable
     {
         Kernel.Load("ksplice", []);
         Kernel.Answer = "call_failed";
-        Assert.Equal(ExitCode.Refused, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
         Assert.DoesNotContain("-ksplice", Kernel.Log);
     }
 
     [Fact]
     public async Task Undo_unloads_primary_helper_and_the_idle_core()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
         Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^3..]);
         Assert.Contains("undone", Output, StringComparison.Ordinal);
@@ -140,7 +127,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Undo_leaves_a_primary_that_the_kernel_holds()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         Kernel.UnloadErrors[TestPackage.Primary] = 11;
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
         Assert.Equal("-" + TestPackage.Primary, Kernel.Log[^1]);
@@ -168,11 +155,11 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Apply_takes_up_an_update_that_was_undone_and_stayed_loaded()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         Kernel.UnloadErrors[TestPackage.Primary] = 11;
         await RunAsync("undo", TestPackage.Id);
         var before = Kernel.Log.Count;
-        Assert.Equal(ExitCode.Ok, await RunAsync("apply", _package.Folder));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder));
         Assert.Equal(before, Kernel.Log.Count);
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
     }
@@ -180,7 +167,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Undo_of_code_in_use_leaves_the_update_applied()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         Kernel.Answer = "code_busy";
         Assert.Equal(ExitCode.Busy, await RunAsync("undo", TestPackage.Id));
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
@@ -190,7 +177,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Undo_of_an_unknown_update_names_those_that_are_loaded()
     {
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
         Assert.Equal(ExitCode.Unknown, await RunAsync("undo", "ffffffff"));
         Assert.Contains("loaded: " + TestPackage.Id, Errors, StringComparison.Ordinal);
     }
@@ -200,13 +187,13 @@ public sealed class CommandTests : IDisposable
     {
         Assert.Equal(ExitCode.Ok, await RunAsync("view"));
         Assert.Contains("no updates are loaded", Output, StringComparison.Ordinal);
-        await RunAsync("apply", _package.Folder);
+        await RunAsync("apply", Package.Folder);
 
-        _out.GetStringBuilder().Clear();
+        ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
         Assert.Contains("function:  show_smap 0xffffffff81234560 -> 0xffffffffc0001000 (vmlinux)", Output, StringComparison.Ordinal);
 
-        _out.GetStringBuilder().Clear();
+        ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
         var update = JsonDocument.Parse(Output).RootElement[0];
         Assert.Equal(TestPackage.Id, update.GetProperty("id").GetString());
@@ -229,15 +216,35 @@ public sealed class CommandTests : IDisposable
         Assert.Empty(Kernel.Log);
     }
 
-    private Task<ExitCode> RunAsync(params string[] arguments) => RunAsync(Kernel, arguments);
-
-    private async Task<ExitCode> RunAsync(FakeKernel kernel, params string[] arguments) =>
-        (ExitCode)await CommandLine.RunAsync(arguments, () => new Session(kernel, Console(_out), Console(_error)));
-
-    private static IAnsiConsole Console(StringWriter writer)
+    [Fact]
+    public async Task Waits_as_long_as_it_is_told_for_code_that_is_in_use()
     {
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, Out = new AnsiConsoleOutput(writer) });
-        console.Profile.Width = 4096;
-        return console;
+        Kernel.Answer = "code_busy";
+        Kernel.Conflicts = ["cat 123 devkmsg_read 0xffffffff81100200"];
+        Kernel.BusyRequests = 2;
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder, "--wait", "60"));
+        Assert.Equal(2, Errors.Split("in use by cat 123 devkmsg_read").Length - 1);
+        Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
+        Assert.DoesNotContain(Kernel.Log, line => line.StartsWith('-'));
+
+        Kernel.BusyRequests = int.MaxValue;
+        Assert.Equal(ExitCode.Busy, await RunAsync("undo", TestPackage.Id, "--wait", "1"));
+        Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
     }
+
+    [Fact]
+    public async Task Waits_for_what_the_kernel_is_at_work_on()
+    {
+        await RunAsync("apply", Package.Folder);
+        Kernel.BusyFor(TestPackage.Id, TimeSpan.FromMilliseconds(300));
+        Assert.Equal(ExitCode.WrongStage, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id, "--wait", "60"));
+        Assert.Contains("waiting for the kernel", Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("-1")]
+    [InlineData("soon")]
+    public async Task Waits_for_seconds_only(string wait) =>
+        Assert.Equal(ExitCode.Usage, await RunAsync("apply", Package.Folder, "--wait", wait));
 }

@@ -6,6 +6,7 @@ namespace Ksplice.Cli.Tests;
 
 public sealed class DamagedPackageTests : IDisposable
 {
+    private static readonly TrustedCertificates s_nobody = new("/nowhere");
     private readonly TestPackage _package = new();
 
     public void Dispose() => _package.Dispose();
@@ -17,7 +18,7 @@ public sealed class DamagedPackageTests : IDisposable
         var bytes = File.ReadAllBytes(path);
         bytes[3] ^= 1;
         File.WriteAllBytes(path, bytes);
-        var error = Assert.Throws<CommandException>(() => PackageFile.Open(_package.Folder));
+        var error = Assert.Throws<CommandException>(() => PackageFile.Open(_package.Folder, s_nobody));
         Assert.Equal(ExitCode.Damaged, error.Code);
         Assert.Contains($"{TestPackage.Primary}.ko differs from its digest", string.Join('\n', error.Details), StringComparison.Ordinal);
     }
@@ -26,10 +27,10 @@ public sealed class DamagedPackageTests : IDisposable
     public void Reads_folder_and_archive_alike()
     {
         foreach (string path in (string[])[_package.Folder, _package.Archive])
-            Assert.Equal(TestPackage.Bytes(TestPackage.Helper + ".ko"), PackageFile.Open(path).Module(TestPackage.Helper).ToArray());
+            Assert.Equal(TestPackage.Bytes(TestPackage.Helper + ".ko"), PackageFile.Open(path, s_nobody).Module(TestPackage.Helper).ToArray());
     }
 
     [Fact]
     public void Tells_a_path_that_is_not_there_from_a_damaged_package() =>
-        Assert.Equal(ExitCode.Usage, Assert.Throws<CommandException>(() => PackageFile.Open("/nowhere")).Code);
+        Assert.Equal(ExitCode.Usage, Assert.Throws<CommandException>(() => PackageFile.Open("/nowhere", s_nobody)).Code);
 }

@@ -1,30 +1,21 @@
 // Updates that outlast a reboot: what is stored, in which order it comes back, and what is said of those that do not.
-using Ksplice.Cli.Commands;
-using Spectre.Console;
 
 namespace Ksplice.Cli.Tests;
 
-public sealed class EnableTests : IDisposable
+public sealed class EnableTests : CommandFixture
 {
-    private readonly TestPackage _package = new();
-    private readonly StringWriter _out = new(), _error = new();
-
-    private FakeKernel Kernel => field ??= new FakeKernel(_package.Scratch);
-
-    private string Units => Path.Combine(_package.Scratch, "units");
-
-    public void Dispose() => _package.Dispose();
+    private string Units => Path.Combine(Package.Scratch, "units");
 
     [Fact]
-    public async Task Stores_the_package_and_the_unit_and_applies_nothing()
+    public async Task Stores_thePackage_and_the_unit_and_applies_nothing()
     {
-        Assert.Equal(ExitCode.Ok, await RunAsync("enable", _package.Archive));
-        Assert.Equal(ExitCode.Ok, await RunAsync("enable", _package.Folder));
+        Assert.Equal(ExitCode.Ok, await RunAsync("enable", Package.Archive));
+        Assert.Equal(ExitCode.Ok, await RunAsync("enable", Package.Folder));
         Assert.Empty(Kernel.Log);
         var stored = Assert.Single(Kernel.Enabled.All);
         Assert.Equal(TestPackage.Id, stored.Id);
         Assert.Equal(
-            Directory.GetFiles(_package.Folder, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(_package.Folder, path)).Order(StringComparer.Ordinal),
+            Directory.GetFiles(Package.Folder, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(Package.Folder, path)).Order(StringComparer.Ordinal),
             Directory.GetFiles(stored.Folder, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(stored.Folder, path)).Order(StringComparer.Ordinal));
         Assert.Contains(" restore\n", File.ReadAllText(Path.Combine(Units, "multi-user.target.wants", "ksplice.service")), StringComparison.Ordinal);
     }
@@ -32,17 +23,17 @@ public sealed class EnableTests : IDisposable
     [Fact]
     public async Task Restores_what_is_for_this_kernel_and_names_the_rest()
     {
-        Directory.CreateDirectory(Path.Combine(_package.Scratch, "store", $"000001-{TestPackage.Id}.new"));
-        await RunAsync("enable", _package.Folder);
-        var other = Path.Combine(_package.Scratch, "store", "000000-89abcdef");
+        Directory.CreateDirectory(Path.Combine(Package.Scratch, "store", $"000001-{TestPackage.Id}.new"));
+        await RunAsync("enable", Package.Folder);
+        var other = Path.Combine(Package.Scratch, "store", "000000-89abcdef");
         Directory.CreateDirectory(other);
         Assert.Equal(ExitCode.Damaged, await RunAsync("restore"));
-        Assert.Contains($"{other} is damaged", _error.ToString(), StringComparison.Ordinal);
+        Assert.Contains($"{other} is damaged", Errors, StringComparison.Ordinal);
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
 
         Directory.Delete(other);
         Assert.Equal(ExitCode.Ok, await RunAsync("restore"));
-        Assert.Contains("is applied already", _out.ToString(), StringComparison.Ordinal);
+        Assert.Contains("is applied already", Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -51,34 +42,37 @@ public sealed class EnableTests : IDisposable
         using TestPackage other = new("6.1.0-1-other");
         await RunAsync("enable", other.Folder);
         Assert.Equal(ExitCode.Ok, await RunAsync("restore"));
-        Assert.Contains("is for kernel 6.1.0-1-other: left out", _out.ToString(), StringComparison.Ordinal);
+        Assert.Contains("is for kernel 6.1.0-1-other: left out", Output, StringComparison.Ordinal);
         Assert.Empty(Kernel.Log);
 
         await RunAsync("disable", TestPackage.Id);
-        await RunAsync("enable", _package.Folder);
+        await RunAsync("enable", Package.Folder);
         Kernel.LoadErrors[TestPackage.Helper] = 8;
         Kernel.Reason = "its code differs";
         Assert.Equal(ExitCode.Refused, await RunAsync("restore"));
-        Assert.Contains("its code differs", _error.ToString(), StringComparison.Ordinal);
+        Assert.Contains("its code differs", Errors, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task Forgets_an_update_and_with_the_last_one_the_unit()
     {
-        await RunAsync("enable", _package.Folder);
+        await RunAsync("enable", Package.Folder);
         Assert.Equal(ExitCode.Ok, await RunAsync("disable", TestPackage.Id));
         Assert.Empty(Kernel.Enabled.All);
         Assert.Empty(Directory.GetFiles(Units, "*", SearchOption.AllDirectories));
         Assert.Equal(ExitCode.Unknown, await RunAsync("disable", TestPackage.Id));
     }
 
-    private async Task<ExitCode> RunAsync(params string[] arguments) =>
-        (ExitCode)await CommandLine.RunAsync(arguments, () => new Session(Kernel, Console(_out), Console(_error)));
-
-    private static IAnsiConsole Console(StringWriter writer)
+    [Fact]
+    public async Task Keeps_what_it_stores_from_others_and_quotes_the_command()
     {
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, Out = new AnsiConsoleOutput(writer) });
-        console.Profile.Width = 4096;
-        return console;
+        await RunAsync("enable", Package.Folder);
+        var stored = Assert.Single(Kernel.Enabled.All);
+        foreach (var folder in (string[])[Path.Combine(Package.Scratch, "store"), stored.Folder, Path.Combine(stored.Folder, "patches")])
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(folder));
+
+        await RunAsync("disable", TestPackage.Id);
+        Kernel.Enabled.Add(Build.Generation.UpdatePackage.Open(Package.Folder, [])!, """/opt/a b/50% "$x"\ksplice""");
+        Assert.Contains(""" ExecStart="/opt/a b/50%% \"$$x\"\\ksplice" restore """.Trim(), await File.ReadAllTextAsync(Path.Combine(Units, "ksplice.service"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
 }

@@ -9,7 +9,7 @@ internal sealed class FakeKernel : Machine
     private readonly string _sysfs;
 
     public FakeKernel(string folder)
-        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"), Path.Combine(folder, "store"), Path.Combine(folder, "units"))
+        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"), Path.Combine(folder, "store"), Path.Combine(folder, "units"), Path.Combine(folder, "trusted"))
     {
         _sysfs = Path.Combine(folder, "sys");
         Directory.CreateDirectory(Path.Combine(_sysfs, "module"));
@@ -31,6 +31,9 @@ internal sealed class FakeKernel : Machine
     public string Answer { get; set; } = "ok";
 
     public string Reason { get; set; } = "";
+
+    /// <summary>How many requests, from now on, get <see cref="Answer"/>; those after them get ok.</summary>
+    public int BusyRequests { get; set; } = int.MaxValue;
 
     public string[] Conflicts { get; set; } = [];
 
@@ -76,6 +79,17 @@ internal sealed class FakeKernel : Machine
         return 0;
     }
 
+    /// <summary>The core works on a request of somebody else's for a while.</summary>
+    public void BusyFor(string id, TimeSpan time)
+    {
+        Set(id, "busy", "1");
+        _ = Task.Run(async () =>
+        {
+            await Task.Delay(time);
+            Set(id, "busy", "0");
+        });
+    }
+
     private void Create(string id)
     {
         Directory.CreateDirectory(Path.Combine(UpdatesDirectory, id));
@@ -96,6 +110,7 @@ internal sealed class FakeKernel : Machine
         Assert.Equal("stage", Path.GetFileName(path));
         var id = Path.GetFileName(Path.GetDirectoryName(path)!);
         Set(id, "busy", "1");
+        var answer = BusyRequests-- > 0 ? Answer : "ok";
         _ = Task.Run(async () =>
         {
             for (var n = 1; n <= TriesTaken; n++)
@@ -104,10 +119,10 @@ internal sealed class FakeKernel : Machine
                 await Task.Delay(60);
             }
 
-            Set(id, "abort_cause", Answer);
+            Set(id, "abort_cause", answer);
             Set(id, "reason", Reason);
             Set(id, "conflicts", string.Join('\n', Conflicts));
-            if (Answer == "ok")
+            if (answer == "ok")
             {
                 Set(id, "stage", text.Trim());
                 Set(id, "pause_ns", "123456");

@@ -64,6 +64,10 @@ public static class GenerationDiagnostics
     public static readonly DiagnosticDescriptor NotOneModule = Error("KSP6031", "Unit of no single module",
         "{0} changes, and is linked into {1}; only the kernel itself and modules that are known by one name can be changed");
 
+    /// <summary>What is to be signed with cannot be used.</summary>
+    public static readonly DiagnosticDescriptor SigningNotPossible = Error("KSP6050", "Update not signed",
+        "The update cannot be signed: {0}");
+
     /// <summary>The primary could never be unloaded.</summary>
     public static readonly DiagnosticDescriptor Pinned = new("KSP6013", "Update cannot be unloaded",
         "Once applied, the primary module stays loaded, also after an undo: '{0}' of {1} hands out the address of {2}", DiagnosticSeverity.Info);

@@ -20,11 +20,12 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
 
     /// <summary>
     /// Writes a package as the folder ksplice-ID below <paramref name="outputDirectory"/> and as ksplice-ID.tar.zst beside it,
-    /// both under temporary names first. <paramref name="files"/> are all but the manifest.
+    /// both under temporary names first. <paramref name="files"/> are all but the manifest; with a <paramref name="signer"/> the manifest's
+    /// signature lies beside it.
     /// </summary>
     /// <returns>The paths of the folder and of the archive.</returns>
     public static (string Folder, string Archive) Write(
-        string outputDirectory, UpdateManifest manifest, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files)
+        string outputDirectory, UpdateManifest manifest, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files, SigningIdentity? signer = null)
     {
         ArgumentNullException.ThrowIfNull(manifest);
         ArgumentNullException.ThrowIfNull(files);
@@ -32,7 +33,10 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         SortedDictionary<string, ReadOnlyMemory<byte>> all = new(StringComparer.Ordinal);
         foreach (var (path, content) in files)
             all.Add(path, content);
-        all.Add(UpdateManifest.FileName, System.Text.Encoding.UTF8.GetBytes(manifest.ToJson()));
+        byte[] text = System.Text.Encoding.UTF8.GetBytes(manifest.ToJson());
+        all.Add(UpdateManifest.FileName, text);
+        if (signer is not null)
+            all.Add(PackageSignature.FileName, PackageSignature.Sign(text, signer.Key, signer.Certificate));
 
         string name = "ksplice-" + manifest.Id;
         string folder = Path.Combine(outputDirectory, name), archive = folder + ".tar.zst";
@@ -170,7 +174,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
             throw new DamagedException($"'{manifest.Id}' is no update id");
         VerifyTargets(manifest);
-        HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName };
+        HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName, PackageSignature.FileName };
         foreach (var file in manifest.Files)
         {
             if (!listed.Add(file.Path))

@@ -21,6 +21,9 @@ public sealed record PreparedKernel(KernelRelease Release, string SourceDirector
 /// </summary>
 public sealed partial class KernelCache(string root, ILogger logger)
 {
+    /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
+    public const string OutputFolder = "output";
+
     private const string GeneratorVersion = "5";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
@@ -89,7 +92,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         var units = UnitDatabase.Load(Path.Combine(folder, "units.json"));
-        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, "output"), units, KeyOf(release));
+        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units, KeyOf(release));
     }
 
     private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? release.Source : Path.Combine(folder, "source");
@@ -113,7 +116,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
     private async Task<bool> MakeAsync(KernelRelease release, string folder, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
-        string output = Path.Combine(folder, "output");
+        string output = Path.Combine(folder, OutputFolder);
         string source = SourceOf(release, folder);
         Directory.CreateDirectory(output);
         if (File.Exists(release.Source))
@@ -170,7 +173,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
             return false;
         }
 
-        await GenerateAsync(lines, Path.Combine(folder, "output"), cancellation).ConfigureAwait(false);
+        await GenerateAsync(lines, Path.Combine(folder, OutputFolder), cancellation).ConfigureAwait(false);
         units.Save(Path.Combine(folder, "units.json"));
         return true;
     }

@@ -11,13 +11,13 @@ namespace Ksplice.Cli.Commands;
 /// <summary>Applies the update of a package.</summary>
 public static class ApplyCommand
 {
-    private const int Exists = 17, NotPermitted = 1, KeyRejected = 129, BadFormat = 8;
+    private const int Exists = 17, NotPermitted = 1, NoKey = 126, KeyRejected = 129, BadFormat = 8;
 
-    public static async Task RunAsync(Session session, string path, CancellationToken cancellation)
+    public static async Task RunAsync(Session session, string path, TimeSpan wait, CancellationToken cancellation)
     {
         session.RequireRoot();
-        var package = PackageFile.Open(path);
         var machine = session.Machine;
+        var package = PackageFile.Open(path, machine.Trusted);
         if (package.Manifest.Kernel.Release != machine.KernelRelease)
         {
             throw new CommandException(
@@ -38,7 +38,7 @@ public static class ApplyCommand
                 Load(session, package, Path.GetFileNameWithoutExtension(target.Primary), loaded);
             var update = machine.Find(package.Manifest.Id)
                 ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Manifest.Id} did not appear");
-            await session.ReachAsync(update, Update.Applied, cancellation);
+            await session.ReachAsync(update, Update.Applied, wait, cancellation);
             Report(session, update);
         }
         catch (CommandException e) when (machine.Find(package.Manifest.Id) is not { IsBusy: true })
@@ -89,7 +89,7 @@ public static class ApplyCommand
             error switch
             {
                 NotPermitted => "modules may be locked (kernel.modules_disabled) or must be signed (lockdown)",
-                KeyRejected => "this kernel loads signed modules only; sign the package's modules with a key that it trusts",
+                NoKey or KeyRejected => "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, a certificate that the kernel trusts",
                 BadFormat => "it was built for another kernel, or is no module",
                 _ => "see the kernel's log",
             });

@@ -12,7 +12,7 @@ public static class EnableCommand
     public static async Task EnableAsync(Session session, string path, CancellationToken cancellation)
     {
         session.RequireRoot();
-        var package = PackageFile.Open(path);
+        var package = PackageFile.Open(path, session.Machine.Trusted);
         using var guard = await session.LockAsync(cancellation);
         var isNew = session.Machine.Enabled.Add(package, Environment.ProcessPath ?? "ksplice");
         session.Out.MarkupLineInterpolated($"update [bold]{package.Manifest.Id}[/] {(isNew ? "will be applied" : "is applied")} at every boot of {package.Manifest.Kernel.Release}");
@@ -37,7 +37,7 @@ public static class EnableCommand
         {
             try
             {
-                if (PackageFile.Open(update.Folder).Manifest is var manifest && manifest.Id != update.Id)
+                if (PackageFile.Open(update.Folder, session.Machine.Trusted).Manifest is var manifest && manifest.Id != update.Id)
                     throw new CommandException(ExitCode.Damaged, $"{update.Folder} holds update {manifest.Id}");
                 if (manifest.Kernel.Release != session.Machine.KernelRelease)
                 {
@@ -48,7 +48,7 @@ public static class EnableCommand
                 if (session.Machine.Find(update.Id) is { Stage: Update.Applied })
                     session.Out.MarkupLineInterpolated($"update [bold]{update.Id}[/] is applied already");
                 else
-                    await ApplyCommand.RunAsync(session, update.Folder, cancellation);
+                    await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
             }
             catch (CommandException e)
             {

@@ -44,13 +44,39 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         }
     }
 
-    /// <summary>Asks for a stage and waits until the core is done, showing each try. Throws unless the stage is reached.</summary>
-    public async Task ReachAsync(Update update, string stage, CancellationToken cancellation)
+    /// <summary>
+    /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. While
+    /// <paramref name="wait"/> lasts it asks again where threads were in the code, and lets the core end what it is at.
+    /// </summary>
+    public async Task ReachAsync(Update update, string stage, TimeSpan wait, CancellationToken cancellation)
     {
+        var clock = Stopwatch.StartNew();
+        if (update.IsBusy && wait > TimeSpan.Zero)
+        {
+            Error.MarkupLineInterpolated($"waiting for the kernel, which is at work on update {update.Id}");
+            while (update.IsBusy && clock.Elapsed < wait)
+                await Task.Delay(s_pollEvery, cancellation);
+        }
+
         if (update.IsBusy)
             throw new CommandException(ExitCode.WrongStage, $"the kernel is at work on update {update.Id}; see 'ksplice view {update.Id}'");
-        update.Ask(stage);
+        while (update.Stage != stage)
+        {
+            update.Ask(stage);
+            await EndAsync(update, cancellation);
+            if (update.Stage == stage)
+                return;
+            var failure = Failure(update, stage);
+            var left = wait - clock.Elapsed;
+            if (failure.Code != ExitCode.Busy || left <= TimeSpan.Zero)
+                throw failure;
+            Error.MarkupLineInterpolated($"in use by {update.Conflicts.FirstOrDefault("a thread")}; trying for another {Math.Ceiling(left.TotalSeconds):F0} s");
+            await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(update.RetryMilliseconds, left.TotalMilliseconds)), cancellation);
+        }
+    }
 
+    private async Task EndAsync(Update update, CancellationToken cancellation)
+    {
         var clock = Stopwatch.StartNew();
         var shown = 1;
         while (update.IsBusy)
@@ -71,9 +97,6 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
             await Task.Delay(s_pollEvery, cancellation);
         }
-
-        if (update.Stage != stage)
-            throw Failure(update, stage);
     }
 
     /// <summary>Why the core refused, from its own words.</summary>

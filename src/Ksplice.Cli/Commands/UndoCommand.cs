@@ -12,7 +12,7 @@ public static class UndoCommand
     private const int InUse = 11;
     private const string Primary = "_primary", Helper = "_helper";
 
-    public static async Task RunAsync(Session session, string id, CancellationToken cancellation)
+    public static async Task RunAsync(Session session, string id, TimeSpan wait, CancellationToken cancellation)
     {
         session.RequireRoot();
         var machine = session.Machine;
@@ -21,7 +21,7 @@ public static class UndoCommand
         if (update.Stage != Update.Applied)
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 
-        await session.ReachAsync(update, Update.Reversed, cancellation);
+        await session.ReachAsync(update, Update.Reversed, wait, cancellation);
         session.Out.MarkupLine(string.Create(
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));

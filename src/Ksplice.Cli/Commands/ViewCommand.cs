@@ -1,6 +1,5 @@
 // ksplice view: what the core module shows, for people as a table, for programs as JSON.
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
@@ -61,21 +60,16 @@ public static class ViewCommand
 
     private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
 
-    private static string Json(IReadOnlyList<Update> updates)
+    private static string Json(IReadOnlyList<Update> updates) => JsonText.Write(writer =>
     {
-        using var buffer = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
-        {
-            writer.WriteStartArray();
-            foreach (var update in updates)
-                Write(writer, update);
-            writer.WriteEndArray();
-        }
+        writer.WriteStartArray();
+        foreach (var update in updates)
+            Write(writer, update);
+        writer.WriteEndArray();
+    });
 
-        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
-    }
-
-    private static void Write(Utf8JsonWriter writer, Update update)
+    /// <summary>Writes an update as an object.</summary>
+    internal static void Write(Utf8JsonWriter writer, Update update)
     {
         writer.WriteStartObject();
         writer.WriteString("id", update.Id);

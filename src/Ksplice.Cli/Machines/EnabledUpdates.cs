@@ -1,6 +1,7 @@
 // The updates that are applied at every boot: a folder for each, the package's verified files under its number and id, and a
 // systemd unit that runs `ksplice restore`. The numbers keep the order, as one update may go on top of another.
 using System.Globalization;
+using System.Text.Json;
 using Ksplice.Build.Generation;
 
 namespace Ksplice.Cli.Machines;
@@ -8,12 +9,30 @@ namespace Ksplice.Cli.Machines;
 /// <summary>What is stored of an update.</summary>
 /// <param name="Id">Its id.</param>
 /// <param name="Folder">Its package.</param>
-public sealed record EnabledUpdate(string Id, string Folder);
+public sealed record EnabledUpdate(string Id, string Folder)
+{
+    /// <summary>The kernel that it is for; null if its manifest is damaged.</summary>
+    public string? Release
+    {
+        get
+        {
+            try
+            {
+                return UpdateManifest.FromJson(File.ReadAllBytes(Path.Combine(Folder, UpdateManifest.FileName))).Kernel.Release;
+            }
+            catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or JsonException)
+            {
+                return null;
+            }
+        }
+    }
+}
 
 /// <summary>The store below <paramref name="root"/>, and the unit in systemd's folder.</summary>
 public sealed class EnabledUpdates(string root, string units)
 {
     private const string Unit = "ksplice.service", Unfinished = ".new";
+    private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
     private string Wanted => Path.Combine(units, "multi-user.target.wants", Unit);
 
@@ -60,18 +79,25 @@ public sealed class EnabledUpdates(string root, string units)
         var unfinished = folder + Unfinished;
         if (Directory.Exists(unfinished))
             Directory.Delete(unfinished, recursive: true);
-        Directory.CreateDirectory(root);
+        Directory.CreateDirectory(root, Private);
         foreach (var (path, content) in package.Files)
         {
             var target = Path.Combine(unfinished, path);
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!, Private);
             using var file = new FileStream(target, FileMode.CreateNew);
             file.Write(content.Span);
             file.Flush(flushToDisk: true);
         }
 
+        // The files' names have to be on the disk before the folder has its own, and that before the command says so.
+        foreach (var part in Directory.GetDirectories(unfinished, "*", SearchOption.AllDirectories).Append(unfinished))
+            Machine.SyncDirectory(part);
         Directory.Move(unfinished, folder);
+        Machine.SyncDirectory(root);
     }
+
+    // systemd.service(5): in quotes a blank is one, a backslash and a quote want a backslash, and % and $ are doubled.
+    private static string Quote(string command) => '"' + command.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("%", "%%").Replace("$", "$$") + '"';
 
     private static string UnitText(string command) => $"""
         [Unit]
@@ -81,7 +107,7 @@ public sealed class EnabledUpdates(string root, string units)
         [Service]
         Type=oneshot
         RemainAfterExit=yes
-        ExecStart={command} restore
+        ExecStart={Quote(command)} restore
 
         [Install]
         WantedBy=multi-user.target

@@ -3,6 +3,8 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using Ksplice.Cli.Packages;
+using Microsoft.Win32.SafeHandles;
 
 namespace Ksplice.Cli.Machines;
 
@@ -10,17 +12,19 @@ namespace Ksplice.Cli.Machines;
 public partial class Machine
 {
     private const int InitModule = 175, DeleteModule = 176; // __NR_* of x86-64
+    private const int ReadOnlyDirectory = 0x90000; // O_RDONLY | O_DIRECTORY | O_CLOEXEC
     private const int NonBlocking = 0x800; // O_NONBLOCK: delete_module fails at once while the module is in use
 
     /// <summary>The machine itself.</summary>
     public Machine()
-        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system")
+        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/etc/ksplice/trusted")
     {
     }
 
-    /// <summary>For tests: other places for sysfs, the lock, the updates that are applied at boot and systemd's units.</summary>
-    internal Machine(string sysfs, string run, string store, string units)
+    /// <summary>For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units and the trusted certificates.</summary>
+    internal Machine(string sysfs, string run, string store, string units, string trusted)
     {
+        Trusted = new TrustedCertificates(trusted);
         Sysfs = sysfs;
         Enabled = new EnabledUpdates(store, units);
         LockPath = Path.Combine(run, "ksplice.lock");
@@ -31,6 +35,9 @@ public partial class Machine
 
     /// <summary>The updates that are applied at boot.</summary>
     public EnabledUpdates Enabled { get; }
+
+    /// <summary>Whose packages are taken.</summary>
+    public TrustedCertificates Trusted { get; }
 
     /// <summary>True if we may load modules.</summary>
     public virtual bool IsRoot => Environment.IsPrivilegedProcess;
@@ -87,8 +94,24 @@ public partial class Machine
     public virtual int Unload(string module) =>
         Syscall(DeleteModule, module, NonBlocking) == 0 ? 0 : Marshal.GetLastPInvokeError();
 
+    /// <summary>Has the names in a directory on the disk before it returns.</summary>
+    /// <exception cref="IOException">The file system does not take it.</exception>
+    public static void SyncDirectory(string path)
+    {
+        // The runtime opens no directories.
+        using SafeFileHandle directory = new(Open(path, ReadOnlyDirectory), ownsHandle: true);
+        if (directory.IsInvalid || Sync(directory) != 0)
+            throw new IOException($"cannot sync {path}: {Describe(Marshal.GetLastPInvokeError())}");
+    }
+
     /// <summary>The text of an error number.</summary>
     public static string Describe(int error) => $"{Marshal.GetPInvokeErrorMessage(error)} (errno {error})";
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Sync(SafeFileHandle descriptor);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
     private static partial long Syscall(long number, in byte image, nuint length, ReadOnlySpan<byte> parameters);

@@ -6,14 +6,16 @@ namespace Ksplice.Cli.Packages;
 /// <summary>A package on its way into the kernel: read into memory once and verified; what is loaded are those very bytes.</summary>
 public static class PackageFile
 {
-    /// <summary>Reads and verifies a folder or an archive.</summary>
-    public static UpdatePackage Open(string path)
+    /// <summary>Reads and verifies a folder or an archive, its signature too if <paramref name="trust"/> wants one.</summary>
+    public static UpdatePackage Open(string path, TrustedCertificates trust)
     {
         if (!Directory.Exists(path) && !File.Exists(path))
             throw new CommandException(ExitCode.Usage, $"no package at {path}");
         DiagnosticBag diagnostics = [];
-        return UpdatePackage.Open(path, diagnostics)
+        var package = UpdatePackage.Open(path, diagnostics)
             ?? throw new CommandException(ExitCode.Damaged, $"{path} is damaged or no update", [.. diagnostics.Select(diagnostic => diagnostic.Message)]);
+        trust.Demand(package, path);
+        return package;
     }
 
     /// <summary>The bytes of a module.</summary>

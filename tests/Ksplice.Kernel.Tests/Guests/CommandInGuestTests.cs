@@ -27,7 +27,7 @@ public sealed class CommandInGuestTests(Guest guest)
             ksplice enable {UpdateGuest.Place(project)} >/dev/null; echo "enable $?"
             rm -r {UpdateGuest.Place(project)}
             grep -q ^Pages: /proc/self/smaps; echo "pages $?"
-            $(sed -n 's/^ExecStart=//p' /etc/systemd/system/multi-user.target.wants/ksplice.service) >/dev/null; echo "boot $?"
+            eval "$(sed -n 's/^ExecStart=//p' /etc/systemd/system/multi-user.target.wants/ksplice.service)" >/dev/null; echo "boot $?"
             grep -q ^Pages: /proc/self/smaps; echo "pages $?"
             printf x >>/var/lib/ksplice/000001-{project.Id}/ksplice.ko
             ksplice undo {project.Id} >/dev/null

@@ -1,0 +1,35 @@
+// Signs modules for kernels that load no others (CONFIG_MODULE_SIG_FORCE, module.sig_enforce, lockdown): with the kernel's own
+// scripts/sign-file, which appends a PKCS#7 message and the marker that kernel/module/signing.c looks for.
+using System.Text;
+using CliWrap;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>Appends signatures to modules.</summary>
+public static class ModuleSigner
+{
+    // What CONFIG_MODULE_SIG_HASH is in most configurations; each kernel with MODULE_SIG verifies it, as it selects SHA-2.
+    private const string Hash = "sha256";
+
+    /// <summary>Signs a module where it lies; false after an error. <paramref name="outputDirectory"/> is the prepared kernel's O= tree, in which sign-file was built.</summary>
+    public static async Task<bool> SignAsync(string module, SigningIdentity identity, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(identity);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        string tool = Path.Combine(outputDirectory, "scripts", "sign-file");
+        if (!File.Exists(tool))
+        {
+            diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"the kernel's configuration signs no modules (CONFIG_MODULE_SIG): {tool} was not made");
+            return false;
+        }
+        StringBuilder errors = new();
+        var result = await Cli.Wrap(tool).WithArguments([Hash, identity.KeyFile, identity.CertificateFile, module])
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors)).WithStandardOutputPipe(PipeTarget.ToStringBuilder(errors))
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+        if (result.ExitCode == 0)
+            return true;
+        diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"{tool}: {errors.ToString().Trim()}");
+        return false;
+    }
+}
