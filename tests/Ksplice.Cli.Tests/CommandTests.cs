@@ -165,6 +165,16 @@ public sealed class CommandTests : CommandFixture
     }
 
     [Fact]
+    public async Task Undo_unloads_what_a_killed_apply_left()
+    {
+        Kernel.Load("ksplice", []);
+        Kernel.Load(TestPackage.Helper, []);
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(["-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^2..]);
+        Assert.Contains("was loaded and not applied", Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Undo_of_code_in_use_leaves_the_update_applied()
     {
         await RunAsync("apply", Package.Folder);

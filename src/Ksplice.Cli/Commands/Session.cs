@@ -44,11 +44,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         }
     }
 
-    /// <summary>
-    /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. While
-    /// <paramref name="wait"/> lasts it asks again where threads were in the code, and lets the core end what it is at.
-    /// </summary>
-    public async Task ReachAsync(Update update, string stage, TimeSpan wait, CancellationToken cancellation)
+    /// <summary>Waits for the core to end what it is at; throws if it still works when <paramref name="wait"/> is over.</summary>
+    public async Task IdleAsync(Update update, TimeSpan wait, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
         if (update.IsBusy && wait > TimeSpan.Zero)
@@ -60,6 +57,16 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
         if (update.IsBusy)
             throw new CommandException(ExitCode.WrongStage, $"the kernel is at work on update {update.Id}; see 'ksplice view {update.Id}'");
+    }
+
+    /// <summary>
+    /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. While
+    /// <paramref name="wait"/> lasts it asks again where threads were in the code, and lets the core end what it is at.
+    /// </summary>
+    public async Task ReachAsync(Update update, string stage, TimeSpan wait, CancellationToken cancellation)
+    {
+        var clock = Stopwatch.StartNew();
+        await IdleAsync(update, wait, cancellation);
         while (update.Stage != stage)
         {
             update.Ask(stage);

@@ -18,6 +18,16 @@ public static class UndoCommand
         var machine = session.Machine;
         using var guard = await session.LockAsync(cancellation);
         var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded", Known(machine));
+        await session.IdleAsync(update, wait, cancellation);
+        if (update.Stage == Update.Preparing)
+        {
+            // An apply that was killed left it half loaded; nothing of the kernel is changed.
+            session.Out.MarkupLineInterpolated($"update [bold]{id}[/] was loaded and not applied");
+            Unload(session, id);
+            session.UnloadIdleCore();
+            return;
+        }
+
         if (update.Stage != Update.Applied)
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 

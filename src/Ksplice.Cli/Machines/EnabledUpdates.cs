@@ -52,7 +52,9 @@ public sealed class EnabledUpdates(string root, string units)
         if (isNew)
             Store(package, all.Count == 0 ? 1 : 1 + int.Parse(Path.GetFileName(all[^1].Folder).Split('-')[0], CultureInfo.InvariantCulture));
         Directory.CreateDirectory(Path.GetDirectoryName(Wanted)!);
-        File.WriteAllText(Path.Combine(units, Unit), UnitText(command));
+        var unit = Path.Combine(units, Unit);
+        File.WriteAllText(unit + Unfinished, UnitText(command));
+        File.Move(unit + Unfinished, unit, overwrite: true);
         if (!Path.Exists(Wanted))
             File.CreateSymbolicLink(Wanted, Path.Combine("..", Unit));
         return isNew;
@@ -63,12 +65,14 @@ public sealed class EnabledUpdates(string root, string units)
     {
         if (All.FirstOrDefault(update => update.Id == id) is not { } found)
             return false;
-        Directory.Delete(found.Folder, recursive: true);
+        Directory.Move(found.Folder, found.Folder + Unfinished);
         if (All.Count == 0)
         {
             File.Delete(Wanted);
             File.Delete(Path.Combine(units, Unit));
         }
+
+        DeleteUnfinished();
 
         return true;
     }
@@ -77,9 +81,8 @@ public sealed class EnabledUpdates(string root, string units)
     {
         var folder = Path.Combine(root, string.Create(CultureInfo.InvariantCulture, $"{number:d6}-{package.Manifest.Id}"));
         var unfinished = folder + Unfinished;
-        if (Directory.Exists(unfinished))
-            Directory.Delete(unfinished, recursive: true);
         Directory.CreateDirectory(root, Private);
+        DeleteUnfinished();
         foreach (var (path, content) in package.Files)
         {
             var target = Path.Combine(unfinished, path);
@@ -94,6 +97,13 @@ public sealed class EnabledUpdates(string root, string units)
             Machine.SyncDirectory(part);
         Directory.Move(unfinished, folder);
         Machine.SyncDirectory(root);
+    }
+
+    // What a command that was killed was about to store or had begun to forget.
+    private void DeleteUnfinished()
+    {
+        foreach (var folder in Directory.GetDirectories(root, "*" + Unfinished))
+            Directory.Delete(folder, recursive: true);
     }
 
     // systemd.service(5): in quotes a blank is one, a backslash and a quote want a backslash, and % and $ are doubled.
