@@ -7,8 +7,8 @@ namespace Ksplice.Build.Kernel;
 
 /// <summary>
 /// Takes the kernel proper out of a bzImage. The setup header (Documentation/x86/boot.rst, protocol 2.08 and up) tells where the
-/// compressed payload lies; its first bytes tell the compression. The boot wrapper appends the uncompressed size, which is
-/// ignored like whatever else follows the compressed stream.
+/// compressed payload lies; its first bytes tell the compression. The boot wrapper appends the uncompressed size; whatever else
+/// follows the compressed stream is ignored.
 /// </summary>
 internal static class KernelPayload
 {
@@ -20,6 +20,7 @@ internal static class KernelPayload
     private const int SectorSize = 512;
     private const int SizeLength = 4;
     private const int MaximumSize = 1 << 30;
+    private const int ReadSize = 1 << 20;
 
     /// <summary>The bytes of the ELF file inside.</summary>
     /// <exception cref="InvalidDataException">It is no bzImage, its payload is damaged or in a compression that is not known.</exception>
@@ -50,7 +51,7 @@ internal static class KernelPayload
             if (head[0] == 0x1f && head[1] == 0x8b)
                 return Drain(new GZipStream(Open(payload), CompressionMode.Decompress));
             if (head[0] == 0xfd && head[1..6].SequenceEqual("7zXZ\0"u8))
-                return Drain(new XZStream(Open(payload)));
+                return Drain(new XZStream(Open(payload)), trailer == 0 ? ReadSize : SizeOf(payload));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0xfd2fb528)
                 return Drain(new ZstdSharp.DecompressionStream(Open(payload[..^trailer])));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0x184c2102)
@@ -66,12 +67,19 @@ internal static class KernelPayload
 
     private static MemoryStream Open(ReadOnlyMemory<byte> payload) => new(payload.ToArray(), writable: false);
 
-    private static byte[] Drain(Stream stream)
+    /// <summary>
+    /// What the boot wrapper says that a payload unpacks to. XZStream's filter for x86 code, which generic kernels are compressed
+    /// with, starts anew at each read and fails the stream's own check: such a stream must be read at once.
+    /// </summary>
+    private static int SizeOf(ReadOnlyMemory<byte> payload) =>
+        (int)Math.Clamp(BinaryPrimitives.ReadUInt32LittleEndian(payload.Span[^SizeLength..]), ReadSize, MaximumSize);
+
+    private static byte[] Drain(Stream stream, int readSize = ReadSize)
     {
         using (stream)
         {
             using var output = new MemoryStream(64 << 20);
-            var buffer = new byte[1 << 20];
+            var buffer = new byte[readSize];
             int count;
             while ((count = stream.Read(buffer)) > 0)
             {

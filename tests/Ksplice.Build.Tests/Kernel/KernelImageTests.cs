@@ -72,6 +72,27 @@ public sealed class KernelImageTests : IDisposable
         Assert.True(image.TryRead(key, new byte[16]));
     }
 
+    /// <summary>As generic kernels are: xz with its filter for x86 code, and the size behind it.</summary>
+    [Fact]
+    public async Task Unpacks_a_payload_with_the_filter_for_x86_code()
+    {
+        var code = KernelPayload.Unpack(await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken))[..(5 << 20)];
+        MemoryStream packed = new();
+        await (CliWrap.PipeSource.FromBytes(code) | CliWrap.Cli.Wrap("xz").WithArguments(["-c", "--check=crc32", "--x86", "--lzma2=preset=0"]) | CliWrap.PipeTarget.ToStream(packed))
+            .ExecuteAsync(TestContext.Current.CancellationToken);
+        packed.Write(BitConverter.GetBytes(code.Length));
+        var image = new byte[1024 + packed.Length];
+        image[0x1f1] = 1;
+        BitConverter.GetBytes((ushort)0xaa55).CopyTo(image, 0x1fe);
+        "HdrS"u8.CopyTo(image.AsSpan(0x202));
+        BitConverter.GetBytes((uint)packed.Length).CopyTo(image, 0x24c);
+        packed.ToArray().CopyTo(image, 1024);
+        Assert.True(code.AsSpan().SequenceEqual(KernelPayload.Unpack(image)));
+
+        image[^(int)(packed.Length / 2)] ^= 1;
+        Assert.Throws<InvalidDataException>(() => KernelPayload.Unpack(image));
+    }
+
     [Theory]
     [InlineData(100)]
     [InlineData(4096)]
