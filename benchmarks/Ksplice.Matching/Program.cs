@@ -1,6 +1,7 @@
 // Run-pre matching on whole kernels.
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --output docs/results/matching.csv
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --memory DUMP --output docs/results/matching-dump.csv
+// dotnet run -c Release --project benchmarks/Ksplice.Matching -- vectors, guest: for tests/long/match-guest
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- mutations --release R --output docs/results/mutations.csv
 using System.CommandLine;
 using Ksplice.Build.Diagnostics;
@@ -64,6 +65,34 @@ compare.SetAction(async (arguments, cancellation) =>
     return 0;
 });
 
+var vectors = new Command("vectors", "Write the functions' match data into a file, each behind its size") { release, source, work, perPart, output };
+vectors.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
+        return 1;
+    var all = await Vector.OfAsync(run, UnitChoice.Choose(kernel, arguments.GetValue(perPart)), cancellation);
+    await using BinaryWriter writer = new(File.Create(arguments.GetRequiredValue(output)));
+    foreach (var vector in all)
+    {
+        writer.Write(vector.Data.Length);
+        writer.Write(vector.Data);
+    }
+    return 0;
+});
+
+Option<string> results = new("--results") { Description = "What a guest said of the file that vectors wrote, a line each", Required = true };
+var guest = new Command("guest", "What the C interpreter said in a guest, held against the C# one's over the guest's memory") { release, source, work, perPart, dump, results, output };
+guest.SetAction(async (arguments, cancellation) =>
+{
+    if (await OpenAsync(arguments, cancellation) is not var (kernel, memory, run))
+        return 1;
+    var all = await Vector.OfAsync(run, UnitChoice.Choose(kernel, arguments.GetValue(perPart)), cancellation);
+    GuestRun compared = new(kernel.Release.Release, memory, all, await File.ReadAllLinesAsync(arguments.GetRequiredValue(results), cancellation));
+    await File.WriteAllTextAsync(arguments.GetRequiredValue(output), compared.ToCsv(), cancellation);
+    Console.Write(compared.Summary());
+    return compared.Differing == 0 ? 0 : 1;
+});
+
 Option<string> otherRelease = new("--other") { Description = "The other version's release", Required = true };
 Option<string?> otherSource = new("--other-source") { Description = "Its source" };
 var versions = new Command("versions", "Objects of another version against this one's image, of those chosen units whose source differs") { release, source, work, perPart, otherRelease, otherSource };
@@ -82,7 +111,7 @@ versions.SetAction(async (arguments, cancellation) =>
     Console.WriteLine($"{result.Units} units; {result.Differing} functions differ, {result.DifferingMatched} of them match; {result.Gone.Count} are gone, {result.Gone.Matched} match; {result.Same} are the same, {result.SameMatched} match");
     return 0;
 });
-return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, versions }.Parse(args).InvokeAsync();
+return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, vectors, guest, versions }.Parse(args).InvokeAsync();
 
 static string RepositoryRoot()
 {
