@@ -83,7 +83,7 @@ public sealed class MatchTarget : IDisposable
             run.Dispose();
             return null;
         }
-        return new MatchTarget(memory, $"{run.Image.Banner}, in memory at 0x{memory.Text:x}", run.Image.NameOf, run);
+        return new MatchTarget(memory, $"{run.Image.Banner}, in memory at 0x{memory.Text:x}", address => run.Image.NameOf(address) ?? memory.NameOf(address), run);
     }
 
     private static MatchTarget? OpenModule(string path, string? kernel, DiagnosticBag diagnostics)

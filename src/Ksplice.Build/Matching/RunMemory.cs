@@ -1,6 +1,7 @@
 // The memory of a kernel that ran, as core/memory.c sees it from inside: everything that boot and the kernel itself rewrote is
 // there, and the tables are the run kernel's own. What it has freed or keeps in structures of its own is read from the image
 // that it was booted from: where the function tracer has sites, and which bytes are not the compiler's.
+using System.Buffers.Binary;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 
@@ -10,6 +11,11 @@ namespace Ksplice.Build.Matching;
 public sealed class RunMemory : IMatchMemory
 {
     private const byte Breakpoint = 0xcc;
+    private const byte Jump = 0xe9;
+    private const int JumpSize = 5;
+
+    // Documentation/x86/x86_64/mm.rst: modules, and what the kernel makes of code for itself.
+    private const ulong ModulesStart = 0xffffffffc0000000;
 
     private readonly KernelMemory _memory;
     private readonly KernelImage _shipped;
@@ -67,14 +73,42 @@ public sealed class RunMemory : IMatchMemory
     public bool IsFtraceTarget(ulong site, ulong target) =>
         _shipped.FtraceSites.Contains(site - _moved) && (_tracers.Contains(target) || target < Text || target >= _textEnd);
 
-    /// <summary>
-    /// True for a breakpoint where the image has another byte. Breakpoints are also the padding behind a return or an indirect
-    /// jump that boot made shorter: these are none.
-    /// </summary>
+    /// <summary>True where the image has other code than a kprobe's breakpoint, or than the jump that an optimised one is.</summary>
     public bool IsProbed(ulong address)
     {
-        Span<byte> run = stackalloc byte[3], shipped = stackalloc byte[1];
-        return TryRead(address - 2, run) && run[2] == Breakpoint && run[1] is not (Breakpoint or 0xc3) && !(run[0] == 0xff && run[1] is >= 0xe0 and <= 0xe7)
-            && _shipped.TryRead(address - _moved, shipped) && shipped[0] != Breakpoint;
+        Span<byte> code = stackalloc byte[JumpSize], shipped = stackalloc byte[1];
+        return TryRead(address, code) && _shipped.TryRead(address - _moved, shipped) && shipped[0] != code[0] && code[0] switch
+        {
+            Breakpoint => !IsPadding(address),
+            Jump => IsDetour(address + JumpSize + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[1..])),
+            _ => false,
+        };
+    }
+
+    /// <summary>What stands at an address behind the kernel itself, for a person; null where nothing is known of it.</summary>
+    public string? NameOf(ulong address) =>
+        address < ModulesStart ? null : IsDetour(address) ? "a kprobe's detour" : "code of a module, as an update's is";
+
+    // A breakpoint is also the padding behind a return or an indirect jump that boot made shorter.
+    private bool IsPadding(ulong address)
+    {
+        Span<byte> before = stackalloc byte[2];
+        return !TryRead(address - 2, before) || before[1] is Breakpoint or 0xc3 || (before[0] == 0xff && before[1] is >= 0xe0 and <= 0xe7);
+    }
+
+    /// <summary>
+    /// True for what the jump of an optimised kprobe leads to: a copy of optprobe_template_entry, in which the kernel writes over the
+    /// clac, the probe's address and the call (arch/x86/kernel/kprobes/opt.c).
+    /// </summary>
+    private bool IsDetour(ulong address)
+    {
+        const int Clac = 3;
+        var marks = new[] { "entry", "clac", "val" }.Select(mark => _memory.Image.Symbols.FindUnique("optprobe_template_" + mark) ?? 0).ToArray();
+        if (address < ModulesStart || marks is not [not 0 and var entry, var clac, var value] || clac < entry || value < clac + Clac || value - entry > 256)
+            return false;
+        byte[] template = new byte[value - entry], found = new byte[value - entry];
+        int changed = (int)(clac - entry);
+        return TryRead(entry, template) && TryRead(address, found) && template.AsSpan(0, changed).SequenceEqual(found.AsSpan(0, changed))
+            && template.AsSpan(changed + Clac).SequenceEqual(found.AsSpan(changed + Clac));
     }
 }

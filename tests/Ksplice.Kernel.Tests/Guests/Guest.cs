@@ -88,8 +88,7 @@ public sealed class Guest
         ? ""
         : Directory.GetDirectories(Images).Select(path => Path.GetFileName(path)!)
             .Where(name => name.StartsWith("6.1.", StringComparison.Ordinal))
-            .OrderByDescending(name => File.GetLastWriteTimeUtc(Path.Combine(Images, name, "boot", "vmlinuz-" + name)))
-            .FirstOrDefault() ?? "";
+            .Order(StringComparer.Ordinal).LastOrDefault() ?? "";
 
     private static string? Variable(string name) =>
         Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;

@@ -4,6 +4,7 @@ using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
+using Ksplice.Kernel.Tests.Updates;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Kernel.Tests.Matching;
@@ -68,6 +69,29 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         string address = inside.First(line => line.StartsWith("matched  vfs_fstat ", StringComparison.Ordinal)).Split("at 0x")[1];
         await DamageAsync(dump, Convert.ToUInt64(address, 16) + 8);
         Assert.Equal(2, (await MatchAsync(2, stat, dump)).Count(line => line.StartsWith("differs", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task The_jumps_of_an_optimised_kprobe_and_of_an_update_are_told_apart()
+    {
+        string stat = await CompileAsync("fs/stat.c"), maps = await CompileAsync("fs/proc/task_mmu.c"), dump = Path.Combine(_work, "dump");
+        using var project = PatchProject.Sample("a-smaps-pages");
+        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var result = await guest.RunAsync(
+            $"""
+            cd /sys/kernel/tracing
+            echo 'p:middle generic_fillattr+5' >>kprobe_events
+            echo 1 >events/kprobes/enable
+            until grep -q OPTIMIZED /sys/kernel/debug/kprobes/list; do usleep 100000; done
+            ksplice apply {UpdateGuest.Place(project)}
+            """,
+            ["--dump", dump, "--memory", "400"], UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        string[] probed = await MatchAsync(2, stat, dump), updated = await MatchAsync(2, maps, dump);
+        Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains(probed, line => line.StartsWith("  > 0005: push %rbp ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal));
+        Assert.StartsWith("differs  show_smap: Different: show_smap (", Assert.Single(updated, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains(updated, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.Contains(": jmp 0xFFFFFFFFC", StringComparison.Ordinal) && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal));
     }
 
     [Fact]
