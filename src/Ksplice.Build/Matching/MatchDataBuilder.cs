@@ -23,6 +23,9 @@ public sealed class MatchDataBuilder
         ("_paravirt_nop", SymbolRole.ParavirtNop),
         ("paravirt_BUG", SymbolRole.ParavirtBug),
         ("x86_return_thunk", SymbolRole.ReturnPointer),
+        ("skl_call_thunk_template", SymbolRole.CallCount),
+        ("__x86_indirect_call_thunk_array", SymbolRole.CallThunks),
+        ("__x86_indirect_jump_thunk_array", SymbolRole.JumpThunks),
         ("nop_func", SymbolRole.ParavirtNop),
         ("BUG_func", SymbolRole.ParavirtBug),
     ];

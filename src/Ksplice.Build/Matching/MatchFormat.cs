@@ -30,6 +30,9 @@ internal enum SymbolRole : byte
     ParavirtNop,
     ParavirtBug,
     ReturnPointer,
+    CallCount,
+    CallThunks,
+    JumpThunks,
 }
 
 [Flags]

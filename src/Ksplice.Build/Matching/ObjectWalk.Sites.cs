@@ -83,6 +83,8 @@ internal sealed partial class ObjectWalk
         if ((!run.Known[op.Symbol] && run.FindUnique(op.Symbol, out table) != 1) || !run.GetUInt64(table + op.Kind * 8ul, out ulong entry))
             return false;
         int length = run.BranchAt(_at, (byte)BranchKind.Call, out ulong target);
+        if (length != 0)
+            target = run.Called(target);
         if (length != 0 && (target == entry || (entry == 0 && run.Plays(SymbolRole.ParavirtBug, target))))
             _at += (ulong)length;
         else if (!run.Plays(SymbolRole.ParavirtNop, entry))
@@ -135,6 +137,8 @@ internal sealed partial class ObjectWalk
         int length = run.BranchAt(_at, op.Kind, out ulong target);
         if (length != 0)
         {
+            if (op.Kind == (byte)BranchKind.Call)
+                target = run.Called(target);
             if (target != function
                 && !(function == 0 && (run.Plays(SymbolRole.ReturnThunk, target) || run.Plays(SymbolRole.StaticReturn, target))))
             {
@@ -163,7 +167,7 @@ internal sealed partial class ObjectWalk
         int length = run.BranchAt(at, op.Kind, out ulong target);
         if (length != 0 && length == op.Length)
         {
-            var reason = Meet(op.Symbol, target);
+            var reason = op.Kind >= 16 && run.IsThunkOf(target, (int)op.Value, jump) ? MatchReason.Matched : Meet(op.Symbol, target);
             _at = end;
             return reason;
         }

@@ -214,6 +214,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         int length = run.BranchAt(_at, op.Kind, out ulong target);
         if (length == 0)
             return Different(op.Symbol);
+        if (op.Kind == (byte)BranchKind.Call)
+            target = run.Called(target);
         var reason = Meet(op.Symbol, target - (ulong)op.Value);
         if (reason == MatchReason.Matched && !LeadsToOptional(op.Symbol, target - (ulong)op.Value))
             return Different(op.Symbol);

@@ -38,6 +38,8 @@ struct run {
 	u64 *ends;		/* by object: one past its last run byte */
 
 	u64 thunk;		/* where returns were found to go, or 0 */
+	u64 count;		/* what calls are counted in, or 0 */
+	bool looked_for_count;
 
 	u64 block;		/* address of what is in window, or 1 */
 	u8 window[BLOCK];
@@ -83,6 +85,10 @@ void ksp_forget(struct run *run, u32 mark);
 u32 ksp_nop_length(struct run *run, u64 address, u64 limit);
 bool ksp_only_nops(struct walk *w);
 u32 ksp_branch_at(struct run *run, u64 at, u8 kind, u64 *target);
+
+/* thunks.c */
+u64 ksp_called(struct run *run, u64 target);
+bool ksp_is_thunk_of(struct run *run, u64 target, u32 number, bool jump);
 
 /* sites.c */
 enum ksp_reason ksp_walk_fentry(struct walk *w, const struct ksp_op *op);

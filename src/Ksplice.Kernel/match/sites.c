@@ -91,6 +91,8 @@ enum ksp_reason ksp_walk_paravirt(struct walk *w, const struct ksp_op *op)
 	if (!ksp_get_u64(w->run, table + op->kind * sizeof(u64), &entry))
 		goto out;
 	length = ksp_branch_at(w->run, at, KSP_BRANCH_CALL, &target);
+	if (length)
+		target = ksp_called(w->run, target);
 	if (length && (target == entry || (!entry && ksp_plays(w->run, KSP_ROLE_PARAVIRT_BUG, target))))
 		w->at += length;
 	else if (!ksp_plays(w->run, KSP_ROLE_PARAVIRT_NOP, entry))
@@ -159,6 +161,8 @@ enum ksp_reason ksp_walk_static_call(struct walk *w, const struct ksp_op *op)
 		return ksp_different(w, key_op->symbol);
 	length = ksp_branch_at(w->run, w->at, op->kind, &target);
 	if (length) {
+		if (op->kind == KSP_BRANCH_CALL)
+			target = ksp_called(w->run, target);
 		/* The call goes to what the key holds, or was never rewritten. */
 		if (target != function && !(!function && (ksp_plays(w->run, KSP_ROLE_RETURN_THUNK, target) ||
 							  ksp_plays(w->run, KSP_ROLE_STATIC_RETURN, target)))) {
@@ -188,7 +192,8 @@ enum ksp_reason ksp_walk_retpoline(struct walk *w, const struct ksp_op *op)
 	bool good;
 
 	if (length && length == op->length) {
-		reason = ksp_meet(w, op->symbol, target);
+		reason = op->kind >= 16 && ksp_is_thunk_of(w->run, target, op->value, jump) ? KSP_MATCHED
+											    : ksp_meet(w, op->symbol, target);
 		w->at = end;
 		return reason;
 	}

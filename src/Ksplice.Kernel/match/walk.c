@@ -174,6 +174,8 @@ static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 
 	if (!length)
 		return ksp_different(w, op->symbol);
+	if (op->kind == KSP_BRANCH_CALL)
+		target = ksp_called(w->run, target);
 	reason = ksp_meet(w, op->symbol, target - op->value);
 	if (reason == KSP_MATCHED && !leads_to_optional(w, op->symbol, target - op->value))
 		return ksp_different(w, op->symbol);

@@ -17,13 +17,20 @@ internal static class DumpedKernel
     {
         using BinaryWriter writer = new(File.Create(path));
         var segments = image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= 0xffffffff80000000).ToList();
-        writer.Write((ulong)segments.Count);
+        var behind = sites is null ? [] : Behind(memory);
+        writer.Write((ulong)(segments.Count + behind.Count));
         foreach (var segment in segments)
         {
             writer.Write(segment.VirtualAddress);
             writer.Write(segment.MemorySize);
             writer.Write(segment.Data.Span);
             writer.Write(new byte[segment.MemorySize - (ulong)segment.Data.Length]);
+        }
+        foreach (var (address, bytes) in behind)
+        {
+            writer.Write(address);
+            writer.Write((ulong)bytes.Length);
+            writer.Write(bytes.ToArray());
         }
         var names = image.Symbols.Symbols.Select(symbol => symbol.Name).Distinct().Order(StringComparer.Ordinal)
             .SelectMany(name => memory.Candidates(name).Select(address => (Name: name, Address: address))).ToList();
@@ -51,6 +58,23 @@ internal static class DumpedKernel
         writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
         Write(writer, sites ?? []);
         Write(writer, image.Symbols.Symbols.Select(symbol => symbol.Address).Distinct().ToList());
+    }
+
+    // Modules, and thunks that a kernel made itself while it booted.
+    private static List<(ulong Address, MemoryStream Bytes)> Behind(IMatchMemory memory)
+    {
+        const ulong Start = 0xffffffffc0000000, End = 0xffffffffff000000;
+        List<(ulong Address, MemoryStream Bytes)> pieces = [];
+        byte[] page = new byte[4096];
+        for (ulong at = Start; at < End; at += (ulong)page.Length)
+        {
+            if (!memory.TryRead(at, page))
+                continue;
+            if (pieces.Count == 0 || pieces[^1].Address + (ulong)pieces[^1].Bytes.Length != at)
+                pieces.Add((at, new MemoryStream()));
+            pieces[^1].Bytes.Write(page);
+        }
+        return pieces;
     }
 
     private static void Write(BinaryWriter writer, IReadOnlyCollection<ulong> addresses)

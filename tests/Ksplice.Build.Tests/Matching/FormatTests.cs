@@ -32,7 +32,7 @@ public class FormatTests
         Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64 ABS8");
         Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
-        Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER");
+        Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS");
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
         Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE");
         Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions");

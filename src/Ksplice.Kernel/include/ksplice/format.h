@@ -64,6 +64,9 @@ enum ksp_role {
 	KSP_ROLE_PARAVIRT_NOP,		/* a paravirt call of it is no-ops */
 	KSP_ROLE_PARAVIRT_BUG,		/* a paravirt call of nothing goes there */
 	KSP_ROLE_RETURN_POINTER,	/* data: the thunk to which all returns jump */
+	KSP_ROLE_CALL_COUNT,		/* data: what boot may write before functions, to count calls */
+	KSP_ROLE_CALL_THUNKS,		/* calls through a register may go to its entry */
+	KSP_ROLE_JUMP_THUNKS,		/* the same for jumps */
 };
 
 #define KSP_SYMBOL_NAMED	1	/* if any symbol of that name exists, it is one of them */
