@@ -57,12 +57,27 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             if (other.Count == 0)
                 return null;
             byte[] far = new byte[4];
-            BinaryPrimitives.WriteInt32LittleEndian(far, (int)(other[random.Next(other.Count)].Instruction.NearBranch64 - chosen.NextIP));
+            ulong target = other[random.Next(other.Count)].Instruction.NearBranch64;
+            if (IsSameJump(target, chosen.NearBranch64, memory))
+                return null;
+            BinaryPrimitives.WriteInt32LittleEndian(far, (int)(target - chosen.NextIP));
             return new Mutation(kind, place.Start + (ulong)field, far);
         }
         byte[] changed = bytes[field..(field + size)];
         changed[random.Next(size)] ^= (byte)(1 + random.Next(255));
-        return new Mutation(kind, place.Start + (ulong)field, changed);
+        return kind == Kinds[1] && size == 4 && IsSameJump(chosen.NextIP + (ulong)BinaryPrimitives.ReadInt32LittleEndian(changed), chosen.NearBranch64, memory)
+            ? null
+            : new Mutation(kind, place.Start + (ulong)field, changed);
+    }
+
+    // Against ITS the kernel makes many thunks of one register, which do the same: jmp *reg; int3.
+    private static bool IsSameJump(ulong one, ulong other, IMatchMemory memory)
+    {
+        byte[] code = new byte[4], same = new byte[4];
+        if (!memory.TryRead(one, code) || !memory.TryRead(other, same))
+            return false;
+        int length = code is [0x41, 0xff, >= 0xe0 and <= 0xe7, 0xcc] ? 4 : code is [0xff, >= 0xe0 and <= 0xe7, 0xcc, _] ? 3 : 0;
+        return length != 0 && code.AsSpan(0, length).SequenceEqual(same.AsSpan(0, length));
     }
 
     private static bool Fits(string kind, in Instruction instruction, ConstantOffsets fields)

@@ -107,6 +107,89 @@ public sealed class NewerImageMatchTests
         }
     }
 
+    // retbleed=stuff: boot writes what counts a call before each function, and has calls begin there.
+    [Fact]
+    public async Task A_call_may_begin_at_the_count_before_a_function_and_at_nothing_else()
+    {
+        const int Count = 9;
+        var (data, memory, at, callee) = await BranchAsync("vfs_open", (target, memory) => memory.Candidates("do_dentry_open").Contains(target) || memory.Candidates("file_get_write_access").Contains(target));
+        Branch(memory, at, callee - Count);
+        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, memory).Failure?.Reason);
+        ulong template = Assert.Single(memory.Candidates("skl_call_thunk_template"));
+        byte[] count = new byte[Count];
+        Assert.True(memory.TryRead(template, count));
+        int place = (int)(template - (callee - Count)) + BinaryPrimitives.ReadInt32LittleEndian(count.AsSpan(4));
+        Write(place);
+        Assert.True(MatchInterpreter.Match(data, memory).IsMatch);
+        // What counts elsewhere.
+        Write(place + 8);
+        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, memory).Failure?.Reason);
+        // A function that is not the one.
+        Write(place);
+        ulong other = Assert.Single(memory.Candidates("vfs_truncate"));
+        memory.Write(other - Count, count);
+        Branch(memory, at, other - Count);
+        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, memory).Failure?.Reason);
+
+        void Write(int distance)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(count.AsSpan(4), distance);
+            memory.Write(callee - Count, count);
+        }
+    }
+
+    [Fact]
+    public async Task An_indirect_call_may_go_through_another_thunk_of_its_register_and_of_no_other()
+    {
+        var (data, memory, at, thunk) = await BranchAsync("do_dentry_open", (target, memory) => Number(target, memory) is >= 0 and < 16);
+        int number = Number(thunk, memory);
+        ulong counting = Assert.Single(memory.Candidates("__x86_indirect_call_thunk_array"));
+        Go(counting + (ulong)number * 32, matches: true);
+        Go(counting + (ulong)(number ^ 1) * 32, matches: false);
+        Go(Assert.Single(memory.Candidates("__x86_indirect_jump_thunk_array")) + (ulong)number * 32, matches: false);
+        // Against ITS: wherever there is room.
+        ulong own = Assert.Single(memory.Candidates("vfs_truncate")) - 8;
+        byte[] code = [0x41, 0xff, (byte)(0xe0 | (number & 7)), 0xcc];
+        memory.Write(own, number < 8 ? code[1..] : code);
+        Go(own, matches: true);
+        code[2] ^= 1;
+        memory.Write(own, number < 8 ? code[1..] : code);
+        Go(own, matches: false);
+
+        void Go(ulong target, bool matches)
+        {
+            Branch(memory, at, target);
+            Assert.Equal(matches, MatchInterpreter.Match(data, memory).IsMatch);
+        }
+    }
+
+    private static int Number(ulong thunk, Rewritten memory) => (int)((long)(thunk - Assert.Single(memory.Candidates("__x86_indirect_thunk_array"))) / 32);
+
+    /// <summary>The first call of a function of fs/open.c that leads where it is wanted to, its match data and its target.</summary>
+    private static async Task<(byte[] Data, Rewritten Memory, ulong At, ulong Target)> BranchAsync(string function, Func<ulong, Rewritten, bool> isWanted)
+    {
+        var (_, sites) = await NewerKernel.CompileAsync("fs/open.c");
+        byte[] data = UnitMatch.Build(sites, "fs/open.c", UnitMatch.Functions(sites).Single(node => node.Name == function), [], [])!.Bytes;
+        var memory = await ImageAsync();
+        var range = MatchInterpreter.Match(data, memory).Ranges[0];
+        byte[] code = new byte[5];
+        for (ulong at = range.Start; at < range.End; at++)
+        {
+            Assert.True(memory.TryRead(at, code));
+            ulong target = at + 5 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code.AsSpan(1));
+            if (code[0] == 0xe8 && isWanted(target, memory))
+                return (data, memory, at, target);
+        }
+        throw new InvalidOperationException($"{function} has no such call");
+    }
+
+    private static void Branch(Rewritten memory, ulong at, ulong target)
+    {
+        byte[] distance = new byte[4];
+        BinaryPrimitives.WriteInt32LittleEndian(distance, (int)(target - at - 5));
+        memory.Write(at + 1, distance);
+    }
+
     [Fact]
     public async Task Runtime_constants_are_read_from_the_code_and_must_agree()
     {
