@@ -16,6 +16,8 @@ public sealed class KernelImage
     private readonly Lazy<Dictionary<ulong, (ulong Target, ulong Key)>> _jumpEntries;
     private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
     private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
+    private readonly Lazy<(int Size, Dictionary<ulong, BugEntry> Entries)> _bugs;
+    private readonly Lazy<Dictionary<ulong, ExceptionEntry>> _exceptions;
     private readonly Lazy<Dictionary<string, ulong>> _exports;
     private readonly Lazy<HashSet<ulong>> _ftraceSites;
 
@@ -28,6 +30,8 @@ public sealed class KernelImage
         _jumpEntries = new(ReadJumpEntries);
         _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
         _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
+        _bugs = new(ReadBugs);
+        _exceptions = new(() => Table("__start___ex_table", "__stop___ex_table") is var (start, bytes) ? TrapTables.ReadExceptions(start, bytes) : []);
         _exports = new(ReadExports);
         _ftraceSites = new(ReadFtraceSites);
         Banner = ReadBanner();
@@ -134,6 +138,12 @@ public sealed class KernelImage
     /// <summary>The key of the kernel's own static call site at <paramref name="code"/> (struct static_call_site).</summary>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.Value.TryGetValue(code, out key);
 
+    /// <summary>The kernel's own bug table entry for the trap at <paramref name="code"/>.</summary>
+    public bool TryFindBug(ulong code, out BugEntry bug) => _bugs.Value.Entries.TryGetValue(code, out bug);
+
+    /// <summary>The kernel's own exception table entry for the instruction at <paramref name="code"/>.</summary>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.Value.TryGetValue(code, out exception);
+
     /// <summary>The key of the static call whose trampoline is at <paramref name="trampoline"/>, if modules may call but not change it (struct static_call_tramp_key).</summary>
     public ulong? FindTrampolineKey(ulong trampoline) => _trampolineKeys.Value.TryGetValue(trampoline, out ulong key) ? key : null;
 
@@ -148,6 +158,22 @@ public sealed class KernelImage
 
     /// <summary>The keys of all static call sites, by site.</summary>
     internal IReadOnlyDictionary<ulong, ulong> StaticCalls => _staticCalls.Value;
+
+    /// <summary>All entries of the bug table, by trap.</summary>
+    internal IReadOnlyDictionary<ulong, BugEntry> Bugs => _bugs.Value.Entries;
+
+    /// <summary>Bytes of an entry of a bug table, or 0.</summary>
+    internal int BugSize => _bugs.Value.Size;
+
+    /// <summary>All entries of the exception table, by instruction.</summary>
+    internal IReadOnlyDictionary<ulong, ExceptionEntry> Exceptions => _exceptions.Value;
+
+    private (int, Dictionary<ulong, BugEntry>) ReadBugs()
+    {
+        var (start, bytes) = Table("__start___bug_table", "__stop___bug_table");
+        int size = TrapTables.BugSize(start, bytes, Symbols.FindUnique("_text") ?? 0, Symbols.FindUnique("_end") ?? 0);
+        return (size, TrapTables.ReadBugs(start, bytes, size));
+    }
 
     private Dictionary<ulong, (ulong Target, ulong Key)> ReadJumpEntries()
     {

@@ -24,6 +24,8 @@ public sealed class LoadedModule
     private readonly byte[] _memory;
     private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
     private readonly Dictionary<ulong, ulong> _staticCalls = [];
+    private readonly Dictionary<ulong, BugEntry> _bugs;
+    private readonly Dictionary<ulong, ExceptionEntry> _exceptions;
 
     private LoadedModule(ModuleFile file, ModuleLayout layout, IReadOnlyList<LoadedModule> needed, KernelImage image)
     {
@@ -39,6 +41,8 @@ public sealed class LoadedModule
             Relocate(section);
         ReadJumpEntries();
         ReadStaticCalls();
+        _bugs = Table("__bug_table", (start, bytes) => TrapTables.ReadBugs(start, bytes, image.BugSize));
+        _exceptions = Table("__ex_table", TrapTables.ReadExceptions);
     }
 
     /// <summary>The name that the kernel has for it.</summary>
@@ -170,6 +174,12 @@ public sealed class LoadedModule
     /// <summary>The key of the module's static call at <paramref name="code"/>.</summary>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.TryGetValue(code, out key);
 
+    /// <summary>The module's own bug table entry for the trap at <paramref name="code"/>.</summary>
+    public bool TryFindBug(ulong code, out BugEntry bug) => _bugs.TryGetValue(code, out bug);
+
+    /// <summary>The module's own exception table entry for the instruction at <paramref name="code"/>.</summary>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.TryGetValue(code, out exception);
+
     private bool Holds(ulong start, ulong end, Predicate<ElfSection> which) =>
         end > start && _file.Elf.Sections.Any(section => which(section) && _layout.Stays(section)
             && _layout.PlaceOf(section) is { } place && start >= place && end - place <= section.Size);
@@ -247,6 +257,11 @@ public sealed class LoadedModule
             _staticCalls[Relative(bytes, at, entry)] = _image.FindTrampolineKey(key) ?? key;
         }
     }
+
+    private delegate Dictionary<ulong, T> TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);
+
+    private Dictionary<ulong, T> Table<T>(string name, TableReader<T> read) =>
+        _file.Elf.FindSection(name) is { } section && _layout.Stays(section) ? read(_layout.PlaceOf(section)!.Value, At(section)) : [];
 
     private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) => address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
 }

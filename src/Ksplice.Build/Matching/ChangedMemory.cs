@@ -1,3 +1,5 @@
+using Ksplice.Build.Kernel;
+
 namespace Ksplice.Build.Matching;
 
 /// <summary>Memory with some bytes changed: what matching must notice is shown with it.</summary>
@@ -39,6 +41,12 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
 
     /// <inheritdoc/>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => memory.TryFindStaticCallKey(code, out key);
+
+    /// <inheritdoc/>
+    public bool TryFindBug(ulong code, out BugEntry bug) => memory.TryFindBug(code, out bug);
+
+    /// <inheritdoc/>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => memory.TryFindException(code, out exception);
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => memory.IsFtraceTarget(site, target);

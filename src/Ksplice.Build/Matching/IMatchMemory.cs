@@ -1,3 +1,5 @@
+using Ksplice.Build.Kernel;
+
 namespace Ksplice.Build.Matching;
 
 /// <summary>
@@ -20,6 +22,12 @@ public interface IMatchMemory
 
     /// <summary>The key of the static call at <paramref name="code"/>.</summary>
     bool TryFindStaticCallKey(ulong code, out ulong key);
+
+    /// <summary>The kernel's entry in the bug table for the trap at <paramref name="code"/>.</summary>
+    bool TryFindBug(ulong code, out BugEntry bug);
+
+    /// <summary>The kernel's entry in the exception table for the instruction at <paramref name="code"/>.</summary>
+    bool TryFindException(ulong code, out ExceptionEntry exception);
 
     /// <summary>True if a call at the fentry site <paramref name="site"/> to <paramref name="target"/> is ftrace's.</summary>
     bool IsFtraceTarget(ulong site, ulong target);

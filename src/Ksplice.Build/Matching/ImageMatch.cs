@@ -51,6 +51,12 @@ public sealed class ImageMemory : IMatchMemory
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _image.TryFindStaticCallKey(code, out key);
 
     /// <inheritdoc/>
+    public bool TryFindBug(ulong code, out BugEntry bug) => _image.TryFindBug(code, out bug);
+
+    /// <inheritdoc/>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _image.TryFindException(code, out exception);
+
+    /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => target == _fentry;
 
     /// <summary>False: an image has no probes.</summary>

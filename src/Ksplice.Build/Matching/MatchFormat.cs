@@ -8,7 +8,7 @@ namespace Ksplice.Build.Matching;
 internal static class MatchFormat
 {
     public const ulong Magic = 0x4843544d50534b;
-    public const uint Version = 3;
+    public const uint Version = 4;
     public const uint None = 0xffffffff;
     public const int MaximalNops = 256;
     public const int JumpSize = 5;
@@ -85,6 +85,15 @@ internal enum OpCode : byte
     Retpoline,
     Return,
     Endbr,
+    Bug,
+    Exception,
+}
+
+internal enum BugKind : byte
+{
+    None,
+    Short,
+    Long,
 }
 
 internal enum FieldKind : byte

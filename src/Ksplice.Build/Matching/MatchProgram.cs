@@ -116,6 +116,10 @@ internal sealed class MatchProgram
                 return symbol;
             case OpCode.Nops or OpCode.Lock or OpCode.Endbr:
                 return true;
+            case OpCode.Bug:
+                return op.Length == 0 && op.Kind <= (byte)BugKind.Long && (symbol || op.Kind != (byte)BugKind.Long);
+            case OpCode.Exception:
+                return op.Length == 0 && symbol;
             case OpCode.Alternative:
                 if (op.Value < 1 || op.Value > left)
                     return false;

@@ -39,6 +39,12 @@ public sealed class ModuleMemory : IMatchMemory
     public bool TryFindStaticCallKey(ulong code, out ulong key) => _module.TryFindStaticCallKey(code, out key) || _kernel.TryFindStaticCallKey(code, out key);
 
     /// <inheritdoc/>
+    public bool TryFindBug(ulong code, out BugEntry bug) => _module.TryFindBug(code, out bug) || _kernel.TryFindBug(code, out bug);
+
+    /// <inheritdoc/>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _module.TryFindException(code, out exception) || _kernel.TryFindException(code, out exception);
+
+    /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => _kernel.IsFtraceTarget(site, target);
 
     /// <inheritdoc/>

@@ -152,6 +152,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             case OpCode.Retpoline: return Retpoline(op);
             case OpCode.Return: return Return(op);
             case OpCode.Endbr: return EndbrSite();
+            case OpCode.Bug: return Bug(op);
+            case OpCode.Exception: return Exception(op);
             default: return Differ(MatchReason.BadData, _at, MatchFormat.None, []);
         }
     }
@@ -245,7 +247,7 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
     private MatchReason Nops(ReadOnlySpan<MatchOp> ops)
     {
         int next = 1;
-        while (next < ops.Length && ops[next].Op == OpCode.Label)
+        while (next < ops.Length && ops[next].Op is OpCode.Label or OpCode.Bug or OpCode.Exception)
             next++;
         var code = next < ops.Length ? ops[next].Op : 0;
         for (ulong start = _at; _at - start < MatchFormat.MaximalNops;)

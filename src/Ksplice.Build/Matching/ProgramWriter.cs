@@ -1,9 +1,11 @@
 // Compiles one function or constant of the pre object to a match program (ksplice/format.h): what cannot vary becomes
 // literal bytes; what the linker fills in, the assembler chooses or the kernel rewrites becomes an op of its own. Where
 // the kernel rewrites is told by the object's own special sections and by the names of the thunks.
+using System.Buffers.Binary;
 using Iced.Intel;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Matching;
 
@@ -59,7 +61,7 @@ internal sealed class ProgramWriter(MatchTables tables)
             }
             foreach (var reference in node.Referrers.Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < Bytes.Length))
                 Labels.Add((int)reference.TargetOffset);
-            foreach (var entry in node.Entries.Concat(node.Root.Entries).Concat(node.Root.Parts.SelectMany(part => part.Entries)).Where(entry => entry.Section.Name == "__jump_table"))
+            foreach (var entry in node.Entries.Concat(node.Root.Entries).Concat(node.Root.Parts.SelectMany(part => part.Entries)).Where(entry => entry.Section.Name is "__jump_table" or "__ex_table"))
             {
                 if (entry.References[1].Target == node && entry.References[1].TargetOffset > 0)
                     Labels.Add((int)entry.References[1].TargetOffset);
@@ -71,6 +73,10 @@ internal sealed class ProgramWriter(MatchTables tables)
             Locks = Sites(".smp_locks");
             JumpLabels = Sites("__jump_table");
             StaticCalls = Sites(".static_call_sites");
+            // What an alternative brings is copied to its place, and entries about the copy's source are about nothing that runs.
+            bool runs = node.Kind != NodeKind.Replacement;
+            Bugs = node.Entries.Where(entry => runs && entry.Section.Name == "__bug_table").ToLookup(entry => (int)entry.KeyOffset);
+            Exceptions = node.Entries.Where(entry => runs && entry.Section.Name == "__ex_table").ToLookup(entry => (int)entry.KeyOffset);
             foreach (int label in Labels.Where(label => !Instructions.ContainsKey(label)))
                 throw new UnmatchableException(label, "a branch leads into the middle of an instruction");
         }
@@ -86,6 +92,8 @@ internal sealed class ProgramWriter(MatchTables tables)
         public Dictionary<int, TableEntry> Locks { get; }
         public Dictionary<int, TableEntry> JumpLabels { get; }
         public Dictionary<int, TableEntry> StaticCalls { get; }
+        public ILookup<int, TableEntry> Bugs { get; }
+        public ILookup<int, TableEntry> Exceptions { get; }
 
         private Dictionary<int, TableEntry> Sites(string table) =>
             Node.Entries.Where(entry => entry.Section.Name == table).ToDictionary(entry => (int)entry.KeyOffset);
@@ -114,6 +122,8 @@ internal sealed class ProgramWriter(MatchTables tables)
             bool reopened = at == start && depth > 0;
             if (!reopened && code.Labels.Contains(at))
                 ops.Add(new MatchOp { Op = OpCode.Label, Symbol = tables.Place(code.Node, at) });
+            if (!reopened)
+                TrapEntries(ops, code, at);
             int length;
             if (!reopened && code.Alternatives.Contains(at))
                 length = Alternative(ops, code, at, depth);
@@ -128,6 +138,40 @@ internal sealed class ProgramWriter(MatchTables tables)
                 throw new UnmatchableException(at, "a site ends in the middle of an instruction");
         }
     }
+
+    // What the kernel's tables say of the instruction: struct bug_entry, with or without file and line, and struct exception_table_entry.
+    private void TrapEntries(List<MatchOp> ops, Code code, int at)
+    {
+        if (code.Bugs[at].Count() > 1 || code.Exceptions[at].Count() > 1)
+            throw new UnmatchableException(at, "two entries of a table are about one instruction");
+        if (code.Bugs[at].FirstOrDefault() is { } bug)
+        {
+            var (kind, file, line, flags) = bug.Bytes.Length switch
+            {
+                BugEntry.LongSize => (BugKind.Long, FileName(bug, at), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[8..]), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[10..])),
+                BugEntry.ShortSize => (BugKind.Short, MatchFormat.None, (ushort)0, BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[4..])),
+                _ => throw new UnmatchableException(at, $"an entry of the bug table has {bug.Bytes.Length} bytes"),
+            };
+            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)kind, Symbol = file, Value = (flags << 16) | line });
+        }
+        else if (code.Instructions.TryGetValue(at, out var trap) && trap.Instruction.Mnemonic == Mnemonic.Ud2)
+        {
+            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)BugKind.None, Symbol = MatchFormat.None });
+        }
+        if (code.Exceptions[at].FirstOrDefault() is { } exception)
+        {
+            if (exception.Bytes.Length != ExceptionEntry.Size || exception.References.Count != 2)
+                throw new UnmatchableException(at, $"an entry of the exception table has {exception.Bytes.Length} bytes");
+            var (fixup, value) = Resolve(exception.References[1]);
+            if (value != 0)
+                throw new UnmatchableException(at, "the fixup of an entry of the exception table is no code");
+            ops.Add(new MatchOp { Op = OpCode.Exception, Symbol = fixup, Value = BinaryPrimitives.ReadUInt32LittleEndian(exception.Bytes[8..]) });
+        }
+    }
+
+    private uint FileName(TableEntry bug, int at) => bug.References is [_, { Target.Kind: NodeKind.String or NodeKind.Constant } reference]
+        ? tables.Content(reference.Target.Bytes[(int)reference.TargetOffset..])
+        : throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
 
     // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h). Of several
     // entries for one place, which nested alternatives make, the longest original counts (apply_alternatives).

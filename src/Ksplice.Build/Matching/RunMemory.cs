@@ -69,6 +69,12 @@ public sealed class RunMemory : IMatchMemory
     /// <inheritdoc/>
     public bool TryFindStaticCallKey(ulong code, out ulong key) => Kernel.TryFindStaticCallKey(code, out key);
 
+    /// <inheritdoc/>
+    public bool TryFindBug(ulong code, out BugEntry bug) => Kernel.TryFindBug(code, out bug);
+
+    /// <inheritdoc/>
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => Kernel.TryFindException(code, out exception);
+
     /// <summary>True for a site of the tracer that calls its entry, or a trampoline, which lies outside of the kernel's text.</summary>
     public bool IsFtraceTarget(ulong site, ulong target) =>
         _shipped.FtraceSites.Contains(site - _moved) && (_tracers.Contains(target) || target < Text || target >= _textEnd);

@@ -177,6 +177,8 @@ struct ksplice_kernel {
 				       const struct cpumask *cpus);
 	struct task_struct *(*idle_task)(int cpu);
 	struct kprobe *(*get_kprobe)(void *address);
+	struct bug_entry *(*find_bug)(unsigned long address);
+	const struct exception_table_entry *(*search_exception_tables)(unsigned long address);
 	unsigned long (*ftrace_location)(unsigned long ip);
 	struct mutex *ftrace_lock;
 	struct ftrace_rec_iter *(*ftrace_rec_iter_start)(void);

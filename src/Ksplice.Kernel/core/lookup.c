@@ -11,6 +11,8 @@
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/bug.h>
+#include <linux/extable.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/kprobes.h>
@@ -34,6 +36,8 @@ CHECK(text_mutex, text_mutex);
 CHECK(stop_machine_cpuslocked, stop_machine_cpuslocked);
 CHECK(idle_task, idle_task);
 CHECK(get_kprobe, get_kprobe);
+CHECK(find_bug, find_bug);
+CHECK(search_exception_tables, search_exception_tables);
 CHECK(ftrace_location, ftrace_location);
 CHECK(ftrace_rec_iter_start, ftrace_rec_iter_start);
 CHECK(ftrace_rec_iter_next, ftrace_rec_iter_next);
@@ -52,6 +56,8 @@ static const struct {
 	{ "stop_machine_cpuslocked", &kernel.stop_machine_cpuslocked },
 	{ "idle_task", &kernel.idle_task },
 	{ "get_kprobe", &kernel.get_kprobe },
+	{ "find_bug", &kernel.find_bug },
+	{ "search_exception_tables", &kernel.search_exception_tables },
 	{ "ftrace_location", &kernel.ftrace_location },
 	{ "ftrace_lock", &kernel.ftrace_lock },
 	{ "ftrace_rec_iter_start", &kernel.ftrace_rec_iter_start },

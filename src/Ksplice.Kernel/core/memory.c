@@ -11,6 +11,8 @@
  * only: freed init memory may be unmapped (K11).  May sleep.
  */
 #include <linux/bsearch.h>
+#include <linux/bug.h>
+#include <linux/extable.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/kprobes.h>
@@ -196,6 +198,32 @@ static int env_static_call_key(struct ksp_env *env, u64 code, u64 *key)
 	return -ENOENT;
 }
 
+/* An entry stays as long as its module, and the target is referenced. */
+static int env_bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
+{
+	const struct bug_entry *entry = kernel.find_bug(code);
+
+	if (!entry)
+		return -ENOENT;
+	bug->flags = entry->flags;
+#ifdef CONFIG_DEBUG_BUGVERBOSE
+	bug->file = (unsigned long)&entry->file_disp + entry->file_disp;
+	bug->line = entry->line;
+#endif
+	return 0;
+}
+
+static int env_exception_entry(struct ksp_env *env, u64 code, u64 *fixup, u32 *data)
+{
+	const struct exception_table_entry *entry = kernel.search_exception_tables(code);
+
+	if (!entry)
+		return -ENOENT;
+	*fixup = (unsigned long)&entry->fixup + entry->fixup;
+	*data = entry->data;
+	return 0;
+}
+
 static bool env_is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
 	return kernel.ftrace_location(site) == site;
@@ -256,6 +284,8 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_tar
 		.extent = env_extent,
 		.jump_entry = env_jump_entry,
 		.static_call_key = env_static_call_key,
+		.bug_entry = env_bug_entry,
+		.exception_entry = env_exception_entry,
 		.is_ftrace_target = env_is_ftrace_target,
 		.is_probed = env_is_probed,
 		.code_of = env_code_of,

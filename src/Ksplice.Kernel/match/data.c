@@ -65,6 +65,14 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 		case KSP_OP_LOCK:
 		case KSP_OP_ENDBR:
 			break;
+		case KSP_OP_BUG:
+			if (op->length || op->kind > KSP_BUG_LONG || (op->kind == KSP_BUG_LONG && !symbol))
+				return false;
+			break;
+		case KSP_OP_EXCEPTION:
+			if (op->length || !symbol)
+				return false;
+			break;
 		case KSP_OP_ALTERNATIVE:
 			if (op->value < 1 || op->value > left)
 				return false;

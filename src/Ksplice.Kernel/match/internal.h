@@ -101,6 +101,10 @@ enum ksp_reason ksp_walk_retpoline(struct walk *w, const struct ksp_op *op);
 enum ksp_reason ksp_walk_return(struct walk *w, const struct ksp_op *op);
 enum ksp_reason ksp_walk_endbr(struct walk *w);
 
+/* tables.c */
+enum ksp_reason ksp_walk_bug(struct walk *w, const struct ksp_op *op);
+enum ksp_reason ksp_walk_exception(struct walk *w, const struct ksp_op *op);
+
 /* walk.c */
 enum ksp_reason ksp_differ(struct walk *w, enum ksp_reason reason, u64 address, u32 symbol,
 			   const u8 *expected, size_t n);

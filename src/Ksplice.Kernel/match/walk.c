@@ -192,7 +192,7 @@ static void walk_nops(struct walk *w, const struct ksp_op *op, const struct ksp_
 	const struct ksp_op *next = op + 1;
 	u64 start = w->at, target, key;
 
-	while (next < end && next->op == KSP_OP_LABEL)
+	while (next < end && (next->op == KSP_OP_LABEL || next->op == KSP_OP_BUG || next->op == KSP_OP_EXCEPTION))
 		next++;
 	while (w->at - start < KSP_MAX_NOPS) {
 		u32 length = ksp_nop_length(w->run, w->at, w->limit);
@@ -243,6 +243,10 @@ static enum ksp_reason walk_op(struct walk *w, const struct ksp_op *op, const st
 		return ksp_walk_return(w, op);
 	case KSP_OP_ENDBR:
 		return ksp_walk_endbr(w);
+	case KSP_OP_BUG:
+		return ksp_walk_bug(w, op);
+	case KSP_OP_EXCEPTION:
+		return ksp_walk_exception(w, op);
 	}
 	return ksp_differ(w, KSP_BAD_DATA, w->at, KSP_NONE, NULL, 0);
 }

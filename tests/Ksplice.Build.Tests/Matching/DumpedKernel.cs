@@ -55,6 +55,21 @@ internal static class DumpedKernel
             writer.Write(site);
             writer.Write(key);
         }
+        writer.Write((ulong)image.Bugs.Count);
+        foreach (var (code, bug) in image.Bugs.OrderBy(entry => entry.Key))
+        {
+            writer.Write(code);
+            writer.Write(bug.File);
+            writer.Write((ulong)bug.Line);
+            writer.Write((ulong)bug.Flags);
+        }
+        writer.Write((ulong)image.Exceptions.Count);
+        foreach (var (code, exception) in image.Exceptions.OrderBy(entry => entry.Key))
+        {
+            writer.Write(code);
+            writer.Write(exception.Fixup);
+            writer.Write((ulong)exception.Data);
+        }
         writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
         Write(writer, sites ?? []);
         Write(writer, image.Symbols.Symbols.Select(symbol => symbol.Address).Distinct().ToList());

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
+using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -28,7 +29,9 @@ public class FormatTests
         Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);
         Value("KSP_PLACE_SAME", (long)PlaceFlags.Same);
         Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
-        Names<OpCode>("KSP_OP_", "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR");
+        Names<OpCode>("KSP_OP_", "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR BUG EXCEPTION");
+        Names<BugKind>("KSP_BUG_", "NONE SHORT LONG");
+        Value("KSP_BUG_FLAGS", BugEntry.ComparedFlags);
         Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64 ABS8");
         Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");

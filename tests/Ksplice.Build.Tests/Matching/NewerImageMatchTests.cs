@@ -1,5 +1,6 @@
 // Matching against the shipped image of 6.12, and against what that kernel makes of its own code: paravirt calls are
 // alternatives there, and some constants are written into the code at boot (K5).
+using Ksplice.Build.Kernel;
 using System.Buffers.Binary;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
@@ -38,6 +39,10 @@ public sealed class NewerImageMatchTests
         public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => under.TryFindJumpEntry(code, out target, out key);
 
         public bool TryFindStaticCallKey(ulong code, out ulong key) => under.TryFindStaticCallKey(code, out key);
+
+        public bool TryFindBug(ulong code, out BugEntry bug) => under.TryFindBug(code, out bug);
+
+        public bool TryFindException(ulong code, out ExceptionEntry exception) => under.TryFindException(code, out exception);
 
         public bool IsFtraceTarget(ulong site, ulong target) => under.IsFtraceTarget(site, target);
 

@@ -6,7 +6,8 @@
  * segments and for each its address, its size and its bytes; the number of
  * symbols and for each its address, the length of its name and the name, sorted
  * by name; the number of jump entries: code, target, key; the number of static
- * calls: site, key; the address of __fentry__; the number of the function
+ * calls: site, key; the number of entries of the bug table: code, file, line,
+ * flags; of the exception table: code, fixup, data; the address of __fentry__; the number of the function
  * tracer's sites, if the kernel ran, and the sites; the number of addresses at
  * which symbols start, and the addresses.  Each table is sorted.
  */
@@ -34,9 +35,9 @@ struct symbol {
 
 static struct segment *segments;
 static struct symbol *symbols;
-static const u64 *jumps, *calls;
+static const u64 *jumps, *calls, *bugs, *exceptions;
 static const u64 *sites, *starts;
-static u64 n_segments, n_symbols, n_jumps, n_calls, n_sites, n_starts, fentry;
+static u64 n_segments, n_symbols, n_jumps, n_calls, n_bugs, n_exceptions, n_sites, n_starts, fentry;
 
 static int read_memory(struct ksp_env *env, u64 address, void *to, size_t n)
 {
@@ -134,6 +135,29 @@ static int static_call_key(struct ksp_env *env, u64 code, u64 *key)
 	return 0;
 }
 
+static int bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
+{
+	const u64 *row = find_row(bugs, n_bugs, 4, code);
+
+	(void)env;
+	if (!row)
+		return -ENOENT;
+	*bug = (struct ksp_bug){ .file = row[1], .line = row[2], .flags = row[3] };
+	return 0;
+}
+
+static int exception_entry(struct ksp_env *env, u64 code, u64 *fixup, u32 *data)
+{
+	const u64 *row = find_row(exceptions, n_exceptions, 3, code);
+
+	(void)env;
+	if (!row)
+		return -ENOENT;
+	*fixup = row[1];
+	*data = row[2];
+	return 0;
+}
+
 static bool is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
 	(void)env;
@@ -226,6 +250,10 @@ void load_kernel(const char *path)
 	jumps = numbers(&at, 3 * n_jumps);
 	n_calls = number(&at);
 	calls = numbers(&at, 2 * n_calls);
+	n_bugs = number(&at);
+	bugs = numbers(&at, 4 * n_bugs);
+	n_exceptions = number(&at);
+	exceptions = numbers(&at, 3 * n_exceptions);
 	fentry = number(&at);
 	n_sites = number(&at);
 	sites = numbers(&at, n_sites);
@@ -234,7 +262,7 @@ void load_kernel(const char *path)
 }
 
 struct ksp_env kernel_env = {
-	read_memory, candidates, extent, jump_entry, static_call_key, is_ftrace_target, is_probed, NULL, NULL, allocate, release,
+	read_memory, candidates, extent, jump_entry, static_call_key, bug_entry, exception_entry, is_ftrace_target, is_probed, NULL, NULL, allocate, release,
 };
 
 bool exchange(u64 address, u8 *bytes, size_t n)

@@ -26,7 +26,7 @@
 #endif
 
 #define KSP_MATCH_MAGIC		0x4843544d50534bULL	/* "KSPMTCH" and a zero */
-#define KSP_MATCH_VERSION	3
+#define KSP_MATCH_VERSION	4
 #define KSP_NONE		0xffffffffu
 
 /* Offsets count from the start of the header. */
@@ -172,7 +172,24 @@ enum ksp_op_code {
 	KSP_OP_RETURN,
 	/* endbr64, or what sealing leaves of it. */
 	KSP_OP_ENDBR,
+	/* No bytes: the bug table's entry for what comes next.  @kind is enum
+	 * ksp_bug_kind, @value the line, and from bit 16 on the flags;
+	 * @symbol the file's name.
+	 */
+	KSP_OP_BUG,
+	/* No bytes: the exception table's entry for what comes next, with
+	 * fixup @symbol and data @value.
+	 */
+	KSP_OP_EXCEPTION,
 };
+
+enum ksp_bug_kind {
+	KSP_BUG_NONE = 0,	/* a trap that must have no entry */
+	KSP_BUG_SHORT,		/* the kernel keeps neither file nor line */
+	KSP_BUG_LONG,
+};
+
+#define KSP_BUG_FLAGS	0xfffbu	/* all but BUGFLAG_DONE, which says that it was hit */
 
 enum ksp_field {
 	KSP_FIELD_ABS64 = 0,

@@ -88,6 +88,13 @@ struct ksp_match {
 	struct ksp_failure failure;
 };
 
+/* An entry of the bug table. */
+struct ksp_bug {
+	u64 file;	/* address of the name, 0 if the kernel keeps none */
+	u32 line;
+	u32 flags;
+};
+
 /*
  * The surroundings.  Every callback gets @env back.  Callbacks that look
  * something up return 0 when they found it and a negative errno otherwise.
@@ -110,6 +117,10 @@ struct ksp_env {
 	int (*jump_entry)(struct ksp_env *env, u64 code, u64 *target, u64 *key);
 	/* The run kernel's .static_call_sites entry for the site at @code. */
 	int (*static_call_key)(struct ksp_env *env, u64 code, u64 *key);
+	/* The run kernel's __bug_table entry for the trap at @code. */
+	int (*bug_entry)(struct ksp_env *env, u64 code, struct ksp_bug *bug);
+	/* The run kernel's __ex_table entry for the instruction at @code. */
+	int (*exception_entry)(struct ksp_env *env, u64 code, u64 *fixup, u32 *data);
 	/* True if a call at the fentry site @site to @target is ftrace's. */
 	bool (*is_ftrace_target)(struct ksp_env *env, u64 site, u64 target);
 	/* True if a kprobe's breakpoint or jump stands at @address. */

@@ -1,0 +1,25 @@
+// match/tables.c once more: entries of the kernel's tables that say what a trap or a fault means.
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Matching;
+
+internal sealed partial class ObjectWalk
+{
+    private MatchReason Bug(MatchOp op)
+    {
+        var kind = (BugKind)op.Kind;
+        bool found = run.Memory.TryFindBug(_at, out var bug);
+        if (found != (kind != BugKind.None))
+            return Different(op.Symbol);
+        if (kind == BugKind.None)
+            return MatchReason.Matched;
+        if ((bug.Flags & BugEntry.ComparedFlags) != ((uint)(op.Value >> 16) & BugEntry.ComparedFlags))
+            return Different(op.Symbol);
+        if (kind == BugKind.Short)
+            return MatchReason.Matched;
+        return bug.Line == (op.Value & 0xffff) ? Meet(op.Symbol, bug.File) : Different(op.Symbol);
+    }
+
+    private MatchReason Exception(MatchOp op) =>
+        run.Memory.TryFindException(_at, out var exception) && exception.Data == (uint)op.Value ? Meet(op.Symbol, exception.Fixup) : Different(op.Symbol);
+}

@@ -1,0 +1,110 @@
+// Code that is the same and has another entry in the bug or exception table is another function.
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Kernel;
+
+namespace Ksplice.Build.Tests.Matching;
+
+public sealed class TrapTableTests
+{
+    private static readonly ImageMemory Shipped = new(KernelUnderTest.Image);
+
+    [Fact]
+    public async Task Another_line_file_or_flag_of_a_trap_or_none_at_all_is_a_difference()
+    {
+        var (data, code) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
+        Assert.True(Shipped.TryFindBug(code, out var bug));
+        Assert.True(MatchInterpreter.Match(data, new OtherTables { Bugs = { [code] = bug with { Flags = bug.Flags | 4 } } }).IsMatch); // BUGFLAG_DONE: it was hit
+        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { Line = bug.Line + 1 } } });
+        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { Flags = bug.Flags ^ 1 } } });
+        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { File = bug.File + 1 } } });
+        Refused(data, code, new OtherTables { Bugs = { [code] = null } });
+    }
+
+    [Fact]
+    public async Task Another_fixup_of_a_fault_or_another_handler_or_none_is_a_difference()
+    {
+        var (data, code) = await FindAsync("fs/readdir.c", OpCode.Exception, address => Shipped.TryFindException(address, out _));
+        Assert.True(Shipped.TryFindException(code, out var exception));
+        Assert.True(MatchInterpreter.Match(data, new OtherTables { Exceptions = { [code] = exception } }).IsMatch);
+        // The fixup is a place in the function, which another op meets, too.
+        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, new OtherTables { Exceptions = { [code] = exception with { Fixup = exception.Fixup + 1 } } }).Failure?.Reason);
+        Refused(data, code, new OtherTables { Exceptions = { [code] = exception with { Data = exception.Data + 1 } } });
+        Refused(data, code, new OtherTables { Exceptions = { [code] = null } });
+    }
+
+    [Fact]
+    public void A_table_whose_entries_have_an_unknown_size_is_taken_for_empty()
+    {
+        byte[] bytes = new byte[48];
+        for (int at = 0; at < bytes.Length; at += 16)
+            BitConverter.TryWriteBytes(bytes.AsSpan(at), 0x1000 - at);
+        Assert.Equal(0, TrapTables.BugSize(0x10000, bytes, 0x11000, 0x12000));
+        Assert.Empty(TrapTables.ReadBugs(0x10000, bytes, 0));
+        Assert.Equal(BugEntry.LongSize, KernelUnderTest.Image.BugSize);
+    }
+
+    // The data of the first function with such an op, and the address of its first entry.
+    private static async Task<(byte[] Data, ulong Code)> FindAsync(string unit, OpCode wanted, Predicate<ulong> hasEntry)
+    {
+        var pre = await KernelObjects.CompileAsync(unit);
+        foreach (var function in UnitMatch.Functions(pre))
+        {
+            if (UnitMatch.Build(pre, unit, function, [], []) is not { } data || !MatchProgram.Read(data.Bytes)!.Ops.Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception)))
+                continue;
+            var result = MatchInterpreter.Match(data.Bytes, Shipped);
+            if (!result.IsMatch)
+                continue;
+            for (ulong code = result.Functions[0].Start; code < result.Functions[0].End; code++)
+            {
+                if (hasEntry(code))
+                    return (data.Bytes, code);
+            }
+        }
+        throw new InvalidOperationException($"no function of {unit} has an entry");
+    }
+
+    private static void Refused(byte[] data, ulong code, OtherTables memory)
+    {
+        var failure = MatchInterpreter.Match(data, memory).Failure!;
+        Assert.Equal((MatchReason.Different, code), (failure.Reason, failure.Address));
+    }
+
+    /// <summary>The shipped image with other entries at some places, or none.</summary>
+    private sealed class OtherTables : IMatchMemory
+    {
+        public Dictionary<ulong, BugEntry?> Bugs { get; } = [];
+
+        public Dictionary<ulong, ExceptionEntry?> Exceptions { get; } = [];
+
+        public bool TryFindBug(ulong code, out BugEntry bug)
+        {
+            if (!Bugs.TryGetValue(code, out var other))
+                return Shipped.TryFindBug(code, out bug);
+            bug = other ?? default;
+            return other is not null;
+        }
+
+        public bool TryFindException(ulong code, out ExceptionEntry exception)
+        {
+            if (!Exceptions.TryGetValue(code, out var other))
+                return Shipped.TryFindException(code, out exception);
+            exception = other ?? default;
+            return other is not null;
+        }
+
+        public bool TryRead(ulong address, Span<byte> destination) => Shipped.TryRead(address, destination);
+
+        public IReadOnlyList<ulong> Candidates(string name) => Shipped.Candidates(name);
+
+        public bool TryFindExtent(ulong address, out ulong start, out ulong end) => Shipped.TryFindExtent(address, out start, out end);
+
+        public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => Shipped.TryFindJumpEntry(code, out target, out key);
+
+        public bool TryFindStaticCallKey(ulong code, out ulong key) => Shipped.TryFindStaticCallKey(code, out key);
+
+        public bool IsFtraceTarget(ulong site, ulong target) => Shipped.IsFtraceTarget(site, target);
+
+        public bool IsProbed(ulong address) => Shipped.IsProbed(address);
+    }
+}
