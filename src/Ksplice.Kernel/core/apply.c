@@ -71,7 +71,7 @@ static int hold_primaries(struct ksplice_update *update)
 	for_each_target(target, update) {
 		if (target->holds_primary)
 			continue;
-		if (!try_module_get(target->primary)) {
+		if (ksplice_fails("reference on a primary") || !try_module_get(target->primary)) {
 			ksplice_report(update, KSPLICE_MODULE_BUSY,
 				       "the primary for %s is being unloaded", target->name);
 			return -EBUSY;

@@ -26,6 +26,8 @@
 #include <ksplice/match.h>
 #include <ksplice/update.h>
 
+#include "fault.h"
+
 #define KSPLICE_MAX_CONFLICTS	32
 #define KSPLICE_REASON_SIZE	512
 #define KSPLICE_MAX_TARGETS	64

@@ -29,7 +29,7 @@ u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook k
 			int (*check)(void) = list->calls[i];
 
 			n++;
-			if (check())
+			if (ksplice_fails("hook that checks") || check())
 				return n;
 		}
 	}

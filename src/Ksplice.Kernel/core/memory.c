@@ -262,7 +262,7 @@ static u64 env_symbol_of(struct ksp_env *env, u64 address)
 
 static void *env_alloc(struct ksp_env *env, size_t size)
 {
-	return kvzalloc(size, GFP_KERNEL);
+	return ksplice_fails("memory to match with") ? NULL : kvzalloc(size, GFP_KERNEL);
 }
 
 static void env_free(struct ksp_env *env, void *memory)

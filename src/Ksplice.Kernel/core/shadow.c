@@ -86,7 +86,7 @@ static void *attach(const void *object, u32 id, size_t size, gfp_t gfp,
 	}
 	if (size > KMALLOC_MAX_SIZE - sizeof(*field))
 		return NULL;
-	field = kzalloc(sizeof(*field) + size, gfp);
+	field = ksplice_fails("memory for a shadow field") ? NULL : kzalloc(sizeof(*field) + size, gfp);
 	if (!field)
 		return NULL;
 	field->object = object;

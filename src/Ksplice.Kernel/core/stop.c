@@ -44,7 +44,8 @@ static void operate(struct stop *stop)
 {
 	struct ksplice_update *update = stop->update;
 
-	stop->err = ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
+	stop->err = ksplice_fails("stack of a thread") ? -EFAULT :
+		    ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
 	if (stop->err)
 		return;
 	stop->differs = ksplice_redirect_check(update, stop->undo);
@@ -148,7 +149,8 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 		err = -EPERM;
 	} else {
 		stop->n_cpus = num_online_cpus();
-		err = kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
+		err = ksplice_fails("stop of the machine") ? -ENOMEM :
+		      kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
 		if (!err)
 			err = stop->err;
 	}
@@ -217,7 +219,7 @@ int ksplice_stop(struct ksplice_update *update, bool undo)
 	int err = -EBUSY;
 	unsigned int i;
 
-	stop.stopped = kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
+	stop.stopped = ksplice_fails("memory for stacks") ? NULL : kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
 	if (!stop.stopped || ksplice_texts_collect(update, undo, &stop.texts)) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
 		err = -ENOMEM;

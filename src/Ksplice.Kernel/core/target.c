@@ -50,7 +50,8 @@ static int hold_module(struct ksplice_update *update, struct ksplice_target *tar
 	bool busy = false;
 
 	preempt_disable();
-	module = kernel.find_module(target->name);
+	module = ksplice_fails("look-up of a module") ? NULL :
+		 kernel.find_module(target->name);
 	if (module && (module->state != MODULE_STATE_LIVE || !try_module_get(module)))
 		busy = true;
 	preempt_enable();
@@ -87,7 +88,8 @@ static bool hold_lender(struct ksplice_target *target, unsigned long address)
 		if (target->lenders[i] == module)
 			goto out;
 	}
-	held = module && module->state == MODULE_STATE_LIVE && try_module_get(module);
+	held = module && module->state == MODULE_STATE_LIVE &&
+	       !ksplice_fails("reference on a lender") && try_module_get(module);
 	if (held)
 		target->lenders[target->n_lenders++] = module;
 out:
@@ -101,7 +103,8 @@ static int hold_lenders(struct ksplice_update *update, struct ksplice_target *ta
 	size_t most = (size_t)match->n_exports + match->n_ranges;
 	u32 i;
 
-	target->lenders = kvcalloc(most, sizeof(*target->lenders), GFP_KERNEL);
+	target->lenders = ksplice_fails("memory for references") ? NULL :
+			  kvcalloc(most, sizeof(*target->lenders), GFP_KERNEL);
 	if (!target->lenders && most) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %zu references", most);
 		return -ENOMEM;
@@ -194,7 +197,7 @@ static int keep_function(struct ksplice_update *update, struct ksplice_target *t
 			       from->name, from->start, from->end, target->name);
 		return -ERANGE;
 	}
-	to->name = kstrdup(from->name, GFP_KERNEL);
+	to->name = ksplice_fails("name of a function") ? NULL : kstrdup(from->name, GFP_KERNEL);
 	if (!to->name)
 		return -ENOMEM;
 	to->start = from->start;
@@ -213,8 +216,10 @@ static int keep_match(struct ksplice_update *update, struct ksplice_target *targ
 	int err;
 	u32 i;
 
-	target->functions = kvcalloc(match->n_functions, sizeof(*target->functions), GFP_KERNEL);
-	target->texts = kvcalloc(match->n_ranges, sizeof(*target->texts), GFP_KERNEL);
+	target->functions = ksplice_fails("memory for functions") ? NULL :
+			    kvcalloc(match->n_functions, sizeof(*target->functions), GFP_KERNEL);
+	target->texts = ksplice_fails("memory for texts") ? NULL :
+			kvcalloc(match->n_ranges, sizeof(*target->texts), GFP_KERNEL);
 	err = -ENOMEM;
 	if ((!target->functions && match->n_functions) || (!target->texts && match->n_ranges))
 		goto failed;
@@ -227,7 +232,8 @@ static int keep_match(struct ksplice_update *update, struct ksplice_target *targ
 	for (i = 0; i < match->n_ranges; i++) {
 		struct ksplice_text *text = &target->texts[i];
 
-		text->name = kstrdup(match->ranges[i].name, GFP_KERNEL);
+		text->name = ksplice_fails("name of a text") ? NULL :
+			     kstrdup(match->ranges[i].name, GFP_KERNEL);
 		if (!text->name)
 			goto failed;
 		text->start = match->ranges[i].start;
@@ -326,11 +332,13 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
 					     const struct ksplice_helper *helper)
 {
-	struct ksplice_target *target = kzalloc(sizeof(*target), GFP_KERNEL);
+	struct ksplice_target *target = ksplice_fails("memory for a target") ? NULL :
+					kzalloc(sizeof(*target), GFP_KERNEL);
 	int err = -ENOMEM;
 
 	if (target)
-		target->name = kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
+		target->name = ksplice_fails("name of a target") ? NULL :
+			       kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
 	if (!target || !target->name) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for a target");
 		goto failed;

@@ -24,6 +24,7 @@
 #define pr_fmt(fmt) "ksplice: " fmt
 
 #include <linux/ftrace.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "core.h"
@@ -52,7 +53,8 @@ static void notrace lead_on(unsigned long ip, unsigned long parent_ip, struct ft
 
 static int add_handler(struct ksplice_update *update, struct ksplice_function *function)
 {
-	struct ksplice_handler *handler = kzalloc(sizeof(*handler), GFP_KERNEL);
+	struct ksplice_handler *handler = ksplice_fails("memory for a handler") ? NULL :
+					  kzalloc(sizeof(*handler), GFP_KERNEL);
 	int err;
 
 	if (!handler) {
@@ -66,6 +68,8 @@ static int add_handler(struct ksplice_update *update, struct ksplice_function *f
 	handler->ops.flags |= FTRACE_OPS_FL_SAVE_REGS;
 #endif
 	err = ftrace_set_filter_ip(&handler->ops, function->fentry, 0, 0);
+	if (!err && ksplice_fails("registering a handler"))
+		err = -EBUSY;
 	if (!err)
 		err = register_ftrace_function(&handler->ops);
 	if (err) {
@@ -103,7 +107,9 @@ int ksplice_tracer_detach(struct ksplice_update *update)
 			if (!handler)
 				continue;
 			target->functions[i].handler = NULL;
-			if (failed) {	/* never freed: ftrace may still know it */
+			if (failed) {
+				/* Never freed, nor is its code: ftrace may still know it. */
+				__module_get(THIS_MODULE);
 				pr_err("%s: the handler of %s does not go (%d)\n", update->id,
 				       target->functions[i].name, failed);
 				err = failed;

@@ -62,11 +62,12 @@ static struct ksplice_update *find_update(const char *id)
 
 static struct ksplice_update *create_update(const char *id)
 {
-	struct ksplice_update *update = kzalloc(sizeof(*update), GFP_KERNEL);
+	struct ksplice_update *update = ksplice_fails("memory for an update") ? NULL :
+					kzalloc(sizeof(*update), GFP_KERNEL);
 
 	if (!update)
 		return NULL;
-	update->id = kstrdup(id, GFP_KERNEL);
+	update->id = ksplice_fails("name of an update") ? NULL : kstrdup(id, GFP_KERNEL);
 	if (!update->id) {
 		kfree(update);
 		return NULL;
@@ -249,13 +250,14 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 		goto unlock;
 	}
 	/* A primary without a symbol of its helper would not hold it by itself. */
-	if (!try_module_get(target->helper)) {
+	if (ksplice_fails("reference on a helper") || !try_module_get(target->helper)) {
 		ksplice_report(update, KSPLICE_MODULE_BUSY,
 			       "the helper for %s is being unloaded", target->name);
 		goto unlock;
 	}
 	set_primary(update, target, primary);
-	err = ksplice_redirect_prepare(update, target);
+	err = ksplice_fails("tables of a primary") ? -EINVAL :
+	      ksplice_redirect_prepare(update, target);
 	if (!err)
 		err = ksplice_constants_write(update, target);
 	if (err) {

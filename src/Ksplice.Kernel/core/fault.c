@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which point fails (fault.h).
+ *
+ * DOC: context
+ *
+ * Any context, also inside stop_machine: nothing is locked and nothing logged.
+ * fail_at is the number of the point that fails, 0 for none; failed is the name
+ * of the one that did, empty after a new number was set.
+ */
+#include <linux/atomic.h>
+#include <linux/module.h>
+
+#include "fault.h"
+
+static atomic_t countdown = ATOMIC_INIT(0);
+static const char *failed = "";
+
+bool ksplice_fails(const char *point)
+{
+	if (atomic_read(&countdown) <= 0 || atomic_dec_return(&countdown))
+		return false;
+	WRITE_ONCE(failed, point);
+	return true;
+}
+
+static int set_fail_at(const char *text, const struct kernel_param *parameter)
+{
+	int n, err = kstrtoint(text, 0, &n);
+
+	if (err)
+		return err;
+	WRITE_ONCE(failed, "");
+	atomic_set(&countdown, n);
+	return 0;
+}
+
+static int get_fail_at(char *buffer, const struct kernel_param *parameter)
+{
+	return sysfs_emit(buffer, "%d %s\n", atomic_read(&countdown), READ_ONCE(failed));
+}
+
+static const struct kernel_param_ops fail_at_ops = { .set = set_fail_at, .get = get_fail_at };
+
+module_param_cb(fail_at, &fail_at_ops, NULL, 0600);
+MODULE_PARM_DESC(fail_at, "the number of the point that fails next, 0 for none");

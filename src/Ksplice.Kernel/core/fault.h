@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Failing on purpose, in a core that is built for that (make KSPLICE_FAULTS=y).
+ *
+ * Each place that can fail asks ksplice_fails() first.  The module parameter
+ * fail_at counts down over these questions; the one at which it comes to zero
+ * is answered with yes, once.  In any other core there is no such question.
+ */
+#ifndef KSPLICE_FAULT_H
+#define KSPLICE_FAULT_H
+
+#include <linux/types.h>
+
+#ifdef KSPLICE_FAULTS
+bool ksplice_fails(const char *point);
+#else
+static inline bool ksplice_fails(const char *point)
+{
+	return false;
+}
+#endif
+
+#endif
