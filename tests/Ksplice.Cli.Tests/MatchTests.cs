@@ -1,0 +1,28 @@
+// ksplice match on objects of which the kernel has nothing, or something else.
+using System.Diagnostics;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Cli.Tests;
+
+public sealed class MatchTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-match-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData(".init.text", 3)]
+    [InlineData(".text", 2)]
+    public void Init_code_alone_ends_with_3_and_code_that_the_kernel_lacks_with_2(string section, int code)
+    {
+        string source = Path.Combine(_folder, "unit.c"), made = Path.Combine(_folder, "unit.o");
+        File.WriteAllText(source, $"int __attribute__((section(\"{section}\"))) not_of_any_kernel(int a) {{ return a * 5; }}\n");
+        using var gcc = Process.Start("gcc", ["-O2", "-c", "-fno-pie", "-mcmodel=kernel", "-fno-asynchronous-unwind-tables", source, "-o", made]);
+        gcc.WaitForExit();
+        Assert.Equal(0, gcc.ExitCode);
+        string image = Directory.GetFiles(Path.Combine(KernelCache.DefaultRoot, "images"), "vmlinuz-*-cloud-amd64", SearchOption.AllDirectories).Order(StringComparer.Ordinal).First();
+        var (ended, output, errors) = ProcessTests.Run("match", made, "--image", image);
+        Assert.True(ended == code, $"{ended}\n{output}\n{errors}");
+        Assert.Equal(code == 2, output.Contains("differs  not_of_any_kernel", StringComparison.Ordinal));
+    }
+}
