@@ -65,6 +65,17 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         Assert.Contains(inside, line => line.StartsWith("  > 0005: push %rbp ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
         Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 100);
 
+        // An image of the same release but another build: one letter of its banner is another, behind the release.
+        byte[] vmlinux = KernelPayload.Unpack(await File.ReadAllBytesAsync(Image, TestContext.Current.CancellationToken));
+        string other = Path.Combine(_work, "vmlinux");
+        byte[] banner = System.Text.Encoding.ASCII.GetBytes($"Linux version {guest.Release} (");
+        int changed = 0;
+        for (int at = 0, next; (next = vmlinux.AsSpan(at).IndexOf(banner)) >= 0; at += next + banner.Length, changed++)
+            vmlinux[at + next + banner.Length] ^= 1;
+        Assert.NotEqual(0, changed);
+        await File.WriteAllBytesAsync(other, vmlinux, TestContext.Current.CancellationToken);
+        Assert.Contains(await MatchAsync(1, stat, dump, "--kernel", other), line => line.Contains("KSP4062", StringComparison.Ordinal));
+
         // The dump with one bit of a matched function changed.
         string address = inside.First(line => line.StartsWith("matched  vfs_fstat ", StringComparison.Ordinal)).Split("at 0x")[1];
         await DamageAsync(dump, Convert.ToUInt64(address, 16) + 8);
