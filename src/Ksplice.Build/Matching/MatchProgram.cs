@@ -117,7 +117,7 @@ internal sealed class MatchProgram
             case OpCode.Nops or OpCode.Lock or OpCode.Endbr:
                 return true;
             case OpCode.Bug:
-                return op.Length == 0 && op.Kind <= (byte)BugKind.Long && (symbol || op.Kind != (byte)BugKind.Long);
+                return op.Length == 0 && op.Kind <= (byte)BugKind.Long && (op.Kind == (byte)BugKind.Long ? symbol : op.Symbol == MatchFormat.None);
             case OpCode.Exception:
                 return op.Length == 0 && symbol;
             case OpCode.Alternative:

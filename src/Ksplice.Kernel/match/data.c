@@ -66,7 +66,8 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 		case KSP_OP_ENDBR:
 			break;
 		case KSP_OP_BUG:
-			if (op->length || op->kind > KSP_BUG_LONG || (op->kind == KSP_BUG_LONG && !symbol))
+			if (op->length || op->kind > KSP_BUG_LONG ||
+			    !(op->kind == KSP_BUG_LONG ? symbol : op->symbol == KSP_NONE))
 				return false;
 			break;
 		case KSP_OP_EXCEPTION:

@@ -1,4 +1,5 @@
 // Code that is the same and has another entry in the bug or exception table is another function.
+using System.Runtime.InteropServices;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Tests.Kernel;
@@ -31,6 +32,22 @@ public sealed class TrapTableTests
         Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, new OtherTables { Exceptions = { [code] = exception with { Fixup = exception.Fixup + 1 } } }).Failure?.Reason);
         Refused(data, code, new OtherTables { Exceptions = { [code] = exception with { Data = exception.Data + 1 } } });
         Refused(data, code, new OtherTables { Exceptions = { [code] = null } });
+    }
+
+    // A symbol that nothing looks at could be any number, and would be told with a difference.
+    [Theory]
+    [InlineData((int)BugKind.None)]
+    [InlineData((int)BugKind.Short)]
+    public async Task An_entry_without_a_file_name_has_no_symbol(int kind)
+    {
+        var (data, _) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
+        var ops = MemoryMarshal.Cast<byte, MatchOp>(data.AsSpan((int)MemoryMarshal.Read<MatchHeader>(data).Ops));
+        int index = MatchProgram.Read(data)!.Ops.ToList().FindIndex(op => op.Op == OpCode.Bug);
+        ops[index].Kind = (byte)kind;
+        ops[index].Symbol = 0xfffffff0;
+        Assert.Equal(MatchReason.BadData, MatchInterpreter.Match(data, Shipped).Failure?.Reason);
+        ops[index].Symbol = MatchFormat.None;
+        Assert.Equal(kind == (int)BugKind.None, MatchInterpreter.Match(data, Shipped).Failure?.Reason == MatchReason.Different);
     }
 
     [Fact]
