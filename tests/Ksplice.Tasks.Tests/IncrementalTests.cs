@@ -5,12 +5,12 @@ public sealed class IncrementalTests
 {
     private static readonly string[] Stages =
     [
-        "KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KsplicePatch", "KspliceReadUnits", "KspliceCompile",
+        "KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceWriteSigning", "KsplicePatch", "KspliceReadUnits", "KspliceCompile",
         "KspliceAnalyze", "KspliceDiff", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReport", "KspliceReadPackage",
     ];
 
     private static readonly string[] AlwaysRun =
-        ["KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceReadUnits", "KspliceCompile", "KspliceReadPackage"];
+        ["KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceWriteSigning", "KspliceReadUnits", "KspliceCompile", "KspliceReadPackage"];
 
     private static PatchProject TwoPatches()
     {
