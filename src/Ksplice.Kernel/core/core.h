@@ -174,6 +174,8 @@ struct ksplice_kernel {
 	typeof(kallsyms_on_each_match_symbol) *kallsyms_on_each_match_symbol;
 	typeof(kallsyms_lookup_size_offset) *kallsyms_lookup_size_offset;
 	void *(*text_poke)(void *address, const void *opcode, size_t size);
+	/* The same where text_mutex is held by who stopped the machine. */
+	void *(*text_poke_kgdb)(void *address, const void *opcode, size_t size);
 	struct mutex *text_mutex;
 	int (*stop_machine_cpuslocked)(int (*fn)(void *data), void *data,
 				       const struct cpumask *cpus);

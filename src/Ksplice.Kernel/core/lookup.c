@@ -32,6 +32,7 @@ struct ksplice_kernel kernel;
 	static_assert(__same_type(*kernel.member, name))
 
 CHECK(text_poke, text_poke);
+CHECK(text_poke_kgdb, text_poke_kgdb);
 CHECK(text_mutex, text_mutex);
 CHECK(stop_machine_cpuslocked, stop_machine_cpuslocked);
 CHECK(idle_task, idle_task);
@@ -52,6 +53,7 @@ static const struct {
 	{ "kallsyms_on_each_match_symbol", &kernel.kallsyms_on_each_match_symbol },
 	{ "kallsyms_lookup_size_offset", &kernel.kallsyms_lookup_size_offset },
 	{ "text_poke", &kernel.text_poke },
+	{ "text_poke_kgdb", &kernel.text_poke_kgdb },
 	{ "text_mutex", &kernel.text_mutex },
 	{ "stop_machine_cpuslocked", &kernel.stop_machine_cpuslocked },
 	{ "idle_task", &kernel.idle_task },

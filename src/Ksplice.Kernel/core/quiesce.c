@@ -41,11 +41,12 @@ struct check {
  *
  * Our own code deals with addresses of the code to be replaced.  Its frames are
  * dead, but a later one of the same thread need not fill all of its own, and
- * would show them to the check.
+ * would show them to the check.  Frames that KASAN watches are several times
+ * as large.
  */
-noinline void ksplice_clear_used_stack(void)
+noinline void __no_sanitize_address ksplice_clear_used_stack(void)
 {
-	u64 frame[200];
+	u64 frame[IS_ENABLED(CONFIG_KASAN) ? 1000 : 200];
 
 	memset(frame, 0, sizeof(frame));
 	barrier_data(frame);

@@ -7,7 +7,7 @@
  * Prepared when the primary registers; written inside stop_machine with
  * cpus_read_lock and text_mutex held by the caller outside of it (K16).  The
  * jump stands behind the fentry site, so tracing goes on; where it does not fit
- * a handler on that site leads on instead (tracer.c).  Only text_poke
+ * a handler on that site leads on instead (tracer.c).  Only text_poke_kgdb
  * writes: text_poke_bp would send IPIs to CPUs that wait with interrupts off
  * (K15).
  */
@@ -168,7 +168,7 @@ void ksplice_redirect_write(const struct ksplice_update *update, bool undo)
 			const struct ksplice_function *function = &target->functions[i];
 
 			if (function->jump)
-				kernel.text_poke((void *)function->jump,
+				kernel.text_poke_kgdb((void *)function->jump,
 						 undo ? function->original : function->redirect,
 						 KSP_JUMP_SIZE);
 			else
