@@ -42,8 +42,8 @@ static const char *contents(const char *folder, const char *name)
 		close(file);
 	if (length < 0)
 		return NULL;
-	text[strcspn(text, "\n")] = 0;
 	text[length] = 0;
+	text[strcspn(text, "\n")] = 0;
 	return text;
 }
 

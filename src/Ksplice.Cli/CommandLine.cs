@@ -19,6 +19,8 @@ public static class CommandLine
             Diff(session), Match(session), Completion(session),
         };
 
+    private static Option<bool> Json() => new("--json") { Description = "Print JSON." };
+
     private static Option<int> Wait() => new("--wait")
     {
         Description = "Where threads are in the code, go on trying for so many seconds.", HelpName = "SECONDS",
@@ -97,7 +99,7 @@ public static class CommandLine
     private static Command View(Func<Session> session)
     {
         var id = new Argument<string?>("ID") { Description = "One update; all when left out.", Arity = ArgumentArity.ZeroOrOne };
-        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var json = Json();
         var command = new Command("view", "Show the updates that are loaded.") { id, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
         {
@@ -109,7 +111,7 @@ public static class CommandLine
 
     private static Command Status(Func<Session> session)
     {
-        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var json = Json();
         var command = new Command("status", "Tell whether every update that is to be applied at boot is in place.") { json };
         command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult((int)StatusCommand.Run(session(), parsed.GetValue(json)))));
         return command;
@@ -132,7 +134,7 @@ public static class CommandLine
     {
         var pre = new Argument<string>("PRE") { Description = "The object of the unpatched source." };
         var post = new Argument<string>("POST") { Description = "The object of the patched source." };
-        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var json = Json();
         var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
             Task.FromResult(DiffCommand.Run(Console.Out, Console.Error, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
@@ -144,7 +146,7 @@ public static class CommandLine
         var path = new Argument<string>("OBJECT") { Description = "The object, built as an update's unpatched objects are." };
         var image = new Option<string>("--image") { Description = "A vmlinuz, a vmlinux, a module, /proc/kcore or a dump of a machine's memory.", Required = true };
         var kernel = new Option<string?>("--kernel") { Description = "The kernel's image where --image is a module or memory; else the installed one." };
-        var json = new Option<bool>("--json") { Description = "Print JSON." };
+        var json = Json();
         var command = new Command("match", "Show which functions of an object a kernel has, and where others differ.") { path, image, kernel, json };
         command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult(MatchCommand.Run(
             Console.Out, Console.Error, parsed.GetRequiredValue(path), parsed.GetRequiredValue(image), parsed.GetValue(kernel), parsed.GetValue(json)))));

@@ -44,6 +44,8 @@ public sealed class LinkModules : KspliceTask
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
+        if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
+            return false;
         var kernel = Tasks.KernelFile.Open(KernelFile);
         var cache = OpenCache(Cache);
         KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);
@@ -57,27 +59,16 @@ public sealed class LinkModules : KspliceTask
             return false;
         string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));
         File.Copy(core.Module, ownCore, overwrite: true);
-        if (!await SignAsync(cache.FolderOf(kernel.Release), cancellation).ConfigureAwait(false))
-            return false;
         Modules = [Item(ownCore, "core"), .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")])];
+        foreach (var module in signer is null ? [] : Modules)
+        {
+            if (!await ModuleSigner.SignAsync(module.ItemSpec, signer!, Path.Combine(cache.FolderOf(kernel.Release), KernelCache.OutputFolder), Diagnostics, cancellation).ConfigureAwait(false))
+                return false;
+        }
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(SourceFolder, "*", SearchOption.AllDirectories).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
             StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], Modules.Select(module => module.ItemSpec));
-        }
-        return true;
-    }
-
-    private async Task<bool> SignAsync(string kernelFolder, CancellationToken cancellation)
-    {
-        if (SigningKey.Length + SigningCertificate.Length == 0)
-            return true;
-        if (SigningIdentity.Read(SigningKey, SigningCertificate, Diagnostics) is not { } identity)
-            return false;
-        foreach (string module in Directory.GetFiles(OutputFolder, "*.ko"))
-        {
-            if (!await ModuleSigner.SignAsync(module, identity, Path.Combine(kernelFolder, KernelCache.OutputFolder), Diagnostics, cancellation).ConfigureAwait(false))
-                return false;
         }
         return true;
     }

@@ -84,8 +84,7 @@ public sealed class PackageUpdate : KspliceTask
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
         File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + UpdateId));
-        SigningIdentity? signer = null;
-        if (SigningKey.Length + SigningCertificate.Length != 0 && (signer = SigningIdentity.Read(SigningKey, SigningCertificate, Diagnostics)) is null)
+        if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return Task.FromResult(false);
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
         if (Record is not null)

@@ -8,18 +8,9 @@ namespace Ksplice.Cli.Tests;
 
 public sealed class ManualTests
 {
-    private static string Root
-    {
-        get
-        {
-            var folder = AppContext.BaseDirectory;
-            while (!File.Exists(Path.Combine(folder, "Ksplice.sln")))
-                folder = Path.GetDirectoryName(folder)!;
-            return folder;
-        }
-    }
+    private static readonly string s_page = Repository.At("src", "Ksplice.Cli", "ksplice.8");
 
-    private static string Manual => File.ReadAllText(Path.Combine(Root, "src/Ksplice.Cli/ksplice.8"));
+    private static string Manual => File.ReadAllText(s_page);
 
     [Fact]
     public void The_man_page_names_every_command_option_and_exit_code()
@@ -42,7 +33,7 @@ public sealed class ManualTests
     [Fact]
     public void The_man_page_is_well_formed()
     {
-        var start = new ProcessStartInfo("mandoc", ["-T", "lint", "-W", "warning", Path.Combine(Root, "src/Ksplice.Cli/ksplice.8")]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("mandoc", ["-T", "lint", "-W", "warning", s_page]) { RedirectStandardOutput = true, RedirectStandardError = true };
         using var process = Process.Start(start)!;
         var findings = process.StandardOutput.ReadToEnd() + process.StandardError.ReadToEnd();
         process.WaitForExit();

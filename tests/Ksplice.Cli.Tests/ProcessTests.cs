@@ -40,10 +40,7 @@ public sealed class ProcessTests : IDisposable
     [Fact]
     public void Documents_every_exit_code()
     {
-        var folder = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(folder, "Ksplice.sln")))
-            folder = Path.GetDirectoryName(folder)!;
-        var rows = File.ReadLines(Path.Combine(folder, "docs/cli.md"))
+        var rows = File.ReadLines(Repository.At("docs", "cli.md"))
             .Select(line => line.Split('|', StringSplitOptions.TrimEntries))
             .Where(cells => cells.Length == 5 && int.TryParse(cells[1], out _))
             .Select(cells => (int.Parse(cells[1], CultureInfo.InvariantCulture), cells[2]));

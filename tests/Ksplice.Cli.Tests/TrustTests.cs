@@ -1,7 +1,5 @@
 // A machine that has a list of whom it trusts takes nothing of anybody else's. What a valid signature is, is the engine's to say
 // (PackageSignatureTests).
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Ksplice.Build.Generation;
 
 namespace Ksplice.Cli.Tests;
@@ -13,18 +11,18 @@ public sealed class TrustTests : CommandFixture
     [Fact]
     public async Task Takes_a_package_of_whom_it_trusts_and_no_other()
     {
-        Trust("ours");
+        await TrustAsync("ours");
         Assert.Equal(ExitCode.Untrusted, await RunAsync("apply", Package.Folder));
         Assert.Equal(ExitCode.Untrusted, await RunAsync("enable", Package.Folder));
         Assert.Contains("is not signed", Errors, StringComparison.Ordinal);
         Assert.Empty(Kernel.Log);
 
-        Sign("theirs");
+        await SignAsync("theirs");
         Assert.Equal(ExitCode.Untrusted, await RunAsync("apply", Package.Folder));
         Assert.Contains("none of the trusted certificates", Errors, StringComparison.Ordinal);
         Assert.Empty(Kernel.Log);
 
-        Sign("ours");
+        await SignAsync("ours");
         Assert.Equal(ExitCode.Ok, await RunAsync("enable", Package.Folder));
         Assert.Equal(ExitCode.Ok, await RunAsync("restore"));
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
@@ -34,7 +32,7 @@ public sealed class TrustTests : CommandFixture
     public async Task A_stored_package_is_judged_again_at_boot()
     {
         await RunAsync("enable", Package.Folder);
-        Trust("ours");
+        await TrustAsync("ours");
         Assert.Equal(ExitCode.Untrusted, await RunAsync("restore"));
         Assert.Empty(Kernel.Log);
     }
@@ -42,10 +40,10 @@ public sealed class TrustTests : CommandFixture
     [Fact]
     public async Task A_list_that_cannot_be_used_lets_nobody_in()
     {
-        Sign("ours");
+        await SignAsync("ours");
         Directory.CreateDirectory(Trusted);
         Assert.Equal(ExitCode.Untrusted, await RunAsync("apply", Package.Folder));
-        Trust("ours");
+        await TrustAsync("ours");
         var note = Path.Combine(Trusted, "a-note");
         File.WriteAllText(note, "hello");
         Assert.Equal(ExitCode.Untrusted, await RunAsync("apply", Package.Folder));
@@ -57,31 +55,26 @@ public sealed class TrustTests : CommandFixture
         Assert.Empty(Kernel.Log);
     }
 
-    private void Trust(string name)
+    private async Task TrustAsync(string name)
     {
         Directory.CreateDirectory(Trusted);
-        File.Copy(Identity(name).CertificateFile, Path.Combine(Trusted, name), overwrite: true);
+        File.Copy((await IdentityAsync(name)).CertificateFile, Path.Combine(Trusted, name), overwrite: true);
     }
 
-    private void Sign(string name)
+    private async Task SignAsync(string name)
     {
-        var identity = Identity(name);
+        var identity = await IdentityAsync(name);
         File.WriteAllBytes(
             Path.Combine(Package.Folder, PackageSignature.FileName),
             PackageSignature.Sign(File.ReadAllBytes(Path.Combine(Package.Folder, UpdateManifest.FileName)), identity.Key, identity.Certificate));
     }
 
-    private SigningIdentity Identity(string name)
+    private async Task<SigningIdentity> IdentityAsync(string name)
     {
         string key = Path.Combine(Package.Scratch, name + ".pem"), certificate = Path.Combine(Package.Scratch, name + ".x509");
         if (!File.Exists(key))
-        {
-            using var ecdsa = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            var made = new CertificateRequest("CN=" + name, ecdsa, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddDays(1));
-            File.WriteAllText(key, ecdsa.ExportPkcs8PrivateKeyPem());
-            File.WriteAllText(certificate, made.ExportCertificatePem());
-        }
-
-        return SigningIdentity.Read(key, certificate, [])!;
+            await SigningKey.MakeAsync(Package.Scratch, name);
+        Assert.True(SigningIdentity.TryRead(key, certificate, [], out var identity));
+        return identity!;
     }
 }

@@ -17,10 +17,15 @@ public sealed record SigningIdentity(string KeyFile, string CertificateFile, Asy
     /// <summary>The environment variable with the key's passphrase; kbuild's own, so that sign-file reads it too.</summary>
     public const string PassphraseVariable = "KBUILD_SIGN_PIN";
 
-    /// <summary>Reads both files; null after an error, as when the certificate is another key's.</summary>
-    public static SigningIdentity? Read(string keyFile, string certificateFile, DiagnosticBag diagnostics)
+    /// <summary>Reads both files; null without an error where a project names neither. False after an error, as when the certificate is another key's.</summary>
+    public static bool TryRead(string keyFile, string certificateFile, DiagnosticBag diagnostics, out SigningIdentity? identity)
     {
+        ArgumentNullException.ThrowIfNull(keyFile);
+        ArgumentNullException.ThrowIfNull(certificateFile);
         ArgumentNullException.ThrowIfNull(diagnostics);
+        identity = null;
+        if (keyFile.Length + certificateFile.Length == 0)
+            return true;
         try
         {
             if (keyFile.Length == 0 || certificateFile.Length == 0)
@@ -31,12 +36,13 @@ public sealed record SigningIdentity(string KeyFile, string CertificateFile, Asy
             byte[] sample = [1];
             if (!PackageSignature.Verify(sample, PackageSignature.Sign(sample, key, certificate), [certificate]).IsTrusted)
                 throw new InvalidDataException($"{certificateFile} is not the certificate of {keyFile}");
-            return new SigningIdentity(keyFile, certificateFile, key, certificate);
+            identity = new SigningIdentity(keyFile, certificateFile, key, certificate);
+            return true;
         }
         catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or InvalidDataException or GeneralSecurityException or ArgumentException or InvalidCipherTextException)
         {
             diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(keyFile.Length == 0 ? certificateFile : keyFile), problem.Message);
-            return null;
+            return false;
         }
     }
 

@@ -1,21 +1,14 @@
 // Compiles one function or constant of the pre object to a match program (ksplice/format.h): what cannot vary becomes
 // literal bytes; what the linker fills in, the assembler chooses or the kernel rewrites becomes an op of its own. Where
 // the kernel rewrites is told by the object's own special sections and by the names of the thunks.
-using System.Buffers.Binary;
 using Iced.Intel;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
-using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Matching;
 
-internal sealed class ProgramWriter(MatchTables tables)
+internal sealed partial class ProgramWriter(MatchTables tables)
 {
-    private static readonly string[] Registers =
-        ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
-
-    private const string ThunkPrefix = "__x86_indirect_thunk_";
-
     private (List<MatchOp>? Ops, int Count) _closed;
 
     /// <summary>What the writer does not understand, with its offset.</summary>
@@ -38,79 +31,6 @@ internal sealed class ProgramWriter(MatchTables tables)
         List<MatchOp> ops = [];
         WriteRange(ops, new Code(node), 0, (int)node.Size, 0);
         return ops;
-    }
-
-    /// <summary>A decoded function: where its instructions begin and end, what leads into it, what the kernel rewrites.</summary>
-    private sealed class Code
-    {
-        public Code(ObjectNode node)
-        {
-            Node = node;
-            Bytes = node.Bytes.ToArray();
-            References = node.References.ToDictionary(reference => (int)reference.Offset);
-            var decoder = Decoder.Create(64, Bytes);
-            while (decoder.IP < (ulong)Bytes.Length)
-            {
-                int at = (int)decoder.IP;
-                decoder.Decode(out var instruction);
-                if (instruction.IsInvalid)
-                    throw new UnmatchableException(at, "no instruction can be decoded");
-                Instructions.Add(at, (instruction, decoder.GetConstantOffsets(instruction)));
-                if (Target(instruction) is long target && !References.ContainsKey(FieldOffset(at)) && target > 0 && target < Bytes.Length)
-                    Labels.Add((int)target);
-            }
-            foreach (var reference in node.Referrers.Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < Bytes.Length))
-                Labels.Add((int)reference.TargetOffset);
-            foreach (var entry in node.Entries.Concat(node.Root.Entries).Concat(node.Root.Parts.SelectMany(part => part.Entries)).Where(entry => entry.Section.Name is "__jump_table" or "__ex_table"))
-            {
-                if (entry.References[1].Target == node && entry.References[1].TargetOffset > 0)
-                    Labels.Add((int)entry.References[1].TargetOffset);
-            }
-            Constants = node.Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name))
-                .ToDictionary(entry => (int)entry.KeyOffset, entry => entry.Section.Name);
-            Alternatives = node.Entries.Where(entry => entry.Section.Name == ".altinstructions").ToLookup(entry => (int)entry.KeyOffset);
-            Paravirt = Sites(".parainstructions");
-            Locks = Sites(".smp_locks");
-            JumpLabels = Sites("__jump_table");
-            StaticCalls = Sites(".static_call_sites");
-            // What an alternative brings is copied to its place, and entries about the copy's source are about nothing that runs.
-            bool runs = node.Kind != NodeKind.Replacement;
-            Bugs = node.Entries.Where(entry => runs && entry.Section.Name == "__bug_table").ToLookup(entry => (int)entry.KeyOffset);
-            Exceptions = node.Entries.Where(entry => runs && entry.Section.Name == "__ex_table").ToLookup(entry => (int)entry.KeyOffset);
-            foreach (int label in Labels.Where(label => !Instructions.ContainsKey(label)))
-                throw new UnmatchableException(label, "a branch leads into the middle of an instruction");
-        }
-
-        public ObjectNode Node { get; }
-        public byte[] Bytes { get; }
-        public Dictionary<int, ObjectReference> References { get; }
-        public Dictionary<int, (Instruction Instruction, ConstantOffsets Fields)> Instructions { get; } = [];
-        public HashSet<int> Labels { get; } = [];
-        public Dictionary<int, string> Constants { get; }
-        public ILookup<int, TableEntry> Alternatives { get; }
-        public Dictionary<int, TableEntry> Paravirt { get; }
-        public Dictionary<int, TableEntry> Locks { get; }
-        public Dictionary<int, TableEntry> JumpLabels { get; }
-        public Dictionary<int, TableEntry> StaticCalls { get; }
-        public ILookup<int, TableEntry> Bugs { get; }
-        public ILookup<int, TableEntry> Exceptions { get; }
-
-        private Dictionary<int, TableEntry> Sites(string table) =>
-            Node.Entries.Where(entry => entry.Section.Name == table).ToDictionary(entry => (int)entry.KeyOffset);
-
-        public int FieldOffset(int at)
-        {
-            var (instruction, fields) = Instructions[at];
-            return at + (IsBranch(instruction) ? fields.ImmediateOffset : fields.DisplacementOffset);
-        }
-
-        /// <summary>Where a relative operand points, from the start of the function.</summary>
-        public static long? Target(in Instruction instruction) =>
-            IsBranch(instruction) ? (long)instruction.NearBranch64
-            : instruction.IsIPRelativeMemoryOperand ? (long)instruction.IPRelativeMemoryAddress
-            : null;
-
-        public static bool IsBranch(in Instruction instruction) => instruction.OpCount > 0 && instruction.Op0Kind == OpKind.NearBranch64;
     }
 
     // Sites nest: an alternative's original may be a paravirt call. The depth (1 in a variant, 2 in a paravirt call) tells which
@@ -137,99 +57,6 @@ internal sealed class ProgramWriter(MatchTables tables)
             if (at > end)
                 throw new UnmatchableException(at, "a site ends in the middle of an instruction");
         }
-    }
-
-    // What the kernel's tables say of the instruction: struct bug_entry, with or without file and line, and struct exception_table_entry.
-    private void TrapEntries(List<MatchOp> ops, Code code, int at)
-    {
-        if (code.Bugs[at].Count() > 1 || code.Exceptions[at].Count() > 1)
-            throw new UnmatchableException(at, "two entries of a table are about one instruction");
-        if (code.Bugs[at].FirstOrDefault() is { } bug)
-        {
-            var (kind, file, line, flags) = bug.Bytes.Length switch
-            {
-                BugEntry.LongSize => (BugKind.Long, FileName(bug, at), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[8..]), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[10..])),
-                BugEntry.ShortSize => (BugKind.Short, MatchFormat.None, (ushort)0, BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[4..])),
-                _ => throw new UnmatchableException(at, $"an entry of the bug table has {bug.Bytes.Length} bytes"),
-            };
-            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)kind, Symbol = file, Value = (flags << 16) | line });
-        }
-        else if (code.Instructions.TryGetValue(at, out var trap) && trap.Instruction.Mnemonic == Mnemonic.Ud2)
-        {
-            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)BugKind.None, Symbol = MatchFormat.None });
-        }
-        if (code.Exceptions[at].FirstOrDefault() is { } exception)
-        {
-            if (exception.Bytes.Length != ExceptionEntry.Size || exception.References.Count != 2)
-                throw new UnmatchableException(at, $"an entry of the exception table has {exception.Bytes.Length} bytes");
-            var (fixup, value) = Resolve(exception.References[1]);
-            if (value != 0)
-                throw new UnmatchableException(at, "the fixup of an entry of the exception table is no code");
-            ops.Add(new MatchOp { Op = OpCode.Exception, Symbol = fixup, Value = BinaryPrimitives.ReadUInt32LittleEndian(exception.Bytes[8..]) });
-        }
-    }
-
-    private uint FileName(TableEntry bug, int at) => bug.References is [_, { Target.Kind: NodeKind.String or NodeKind.Constant } reference]
-        ? tables.Content(reference.Target.Bytes[(int)reference.TargetOffset..])
-        : throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
-
-    // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h). Of several
-    // entries for one place, which nested alternatives make, the longest original counts (apply_alternatives).
-    private int Alternative(List<MatchOp> ops, Code code, int at, int depth)
-    {
-        if (depth > 0)
-            throw new UnmatchableException(at, "an alternative stands within an alternative");
-        int length = code.Alternatives[at].Max(entry => entry.Bytes[^2]);
-        List<List<MatchOp>> variants = [[]];
-        foreach (var entry in code.Alternatives[at])
-        {
-            List<MatchOp> variant = [];
-            if (IsDirectCall(entry))
-            {
-                ParavirtCall(variant, code, at, length);
-            }
-            else if (entry.Bytes[^1] != 0)
-            {
-                var node = entry.References[1].Target!;
-                WriteRange(variant, new Code(node), 0, (int)node.Size, 1);
-            }
-            variants.Add(variant);
-        }
-        if (length == 0 || at + length > code.Bytes.Length)
-            throw new UnmatchableException(at, "an alternative reaches over the function's end");
-        WriteRange(variants[0], code, at, at + length, 1);
-        ops.Add(new MatchOp { Op = OpCode.Alternative, Kind = (byte)variants.Count, Length = (ushort)length, Symbol = MatchFormat.None, Value = variants.Sum(variant => 1 + variant.Count) });
-        foreach (var variant in variants)
-        {
-            ops.Add(new MatchOp { Op = OpCode.Variant, Symbol = MatchFormat.None, Value = variant.Count });
-            ops.AddRange(variant);
-        }
-        _closed = (ops, ops.Count);
-        return length;
-    }
-
-    // ALT_FLAG_DIRECT_CALL: the replacement's target is what the original calls through. The flags are there since 6.4.
-    private static bool IsDirectCall(TableEntry entry) => entry.Bytes.Length >= 14 && (entry.Bytes[^4] & 2) != 0;
-
-    private int ParavirtCall(List<MatchOp> ops, Code code, int at, int length)
-    {
-        if (!code.Instructions.TryGetValue(at, out var call) || call.Instruction.Length > length || at + length > code.Bytes.Length
-            || code.References.GetValueOrDefault(code.FieldOffset(at)) is not { External: { } table } reference
-            || reference.TargetOffset < 0 || reference.TargetOffset % 8 != 0 || reference.TargetOffset / 8 > byte.MaxValue)
-            throw new UnmatchableException(at, "a paravirt site does not hold a call of a table's entry");
-        List<MatchOp> original = [];
-        WriteRange(original, code, at, at + length, 2);
-        ops.Add(new MatchOp
-        {
-            Op = OpCode.Paravirt,
-            Kind = (byte)(reference.TargetOffset / 8),
-            Length = (ushort)length,
-            Symbol = tables.Global(table),
-            Value = original.Count,
-        });
-        ops.AddRange(original);
-        _closed = (ops, ops.Count);
-        return length;
     }
 
     private int Instruction(List<MatchOp> ops, Code code, int at)
@@ -270,72 +97,6 @@ internal sealed class ProgramWriter(MatchTables tables)
         }
         return length;
     }
-
-    private MatchOp Key(ObjectReference key, long mask)
-    {
-        // The loader's flags stand in the low bits of the addend. A module that may call but not change names the trampoline
-        // for the key, and the loader finds the key (tools/objtool/check.c, create_static_call_sections).
-        uint symbol = key.External is { } name ? tables.Global(name.StartsWith("__SCT__", StringComparison.Ordinal) ? "__SCK__" + name["__SCT__".Length..] : name) : tables.Start(key.Target!);
-        return new MatchOp { Op = OpCode.Key, Symbol = symbol, Value = key.TargetOffset & mask };
-    }
-
-    private void Branch(List<MatchOp> ops, Code code, int at)
-    {
-        var (instruction, _) = code.Instructions[at];
-        var bytes = code.Bytes.AsSpan(at, instruction.Length);
-        // A prefix of a conditional jump that says what is likely; the bytes behind it are a jump like any other.
-        if (bytes[0] is 0x2e or 0x3e && KindOf(bytes[1..]) < (byte)BranchKind.Jmp)
-        {
-            Literal(ops, bytes[..1]);
-            bytes = bytes[1..];
-        }
-        ushort length = (ushort)bytes.Length;
-        byte kind = KindOf(bytes) ?? throw new UnmatchableException(at, $"the branch '{instruction}' has an unknown encoding");
-        var reference = code.References.GetValueOrDefault(code.FieldOffset(at));
-        if (code.StaticCalls.TryGetValue(at, out var site))
-        {
-            if (reference is null)
-                throw new UnmatchableException(at, "a static call does not call a trampoline");
-            var (trampoline, value) = Resolve(reference);
-            ops.Add(new MatchOp { Op = OpCode.StaticCall, Kind = kind, Length = length, Symbol = trampoline, Value = value });
-            ops.Add(Key(site.References[1], ~3L));
-        }
-        else if (reference is null)
-        {
-            long target = Code.Target(instruction)!.Value;
-            uint symbol = target == 0 ? tables.Start(code.Node) : tables.Place(code.Node, target);
-            ops.Add(new MatchOp { Op = OpCode.Branch, Kind = kind, Length = length, Symbol = symbol });
-        }
-        else if (reference.External == "__fentry__")
-        {
-            ops.Add(new MatchOp { Op = OpCode.Fentry, Length = length, Symbol = tables.Global("__fentry__") });
-        }
-        else if (reference.External == "__x86_return_thunk")
-        {
-            ops.Add(new MatchOp { Op = OpCode.Return, Length = length, Symbol = tables.Global("__x86_return_thunk") });
-        }
-        else if (reference.External is { } thunk && thunk.StartsWith(ThunkPrefix, StringComparison.Ordinal) && Array.IndexOf(Registers, thunk[ThunkPrefix.Length..]) is >= 0 and var register)
-        {
-            ops.Add(new MatchOp { Op = OpCode.Retpoline, Kind = kind, Length = length, Symbol = tables.Global(thunk), Value = register });
-        }
-        else
-        {
-            var (symbol, value) = Resolve(reference);
-            ops.Add(new MatchOp { Op = OpCode.Branch, Kind = kind, Length = length, Symbol = symbol, Value = value });
-        }
-    }
-
-    private static byte? KindOf(ReadOnlySpan<byte> code) => code[0] switch
-    {
-        >= 0x70 and <= 0x7f => (byte)(code[0] & 15),
-        0x0f when code[1] is >= 0x80 and <= 0x8f => (byte)(code[1] & 15),
-        0xeb or 0xe9 => (byte)BranchKind.Jmp,
-        0xe8 => (byte)BranchKind.Call,
-        >= 0xe0 and <= 0xe3 => (byte)((byte)BranchKind.Loopne + code[0] - 0xe0),
-        0x2e when code[1] is 0xeb or 0xe9 => (byte)BranchKind.CsJmp,
-        0x2e when code[1] == 0xe8 => (byte)BranchKind.CsCall,
-        _ => null,
-    };
 
     private (uint Symbol, long Value) Resolve(ObjectReference reference)
     {

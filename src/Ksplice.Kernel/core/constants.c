@@ -33,7 +33,8 @@ int ksplice_constants_keep(struct ksplice_update *update, struct ksplice_target 
 
 	if (!n)
 		return 0;
-	target->values = ksplice_fails("memory for constants") ? NULL : kmemdup(match->exports + n_exports, n * sizeof(*target->values), GFP_KERNEL);
+	target->values = ksplice_fails("memory for constants") ? NULL :
+			 kmemdup(match->exports + n_exports, n * sizeof(*target->values), GFP_KERNEL);
 	if (!target->values) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory to keep what was matched");
 		return -ENOMEM;

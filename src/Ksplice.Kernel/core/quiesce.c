@@ -77,7 +77,8 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
 	for_each_target(target, update)
 		n += undo ? 1 : target->n_texts;
 	texts->n = n;
-	texts->items = ksplice_fails("memory for texts to check") ? NULL : kvcalloc(n, sizeof(*texts->items), GFP_KERNEL);
+	texts->items = ksplice_fails("memory for texts to check") ? NULL :
+		       kvcalloc(n, sizeof(*texts->items), GFP_KERNEL);
 	if (!texts->items && n)
 		return -ENOMEM;
 	n = 0;

@@ -169,8 +169,8 @@ void ksplice_redirect_write(const struct ksplice_update *update, bool undo)
 
 			if (function->jump)
 				kernel.text_poke_kgdb((void *)function->jump,
-						 undo ? function->original : function->redirect,
-						 KSP_JUMP_SIZE);
+						      undo ? function->original : function->redirect,
+						      KSP_JUMP_SIZE);
 			else
 				ksplice_tracer_switch(function, !undo);
 		}

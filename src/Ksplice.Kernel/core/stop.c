@@ -219,7 +219,8 @@ int ksplice_stop(struct ksplice_update *update, bool undo)
 	int err = -EBUSY;
 	unsigned int i;
 
-	stop.stopped = ksplice_fails("memory for stacks") ? NULL : kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
+	stop.stopped = ksplice_fails("memory for stacks") ? NULL :
+		       kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
 	if (!stop.stopped || ksplice_texts_collect(update, undo, &stop.texts)) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
 		err = -ENOMEM;

@@ -44,7 +44,7 @@ public class QuiescenceTests
     }
 
     [Theory]
-    [InlineData("arch/x86/kernel/alternative.c", "void *text_poke(void *addr, const void *opcode, size_t len)\n{\n", "KSP5011", "text_poke")]
+    [InlineData("arch/x86/kernel/alternative.c", "void *text_poke_kgdb(void *addr, const void *opcode, size_t len)\n{\n", "KSP5011", "text_poke_kgdb")]
     [InlineData("arch/x86/events/core.c", "perf_event_nmi_handler(unsigned int cmd, struct pt_regs *regs)\n{\n\tu64 start_clock;\n\tu64 finish_clock;\n\tint ret;\n", "KSP5012", "perf_event_nmi_handler")]
     [InlineData("fs/eventpoll.c", "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n", "KSP5014", null)]
     [InlineData("fs/proc/version.c", "static int version_proc_show(struct seq_file *m, void *v)\n{\n", null, null)]

@@ -3,7 +3,7 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Tests.Differencing;
 
-/// <summary>What is replaced, brought and left to the running kernel.</summary>
+/// <summary>Which functions are replaced, brought and left to the running kernel.</summary>
 public sealed class ObjectDifferTests
 {
     private const string TwoFunctions = """
@@ -129,48 +129,6 @@ public sealed class ObjectDifferTests
         Assert.False(pair.Accepted.Pinned);
     }
 
-    [Fact]
-    public void A_new_static_variable_is_carried_and_the_old_ones_are_the_kernels()
-    {
-        var pair = CPair.Compare(
-            "static int count; int f(void) { return ++count; }",
-            "static int count; static int calls = 5; int f(void) { calls++; return ++count + calls; }");
-        Assert.Equal(["calls", "f"], pair.Carried);
-        Assert.Equal(".data", pair.Piece("calls").OutputSection);
-        Assert.Equal("count", Assert.IsType<LocalSymbol>(Assert.Single(pair.Accepted.Needed)).Name);
-    }
-
-    [Fact]
-    public void Static_locals_that_are_numbered_differently_are_told_apart_by_their_users()
-    {
-        const string Before = """
-            noinline int first(int a) { static int seen; return seen += a; }
-            noinline int second(int a) { static int seen; return seen ^= a; }
-            """;
-        var pair = CPair.Compare(Before, """
-            noinline int added(int a) { static int seen; return seen |= a; }
-            """ + Before.Replace("^= a", "^= a + 1", StringComparison.Ordinal));
-        Assert.Equal(["second"], pair.Replaced);
-        Assert.Equal(["added"], pair.New);
-        // The variable of added is new; that of second is the kernel's, under the name that the kernel has for it.
-        var (pre, needed) = (pair.Accepted.Pre, Assert.IsType<LocalSymbol>(Assert.Single(pair.Accepted.Needed)));
-        var user = pre.Sections.Single(section => section.Name == ".text.second").Relocations[0];
-        Assert.Equal(pre.Symbols[user.SymbolIndex].SectionIndex, needed.PreSection);
-        Assert.Single(pair.Carried, name => name.StartsWith("seen.", StringComparison.Ordinal));
-    }
-
-    [Fact]
-    public void A_static_local_keeps_its_place_in_a_function_that_gets_another_one()
-    {
-        var pair = CPair.Compare(
-            "noinline int f(int a) { static int n = 4; return n += a; }",
-            "noinline int f(int a) { { static int n = 9; probe(n++); } { static int n = 4; return n += a; } }");
-        Assert.Equal(["f"], pair.Replaced);
-        var needed = Assert.Single(pair.Accepted.Needed.OfType<LocalSymbol>());
-        Assert.StartsWith("n.", needed.Name, StringComparison.Ordinal);
-        Assert.Equal(9, Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data).Data.Span[0]);
-    }
-
     [Theory]
     [InlineData("isra", """
         struct big { int a, b, c; };
@@ -234,42 +192,6 @@ public sealed class ObjectDifferTests
     }
 
     [Fact]
-    public void A_changed_string_replaces_its_user_and_is_carried()
-    {
-        const string Source = """
-            noinline int f(int a) { printk("the old text %d", a); return printk("both say this"); }
-            noinline int g(int a) { return printk("both say this") + a; }
-            """;
-        var pair = CPair.Compare(Source, Source.Replace("old text", "new text", StringComparison.Ordinal));
-        Assert.Equal(["f"], pair.Replaced);
-        var text = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.String);
-        Assert.Equal("the new text %d\0", System.Text.Encoding.ASCII.GetString(text.Data.Span));
-        Assert.Contains(new StringLiteral(CPair.Unit, "both say this"), pair.Accepted.Needed);
-    }
-
-    [Fact]
-    public void Strings_at_other_places_of_their_section_are_the_same()
-    {
-        const string Source = """int f(int a) { return printk("kept"); }""";
-        var pair = CPair.Compare(Source, """int g(int a) { return printk("comes first in the section"); }""" + "\n" + Source);
-        Assert.Empty(pair.Replaced);
-        Assert.Equal(["g"], pair.New);
-    }
-
-    [Fact]
-    public void A_constant_that_only_replaced_code_uses_may_change()
-    {
-        const string Source = """
-            static const int table[4] = { 3, 1, 4, 1 };
-            noinline int f(unsigned a) { return table[a & 3] + 1; }
-            """;
-        var pair = CPair.Compare(Source, Source.Replace("4, 1 }", "4, 2 }", StringComparison.Ordinal).Replace("+ 1", "+ 2", StringComparison.Ordinal));
-        Assert.Equal(["f", "table"], pair.Carried);
-        Assert.Equal(".rodata", pair.Piece("table").OutputSection);
-        Assert.Empty(pair.Accepted.Needed);
-    }
-
-    [Fact]
     public void A_removed_function_is_told_and_leaves_nothing_behind()
     {
         var pair = CPair.Compare(
@@ -294,66 +216,6 @@ public sealed class ObjectDifferTests
         Assert.Equal((".ksplice.hooks.apply", 8), (hook.OutputSection, hook.Data.Length));
         Assert.Equal("raise", pair.Accepted.Carried[Assert.Single(hook.References).Piece].Name);
         Assert.False(pair.Accepted.Pinned);
-    }
-
-    private const string BugTable = """
-        noinline int f(int a) {
-            if (a > 3) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n .long 1b - .\n .long %c0 - .\n .word 12\n .word 0\n .popsection" : : "i"("unit.c"));
-            return probe(a);
-        }
-        noinline int g(int a) {
-            if (a > 5) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n .long 1b - .\n .long %c0 - .\n .word 14\n .word 0\n .popsection" : : "i"("unit.c"));
-            return probe(a) + 1;
-        }
-        """;
-
-    [Fact]
-    public void A_table_entry_goes_with_the_function_that_it_points_into()
-    {
-        var pair = CPair.Compare(BugTable, BugTable.Replace("a > 3", "a > 4", StringComparison.Ordinal));
-        Assert.Equal(["f"], pair.Replaced);
-        var entry = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.SpecialEntry);
-        Assert.Equal(("__bug_table", 12), (entry.OutputSection, entry.Data.Length));
-        Assert.Equal(12, entry.Data.Span[8]);
-        Assert.Equal("f", pair.Accepted.Carried[entry.References[0].Piece].Name);
-    }
-
-    [Fact]
-    public void A_change_in_a_table_entry_alone_replaces_the_function()
-    {
-        var pair = CPair.Compare(BugTable, BugTable.Replace(".word 14", ".word 15", StringComparison.Ordinal));
-        var function = Assert.Single(pair.Accepted.Replaced);
-        Assert.Equal(("g", FunctionDifference.SpecialSection, "__bug_table"), (function.Name, function.Why.Kind, function.Why.Part));
-    }
-
-    [Theory]
-    [InlineData("")]
-    [InlineData("-fno-function-sections")]
-    public void A_jump_table_goes_with_its_function(string argument)
-    {
-        const string Source = """
-            noinline int f(int a) { switch (a) { case 0: return probe(9); case 1: return probe(4) + 2; case 2: use(0); return 7;
-                case 3: return probe(a) * 3; case 4: use(&use); return 1; case 5: return printk("x"); } return 0; }
-            """;
-        string[] arguments = ["-fjump-tables", .. argument.Length == 0 ? [] : new[] { argument }];
-        var pair = CPair.Compare(Source, Source.Replace("* 3", "* 5", StringComparison.Ordinal).Replace("probe(4) + 2", "probe(4) - 12345678", StringComparison.Ordinal), arguments);
-        Assert.Equal(["f"], pair.Replaced);
-        var table = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data);
-        Assert.Equal(6, table.References.Count);
-        Assert.All(table.References, reference => Assert.Equal("f", pair.Accepted.Carried[reference.Piece].Name));
-        Assert.False(pair.Accepted.Pinned);
-    }
-
-    [Fact]
-    public void A_new_function_may_have_a_jump_table()
-    {
-        const string Source = "int f(int a) { return probe(a); }\n";
-        var pair = CPair.Compare(Source, Source + """
-            int g(int a) { switch (a) { case 0: return probe(9); case 1: return probe(4) + 2; case 2: use(0); return 7;
-                case 3: return probe(a) * 3; case 4: use(&use); return 1; case 5: return printk("x"); } return 0; }
-            """, "-fjump-tables");
-        Assert.Equal(["g"], pair.New);
-        Assert.Contains(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data && piece.References.Count == 6);
     }
 
     [Fact]
@@ -382,26 +244,6 @@ public sealed class ObjectDifferTests
         Assert.Equal("f", pair.Accepted.Carried[pair.Piece("g").Behind].Name);
     }
 
-    // Its addresses are the old code's, though none of its bytes changed.
-    [Theory]
-    [InlineData("const ", true)]
-    [InlineData("", false)]
-    public void A_computed_gotos_table_goes_with_its_function(string sort, bool accepted)
-    {
-        string source = $$"""
-            int f(int a) { static {{sort}}void *{{sort}}to[] = { &&one, &&two }; use((void *)to); goto *to[a]; one: return probe(1); two: return probe(2) + 3; }
-            """;
-        var pair = CPair.Compare(source, source.Replace("+ 3", "- 3", StringComparison.Ordinal));
-        if (!accepted)
-        {
-            pair.RefusedBy(DifferencingDiagnostics.ChangedData, "leads into f, which is replaced");
-            return;
-        }
-        Assert.Equal(["f"], pair.Replaced);
-        var table = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data);
-        Assert.All(table.References, reference => Assert.Equal("f", pair.Accepted.Carried[reference.Piece].Name));
-    }
-
     [Fact]
     public void Functions_of_one_section_are_cut_apart()
     {
@@ -413,15 +255,6 @@ public sealed class ObjectDifferTests
             """;
         var pair = CPair.Compare(Source, Source.Replace("* 3", "* 3000", StringComparison.Ordinal));
         Assert.Equal(["one"], pair.Replaced);
-    }
-
-    [Fact]
-    public void A_variable_of_the_kernel_is_bound_where_it_lies_in_the_pre_object()
-    {
-        const string Source = "static int a[4] = { 1 }, b[4] = { 2 }; int f(int i) { return a[i] + b[i]; } void w(int i) { a[i]++; b[i]++; }";
-        var pair = CPair.Compare(Source, Source.Replace("a[i] + b[i]", "a[i] - b[i]", StringComparison.Ordinal), "-fno-data-sections");
-        Assert.Equal(pair.Accepted.Pre.Symbols.Where(symbol => symbol.Name is "a" or "b").Select(symbol => (symbol.Name, symbol.SectionIndex, symbol.Value)).Order(),
-            pair.Accepted.Needed.Cast<LocalSymbol>().Select(symbol => (symbol.Name, symbol.PreSection, symbol.Offset)).Order());
     }
 
     private static string NameOf(RunSymbol symbol) => symbol switch
@@ -437,21 +270,4 @@ public sealed class ObjectDifferTests
     {
         Symbols = [.. elf.Symbols.Select(symbol => symbol.Name == one ? symbol with { Name = other } : symbol.Name == other ? symbol with { Name = one } : symbol)],
     };
-
-    [Fact]
-    public void A_debug_print_that_moved_comes_with_the_code_that_moved_it()
-    {
-        const string Source = "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
-        var pair = CPair.Compare(Source, Source.Replace("5 }", "7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal));
-        Assert.Equal(["f"], pair.Replaced);
-        Assert.Contains(pair.Accepted.Carried, piece => piece.OutputSection == "__dyndbg");
-        Assert.Empty(pair.Accepted.Needed.OfType<LocalSymbol>());
-    }
-
-    [Fact]
-    public void A_debug_print_whose_code_stays_stays()
-    {
-        const string Source = "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
-        Assert.True(CPair.Compare(Source, Source.Replace("{ 5 }", "{ 7 }", StringComparison.Ordinal)).Accepted.IsEmpty);
-    }
 }

@@ -16,10 +16,10 @@ public sealed class PackageSignatureTests : IDisposable
 
     [Theory]
     [InlineData("rsa:2048")]
-    [InlineData("ec -pkeyopt ec_paramgen_curve:prime256v1")]
-    public async Task Openssl_and_we_verify_what_the_other_signed(string kind)
+    [InlineData("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")]
+    public async Task Openssl_and_we_verify_what_the_other_signed(params string[] kind)
     {
-        var ours = Read(await MakeAsync("ours", kind))!;
+        var ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours", kind))!;
         File.WriteAllBytes(At("manifest"), s_manifest);
         File.WriteAllBytes(At("signature"), PackageSignature.Sign(s_manifest, ours.Key, ours.Certificate));
         await OpensslAsync($"cms -verify -binary -inform DER -in {At("signature")} -content {At("manifest")} -CAfile {ours.CertificateFile} -purpose any -out {At("out")}");
@@ -30,7 +30,7 @@ public sealed class PackageSignatureTests : IDisposable
         byte[] changed = [.. s_manifest];
         changed[3] ^= 1;
         Assert.False(PackageSignature.Verify(changed, signature, [ours.Certificate]).IsTrusted);
-        // Any damage: refused, and never an exception.
+        // What is cut is refused; what is damaged may be so where nothing is signed, and is never an exception.
         for (int i = 0; i < signature.Length; i += 7)
         {
             byte[] damaged = [.. signature];
@@ -43,7 +43,7 @@ public sealed class PackageSignatureTests : IDisposable
     [Fact]
     public async Task Refuses_a_weak_digest_and_who_is_not_trusted()
     {
-        SigningIdentity ours = Read(await MakeAsync("ours", "rsa:2048"))!, theirs = Read(await MakeAsync("theirs", "rsa:2048"))!;
+        SigningIdentity ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours", "rsa:2048"))!, theirs = Read(await SigningKey.MakeAsync(_work.FullName, "theirs", "rsa:2048"))!;
         File.WriteAllBytes(At("manifest"), s_manifest);
         await OpensslAsync($"cms -sign -binary -md sha1 -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}");
         Assert.Contains("too weak", PackageSignature.Verify(s_manifest, File.ReadAllBytes(At("signature")), [ours.Certificate]).Detail, StringComparison.Ordinal);
@@ -57,39 +57,56 @@ public sealed class PackageSignatureTests : IDisposable
     [Fact]
     public async Task Says_what_is_wrong_with_a_key()
     {
-        var (key, certificate) = await MakeAsync("ours", "rsa:2048");
-        var (otherKey, _) = await MakeAsync("theirs", "rsa:2048");
+        var (key, certificate) = await SigningKey.MakeAsync(_work.FullName, "ours", "rsa:2048");
+        var (otherKey, _) = await SigningKey.MakeAsync(_work.FullName, "theirs", "rsa:2048");
         Refused(otherKey, certificate, "is not the certificate of");
         Refused(certificate, certificate, "holds no private key");
         Refused(key, key, "");
         Refused(key, "", "both are needed");
         Refused(At("missing"), certificate, "missing");
-        var small = await MakeAsync("small", "rsa:1024");
+        var small = await SigningKey.MakeAsync(_work.FullName, "small", "rsa:1024");
         Refused(small.Key, small.Certificate, "1024 bits");
-        var edwards = await MakeAsync("edwards", "ed25519");
+        var edwards = await SigningKey.MakeAsync(_work.FullName, "edwards", "ed25519");
         Refused(edwards.Key, edwards.Certificate, "neither RSA nor ECDSA");
         await OpensslAsync($"pkcs8 -topk8 -in {key} -out {At("locked")} -passout pass:secret");
         Refused(At("locked"), certificate, SigningIdentity.PassphraseVariable);
     }
 
+    [Fact]
+    public async Task Says_why_a_module_is_not_signed()
+    {
+        var ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours"))!;
+        File.WriteAllText(At("module.ko"), "no module");
+        await NotSignedAsync("CONFIG_MODULE_SIG");
+        // The kernel's tool as it ends when it cannot write.
+        Directory.CreateDirectory(At("scripts"));
+        File.WriteAllText(At("scripts/sign-file"), "#!/bin/sh\necho cannot write $4 >&2\nexit 1\n");
+        await Cli.Wrap("chmod").WithArguments(["+x", At("scripts/sign-file")]).ExecuteAsync(TestContext.Current.CancellationToken);
+        await NotSignedAsync("cannot write " + At("module.ko"));
+
+        async Task NotSignedAsync(string words)
+        {
+            DiagnosticBag diagnostics = [];
+            Assert.False(await ModuleSigner.SignAsync(At("module.ko"), ours, _work.FullName, diagnostics, TestContext.Current.CancellationToken));
+            var error = Assert.Single(diagnostics);
+            Assert.Equal("KSP6050", error.Id);
+            Assert.Contains(words, error.Message, StringComparison.Ordinal);
+        }
+    }
+
     private void Refused(string key, string certificate, string words)
     {
         DiagnosticBag diagnostics = [];
-        Assert.Null(SigningIdentity.Read(key, certificate, diagnostics));
+        Assert.False(SigningIdentity.TryRead(key, certificate, diagnostics, out var identity));
+        Assert.Null(identity);
         var error = Assert.Single(diagnostics);
         Assert.Equal("KSP6050", error.Id);
         Assert.Contains(words, error.Message, StringComparison.Ordinal);
     }
 
-    private static SigningIdentity? Read((string Key, string Certificate) files) => SigningIdentity.Read(files.Key, files.Certificate, []);
+    private static SigningIdentity? Read((string Key, string Certificate) files) => SigningIdentity.TryRead(files.Key, files.Certificate, [], out var identity) ? identity : null;
 
     private string At(string name) => Path.Combine(_work.FullName, name);
-
-    private async Task<(string Key, string Certificate)> MakeAsync(string name, string kind)
-    {
-        await OpensslAsync($"req -new -x509 -newkey {kind} -nodes -days 1 -subj /CN={name} -keyout {At(name + ".pem")} -out {At(name + ".x509")}");
-        return (At(name + ".pem"), At(name + ".x509"));
-    }
 
     private static async Task OpensslAsync(string arguments)
     {

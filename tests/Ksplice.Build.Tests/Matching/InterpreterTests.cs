@@ -1,5 +1,6 @@
 // The interpreter that runs in the kernel against the one that runs in the build: the same data over the same memory must
 // give the same verdict, the same difference and the same values. The C one is built as a program, with the sanitizers.
+using System.Runtime.InteropServices;
 using CliWrap;
 using CliWrap.Buffered;
 using CsCheck;
@@ -79,6 +80,30 @@ public sealed class InterpreterTests : IAsyncLifetime
         var vectors = await VectorsAsync("fs/proc/task_mmu.c", "kernel/printk/printk.c", "mm/mmap.c", "arch/x86/kernel/process.c", "kernel/sys.c");
         Assert.True(vectors.Count > 300);
         await CompareAsync(vectors);
+    }
+
+    [Fact]
+    public async Task Both_interpreters_refuse_another_entry_of_a_trap_or_a_fault()
+    {
+        List<byte[]> changed = [];
+        foreach (byte[] vector in await VectorsAsync("kernel/printk/printk.c", "fs/readdir.c"))
+        {
+            var header = MemoryMarshal.Read<MatchHeader>(vector);
+            for (int i = 0; i < header.OpCount; i++)
+            {
+                byte[] copy = [.. vector];
+                ref var op = ref MemoryMarshal.Cast<byte, MatchOp>(copy.AsSpan((int)header.Ops))[i];
+                if (op.Op == OpCode.Exception || (op.Op == OpCode.Bug && op.Kind == (byte)BugKind.Long))
+                {
+                    op.Value ^= 1; // the handler, the line
+                    changed.Add(copy);
+                }
+            }
+        }
+        Assert.True(changed.Count > 20, $"{changed.Count} entries");
+        ImageMemory memory = new(KernelUnderTest.Image);
+        Assert.All(changed, data => Assert.False(MatchInterpreter.Match(data, memory).IsMatch));
+        await CompareAsync(changed);
     }
 
     [Fact]
