@@ -35,6 +35,8 @@ public sealed class GenerateModules : KspliceTask
         List<string> files = [];
         foreach (var (diffs, _, exported, data) in matches)
         {
+            if (diffs.LateObstacle is { } obstacle)
+                Diagnostics.Report(GenerationDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
             if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, Diagnostics) is { } primary)
                 files.AddRange(ModuleSources.Write(SourceFolder, HelperSource.Create(diffs.Target, data), primary));
         }

@@ -61,7 +61,8 @@ public sealed class PackageUpdate : KspliceTask
     {
         RemoveOld();
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets || KernelImage.Open(release.Image, Diagnostics) is not { } image
+            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } kernel)
             return Task.FromResult(false);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
@@ -74,7 +75,7 @@ public sealed class PackageUpdate : KspliceTask
             Id = UpdateId,
             Name = UpdateName,
             Kernel = new ManifestKernel(release.Release, image.Banner),
-            Targets = [.. targets.Select(Describe)],
+            Targets = [.. targets.Select(target => Describe(target.LateIfPossible(kernel)))],
             Pinned = targets.Any(target => target.Diffs.Any(diff => diff.Pinned)),
             Acknowledged = JsonSerializer.Deserialize<List<ManifestAcknowledgement>>(File.ReadAllBytes(AcknowledgedFile))!,
             Base = below,
@@ -111,7 +112,10 @@ public sealed class PackageUpdate : KspliceTask
     }
 
     private static ManifestTarget Describe(TargetDiffs target) => new(target.Target.Name, target.Target.Helper + ".ko", target.Target.Primary + ".ko",
-        [.. from diff in target.Diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)]);
+        [.. from diff in target.Diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)])
+    {
+        Late = target.Target.IsLate,
+    };
 
     // What the patches were before must not lie beside what they are now.
     private void RemoveOld()

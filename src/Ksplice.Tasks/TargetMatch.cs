@@ -19,12 +19,15 @@ internal sealed record TargetMatch(TargetDiffs Diffs, ModuleFile? Module, Export
     public static IReadOnlyList<TargetMatch>? Build(IReadOnlyList<TargetDiffs> targets, KernelRelease release, ShippedModules modules, DiagnosticBag diagnostics)
     {
         List<TargetMatch> matches = [];
-        foreach (var target in targets)
+        if (ExportedSymbols.Read(release.ModuleSymvers, diagnostics) is not { } kernel)
+            return null;
+        foreach (var target in targets.Select(target => target.LateIfPossible(kernel)))
         {
             var module = target.Target.IsKernel ? null : modules.Open(target.Target.Name, diagnostics);
             if (module is null && !target.Target.IsKernel)
                 continue;
-            if (ExportedSymbols.Read(release.ModuleSymvers, diagnostics, module) is not { } exported)
+            // What other modules export is found like all else that comes with a late one.
+            if ((target.Target.IsLate ? kernel : ExportedSymbols.Read(release.ModuleSymvers, diagnostics, module)) is not { } exported)
                 return null;
             if (MatchDataBuilder.Build(target.Diffs, PrimaryObject.SymbolsToResolve(target.Diffs, exported), diagnostics) is { } data)
                 matches.Add(new TargetMatch(target, module, exported, data));

@@ -72,6 +72,7 @@ public enum ElfRelocationType : uint
     Plt32 = 4,
     Abs32 = 10,
     Abs32Signed = 11,
+    Abs8 = 14,
     Pc8 = 15,
     Pc64 = 24,
 #pragma warning restore CS1591

@@ -64,6 +64,10 @@ public static class GenerationDiagnostics
     public static readonly DiagnosticDescriptor NotOneModule = Error("KSP6031", "Unit of no single module",
         "{0} changes, and is linked into {1}; only the kernel itself and modules that are known by one name can be changed");
 
+    /// <summary>A module has to be loaded first.</summary>
+    public static readonly DiagnosticDescriptor NotLate = new("KSP6032", "Module has to be loaded first",
+        "Module {0} has to be loaded when the update is applied, and cannot be unloaded while it is: {1}", DiagnosticSeverity.Info);
+
     /// <summary>What is to be signed with cannot be used.</summary>
     public static readonly DiagnosticDescriptor SigningNotPossible = Error("KSP6050", "Update not signed",
         "The update cannot be signed: {0}");

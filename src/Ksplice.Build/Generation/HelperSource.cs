@@ -1,4 +1,4 @@
-// The helper's generated part: an export table that matching fills at load. The entries are writable, carry no
+// The helper's generated part: an export table that matching fills at load; a late target's is empty. The entries are writable, carry no
 // __ksymtab_ symbols (K1: modpost would emit a second checksum for each) and stand in sections that the linker sorts by
 // name, which makes the order of names the order of export indexes.
 using System.Buffers.Binary;
@@ -27,7 +27,7 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
         StringBuilder text = new();
         StringBuilder versions = new();
         text.Append("/* Generated: the exports of update ").Append(target.UpdateId).Append(" for ").Append(target.Name).Append(", and its match data. */\n");
-        int count = matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
+        int count = target.IsLate ? 0 : matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
         for (int i = 0; i < count; i++)
         {
             string name = target.ExportName(i);
@@ -49,8 +49,8 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
                 """);
             versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{target.Helper}\tEXPORT_SYMBOL_GPL\t\n");
         }
-        text.Append("""
-            	.section ".init.rodata","a",%progbits
+        text.Append(CultureInfo.InvariantCulture, $"""
+            	.section "{(target.IsLate ? ".rodata" : ".init.rodata")}","a",%progbits
             	.balign 8
             	.globl ksplice_match_data
             ksplice_match_data:

@@ -46,6 +46,7 @@ public static class ModuleSources
             #define KSPLICE_TARGET {(helper.Target.IsKernel ? "NULL" : $"\"{helper.Target.Name}\"")}
             #define KSPLICE_N_TARGETS {helper.Target.Count}
             #define KSPLICE_N_EXPORTS {helper.ExportCount}
+            #define KSPLICE_LATE {(helper.Target.IsLate ? "true" : "false")}
             #define KSPLICE_PINNED {(primary.IsPinned ? "true" : "false")}
             #define KSPLICE_NAMESPACES{imports}
 

@@ -19,10 +19,16 @@ public static class OperatorReadme
         text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
         if (manifest.Pinned)
             text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
-        string[] modules = [.. manifest.Targets.Select(target => target.Name).Where(name => name != UpdateTarget.KernelName)];
-        if (modules.Length != 0)
+        string[] late = [.. manifest.Targets.Where(target => target.Late).Select(target => target.Name)];
+        string[] first = [.. manifest.Targets.Select(target => target.Name).Where(name => name != UpdateTarget.KernelName).Except(late)];
+        if (late.Length != 0)
         {
-            text.Append("These modules are changed, and have to be loaded: ").AppendJoin(", ", modules).Append(".\n");
+            text.Append("These modules are changed: ").AppendJoin(", ", late).Append(".\n");
+            text.Append("One that is not loaded is changed when it is, before it runs; if that cannot be, it does not load.\n\n");
+        }
+        if (first.Length != 0)
+        {
+            text.Append("These modules are changed, and have to be loaded: ").AppendJoin(", ", first).Append(".\n");
             text.Append("They cannot be unloaded while the update's modules are loaded.\n\n");
         }
         if (manifest.Base.Count != 0)

@@ -15,7 +15,7 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
-    private const uint Abi = 2;
+    private const uint Abi = 3;
     private const int HookCount = 10;
 
     // In the order of enum ksplice_hook.
@@ -58,8 +58,12 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         private readonly Dictionary<(ObjectDiff, int), (OutputSection Section, ulong Offset)> _places = [];
         private readonly Dictionary<string, (ObjectDiff Diff, int Piece)> _globals = [];
         private readonly Dictionary<RunSymbol, int> _exportIndex = [];
+        private readonly List<CoreRelocation> _coreRelocations = [];
         private readonly SortedSet<string> _namespaces = new(StringComparer.Ordinal);
         private bool _failed;
+
+        // struct ksplice_relocation: the field, and what matching found that goes there.
+        private sealed record CoreRelocation(int Section, ulong Offset, long Addend, int Value, ElfRelocationType Type);
 
         private sealed class OutputSection(string name, ElfSectionType type)
         {
@@ -185,6 +189,12 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                     foreach (var reference in diff.Carried[i].References)
                         AddRelocation(diff, section.Index, offset + reference.Offset, reference);
                 }
+                foreach (var constant in diff.Constants)
+                {
+                    var (section, offset) = _places[(diff, constant.Piece)];
+                    _coreRelocations.Add(new(section.Index, offset + constant.Offset, 0, ValueIndex(constant.Value),
+                        constant.Size == 1 ? ElfRelocationType.Abs8 : ElfRelocationType.Abs64));
+                }
             }
         }
 
@@ -198,7 +208,14 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                     _elf.SectionSymbol(place.Section.Index), reference.Addend + (long)place.Offset);
                 return;
             }
-            if (SymbolName(reference.Symbol!) is { } name)
+            if (target.IsLate && _exportIndex.ContainsKey(reference.Symbol!))
+            {
+                // The loader has to have something to put there, as objtool has something to look at.
+                _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol("ksplice_unresolved"), reference.Addend);
+                _coreRelocations.Add(new(section, offset, reference.Addend, ValueIndex(reference.Symbol!), LateTarget.TypeFor(reference.Type)
+                    ?? throw new InvalidOperationException($"{target.Name} is late and has a relocation of type {reference.Type}")));
+            }
+            else if (SymbolName(reference.Symbol!) is { } name)
                 _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol(name), reference.Addend);
             else
                 Report(GenerationDiagnostics.UnresolvedSymbol, diff.Unit, diff.Unit, reference.Symbol!.DisplayName);
@@ -258,7 +275,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
 
             if (diffs.Any(diff => diff.Sites is not null))
                 AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
-            var (constantSection, constantCount) = AddConstants();
+            int coreRelocationSection = AddCoreRelocations();
             byte[] code = new byte[16 + HookCount * 16 + 16];
             BinaryPrimitives.WriteUInt32LittleEndian(code, Abi);
             BinaryPrimitives.WriteUInt32LittleEndian(code.AsSpan(4), (uint)redirects.Count);
@@ -267,7 +284,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
                     BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + kind * 16 + 8), hooks.Size / 8);
             }
-            BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + HookCount * 16 + 8), constantCount);
+            BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + HookCount * 16 + 8), (ulong)_coreRelocations.Count);
             int codeSection = _elf.AddSection(".ksplice.code", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, code, 8);
             _elf.AddRelocation(codeSection, 8, ElfRelocationType.Abs64, _elf.SectionSymbol(redirectSection), 0);
             for (int kind = 0; kind < HookCount; kind++)
@@ -275,32 +292,33 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
                     _elf.AddRelocation(codeSection, (ulong)(16 + kind * 16), ElfRelocationType.Abs64, _elf.SectionSymbol(hooks.Index), 0);
             }
-            if (constantCount != 0)
-                _elf.AddRelocation(codeSection, 16 + HookCount * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(constantSection), 0);
+            if (_coreRelocations.Count != 0)
+                _elf.AddRelocation(codeSection, 16 + HookCount * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(coreRelocationSection), 0);
             _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)code.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
         }
 
-        // K5: struct ksplice_constant[]. The helper's exports come first among what matching resolves, then these.
-        private (int Section, ulong Count) AddConstants()
+        // What the helper exports comes first among what matching resolves, then the values that the core keeps: K5's numbers, or all if the target is late.
+        private int ValueIndex(RunSymbol symbol) =>
+            _exportIndex[symbol] - (target.IsLate ? 0 : matchData.Exports.Count(other => other is not RuntimeConstant));
+
+        // struct ksplice_relocation[]
+        private int AddCoreRelocations()
         {
-            var constants = diffs.SelectMany(diff => diff.Constants.Select(constant => (diff, constant))).ToList();
-            if (constants.Count == 0)
-                return default;
-            int exports = matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
-            byte[] table = new byte[constants.Count * 16];
-            for (int i = 0; i < constants.Count; i++)
+            const int Size = 24;
+            if (_coreRelocations.Count == 0)
+                return 0;
+            byte[] table = new byte[_coreRelocations.Count * Size];
+            for (int i = 0; i < _coreRelocations.Count; i++)
             {
-                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 8), (uint)(_exportIndex[constants[i].constant.Value] - exports));
-                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 12), (uint)constants[i].constant.Size);
+                var entry = table.AsSpan(i * Size, Size);
+                BinaryPrimitives.WriteInt64LittleEndian(entry[8..], _coreRelocations[i].Addend);
+                BinaryPrimitives.WriteUInt32LittleEndian(entry[16..], (uint)_coreRelocations[i].Value);
+                BinaryPrimitives.WriteUInt32LittleEndian(entry[20..], (uint)_coreRelocations[i].Type);
             }
-            int index = _elf.AddSection(".ksplice.constants", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
-            for (int i = 0; i < constants.Count; i++)
-            {
-                var (diff, constant) = constants[i];
-                var (section, offset) = _places[(diff, constant.Piece)];
-                _elf.AddRelocation(index, (ulong)i * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(section.Index), (long)(offset + constant.Offset));
-            }
-            return (index, (ulong)constants.Count);
+            int index = _elf.AddSection(".ksplice.relocations", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
+            for (int i = 0; i < _coreRelocations.Count; i++)
+                _elf.AddRelocation(index, (ulong)(i * Size), ElfRelocationType.Abs64, _elf.SectionSymbol(_coreRelocations[i].Section), (long)_coreRelocations[i].Offset);
+            return index;
         }
 
         // Redirects are direct jumps: objtool, which runs on the linked module (K2), need not ask for ENDBR where they lead.

@@ -16,6 +16,16 @@ public sealed record UnitDiff(string Target, ObjectDiff Diff);
 /// <param name="Diffs">The differences of its units, those without any among them.</param>
 public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> Diffs)
 {
+    /// <summary>The same, as one that may be late if it can; <paramref name="kernel"/> is what vmlinux exports.</summary>
+    public TargetDiffs LateIfPossible(ExportedSymbols kernel)
+    {
+        string? obstacle = Target.IsKernel ? null : LateTarget.Obstacle(Diffs, kernel);
+        return this with { Target = Target with { IsLate = !Target.IsKernel && obstacle is null }, LateObstacle = obstacle };
+    }
+
+    /// <summary>Why it is a module and not late.</summary>
+    public string? LateObstacle { get; private init; }
+
     /// <summary>
     /// The targets of update <paramref name="id"/>: the kernel if it changes, then the modules that change, by name. Null after an
     /// error, also if nothing changes.

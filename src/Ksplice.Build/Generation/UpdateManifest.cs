@@ -73,7 +73,11 @@ public sealed record ManifestKernel(string Release, string Banner);
 /// <param name="Helper">The helper module's file.</param>
 /// <param name="Primary">The primary module's file.</param>
 /// <param name="Functions">The functions that are replaced.</param>
-public sealed record ManifestTarget(string Name, string Helper, string Primary, IReadOnlyList<ManifestFunction> Functions);
+public sealed record ManifestTarget(string Name, string Helper, string Primary, IReadOnlyList<ManifestFunction> Functions)
+{
+    /// <summary>True if it is a module that may be loaded after the update, and unloaded.</summary>
+    public bool Late { get; init; }
+}
 
 /// <summary>A replaced function.</summary>
 /// <param name="Name">Its name.</param>

@@ -17,6 +17,9 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
     /// <summary>True if it is the kernel itself.</summary>
     public bool IsKernel => Name == KernelName;
 
+    /// <summary>True if it is a module that may be loaded after the update (<see cref="LateTarget"/>).</summary>
+    public bool IsLate { get; init; }
+
     /// <summary>The helper's module name.</summary>
     public string Helper => HelperOf(UpdateId, Index);
 

@@ -103,6 +103,8 @@ public static class ApplyCommand
             $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
         foreach (var function in functions)
             session.Out.MarkupLineInterpolated($"  {function.Name} ({function.Target})");
+        foreach (var target in update.Targets.Where(target => target.IsWaiting))
+            session.Out.MarkupLineInterpolated($"  {target.Name} is not loaded, and will be changed when it is");
     }
 
     private static string Count(int functions) => functions == 1 ? "1 function replaced" : $"{functions} functions replaced";

@@ -36,7 +36,11 @@ public static class StatusCommand
         console.MarkupLineInterpolated($"core:       {(machine.IsLoaded(Session.CoreModule) ? "loaded" : "not loaded")}");
         console.MarkupLineInterpolated($"signatures: {(machine.Trusted.AreDemanded ? "demanded" : "not looked at")}");
         foreach (var update in updates)
+        {
             console.MarkupLineInterpolated($"update:     {update.Id} {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}{(update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause)}");
+            foreach (var target in update.Targets.Where(target => target.IsWaiting))
+                console.MarkupLineInterpolated($"            waits for module {target.Name}");
+        }
         foreach (var (id, release, isMissing) in enabled)
             console.MarkupLineInterpolated($"at boot:    {id} for {release ?? "a kernel that its damaged manifest does not tell"}{(isMissing ? ", NOT APPLIED" : "")}");
     }

@@ -8,7 +8,11 @@ namespace Ksplice.Cli.Machines;
 public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress, string Target);
 
 /// <summary>What an update changes, <c>vmlinux</c> or a module, and how far its modules are.</summary>
-public sealed record TargetState(string Name, string State);
+public sealed record TargetState(string Name, string State)
+{
+    /// <summary>True if it is a module that is changed when it is loaded.</summary>
+    public bool IsWaiting => State == "waiting";
+}
 
 /// <summary>An update that the core module knows.</summary>
 public sealed class Update(Machine machine, string directory)

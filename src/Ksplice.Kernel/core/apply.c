@@ -81,15 +81,31 @@ static int hold_primaries(struct ksplice_update *update)
 	return 0;
 }
 
+static int detach(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	int err = 0;
+
+	for_each_target(target, update)
+		err = ksplice_tracer_detach(update, target) ?: err;
+	return err;
+}
+
 static int attach_and_operate(struct ksplice_update *update)
 {
-	int err = ksplice_tracer_attach(update);
+	struct ksplice_target *target;
+	int err = 0;
 
-	if (err)
-		return err;
+	for_each_target(target, update) {
+		err = ksplice_tracer_attach(update, target);
+		if (err)
+			goto detach;
+	}
 	err = operate_update(update, false);
-	if (err)
-		ksplice_tracer_detach(update);
+	if (!err)
+		return 0;
+detach:
+	detach(update);
 	return err;
 }
 
@@ -110,7 +126,7 @@ static bool is_current(struct ksplice_update *update)
 
 static void apply(struct ksplice_update *update)
 {
-	if (!is_current(update))
+	if (!is_current(update) || !ksplice_late_ready(update))
 		return;
 	if (hold_primaries(update) || attach_and_operate(update)) {
 		/*
@@ -136,7 +152,7 @@ static void reverse(struct ksplice_update *update)
 	}
 	if (operate_update(update, true))
 		return;
-	broken = ksplice_tracer_detach(update);
+	broken = detach(update);
 	/*
 	 * K20: the redirects are off and no stack was in the new code; tasks
 	 * preempted in probe slots and tasks on their way out, which are on no

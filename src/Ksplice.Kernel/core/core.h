@@ -99,12 +99,13 @@ struct ksplice_conflict {
  */
 struct ksplice_target {
 	struct list_head list;
+	struct list_head late;		/* of those whose module may come later (late.c) */
 	char *name;			/* KSPLICE_KERNEL_NAME or the module's */
-	struct module *helper;
+	const struct ksplice_helper *helper;
 
-	/* References, held as long as the target is in the list (K21). */
-	struct module *module;		/* the module to change, or NULL */
-	struct module **lenders;	/* modules that it exports symbols of or has redirects in */
+	/* What references.c holds (K21). */
+	struct module *module;		/* the module to change, if it is there; NULL for the kernel */
+	struct module **lenders;	/* modules that it uses symbols of or has redirects in */
 	u32 n_lenders;
 
 	/* What was matched. */
@@ -113,7 +114,7 @@ struct ksplice_target {
 	u32 n_texts;
 	struct ksplice_text *texts;
 	u32 n_values;
-	u64 *values;			/* runtime constants (K5) */
+	u64 *values;			/* for relocate.c */
 
 	/* Set while the primary is loaded. */
 	struct module *primary;
@@ -235,20 +236,20 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 
 /* redirect.c */
 int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
-const struct ksplice_function *ksplice_redirect_check(const struct ksplice_update *update,
+const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
 						      bool undo);
-void ksplice_redirect_write(const struct ksplice_update *update, bool undo);
+void ksplice_redirect_write(const struct ksplice_target *target, bool undo);
 
-/* constants.c */
-int ksplice_constants_keep(struct ksplice_update *update, struct ksplice_target *target,
-			   const struct ksp_match *match, u32 n_exports);
-int ksplice_constants_write(struct ksplice_update *update, struct ksplice_target *target);
+/* relocate.c */
+int ksplice_values_keep(struct ksplice_update *update, struct ksplice_target *target,
+			const struct ksp_match *match);
+int ksplice_relocate(struct ksplice_update *update, struct ksplice_target *target);
 
 /* tracer.c */
-int ksplice_tracer_attach(struct ksplice_update *update);
-int ksplice_tracer_detach(struct ksplice_update *update);
+int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target);
+int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
-const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_update *update);
+const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target);
 
 /* hooks.c */
 u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook kind);
@@ -256,13 +257,32 @@ void ksplice_call_hooks(const struct ksplice_update *update, enum ksplice_hook k
 
 /* stop.c */
 int ksplice_stop(struct ksplice_update *update, bool undo);
+int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
+			 bool undo);
+void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);
 
 /* apply.c */
 void ksplice_work(struct kthread_work *work);
 
+/* references.c */
+int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *target);
+int ksplice_hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
+			 const struct ksp_match *match);
+void ksplice_drop_references(struct ksplice_target *target);
+
+/* late.c */
+int ksplice_late_init(void);
+void ksplice_late_exit(void);
+void ksplice_late_add(struct ksplice_target *target);
+void ksplice_late_remove(struct ksplice_target *target);
+bool ksplice_late_ready(struct ksplice_update *update);
+
 /* target.c */
 struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
-					     const struct ksplice_helper *helper);
+					     const struct ksplice_helper *helper,
+					     struct module *coming);
+int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *target);
+void ksplice_target_forget(struct ksplice_target *target);
 void ksplice_target_destroy(struct ksplice_target *target);
 void ksplice_module_text(const struct module *module, unsigned long *start,
 			 unsigned long *end);

@@ -38,8 +38,13 @@ static int __init ksplice_init(void)
 	err = ksplice_sysfs_init();
 	if (err)
 		goto stop_worker;
+	err = ksplice_late_init();
+	if (err)
+		goto remove_sysfs;
 	return 0;
 
+remove_sysfs:
+	ksplice_sysfs_exit();
 stop_worker:
 	kthread_destroy_worker(ksplice_worker);
 	return err;
@@ -47,6 +52,7 @@ stop_worker:
 
 static void __exit ksplice_exit(void)
 {
+	ksplice_late_exit();
 	ksplice_updates_exit();
 	ksplice_sysfs_exit();
 	kthread_destroy_worker(ksplice_worker);

@@ -5,7 +5,8 @@
  * DOC: context and locking
  *
  * Prepared when the primary registers; written inside stop_machine with
- * cpus_read_lock and text_mutex held by the caller outside of it (K16).  The
+ * cpus_read_lock and text_mutex held by the caller outside of it (K16), or with
+ * text_mutex held while a module is coming, of which nothing runs yet.  The
  * jump stands behind the fentry site, so tracing goes on; where it does not fit
  * a handler on that site leads on instead (tracer.c).  Only text_poke_kgdb
  * writes: text_poke_bp would send IPIs to CPUs that wait with interrupts off
@@ -124,55 +125,49 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 
 /**
  * ksplice_redirect_check - is the text still what it has to be?
- * @update: the update
+ * @target: the target
  * @undo: the jumps must be intact; otherwise what matching saw
  *
- * Context: inside stop_machine (K16, K19).
+ * Context: inside stop_machine (K16, K19), or nothing of the target runs yet.
  * Return: the first function that differs, or NULL.
  */
-const struct ksplice_function *ksplice_redirect_check(const struct ksplice_update *update,
+const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
 						      bool undo)
 {
-	struct ksplice_target *target;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			const struct ksplice_function *function = &target->functions[i];
+	for (i = 0; i < target->n_functions; i++) {
+		const struct ksplice_function *function = &target->functions[i];
 
-			if (function->jump &&
-			    memcmp((void *)function->jump,
-				   undo ? function->redirect : function->original,
-				   KSP_JUMP_SIZE))
-				return function;
-		}
+		if (function->jump &&
+		    memcmp((void *)function->jump,
+			   undo ? function->redirect : function->original,
+			   KSP_JUMP_SIZE))
+			return function;
 	}
 	return NULL;
 }
 
 /**
  * ksplice_redirect_write - write all jumps and switch all handlers on, or off again
- * @update: the update
+ * @target: the target
  * @undo: take them off
  *
- * Context: inside stop_machine; every CPU executes sync_core() before it
- * leaves the stop function (K15).
+ * Context: as ksplice_redirect_check(); every CPU executes sync_core() before
+ * it runs code of the target again (K15).
  */
-void ksplice_redirect_write(const struct ksplice_update *update, bool undo)
+void ksplice_redirect_write(const struct ksplice_target *target, bool undo)
 {
-	struct ksplice_target *target;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			const struct ksplice_function *function = &target->functions[i];
+	for (i = 0; i < target->n_functions; i++) {
+		const struct ksplice_function *function = &target->functions[i];
 
-			if (function->jump)
-				kernel.text_poke_kgdb((void *)function->jump,
-						      undo ? function->original : function->redirect,
-						      KSP_JUMP_SIZE);
-			else
-				ksplice_tracer_switch(function, !undo);
-		}
+		if (function->jump)
+			kernel.text_poke_kgdb((void *)function->jump,
+					      undo ? function->original : function->redirect,
+					      KSP_JUMP_SIZE);
+		else
+			ksplice_tracer_switch(function, !undo);
 	}
 }

@@ -39,19 +39,30 @@ struct stop {
 	u64 pause_ns;
 };
 
+static void write_redirects(const struct ksplice_update *update, bool undo)
+{
+	struct ksplice_target *target;
+
+	for_each_target(target, update)
+		ksplice_redirect_write(target, undo);
+}
+
 /* The first CPU's part, while all others wait: everything is checked before anything is written. */
 static void operate(struct stop *stop)
 {
 	struct ksplice_update *update = stop->update;
+	struct ksplice_target *target;
 
 	stop->err = ksplice_fails("stack of a thread") ? -EFAULT :
 		    ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
 	if (stop->err)
 		return;
-	stop->differs = ksplice_redirect_check(update, stop->undo);
-	if (stop->differs) {
-		stop->err = -ESTALE;
-		return;
+	for_each_target(target, update) {
+		stop->differs = ksplice_redirect_check(target, stop->undo);
+		if (stop->differs) {
+			stop->err = -ESTALE;
+			return;
+		}
 	}
 	stop->refused_by = ksplice_call_checks(update, stop->undo ? KSPLICE_CHECK_REVERSE
 								  : KSPLICE_CHECK_APPLY);
@@ -61,10 +72,10 @@ static void operate(struct stop *stop)
 	}
 	/* Redirects stand while apply and reverse hooks run. */
 	if (!stop->undo)
-		ksplice_redirect_write(update, false);
+		write_redirects(update, false);
 	ksplice_call_hooks(update, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY);
 	if (stop->undo)
-		ksplice_redirect_write(update, true);
+		write_redirects(update, true);
 }
 
 static int stop_function(void *data)
@@ -97,35 +108,74 @@ static int stop_function(void *data)
  * instruction again when the redirect goes.  A function of its own, so that its
  * addresses are in no frame that is alive at the stop.
  */
-static noinline unsigned long find_probe(const struct ksplice_update *update,
+static noinline unsigned long find_probe(const struct ksplice_target *target,
 					 const struct ksplice_function **probed)
 {
-	struct ksplice_target *target;
 	unsigned long address;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			const struct ksplice_function *function = &target->functions[i];
+	for (i = 0; i < target->n_functions; i++) {
+		const struct ksplice_function *function = &target->functions[i];
 
-			for (address = function->start; address < function->end; address++) {
-				if (ksplice_is_probed(address)) {
-					*probed = function;
-					return address;
-				}
+		for (address = function->start; address < function->end; address++) {
+			if (ksplice_is_probed(address)) {
+				*probed = function;
+				return address;
 			}
-			cond_resched();
 		}
+		cond_resched();
 	}
 	return 0;
+}
+
+/**
+ * ksplice_check_others - does a livepatch or a kprobe stand in a target's functions?
+ * @update: takes the reason of a failure
+ * @target: the target
+ * @undo: a livepatch that came later does no harm
+ *
+ * Context: process context, ftrace_lock and text_mutex held: while they are,
+ * nobody can redirect by ftrace or plant a probe.
+ * Return: 0 or an error.
+ */
+int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
+			 bool undo)
+{
+	const struct ksplice_function *function = undo ? NULL : ksplice_tracer_conflict(target);
+	unsigned long probe;
+
+	if (function) {
+		ksplice_report(update, KSPLICE_REDIRECTED,
+			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
+			       function->name);
+		return -EADDRINUSE;
+	}
+	probe = find_probe(target, &function);
+	if (probe) {
+		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
+			       function->name, probe);
+		return -EPERM;
+	}
+	return 0;
+}
+
+/**
+ * ksplice_report_stale - say that a function is not what it was
+ * @update: takes it
+ * @function: what ksplice_redirect_check() found
+ */
+void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function)
+{
+	ksplice_report(update, KSPLICE_UNEXPECTED, "the text of %s at %lx is not what it was: %*ph",
+		       function->name, function->jump, KSP_JUMP_SIZE, (void *)function->jump);
 }
 
 /* One try; the reason of a failure is reported. */
 static int try_once(struct ksplice_update *update, struct stop *stop)
 {
-	const struct ksplice_function *probed = NULL, *conflict = NULL;
-	unsigned long probe;
-	int err;
+	struct ksplice_target *target;
+	bool stopped = false;
+	int err = 0;
 
 	stop->done = 0;
 	stop->err = 0;
@@ -134,20 +184,17 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	atomic_set(&stop->arrived, 0);
 	update->n_found = 0;
 
-	/* Who redirects by ftrace takes ftrace_lock: none can come after this. */
 	mutex_lock(kernel.ftrace_lock);
-	if (!stop->undo)
-		conflict = ksplice_tracer_conflict(update);
 	cpus_read_lock();
 	mutex_lock(kernel.text_mutex);
-	/* Probes are planted under text_mutex: none can come after this. */
-	probe = find_probe(update, &probed);
+	for_each_target(target, update) {
+		err = ksplice_check_others(update, target, stop->undo);
+		if (err)
+			break;
+	}
 	ksplice_clear_used_stack();
-	if (conflict) {
-		err = -EADDRINUSE;
-	} else if (probe) {
-		err = -EPERM;
-	} else {
+	if (!err) {
+		stopped = true;
 		stop->n_cpus = num_online_cpus();
 		err = ksplice_fails("stop of the machine") ? -ENOMEM :
 		      kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
@@ -160,11 +207,13 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 
 	mutex_lock(&update->report);
 	update->tries++;
-	update->pause_ns = probe || conflict ? 0 : stop->pause_ns;
+	update->pause_ns = stopped ? stop->pause_ns : 0;
 	update->n_conflicts = update->n_found;
 	memcpy(update->conflicts, update->found, sizeof(update->found));
 	mutex_unlock(&update->report);
 
+	if (!stopped)
+		return err;
 	switch (err) {
 	case 0:
 		break;
@@ -174,20 +223,8 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 			       update->n_found, update->found[0].comm, update->found[0].pid,
 			       update->found[0].name, update->found[0].address);
 		break;
-	case -EADDRINUSE:
-		ksplice_report(update, KSPLICE_REDIRECTED,
-			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
-			       conflict->name);
-		break;
-	case -EPERM:
-		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
-			       probed->name, probe);
-		break;
 	case -ESTALE:
-		ksplice_report(update, KSPLICE_UNEXPECTED,
-			       "the text of %s at %lx is not what it was: %*ph",
-			       stop->differs->name, stop->differs->jump, KSP_JUMP_SIZE,
-			       (void *)stop->differs->jump);
+		ksplice_report_stale(update, stop->differs);
 		break;
 	case -ECANCELED:
 		ksplice_report(update, KSPLICE_CALL_FAILED,

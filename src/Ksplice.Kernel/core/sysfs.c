@@ -222,7 +222,10 @@ static int list_targets(const struct ksplice_update *update, struct piece *piece
 	int full;
 
 	for_each_target(target, update) {
-		full = add_line(piece, "%s %s\n", target->name, target->primary ? "ready" : "matched");
+		bool waiting = target->helper->late && !target->module;
+
+		full = add_line(piece, "%s %s\n", target->name,
+				waiting ? "waiting" : target->primary ? "ready" : "matched");
 		if (full)
 			return full;
 	}

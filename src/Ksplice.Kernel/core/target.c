@@ -5,13 +5,11 @@
  * DOC: lifetime and locking
  *
  * A target is made while its helper registers and destroyed when that helper
- * is unloaded.  In between it holds a reference on the module that it changes
- * and on every module of which its helper exports a symbol (K21): neither a
- * redirect nor an export can be left without what it points at.  A module is
- * taken only when it is live; one that is coming or going is refused.
+ * is unloaded; one whose module may come later is made anew when that comes, and
+ * forgets what it matched when that goes (late.c).
  *
  * ksplice_operation is held; matching holds text_mutex too (K12).  The match
- * data lies in the helper's init memory: what outlives registration is copied.
+ * data may lie in the helper's init memory: what outlives registration is copied.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
@@ -41,94 +39,6 @@ void ksplice_module_text(const struct module *module, unsigned long *start,
 	*end = *start + module->core_layout.text_size;
 #endif
 }
-
-/* ---- references ---- */
-
-static int hold_module(struct ksplice_update *update, struct ksplice_target *target)
-{
-	struct module *module;
-	bool busy = false;
-
-	preempt_disable();
-	module = ksplice_fails("look-up of a module") ? NULL :
-		 kernel.find_module(target->name);
-	if (module && (module->state != MODULE_STATE_LIVE || !try_module_get(module)))
-		busy = true;
-	preempt_enable();
-
-	if (busy) {
-		ksplice_report(update, KSPLICE_MODULE_BUSY,
-			       "module %s is being loaded or unloaded", target->name);
-		return -EBUSY;
-	}
-	if (!module) {
-		ksplice_report(update, KSPLICE_TARGET_NOT_LOADED,
-			       "module %s, which this update changes, is not loaded; load it (modprobe %s) and apply again",
-			       target->name, target->name);
-		return -ENOENT;
-	}
-	target->module = module;
-	return 0;
-}
-
-/* Returns false if @address lies where modules lie and its module is not there to stay. */
-static bool hold_lender(struct ksplice_target *target, unsigned long address)
-{
-	struct module *module;
-	bool held = true;
-	u32 i;
-
-	if (address < MODULES_VADDR || address >= MODULES_END)
-		return true;
-	preempt_disable();
-	module = kernel.module_address(address);
-	if (module && module == target->module)
-		goto out;
-	for (i = 0; module && i < target->n_lenders; i++) {
-		if (target->lenders[i] == module)
-			goto out;
-	}
-	held = module && module->state == MODULE_STATE_LIVE &&
-	       !ksplice_fails("reference on a lender") && try_module_get(module);
-	if (held)
-		target->lenders[target->n_lenders++] = module;
-out:
-	preempt_enable();
-	return held;
-}
-
-static int hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
-			const struct ksp_match *match)
-{
-	size_t most = (size_t)match->n_exports + match->n_ranges;
-	u32 i;
-
-	target->lenders = ksplice_fails("memory for references") ? NULL :
-			  kvcalloc(most, sizeof(*target->lenders), GFP_KERNEL);
-	if (!target->lenders && most) {
-		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %zu references", most);
-		return -ENOMEM;
-	}
-	/* What another update put in place is that one's as long as we jump from it. */
-	for (i = 0; i < match->n_ranges; i++) {
-		if (hold_lender(target, match->ranges[i].start))
-			continue;
-		ksplice_report(update, KSPLICE_MODULE_BUSY, "the module with %s, at %llx, is being unloaded",
-			       match->ranges[i].name, match->ranges[i].start);
-		return -EBUSY;
-	}
-	for (i = 0; i < match->n_exports; i++) {
-		if (hold_lender(target, match->exports[i]))
-			continue;
-		ksplice_report(update, KSPLICE_MODULE_BUSY,
-			       "the module with symbol %u of %s, at %llx, is being loaded or unloaded",
-			       i, target->name, match->exports[i]);
-		return -EBUSY;
-	}
-	return 0;
-}
-
-/* ---- the match ---- */
 
 static const char * const reasons[] = {
 	[KSP_BAD_DATA] = "the match data is malformed",
@@ -259,9 +169,10 @@ static bool has_suffix(const char *text, const char *suffix)
  * Writes each resolved value into the helper's own export table.  The build
  * put the table into a writable section; entries are relative to themselves.
  */
-static int fill_exports(struct ksplice_update *update, const struct ksplice_helper *helper,
+static int fill_exports(struct ksplice_update *update, const struct ksplice_target *target,
 			const struct ksp_match *match)
 {
+	const struct ksplice_helper *helper = target->helper;
 	struct ksplice_export *table = (struct ksplice_export *)helper->owner->gpl_syms;
 	char number[16];
 	u32 i;
@@ -293,9 +204,9 @@ static int fill_exports(struct ksplice_update *update, const struct ksplice_help
 	return 0;
 }
 
-static int match_target(struct ksplice_update *update, struct ksplice_target *target,
-			const struct ksplice_helper *helper)
+static int match_target(struct ksplice_update *update, struct ksplice_target *target)
 {
+	const struct ksplice_helper *helper = target->helper;
 	struct ksplice_memory memory;
 	struct ksp_match match = {};
 	enum ksp_reason reason;
@@ -311,11 +222,11 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 	} else {
 		err = keep_match(update, target, &match);
 		if (!err)
-			err = hold_lenders(update, target, &match);
+			err = ksplice_hold_lenders(update, target, &match);
 		if (!err)
-			err = fill_exports(update, helper, &match);
+			err = fill_exports(update, target, &match);
 		if (!err)
-			err = ksplice_constants_keep(update, target, &match, helper->n_exports);
+			err = ksplice_values_keep(update, target, &match);
 	}
 	ksp_match_free(&memory.env, &match);
 	return err;
@@ -325,28 +236,40 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
  * ksplice_target_create - match what a helper brings
  * @update: takes the reason of a failure
  * @helper: the helper
+ * @coming: the module that it is about, if that is coming; else it is looked for
  *
  * Context: process context, ksplice_operation held.
  * Return: the target, in no list yet, or an error pointer.
  */
 struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
-					     const struct ksplice_helper *helper)
+					     const struct ksplice_helper *helper,
+					     struct module *coming)
 {
 	struct ksplice_target *target = ksplice_fails("memory for a target") ? NULL :
 					kzalloc(sizeof(*target), GFP_KERNEL);
 	int err = -ENOMEM;
 
-	if (target)
+	if (target) {
+		target->helper = helper;
+		INIT_LIST_HEAD(&target->late);
 		target->name = ksplice_fails("name of a target") ? NULL :
 			       kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
+	}
 	if (!target || !target->name) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for a target");
 		goto failed;
 	}
-	target->helper = helper->owner;
-	err = helper->target ? hold_module(update, target) : 0;
-	if (!err)
-		err = match_target(update, target, helper);
+	err = 0;
+	if (coming) {
+		target->module = coming;
+	} else if (helper->target) {
+		/* Who comes or goes from here on waits for ksplice_operation. */
+		if (helper->late)
+			ksplice_late_add(target);
+		err = ksplice_find_module(update, target);
+	}
+	if (!err && (!helper->target || target->module))
+		err = match_target(update, target);
 	if (!err)
 		return target;
 failed:
@@ -355,29 +278,54 @@ failed:
 }
 
 /**
- * ksplice_target_destroy - drop a target that is in no list, and its references
+ * ksplice_target_join - join a target to its primary's new code
+ * @update: takes the reason of a failure
+ * @target: the target, matched, with its primary set
+ *
+ * Return: 0 or an error.
+ */
+int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *target)
+{
+	int err = ksplice_fails("tables of a primary") ? -EINVAL :
+		  ksplice_redirect_prepare(update, target);
+
+	return err ?: ksplice_relocate(update, target);
+}
+
+/**
+ * ksplice_target_forget - drop what a target has matched, and its references
+ * @target: the target, in no list or with update->report held
+ *
+ * Context: process context, ksplice_operation held.
+ */
+void ksplice_target_forget(struct ksplice_target *target)
+{
+	for (; target->n_functions; target->n_functions--)
+		kfree(target->functions[target->n_functions - 1].name);
+	for (; target->n_texts; target->n_texts--)
+		kfree(target->texts[target->n_texts - 1].name);
+	kvfree(target->functions);
+	target->functions = NULL;
+	kvfree(target->texts);
+	target->texts = NULL;
+	kfree(target->values);
+	target->values = NULL;
+	target->n_values = 0;
+	ksplice_drop_references(target);
+}
+
+/**
+ * ksplice_target_destroy - drop a target that is in no list
  * @target: the target, or NULL
  *
  * Context: process context, ksplice_operation held.
  */
 void ksplice_target_destroy(struct ksplice_target *target)
 {
-	u32 i;
-
 	if (!target)
 		return;
-	for (i = 0; i < target->n_functions; i++)
-		kfree(target->functions[i].name);
-	for (i = 0; i < target->n_texts; i++)
-		kfree(target->texts[i].name);
-	for (i = 0; i < target->n_lenders; i++)
-		module_put(target->lenders[i]);
-	if (target->module)
-		module_put(target->module);
-	kvfree(target->functions);
-	kvfree(target->texts);
-	kfree(target->values);
-	kvfree(target->lenders);
+	ksplice_late_remove(target);
+	ksplice_target_forget(target);
 	kfree(target->name);
 	kfree(target);
 }

@@ -16,7 +16,7 @@
  * DOC: context and locking
  *
  * Process context with ksplice_operation held, but for ksplice_tracer_switch(),
- * which runs inside stop_machine.  The handler itself runs wherever the
+ * which runs inside stop_machine or while nothing of the target runs.  The handler itself runs wherever the
  * function is called: it takes no lock and calls nothing.  Nothing preempts it
  * between the switch and the instruction pointer, so at a stop each thread in
  * it has either the old or the new code's address on its stack.
@@ -87,63 +87,59 @@ static int add_handler(struct ksplice_update *update, struct ksplice_function *f
 }
 
 /**
- * ksplice_tracer_detach - take an update's handlers off
- * @update: the update, not applied
+ * ksplice_tracer_detach - take a target's handlers off
+ * @update: its update
+ * @target: the target, whose handlers are switched off or whose code does not run any more
  *
  * Context: process context, sleeps until no thread is in a handler.
  * Return: 0; else ftrace is broken, and what a handler leads to has to stay.
  */
-int ksplice_tracer_detach(struct ksplice_update *update)
+int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target)
 {
-	struct ksplice_target *target;
 	int err = 0;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			struct ksplice_handler *handler = target->functions[i].handler;
-			int failed = handler ? unregister_ftrace_function(&handler->ops) : 0;
+	for (i = 0; i < target->n_functions; i++) {
+		struct ksplice_handler *handler = target->functions[i].handler;
+		int failed = handler ? unregister_ftrace_function(&handler->ops) : 0;
 
-			if (!handler)
-				continue;
-			target->functions[i].handler = NULL;
-			if (failed) {
-				/* Never freed, nor is its code: ftrace may still know it. */
-				__module_get(THIS_MODULE);
-				pr_err("%s: the handler of %s does not go (%d)\n", update->id,
-				       target->functions[i].name, failed);
-				err = failed;
-				continue;
-			}
-			ftrace_free_filter(&handler->ops);
-			kfree(handler);
+		if (!handler)
+			continue;
+		target->functions[i].handler = NULL;
+		if (failed) {
+			/* Never freed, nor is its code: ftrace may still know it. */
+			__module_get(THIS_MODULE);
+			pr_err("%s: the handler of %s does not go (%d)\n", update->id,
+			       target->functions[i].name, failed);
+			err = failed;
+			continue;
 		}
+		ftrace_free_filter(&handler->ops);
+		kfree(handler);
 	}
 	return err;
 }
 
 /**
  * ksplice_tracer_attach - register a handler for each function without a jump
- * @update: the update; takes the reason of a failure
+ * @update: takes the reason of a failure
+ * @target: the target
  *
  * Context: process context.
  * Return: 0, or an error and no handler is left.
  */
-int ksplice_tracer_attach(struct ksplice_update *update)
+int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target)
 {
-	struct ksplice_target *target;
 	int err;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			if (target->functions[i].jump)
-				continue;
-			err = add_handler(update, &target->functions[i]);
-			if (err) {
-				ksplice_tracer_detach(update);
-				return err;
-			}
+	for (i = 0; i < target->n_functions; i++) {
+		if (target->functions[i].jump)
+			continue;
+		err = add_handler(update, &target->functions[i]);
+		if (err) {
+			ksplice_tracer_detach(update, target);
+			return err;
 		}
 	}
 	return 0;
@@ -153,31 +149,26 @@ int ksplice_tracer_attach(struct ksplice_update *update)
  * ksplice_tracer_switch - let calls of a function reach the new code, or not
  * @function: a function with a handler
  * @on: whether
- *
- * Context: inside stop_machine.
  */
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on)
 {
 	WRITE_ONCE(function->handler->on, on);
 }
 
-static const struct ksplice_function *find_site(const struct ksplice_update *update, unsigned long site)
+static const struct ksplice_function *find_site(const struct ksplice_target *target, unsigned long site)
 {
-	struct ksplice_target *target;
 	u32 i;
 
-	for_each_target(target, update) {
-		for (i = 0; i < target->n_functions; i++) {
-			if (target->functions[i].jump && target->functions[i].fentry == site)
-				return &target->functions[i];
-		}
+	for (i = 0; i < target->n_functions; i++) {
+		if (target->functions[i].jump && target->functions[i].fentry == site)
+			return &target->functions[i];
 	}
 	return NULL;
 }
 
 /**
  * ksplice_tracer_conflict - a function that somebody else redirects
- * @update: the update
+ * @target: the target
  *
  * A livepatch leads a call away before it comes to a jump behind the fentry
  * site: the update would be in place and without effect.
@@ -185,7 +176,7 @@ static const struct ksplice_function *find_site(const struct ksplice_update *upd
  * Context: process context, ftrace_lock held.
  * Return: the first such function, or NULL.
  */
-const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_update *update)
+const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target)
 {
 	const struct ksplice_function *function;
 	struct ftrace_rec_iter *iter;
@@ -195,7 +186,7 @@ const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_upda
 
 		if (!(site->flags & FTRACE_FL_IPMODIFY))
 			continue;
-		function = find_site(update, site->ip);
+		function = find_site(target, site->ip);
 		if (function)
 			return function;
 	}

@@ -172,7 +172,7 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 		err = PTR_ERR(update);
 		goto unlock;
 	}
-	target = ksplice_target_create(update, helper);
+	target = ksplice_target_create(update, helper, NULL);
 	ksplice_clear_used_stack();
 	if (IS_ERR(target)) {
 		err = PTR_ERR(target);
@@ -181,8 +181,12 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 	mutex_lock(&update->report);
 	list_add_tail(&target->list, &update->targets);
 	mutex_unlock(&update->report);
-	ksplice_report(update, KSPLICE_OK, "%s: %u functions matched, %u symbols resolved",
-		       target->name, target->n_functions, helper->n_exports);
+	if (helper->late && !target->module)
+		ksplice_report(update, KSPLICE_OK, "%s is not loaded: it is matched when it comes",
+			       target->name);
+	else
+		ksplice_report(update, KSPLICE_OK, "%s: %u functions matched, %u symbols resolved",
+			       target->name, target->n_functions, helper->n_exports + target->n_values);
 unlock:
 	mutex_unlock(&ksplice_operation);
 	return err;
@@ -250,19 +254,19 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 		goto unlock;
 	}
 	/* A primary without a symbol of its helper would not hold it by itself. */
-	if (ksplice_fails("reference on a helper") || !try_module_get(target->helper)) {
+	if (ksplice_fails("reference on a helper") || !try_module_get(target->helper->owner)) {
 		ksplice_report(update, KSPLICE_MODULE_BUSY,
 			       "the helper for %s is being unloaded", target->name);
 		goto unlock;
 	}
 	set_primary(update, target, primary);
-	err = ksplice_fails("tables of a primary") ? -EINVAL :
-	      ksplice_redirect_prepare(update, target);
-	if (!err)
-		err = ksplice_constants_write(update, target);
+	if (!target->helper->late || target->module)
+		err = ksplice_target_join(update, target);
+	else
+		err = 0;
 	if (err) {
 		set_primary(update, target, NULL);
-		module_put(target->helper);
+		module_put(target->helper->owner);
 	}
 unlock:
 	mutex_unlock(&ksplice_operation);
@@ -281,7 +285,7 @@ void ksplice_primary_unregister(const struct ksplice_primary *primary)
 		target = find_target(update, primary->target);
 	if (!WARN_ON(!target || update->stage == KSPLICE_APPLIED)) {
 		set_primary(update, target, NULL);
-		module_put(target->helper);
+		module_put(target->helper->owner);
 	}
 	mutex_unlock(&ksplice_operation);
 }

@@ -25,6 +25,7 @@ static struct ksplice_helper helper = {
 	.target = KSPLICE_TARGET,
 	.owner = THIS_MODULE,
 	.n_exports = KSPLICE_N_EXPORTS,
+	.late = KSPLICE_LATE,
 };
 
 static int __init ksplice_helper_init(void)
@@ -34,8 +35,10 @@ static int __init ksplice_helper_init(void)
 	helper.match_data = ksplice_match_data;
 	helper.match_size = ksplice_match_data_end - ksplice_match_data;
 	err = ksplice_helper_register(&helper);
-	helper.match_data = NULL;
-	helper.match_size = 0;
+	if (!helper.late) {
+		helper.match_data = NULL;
+		helper.match_size = 0;
+	}
 	return err;
 }
 module_init(ksplice_helper_init);

@@ -69,8 +69,8 @@ public sealed class PrimaryObjectTests : IDisposable
             _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
             _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
             _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
-            _Static_assert(sizeof(struct ksplice_constant) == 16 && offsetof(struct ksplice_constant, value) == 8 && offsetof(struct ksplice_constant, size) == 12, "constant");
-            _Static_assert(offsetof(struct ksplice_code, constants) == {code.Size - 16} && offsetof(struct ksplice_code, n_constants) == {code.Size - 8}, "constants");
+            _Static_assert(sizeof(struct ksplice_relocation) == 24 && offsetof(struct ksplice_relocation, addend) == 8 && offsetof(struct ksplice_relocation, value) == 16 && offsetof(struct ksplice_relocation, type) == 20, "relocation");
+            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size - 16} && offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[2].Offset}, "fail_reverse");
             _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 && offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
@@ -178,15 +178,55 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(match, diff)!;
         Accept(primary);
         Assert.DoesNotContain(primary.Code.Sections, section => section.Name.StartsWith("runtime_", StringComparison.Ordinal));
-        var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.constants");
-        Assert.Equal([(0u, 8u), (1u, 1u)], Enumerable.Range(0, 2).Select(i => (BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..]),
-            BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..]))));
+        var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.relocations");
+        Assert.Equal([(0, 0, ElfRelocationType.Abs64), (0, 1, ElfRelocationType.Abs8)], CoreRelocations(table));
         var text = primary.Code.Sections.Single(section => section.Name == ".text").Data.Span;
         Assert.Equal(0x0123456789abcdeful, BinaryPrimitives.ReadUInt64LittleEndian(text[(int)table.Relocations[0].Addend..]));
         Assert.Equal(12, text[(int)table.Relocations[1].Addend]);
         var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
         Assert.Equal(2ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[^8..]));
         Assert.Equal((ulong)code.Size - 16, code.Relocations[^1].Offset);
+    }
+
+    private static (long Addend, int Value, ElfRelocationType Type)[] CoreRelocations(ElfSection table) =>
+        [.. table.Data.ToArray().Chunk(24).Select(entry => (BinaryPrimitives.ReadInt64LittleEndian(entry.AsSpan(8)),
+            BinaryPrimitives.ReadInt32LittleEndian(entry.AsSpan(16)), (ElfRelocationType)BinaryPrimitives.ReadUInt32LittleEndian(entry.AsSpan(20))))];
+
+    [Fact]
+    public void A_late_target_leaves_to_the_core_what_the_kernel_does_not_export()
+    {
+        const string Source = "extern int table[4]; int f(int a) { return probe(a) + table[a] + printk(0); }";
+        var diff = Diff("a.c", Source, Source.Replace("int f", "static int *places[2] = { table, table + 3 }; int f", StringComparison.Ordinal)
+            .Replace("table[a]", "*places[a]++", StringComparison.Ordinal));
+        var exported = new ExportedSymbols([new("printk", 7, "")]);
+        Assert.Null(LateTarget.Obstacle([diff], exported));
+        var late = Kernel with { Name = "some", IsLate = true };
+        var match = MatchOf(exported, diff);
+        var primary = PrimaryObject.Build([diff], match, late, exported, [])!;
+        Accept(primary);
+        Assert.Equal(["ksplice_unresolved", "printk"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
+        int probe = match.Exports.IndexOf(new GlobalSymbol("probe")), table = match.Exports.IndexOf(new GlobalSymbol("table"));
+        Assert.Equal([(-4, probe, ElfRelocationType.Pc32), (0, table, ElfRelocationType.Abs64), (12, table, ElfRelocationType.Abs64)],
+            CoreRelocations(primary.Code.Sections.Single(section => section.Name == ".ksplice.relocations")).Order());
+
+        var helper = HelperSource.Create(late, match);
+        Assert.Equal((0, ""), (helper.ExportCount, helper.SymbolVersions));
+        Assert.Contains(".section \".rodata\"", helper.Assembly, StringComparison.Ordinal);
+        Assert.Contains(".section \".init.rodata\"", HelperSource.Create(Kernel, match).Assembly, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("static void up(void) { } static void (*const h)(void) section(\".ksplice.hooks.apply\") = up;", "a.c has a hook")]
+    [InlineData("int g(void) { __asm__ goto(\"1: .byte 0x0f,0x1f,0x44,0,0\\n.pushsection __jump_table, \\\"aw\\\"\\n.balign 8\\n.long 1b - .\\n.long %l[yes] - .\\n.quad %c0 - .\\n.popsection\" : : \"i\" (table) : : yes); return 0; yes: return 1; }",
+        "an entry in __jump_table about table")]
+    public void What_the_loader_has_to_know_of_a_module_cannot_be_late(string added, string reason)
+    {
+        const string Source = "extern int table[4]; int f(int a) { return probe(a) + table[a & 1]; }";
+        var diff = Diff("a.c", Source, Source.Replace("a & 1", "a & 1 ^ 1", StringComparison.Ordinal) + added);
+        Assert.Contains(reason, LateTarget.Obstacle([diff], new ExportedSymbols([])), StringComparison.Ordinal);
+        var target = new TargetDiffs(Kernel with { Name = "some" }, [diff]).LateIfPossible(new ExportedSymbols([]));
+        Assert.False(target.Target.IsLate);
+        Assert.Contains(reason, target.LateObstacle, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -31,12 +31,18 @@ public sealed class TargetTests(Guest guest)
         }
         """;
 
-    private async Task<PatchProject> ThreeTargetsAsync()
+    private PatchProject Three()
     {
         PatchProject project = new(guest.Release);
         project.Write("1-maps.patch", Sample("b-kernel-pages/kernel-pages.patch"));
         project.Write("2-loop.patch", Sample("d-loop-backing-file/loop-backing-file.patch"));
         project.Write("3-zram.patch", Zram);
+        return project;
+    }
+
+    private async Task<PatchProject> ThreeTargetsAsync()
+    {
+        var project = Three();
         (await project.BuildAsync()).MustSucceed();
         return project;
     }
@@ -62,7 +68,6 @@ public sealed class TargetTests(Guest guest)
                 ksplice apply {{UpdateGuest.Place(project)}} || exit 1
                 look applied
                 awk '{ print "function", $1, $4 }' /sys/kernel/ksplice/{{project.Id}}/functions
-                rmmod zram 2>/dev/null && echo "zram is gone"
                 ksplice undo {{project.Id}} || exit 1
                 look undone
             done
@@ -85,7 +90,28 @@ public sealed class TargetTests(Guest guest)
     [Fact]
     public async Task A_module_that_is_not_loaded_is_named_and_nothing_has_changed()
     {
-        using var project = await ThreeTargetsAsync();
+        // A hook runs when the update is applied, with the module or not at all.
+        using var project = Three();
+        project.Write("4-hook.patch", """
+            --- a/drivers/block/zram/zram_drv.c
+            +++ b/drivers/block/zram/zram_drv.c
+            @@ -34,7 +34,11 @@
+             #include <linux/part_stat.h>
+             
+             #include "zram_drv.h"
+             
+            +#include <ksplice/hooks.h>
+            +static void look(void) { pr_info("%s is in force\n", THIS_MODULE->name); }
+            +ksplice_post_apply(look);
+            +
+             static DEFINE_IDR(zram_index_idr);
+             /* idr index must be protected */
+             static DEFINE_MUTEX(zram_index_mutex);
+
+            """);
+        var built = (await project.BuildAsync("-tl:off", "-v:normal")).MustSucceed();
+        Assert.Contains("KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: drivers/block/zram/zram_drv.c has a hook", built.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("KSP6032: Module loop", built.Output, StringComparison.Ordinal);
         var result = await guest.RunAsync(
             $$"""
             insmod /loop.ko && insmod /zsmalloc.ko || exit 1
@@ -97,9 +123,12 @@ public sealed class TargetTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(project)}}
             echo "apply $?"
             look applied
+            dmesg | grep -o 'zram is in force'
+            rmmod zram 2>/dev/null || echo "zram stays"
             """,
             Files(project));
         result.MustEndWith(0);
+        Assert.Equal(["zram is in force", "zram stays"], result.Lines.Where(line => line.StartsWith("zram ", StringComparison.Ordinal)));
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("it changes module zram, which is not loaded", result.Errors, StringComparison.Ordinal);
         Assert.Contains(result.Lines, line => line.StartsWith("refused: vvar 1, path /tmp/secret,", StringComparison.Ordinal) && line.EndsWith(" 0 modules", StringComparison.Ordinal));

@@ -11,7 +11,7 @@
 
 struct module;
 
-#define KSPLICE_ABI	2
+#define KSPLICE_ABI	3
 
 /* The hooks of a patch, in the order of their lists in struct ksplice_code. */
 enum ksplice_hook {
@@ -41,11 +41,16 @@ struct ksplice_hook_list {
 	u64 count;
 };
 
-/* A place in the primary's text that holds a runtime constant of the kernel (K5). */
-struct ksplice_constant {
+/*
+ * A place in the primary that the core fills in, as the loader does the others:
+ * one that holds a runtime constant of the kernel (K5), or refers to a module
+ * that may be loaded later (K21).
+ */
+struct ksplice_relocation {
 	void *place;
+	s64 addend;
 	u32 value;		/* index among the values behind the helper's exports */
-	u32 size;		/* 8, or 1 for a shift's count */
+	u32 type;		/* R_X86_64_64, _PC32, _32S, _8 */
 };
 
 /* Written by the build into the primary's object, symbol ksplice_code. */
@@ -54,8 +59,8 @@ struct ksplice_code {
 	u32 n_redirects;
 	const struct ksplice_redirect *redirects;
 	struct ksplice_hook_list hooks[KSPLICE_N_HOOKS];
-	const struct ksplice_constant *constants;
-	u64 n_constants;
+	const struct ksplice_relocation *relocations;
+	u64 n_relocations;
 };
 
 /*
@@ -68,9 +73,10 @@ struct ksplice_helper {
 	const char *id;
 	const char *target;	/* a module's name, or NULL for the kernel itself */
 	struct module *owner;
-	const void *match_data;	/* format.h; in init memory */
+	const void *match_data;	/* format.h; in init memory, unless it is bound late */
 	size_t match_size;
 	u32 n_exports;		/* entries of owner's __ksymtab_gpl, sorted by name = export index */
+	bool late;		/* the module may come later and go; the helper exports nothing */
 };
 
 /* The primary's word to the core. */
@@ -101,5 +107,8 @@ void ksplice_helper_unregister(const struct ksplice_helper *helper);
  */
 int ksplice_primary_register(const struct ksplice_primary *primary);
 void ksplice_primary_unregister(const struct ksplice_primary *primary);
+
+/* Where new code refers to as long as its module is not there: a call of it is a bug. */
+void ksplice_unresolved(void);
 
 #endif

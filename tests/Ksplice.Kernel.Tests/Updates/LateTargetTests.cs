@@ -1,0 +1,215 @@
+// Modules that are loaded after the update that changes them (K21): the change is in force before anything of them runs,
+// goes when they go, and a module that cannot be changed is kept out.
+using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class LateTargetTests(Guest guest) : IDisposable
+{
+    // What the module's init function calls: the name of a device tells which code ran.
+    private const string Loop = """
+        --- a/drivers/block/loop.c
+        +++ b/drivers/block/loop.c
+        @@ -2089,5 +2089,6 @@
+         	disk->events		= DISK_EVENT_MEDIA_CHANGE;
+         	disk->event_flags	= DISK_EVENT_FLAG_UEVENT;
+         	sprintf(disk->disk_name, "loop%d", i);
+        +	disk->disk_name[0] = 'w';
+         	/* Make this loop device reachable from pathname. */
+         	err = add_disk(disk);
+
+        """;
+
+    private const string Look = """
+        look() {
+            loaded=$(lsmod | grep -c '^loop ')
+            echo "$1: module $loaded, loop $(ls /sys/block | grep -c loop), woop $(ls /sys/block | grep -c woop), $(awk '$1 == "loop" { print $2 }' $sys/targets 2>/dev/null)"
+        }
+        """;
+
+    private readonly DirectoryInfo _work = Directory.CreateTempSubdirectory("ksplice-late-");
+
+    public void Dispose() => _work.Delete(recursive: true);
+
+    private async Task<PatchProject> LoopAsync()
+    {
+        PatchProject project = new(guest.Release);
+        project.Write("1-maps.patch", File.ReadAllText(Repository.At("samples/b-kernel-pages/kernel-pages.patch")));
+        project.Write("2-loop.patch", Loop);
+        (await project.BuildAsync()).MustSucceed();
+        return project;
+    }
+
+    // The shipped module with another byte in a function, and without the signature that would tell.
+    private GuestFile Changed(string path, string function)
+    {
+        var shipped = UpdateGuest.Module(guest.Release, path);
+        var module = ModuleFile.Read(File.ReadAllBytes(shipped.HostPath), shipped.HostPath);
+        var symbol = module.Elf.Symbols.Single(symbol => symbol.Name == function);
+        byte[] bytes = File.ReadAllBytes(shipped.HostPath);
+        int end = bytes.AsSpan().IndexOf("~Module signature appended~\n"u8);
+        var section = module.Elf.Sections[symbol.SectionIndex];
+        int at = bytes.AsSpan().IndexOf(section.Data.Span);
+        Assert.True(at > 0 && bytes.AsSpan(at + 1).IndexOf(section.Data.Span) < 0, section.Name);
+        bytes[at + (int)symbol.Value + 5] ^= 1; // behind the fentry site
+        if (end > 0)
+            bytes = bytes[..(end - 12 - System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(end - 4)))];
+        string changed = Path.Combine(_work.FullName, "changed.ko");
+        File.WriteAllBytes(changed, bytes);
+        return new GuestFile(changed, "/changed.ko");
+    }
+
+    [Fact]
+    public async Task A_module_is_changed_before_it_runs_whenever_it_comes()
+    {
+        using var project = await LoopAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}}
+            {{Look}}
+            insmod /loop.ko || exit 1
+            look before
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            look "applied to what is there"
+            rmmod loop || exit 1
+            look gone
+            insmod /loop.ko || exit 1
+            look "come again"
+            awk '{ print "function", $1, $4 }' $sys/functions
+            ksplice undo {{project.Id}} || exit 1
+            look undone
+            rmmod loop || exit 1
+
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            ksplice view {{project.Id}} | grep '^target'
+            ksplice status | grep waits
+            look "applied to what is not there"
+            for round in 1 2 3; do
+                insmod /loop.ko || exit 1
+                look came
+                dd if=/dev/zero of=/tmp/file bs=1024 count=64 2>/dev/null
+                mknod /tmp/woop0 b 7 0 2>/dev/null
+                losetup /tmp/woop0 /tmp/file || exit 1
+                rmmod loop 2>/dev/null && echo "gone while it is in use"
+                losetup -d /tmp/woop0
+                rmmod loop || exit 1
+            done
+            look gone
+            ksplice undo {{project.Id}} || exit 1
+            echo "$(lsmod | grep -c ^ksplice) modules of ours"
+            insmod /loop.ko || exit 1
+            look after
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "before: module 1, loop 8, woop 0, ",
+                "applied to what is there: module 1, loop 8, woop 0, ready",
+                "gone: module 0, loop 0, woop 0, waiting",
+                "come again: module 1, loop 0, woop 8, ready",
+                "function m_next vmlinux", "function m_start vmlinux", "function loop_add loop",
+                "undone: module 1, loop 0, woop 8, ",
+                "target:    vmlinux ready", "target:    loop waiting",
+                "            waits for module loop",
+                "applied to what is not there: module 0, loop 0, woop 0, waiting",
+                .. Enumerable.Repeat("came: module 1, loop 0, woop 8, ready", 3),
+                "gone: module 0, loop 0, woop 0, waiting",
+                "0 modules of ours",
+                "after: module 1, loop 8, woop 0, ",
+            ],
+            result.Lines.Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, "^[a-z ]+: .*module|^(function|target:) |modules of ours$|waits for|in use")
+                && !line.StartsWith("update ", StringComparison.Ordinal)));
+        Assert.Contains("  loop is not loaded, and will be changed when it is", result.Lines);
+    }
+
+    [Fact]
+    public async Task A_module_that_does_not_match_is_kept_out()
+    {
+        using var project = await LoopAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}} modules={{UpdateGuest.Place(project)}}/ksplice_{{project.Id}}
+            {{Look}}
+            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$1: $(cat $sys/stage) $(cat $sys/abort_cause)"; }
+            insmod {{UpdateGuest.Place(project)}}/ksplice.ko
+            for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
+            look loaded
+            insmod /changed.ko && echo "let in, nothing is in force"
+            ask applied
+            cat $sys/reason
+            rmmod loop || exit 1
+            ask applied
+            insmod /changed.ko 2>/dev/null && echo "let in"
+            cat $sys/abort_cause $sys/reason
+            look "kept out"
+            insmod /loop.ko || exit 1
+            look came
+            rmmod loop
+            ask reversed
+            insmod /changed.ko && echo "let in, nothing is in force"
+            look reversed
+            rmmod loop ${modules}_1_primary ${modules}_0_primary ${modules}_1_helper ${modules}_0_helper ksplice || exit 1
+            dmesg | grep -o 'module loop is not loaded: this update, which is applied, cannot change it' | sort -u
+            """,
+            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"), Changed("drivers/block/loop", "loop_add"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "loaded: module 0, loop 0, woop 0, waiting",
+                "let in, nothing is in force",
+                "applied: preparing no_match",
+                "module loop did not match when it was loaded; the kernel's log says why",
+                "applied: applied ok",
+                "no_match",
+                "kept out: module 0, loop 0, woop 0, waiting",
+                "came: module 1, loop 0, woop 8, ready",
+                "reversed: reversed ok",
+                "let in, nothing is in force",
+                "reversed: module 1, loop 8, woop 0, waiting",
+                "module loop is not loaded: this update, which is applied, cannot change it",
+            ],
+            result.Lines.Where(line => !line.StartsWith("loop: ", StringComparison.Ordinal)));
+        Assert.Contains(result.Lines, line => line.StartsWith("loop: loop_add: its code differs", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Modules_come_and_go_while_updates_do()
+    {
+        using var project = await LoopAsync();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}} modules={{UpdateGuest.Place(project)}}/ksplice_{{project.Id}}
+            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do usleep 10000; done; }
+            insmod {{UpdateGuest.Place(project)}}/ksplice.ko
+            for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
+            echo 20 >$sys/retry_ms
+            (
+                while [ ! -e /tmp/stop ]; do
+                    insmod /loop.ko || { dmesg | tail -5; exit 1; }
+                    set -- /sys/block/loop? /sys/block/woop?
+                    echo "$#" >>/tmp/devices
+                    rmmod loop || exit 1
+                done
+                echo "module came and went"
+            ) &
+            cycles=0 wrong=0
+            while [ $cycles -lt 60 ]; do
+                ask applied
+                [ "$(cat $sys/stage)" = applied ] || echo "apply: $(cat $sys/abort_cause)" >>/tmp/answers
+                ask reversed
+                [ "$(cat $sys/stage)" != applied ] || wrong=$((wrong + 1))
+                cycles=$((cycles + 1))
+            done
+            touch /tmp/stop
+            wait
+            sort /tmp/answers 2>/dev/null | uniq -c >&2
+            echo "$cycles cycles, $wrong wrong, modules seen by $(wc -l </tmp/devices)"
+            """,
+            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+        result.MustEndWith(0);
+        Assert.Contains("module came and went", result.Lines);
+        Assert.Contains(result.Lines, line => line.StartsWith("60 cycles, 0 wrong, modules seen by ", StringComparison.Ordinal));
+    }
+}
