@@ -121,6 +121,7 @@ struct ksplice_target {
 	const struct ksplice_code *code;
 	bool pinned;
 	bool holds_primary;
+	bool spoilt;		/* not to be used again (late.c) */
 };
 
 struct ksplice_update {

@@ -164,6 +164,12 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 	struct ksplice_target *target;
 	int err = 0;
 
+	if (waiting->spoilt) {
+		ksplice_report(update, KSPLICE_PROBED,
+			       "the new code of %s holds a jump that a kprobe kept there; undo the update, and apply it again",
+			       waiting->name);
+		return -EBUSY;
+	}
 	target = ksplice_target_create(update, waiting->helper, module);
 	if (IS_ERR(target))
 		return PTR_ERR(target);
@@ -190,15 +196,59 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 	return 0;
 }
 
+static void spoil(unsigned long address)
+{
+	struct ksplice_update *update;
+	struct ksplice_target *target;
+
+	list_for_each_entry(update, &ksplice_updates, list) {
+		for_each_target(target, update) {
+			if (target->primary && within_module_core(address, target->primary))
+				target->spoilt = true;
+		}
+	}
+}
+
+/*
+ * Takes a target's jumps out of the primaries of updates below, which stay when
+ * the module goes.  Under a kprobe that cannot be: who takes that off writes
+ * back the first byte of the jump.  Then the primary below is not used again.
+ */
+static void clear_primaries(struct ksplice_target *target)
+{
+	u32 i;
+
+	mutex_lock(kernel.text_mutex);
+	for (i = 0; i < target->n_functions; i++) {
+		const struct ksplice_function *function = &target->functions[i];
+		unsigned long at = function->jump;
+
+		if (!at || within_module_core(at, target->module))
+			continue;
+		while (at < function->jump + KSP_JUMP_SIZE && !ksplice_is_probed(at))
+			at++;
+		if (at < function->jump + KSP_JUMP_SIZE)
+			spoil(at);
+		else
+			kernel.text_poke_kgdb((void *)function->jump, function->original,
+					      KSP_JUMP_SIZE);
+	}
+	on_each_cpu(sync, NULL, 1);
+	mutex_unlock(kernel.text_mutex);
+}
+
+/* The last bound goes first: its jumps may stand in what others brought. */
 static void module_goes(const struct module *module)
 {
 	struct ksplice_update *update;
 
-	list_for_each_entry(update, &ksplice_updates, list) {
+	list_for_each_entry_reverse(update, &ksplice_updates, list) {
 		struct ksplice_target *target = find_late(update, module->name);
 
 		if (!target || !target->module)
 			continue;
+		if (update->stage == KSPLICE_APPLIED)
+			clear_primaries(target);
 		ksplice_tracer_detach(update, target);
 		mutex_lock(&update->report);
 		ksplice_target_forget(target);

@@ -174,6 +174,108 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
         Assert.Contains(result.Lines, line => line.StartsWith("loop: loop_add: its code differs", StringComparison.Ordinal));
     }
 
+    // The first thing in bfq_cpd_init, which the module's init function has called for each cgroup, is a jump label of the kernel's (K18).
+    [Fact]
+    public async Task A_function_without_room_for_a_jump_is_reached_through_the_tracer()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("bfq.patch", """
+            --- a/block/bfq-cgroup.c
+            +++ b/block/bfq-cgroup.c
+            @@ -505,5 +505,5 @@
+             	struct bfq_group_data *d = cpd_to_bfqgd(cpd);
+             
+             	d->weight = cgroup_subsys_on_dfl(io_cgrp_subsys) ?
+            -		CGROUP_WEIGHT_DFL : BFQ_WEIGHT_LEGACY_DFL;
+            +		CGROUP_WEIGHT_DFL + 7 : BFQ_WEIGHT_LEGACY_DFL;
+             }
+
+            """);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups && echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
+            weight() { insmod /bfq.ko && echo "$1: $(cat /tmp/groups/one/io.bfq.weight)"; rmmod bfq || exit 1; }
+            weight before
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            weight applied
+            echo bfq_cpd_init >/sys/kernel/tracing/set_ftrace_filter 2>/dev/null || echo ':mod:bfq' >/sys/kernel/tracing/set_ftrace_filter
+            echo function >/sys/kernel/tracing/current_tracer
+            weight traced
+            grep -q 'bfq_cpd_init <-' /sys/kernel/tracing/trace && echo "seen by the tracer"
+            echo nop >/sys/kernel/tracing/current_tracer
+            weight applied
+            insmod /bfq.ko || exit 1
+            ksplice undo {{project.Id}} || exit 1
+            rmmod bfq || exit 1
+            weight undone
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "block/bfq"));
+        result.MustEndWith(0);
+        Assert.Equal(["before: default 100", "applied: default 107", "traced: default 107", "seen by the tracer", "applied: default 107", "undone: default 100"],
+            result.Lines.Where(line => line.Contains(": default", StringComparison.Ordinal) || line.StartsWith("seen", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task An_update_on_top_of_another_finds_what_that_has_just_put_in_place()
+    {
+        using var first = await LoopAsync();
+        using PatchProject second = new(guest.Release);
+        second.Write("1.base", File.ReadAllText(first.At("1-maps.patch")));
+        second.Write("2.base", Loop);
+        second.Write("upper.patch", """
+            --- a/drivers/block/loop.c
+            +++ b/drivers/block/loop.c
+            @@ -2090,5 +2090,6 @@
+             	disk->event_flags	= DISK_EVENT_FLAG_UEVENT;
+             	sprintf(disk->disk_name, "loop%d", i);
+             	disk->disk_name[0] = 'w';
+            +	disk->disk_name[3] = 'f';
+             	/* Make this loop device reachable from pathname. */
+             	err = add_disk(disk);
+
+            """);
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            look() { insmod /loop.ko; echo "$1: $(cd /sys/block && echo *oo*0)"; rmmod loop 2>/dev/null; }
+            ksplice apply {{UpdateGuest.Place(first)}} || exit 1
+            ksplice apply {{UpdateGuest.Place(second)}} || exit 1
+            look both
+            insmod /loop.ko || exit 1
+            ksplice undo {{first.Id}} && exit 1
+            rmmod loop || exit 1
+            look both
+            ksplice undo {{second.Id}} || exit 1
+            look "the first"
+            ksplice apply {{UpdateGuest.Place(second)}} || exit 1
+            ksplice undo {{first.Id}} || exit 1
+            look "without what it stands on"
+            ksplice undo {{second.Id}} || exit 1
+            look none
+
+            # A kprobe on the upper one's jump in the lower one's code, while the module goes.
+            ksplice apply {{UpdateGuest.Place(first)}} && ksplice apply {{UpdateGuest.Place(second)}} && insmod /loop.ko || exit 1
+            code=$(sed -n 's/ t loop_add.\[ksplice_{{first.Id}}_1_primary\]$//p' /proc/kallsyms)
+            echo "p:jump $(printf '0x%x' $((0x$code + 5)))" >/sys/kernel/tracing/kprobe_events && echo 1 >/sys/kernel/tracing/events/kprobes/jump/enable || exit 1
+            rmmod loop || exit 1
+            look "spoilt"
+            cat /sys/kernel/ksplice/{{first.Id}}/reason
+            echo 0 >/sys/kernel/tracing/events/kprobes/jump/enable; echo >/sys/kernel/tracing/kprobe_events
+            ksplice undo {{second.Id}} && ksplice undo {{first.Id}} && ksplice apply {{UpdateGuest.Place(first)}} || exit 1
+            look "afresh"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "both: woof0", "both: woof0", "the first: woop0", "without what it stands on: *oo*0", "none: loop0",
+                "spoilt: *oo*0", "the new code of loop holds a jump that a kprobe kept there; undo the update, and apply it again", "afresh: woop0",
+            ],
+            result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal) || line.StartsWith("the new code", StringComparison.Ordinal)));
+        Assert.Contains("stands on it: undo that first", result.Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Modules_come_and_go_while_updates_do()
     {

@@ -26,6 +26,8 @@ public sealed class NewerKernelTests(Guest guest)
             ("static int proc_nr_dentry(", "static unsigned long lookups;\n\nstatic int proc_nr_dentry("),
             ("\tdentry_stat.nr_dentry = get_nr_dentry();\n", "\tdentry_stat.nr_dentry = get_nr_dentry();\n\tdentry_stat.dummy = READ_ONCE(lookups);\n"),
             ("\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(", "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(")));
+        project.Write("loop.patch", await PatchAsync(kernel, "drivers/block/loop.c",
+            ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n")));
         (await project.BuildAsync()).MustSucceed();
 
         var result = await guest.RunAsync(
@@ -35,14 +37,18 @@ public sealed class NewerKernelTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(project)}} || exit 1
             ls -R /sys/kernel >/dev/null
             show applied
+            unxz /loop.ko.xz
+            for round in 1 2; do insmod /loop.ko && echo "module $(cd /sys/block && echo *oop0)"; rmmod loop; done
             ksplice undo {{project.Id}}
             echo "undo $?"
+            insmod /loop.ko && echo "module $(cd /sys/block && echo *oop0)"
             """,
-            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"));
         result.MustEndWith(0);
         Assert.Contains("before: 0 pages, 0 lookups", result.Lines);
         Assert.Contains("applied: some pages, some lookups", result.Lines);
         Assert.Contains("undo 0", result.Lines);
+        Assert.Equal(["module woop0", "module woop0", "module loop0"], result.Lines.Where(line => line.StartsWith("module ", StringComparison.Ordinal)));
     }
 
     private static async Task<string> PatchAsync(PreparedKernel kernel, string source, params (string From, string To)[] changes)

@@ -13,8 +13,8 @@ internal static class UpdateGuest
     public static GuestFile Package(PatchProject project) => new(project.Package, Place(project));
 
     /// <summary>A module of the kernel, at /NAME.ko.</summary>
-    public static GuestFile Module(string release, string path) => new(
-        Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release, "lib/modules", release, "kernel", path + ".ko"), $"/{Path.GetFileName(path)}.ko");
+    public static GuestFile Module(string release, string path, string extension = ".ko") => new(
+        Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release, "lib/modules", release, "kernel", path + extension), "/" + Path.GetFileName(path) + extension);
 
     /// <summary>The replaced functions that the manifest names.</summary>
     public static string[] Replaced(PatchProject project)

@@ -11,6 +11,9 @@
  *   (none)   machine stopped; apply: redirects are in place, reverse: still in place
  *   post_*   process context, after success; may sleep
  *   fail_*   process context, after any failure once pre_* ran; drops what pre_* took
+ *
+ * A hook must not load or unload a module that an update changes, nor wait for
+ * who does: that waits until the request is done.
  */
 #ifndef KSPLICE_HOOKS_H
 #define KSPLICE_HOOKS_H
