@@ -34,6 +34,9 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     public IReadOnlyList<ulong> Candidates(string name) => memory.Candidates(name);
 
     /// <inheritdoc/>
+    public IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) => memory.Candidates(name);
+
+    /// <inheritdoc/>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end) => memory.TryFindExtent(address, out start, out end);
 
     /// <inheritdoc/>

@@ -14,6 +14,9 @@ public interface IMatchMemory
     /// <summary>The addresses of all symbols of that exact name.</summary>
     IReadOnlyList<ulong> Candidates(string name);
 
+    /// <summary>The same for a name in UTF-8, as match data has it.</summary>
+    IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) => Candidates(System.Text.Encoding.UTF8.GetString(name));
+
     /// <summary>Where the last symbol at or before <paramref name="address"/> starts, and where the next one does.</summary>
     bool TryFindExtent(ulong address, out ulong start, out ulong end);
 

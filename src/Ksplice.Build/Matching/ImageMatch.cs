@@ -1,6 +1,7 @@
 // The match at build time: the same data that the helper carries, over the image that the distribution ships. What does
 // not match here could not be applied to any machine that runs this kernel, so the build stops.
 using System.Collections.Concurrent;
+using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 
@@ -10,7 +11,8 @@ namespace Ksplice.Build.Matching;
 public sealed class ImageMemory : IMatchMemory
 {
     private readonly KernelImage _image;
-    private readonly ConcurrentDictionary<string, ulong[]> _candidates = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, ulong[]> _candidates = new(Utf8NameComparer.Instance);
+    private readonly ConcurrentDictionary<string, ulong[]>.AlternateLookup<ReadOnlySpan<byte>> _byBytes;
     private readonly ulong _initBegin;
     private readonly ulong _initEnd;
     private readonly ulong? _fentry;
@@ -20,6 +22,7 @@ public sealed class ImageMemory : IMatchMemory
     {
         ArgumentNullException.ThrowIfNull(image);
         _image = image;
+        _byBytes = _candidates.GetAlternateLookup<ReadOnlySpan<byte>>();
         _initBegin = image.Symbols.FindUnique("__init_begin") ?? 0;
         _initEnd = image.Symbols.FindUnique("__init_end") ?? 0;
         _fentry = image.Symbols.FindUnique("__fentry__");
@@ -35,6 +38,10 @@ public sealed class ImageMemory : IMatchMemory
     public IReadOnlyList<ulong> Candidates(string name) =>
         _candidates.GetOrAdd(name, static (name, memory) => [.. memory._image.Symbols.Find(name).Select(symbol => symbol.Address)
             .Where(address => address < memory._initBegin || address >= memory._initEnd)], this);
+
+    /// <inheritdoc cref="Candidates(string)"/>
+    public IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) =>
+        _byBytes.TryGetValue(name, out ulong[]? found) ? found : Candidates(Encoding.UTF8.GetString(name));
 
     /// <inheritdoc/>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end)

@@ -5,34 +5,37 @@ public sealed partial class MatchInterpreter
 {
     private MatchFailure? TryCandidates(uint index, out int survivors)
     {
-        string? name = _run.NameOf(_run.Data.Objects[index].Symbol);
-        var candidates = name is null ? [] : _run.Memory.Candidates(name).Distinct().ToList();
+        ref readonly var entry = ref _run.Data.Object(index);
+        var candidates = _run.CandidatesOf(entry.Symbol);
         survivors = 0;
-        if (candidates.Count == 0)
-            return Failure(index, null, MatchReason.NoCandidate, 0, name);
-        ref readonly var entry = ref _run.Data.Objects[index];
-        if (entry.Kind == ObjectKind.Text && (candidates.Count > 1 || _run.IsOverridable(entry)))
+        if (candidates.IsEmpty)
+            return Failure(index, null, MatchReason.NoCandidate, 0, _run.NameOf(entry.Symbol));
+        if (candidates.Length > 1)
+            candidates = candidates.ToArray().Distinct().ToArray();
+        if (entry.Kind == ObjectKind.Text && (candidates.Length > 1 || _run.IsOverridable(entry)))
         {
             List<ulong> inLine = [];
             foreach (ulong candidate in candidates)
             {
-                if (_run.IsInLine(_run.Data.Objects[index], candidate))
+                if (_run.IsInLine(entry, candidate))
                     inLine.Add(candidate);
             }
             if (inLine.Count == 0)
-                return Failure(index, null, MatchReason.NotInLine, candidates.Count, name);
-            candidates = inLine;
+                return Failure(index, null, MatchReason.NotInLine, candidates.Length, _run.NameOf(entry.Symbol));
+            candidates = inLine.ToArray();
         }
         Mismatch farthest = new();
         ulong survivor = 0, best = 0;
         int mark = _run.Journal.Count;
-        for (int i = 0; i < candidates.Count; i++)
+        for (int i = 0; i < candidates.Length; i++)
         {
             ObjectWalk walk = new(_run, index);
             if (walk.Object(candidates[i]) == MatchReason.Matched)
             {
                 survivor = candidates[i];
                 survivors++;
+                if (candidates.Length == 1)
+                    break;
             }
             else if (i == 0 || walk.Failure.Address - candidates[i] >= best)
             {
@@ -42,10 +45,12 @@ public sealed partial class MatchInterpreter
             _run.Forget(mark);
         }
         if (survivors == 0)
-            return Failure(index, farthest, farthest.Reason, candidates.Count);
+            return Failure(index, farthest, farthest.Reason, candidates.Length);
         if (survivors == 1)
         {
-            new ObjectWalk(_run, index).Object(survivor);
+            // What the only candidate told is still known.
+            if (candidates.Length > 1)
+                new ObjectWalk(_run, index).Object(survivor);
             _run.Done[index] = true;
         }
         return null;
@@ -62,7 +67,7 @@ public sealed partial class MatchInterpreter
             {
                 if (_run.Done[i])
                     continue;
-                uint symbol = _run.Data.Objects[i].Symbol;
+                uint symbol = _run.Data.Object(i).Symbol;
                 int survivors = 0;
                 if (_run.Known[symbol])
                 {
@@ -71,7 +76,7 @@ public sealed partial class MatchInterpreter
                         return Failure(i, walk.Failure, walk.Failure.Reason, 1);
                     _run.Done[i] = true;
                 }
-                else if (_run.Data.Objects[i].Kind == ObjectKind.Text && TryCandidates(i, out survivors) is { } failure)
+                else if (_run.Data.Object(i).Kind == ObjectKind.Text && TryCandidates(i, out survivors) is { } failure)
                 {
                     return failure;
                 }
@@ -79,7 +84,7 @@ public sealed partial class MatchInterpreter
                 {
                     settled++;
                 }
-                else if ((_run.Data.Objects[i].Flags & ObjectFlags.Optional) == 0 && pending++ == 0)
+                else if ((_run.Data.Object(i).Flags & ObjectFlags.Optional) == 0 && pending++ == 0)
                 {
                     first = i;
                     survivorsOfFirst = survivors;
@@ -88,6 +93,6 @@ public sealed partial class MatchInterpreter
         }
         while (pending != 0 && settled != 0);
         return pending == 0 ? null
-            : Failure(first, null, survivorsOfFirst != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, survivorsOfFirst, _run.NameOf(_run.Data.Objects[first].Symbol));
+            : Failure(first, null, survivorsOfFirst != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, survivorsOfFirst, _run.NameOf(_run.Data.Object(first).Symbol));
     }
 }

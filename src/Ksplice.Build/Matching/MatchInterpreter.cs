@@ -1,5 +1,7 @@
 // match/*.c once more, over a kernel image: the same algorithm, file by file and function by function, so that one can be
 // read beside the other; what each part is for is said there. Tests hold the two against each other. This is match/match.c.
+using System.Runtime.InteropServices;
+
 namespace Ksplice.Build.Matching;
 
 /// <summary>Run-pre matching (paper, section 4): finds the objects of match data in a kernel's memory.</summary>
@@ -10,8 +12,9 @@ public sealed partial class MatchInterpreter
     private MatchInterpreter(MatchRun run) => _run = run;
 
     /// <summary>Matches <paramref name="matchData"/> against <paramref name="memory"/>.</summary>
-    public static MatchResult Match(ReadOnlySpan<byte> matchData, IMatchMemory memory)
+    public static MatchResult Match(byte[] matchData, IMatchMemory memory)
     {
+        ArgumentNullException.ThrowIfNull(matchData);
         ArgumentNullException.ThrowIfNull(memory);
         return MatchProgram.Read(matchData) is { } data
             ? new MatchInterpreter(new MatchRun(data, memory)).Run()
@@ -19,7 +22,7 @@ public sealed partial class MatchInterpreter
     }
 
     /// <summary>Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.</summary>
-    internal static IReadOnlyList<MatchedPlace> Locate(ReadOnlySpan<byte> matchData, IMatchMemory memory)
+    internal static IReadOnlyList<MatchedPlace> Locate(byte[] matchData, IMatchMemory memory)
     {
         if (MatchProgram.Read(matchData) is not { } data)
             return [];
@@ -30,7 +33,7 @@ public sealed partial class MatchInterpreter
         for (int i = 0; i < data.Objects.Length; i++)
         {
             if (run.Done[i])
-                places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Ends[i], data.Objects[i].Kind == ObjectKind.Text));
+                places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text));
         }
         for (int i = 0; i < data.Symbols.Length; i++)
         {
@@ -51,45 +54,43 @@ public sealed partial class MatchInterpreter
         List<RunRange> ranges = [];
         for (uint i = 0; i < _run.Data.Objects.Length; i++)
         {
-            ref readonly var entry = ref _run.Data.Objects[i];
+            ref readonly var entry = ref _run.Data.Object(i);
             if ((entry.Flags & ObjectFlags.Replaced) == 0)
                 continue;
             ulong start = _run.Values[entry.Symbol];
-            ranges.Add(new RunRange(_run.Data.Name(entry.Name), start, _run.Ends[i]));
+            var matched = _run.Matched[i];
+            RunRange range = new(_run.Data.Name(entry.Name), start, matched.End);
+            ranges.Add(range);
             if (entry.Function == MatchFormat.None)
                 continue;
-            ObjectWalk walk = new(_run, i);
-            int mark = _run.Journal.Count;
-            if (walk.Object(start) != MatchReason.Matched)
-                return Failed(Failure(i, walk.Failure, walk.Failure.Reason, 1));
-            _run.Forget(mark);
             var bytes = new byte[MatchFormat.JumpSize];
-            if (walk.Jump != 0 && !_run.Get(walk.Jump, bytes))
+            if (matched.Jump != 0 && !_run.Get(matched.Jump, bytes))
                 return Failed(Failure(i, null, MatchReason.Unreadable, 1));
-            functions[entry.Function] = new RunFunction(_run.Data.Name(entry.Name), start, _run.Ends[i], walk.Jump, walk.Fentry, [.. bytes]);
+            functions[entry.Function] = new RunFunction(range.Name, start, matched.End, matched.Jump, matched.Fentry, ImmutableCollectionsMarshal.AsImmutableArray(bytes));
         }
         return new MatchResult(null, [.. exports], [.. functions], [.. ranges]);
     }
 
     private MatchFailure Failure(uint index, Mismatch? why, MatchReason reason, int candidates, string? symbol = null)
     {
-        ref readonly var entry = ref _run.Data.Objects[index];
+        ref readonly var entry = ref _run.Data.Object(index);
         return new MatchFailure(reason, _run.Data.Name(entry.Unit), _run.Data.Name(entry.Name), why?.Symbol ?? symbol, why?.Address ?? 0, why?.Offset ?? 0,
             candidates, why?.Expected ?? [], why?.Found ?? []);
     }
 
     private MatchFailure? FillExports(ulong[] exports)
     {
-        for (uint i = 0; i < _run.Data.Symbols.Length; i++)
+        var symbols = _run.Data.Symbols;
+        for (int i = 0; i < symbols.Length; i++)
         {
-            ref readonly var symbol = ref _run.Data.Symbols[i];
+            ref readonly var symbol = ref symbols[i];
             if (symbol.Export == MatchFormat.None)
                 continue;
             int found = 0;
             if (_run.Known[i])
                 exports[symbol.Export] = _run.Values[i];
-            else if ((symbol.Flags & SymbolFlags.ByName) == 0 || (found = _run.FindUnique(i, out exports[symbol.Export])) != 1)
-                return new MatchFailure(found != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, "", "", _run.NameOf(i), 0, 0, found, [], []);
+            else if ((symbol.Flags & SymbolFlags.ByName) == 0 || (found = _run.FindUnique((uint)i, out exports[symbol.Export])) != 1)
+                return new MatchFailure(found != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, "", "", _run.NameOf((uint)i), 0, 0, found, [], []);
         }
         return null;
     }

@@ -1,4 +1,6 @@
 // match/data.c once more: every index, length and nesting is checked once, before anything relies on it.
+using System.Collections;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Ksplice.Build.Matching;
@@ -8,18 +10,39 @@ internal sealed class MatchProgram
 {
     private const int MaximalDepth = 4;
 
-    public MatchHeader Header { get; private init; }
-    public MatchSymbol[] Symbols { get; private init; } = [];
-    public MatchObject[] Objects { get; private init; } = [];
-    public MatchOp[] Ops { get; private init; } = [];
-    public MatchPlace[] Places { get; private init; } = [];
-    public byte[] Bytes { get; private init; } = [];
-    private byte[] Names { get; init; } = [];
+    private readonly byte[] _data;
 
-    public string Name(uint offset)
+    private MatchProgram(byte[] data, MatchHeader header) => (_data, Header) = (data, header);
+
+    public MatchHeader Header { get; }
+
+    public ReadOnlySpan<MatchSymbol> Symbols => Table<MatchSymbol>(Header.Symbols, Header.SymbolCount);
+
+    public ReadOnlySpan<MatchObject> Objects => Table<MatchObject>(Header.Objects, Header.ObjectCount);
+
+    public ReadOnlySpan<MatchOp> Ops => Table<MatchOp>(Header.Ops, Header.OpCount);
+
+    public ReadOnlySpan<MatchPlace> Places => Table<MatchPlace>(Header.Places, Header.PlaceCount);
+
+    public ReadOnlySpan<byte> Bytes => _data.AsSpan((int)Header.Bytes, (int)Header.ByteCount);
+
+    public ref readonly MatchSymbol Symbol(uint index) => ref Symbols[(int)index];
+
+    public ref readonly MatchObject Object(uint index) => ref Objects[(int)index];
+
+    public ref readonly MatchPlace Place(uint index) => ref Places[(int)index];
+
+    private ReadOnlySpan<byte> Names => _data.AsSpan((int)Header.Names, (int)Header.NameBytes);
+
+    private ReadOnlySpan<T> Table<T>(uint offset, uint count) where T : unmanaged =>
+        MemoryMarshal.Cast<byte, T>(_data.AsSpan((int)offset, (int)count * Unsafe.SizeOf<T>()));
+
+    public string Name(uint offset) => System.Text.Encoding.UTF8.GetString(NameBytes(offset));
+
+    public ReadOnlySpan<byte> NameBytes(uint offset)
     {
-        var from = Names.AsSpan((int)offset);
-        return System.Text.Encoding.UTF8.GetString(from[..from.IndexOf((byte)0)]);
+        var from = Names[(int)offset..];
+        return from[..from.IndexOf((byte)0)];
     }
 
     public static int Extent(in MatchOp op) => op.Op switch
@@ -29,60 +52,61 @@ internal sealed class MatchProgram
         _ => 1,
     };
 
-    public static MatchProgram? Read(ReadOnlySpan<byte> data)
+    /// <summary>Null if it is malformed. The data is not copied.</summary>
+    public static MatchProgram? Read(byte[] data)
     {
-        if (data.Length < Marshal.SizeOf<MatchHeader>())
+        if (data.Length < Unsafe.SizeOf<MatchHeader>())
             return null;
         var header = MemoryMarshal.Read<MatchHeader>(data);
-        if (header.Magic != MatchFormat.Magic || header.Version != MatchFormat.Version || header.Size != data.Length
-            || Table<MatchSymbol>(data, header.Symbols, header.SymbolCount, 8) is not { } symbols
-            || Table<MatchObject>(data, header.Objects, header.ObjectCount, 8) is not { } objects
-            || Table<MatchOp>(data, header.Ops, header.OpCount, 8) is not { } ops
-            || Table<MatchPlace>(data, header.Places, header.PlaceCount, 8) is not { } places
-            || Table<byte>(data, header.Bytes, header.ByteCount, 1) is not { } bytes
-            || Table<byte>(data, header.Names, header.NameBytes, 1) is not { Length: > 0 } names
-            || names[^1] != 0 || header.ExportCount > header.SymbolCount || header.FunctionCount > header.ObjectCount)
-            return null;
-        MatchProgram program = new() { Header = header, Symbols = symbols, Objects = objects, Ops = ops, Places = places, Bytes = bytes, Names = names };
-        return program.Check() ? program : null;
+        return header.Magic == MatchFormat.Magic && header.Version == MatchFormat.Version && header.Size == data.Length
+            && Fits<MatchSymbol>(header, header.Symbols, header.SymbolCount, 8) && Fits<MatchObject>(header, header.Objects, header.ObjectCount, 8)
+            && Fits<MatchOp>(header, header.Ops, header.OpCount, 8) && Fits<MatchPlace>(header, header.Places, header.PlaceCount, 8)
+            && Fits<byte>(header, header.Bytes, header.ByteCount, 1) && Fits<byte>(header, header.Names, header.NameBytes, 1)
+            && header.ExportCount <= header.SymbolCount && header.FunctionCount <= header.ObjectCount
+            && new MatchProgram(data, header) is var program && program.Check() ? program : null;
     }
 
-    private static T[]? Table<T>(ReadOnlySpan<byte> data, uint offset, uint count, uint alignment) where T : unmanaged
-    {
-        uint each = (uint)Marshal.SizeOf<T>();
-        if (offset < Marshal.SizeOf<MatchHeader>() || offset > data.Length || offset % alignment != 0 || count > (data.Length - offset) / each)
-            return null;
-        return MemoryMarshal.Cast<byte, T>(data.Slice((int)offset, (int)(count * each))).ToArray();
-    }
+    private static bool Fits<T>(in MatchHeader header, uint offset, uint count, uint alignment) where T : unmanaged =>
+        offset >= Unsafe.SizeOf<MatchHeader>() && offset <= header.Size && offset % alignment == 0 && count <= (header.Size - offset) / (uint)Unsafe.SizeOf<T>();
 
     private bool Check()
     {
-        HashSet<uint> exports = [], functions = [];
+        if (Names.IsEmpty || Names[^1] != 0)
+            return false;
+        BitArray exports = new((int)Header.ExportCount), functions = new((int)Header.FunctionCount);
         foreach (var symbol in Symbols)
         {
-            if (symbol.Name >= Names.Length || symbol.Kind > SymbolKind.Content
-                || (symbol.Object != MatchFormat.None && symbol.Object >= Objects.Length)
-                || (symbol.Export != MatchFormat.None && (symbol.Export >= Header.ExportCount || !exports.Add(symbol.Export)))
-                || symbol.Content > Bytes.Length || symbol.ContentSize > Bytes.Length - symbol.Content)
+            if (symbol.Name >= Header.NameBytes || symbol.Kind > SymbolKind.Content
+                || (symbol.Object != MatchFormat.None && symbol.Object >= Header.ObjectCount)
+                || (symbol.Export != MatchFormat.None && (symbol.Export >= Header.ExportCount || !Mark(exports, symbol.Export)))
+                || symbol.Content > Header.ByteCount || symbol.ContentSize > Header.ByteCount - symbol.Content)
                 return false;
         }
-        for (int i = 0; i < Places.Length; i++)
+        var places = Places;
+        for (int i = 0; i < places.Length; i++)
         {
-            bool first = (Places[i].Flags & PlaceFlags.First) != 0, same = (Places[i].Flags & PlaceFlags.Same) != 0;
-            if (Places[i].Name >= Names.Length || (i == 0 && !first) || (first && same))
+            bool first = (places[i].Flags & PlaceFlags.First) != 0, same = (places[i].Flags & PlaceFlags.Same) != 0;
+            if (places[i].Name >= Header.NameBytes || (i == 0 && !first) || (first && same))
                 return false;
         }
         foreach (var entry in Objects)
         {
-            if (entry.Symbol >= Symbols.Length || entry.Name >= Names.Length || entry.Unit >= Names.Length || entry.Kind > ObjectKind.Data
-                || entry.Op > Ops.Length || entry.OpCount > Ops.Length - entry.Op
-                || (entry.Place != MatchFormat.None && (entry.Place >= Places.Length || (Places[entry.Place].Flags & PlaceFlags.Same) != 0))
+            if (entry.Symbol >= Header.SymbolCount || entry.Name >= Header.NameBytes || entry.Unit >= Header.NameBytes || entry.Kind > ObjectKind.Data
+                || entry.Op > Header.OpCount || entry.OpCount > Header.OpCount - entry.Op
+                || (entry.Place != MatchFormat.None && (entry.Place >= Header.PlaceCount || (Place(entry.Place).Flags & PlaceFlags.Same) != 0))
                 || (entry.Function != MatchFormat.None
-                    && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == 0 || !functions.Add(entry.Function)))
-                || !CheckOps(Ops.AsSpan((int)entry.Op, (int)entry.OpCount), 0))
+                    && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == 0 || !Mark(functions, entry.Function)))
+                || !CheckOps(Ops.Slice((int)entry.Op, (int)entry.OpCount), 0))
                 return false;
         }
-        return exports.Count == Header.ExportCount && functions.Count == Header.FunctionCount;
+        return exports.HasAllSet() && functions.HasAllSet();
+
+        static bool Mark(BitArray seen, uint index)
+        {
+            bool first = !seen[(int)index];
+            seen[(int)index] = true;
+            return first;
+        }
     }
 
     private bool CheckOps(ReadOnlySpan<MatchOp> ops, int depth)
@@ -101,11 +125,11 @@ internal sealed class MatchProgram
     {
         var op = ops[0];
         int left = ops.Length - 1;
-        bool symbol = op.Symbol < Symbols.Length;
+        bool symbol = op.Symbol < Header.SymbolCount;
         switch (op.Op)
         {
             case OpCode.Literal:
-                return op.Value >= 0 && op.Value <= Bytes.Length && op.Length <= Bytes.Length - op.Value;
+                return op.Value >= 0 && op.Value <= Header.ByteCount && op.Length <= Header.ByteCount - op.Value;
             case OpCode.Field:
                 return symbol && op.Kind <= (byte)FieldKind.Abs8;
             case OpCode.Branch:
@@ -134,7 +158,7 @@ internal sealed class MatchProgram
             case OpCode.Paravirt:
                 return symbol && op.Value >= 0 && op.Value <= left && CheckOps(ops.Slice(1, (int)op.Value), depth + 1);
             case OpCode.JumpLabel or OpCode.StaticCall:
-                return symbol && left >= 1 && ops[1].Op == OpCode.Key && ops[1].Length == 0 && ops[1].Symbol < Symbols.Length && op.Kind <= (byte)BranchKind.CsCall;
+                return symbol && left >= 1 && ops[1].Op == OpCode.Key && ops[1].Length == 0 && ops[1].Symbol < Header.SymbolCount && op.Kind <= (byte)BranchKind.CsCall;
             default:
                 return false;
         }

@@ -10,20 +10,29 @@ internal sealed partial class MatchRun
     private readonly byte[] _window = new byte[BlockSize];
     private ulong _block = 1;
 
+    /// <summary>The bytes at <paramref name="address"/> up to the end of their block; none if they cannot be read.</summary>
+    public ReadOnlySpan<byte> Look(ulong address)
+    {
+        ulong block = address & ~(ulong)(BlockSize - 1);
+        if (_block != block)
+        {
+            _block = 1;
+            if (!Memory.TryRead(block, _window))
+                return [];
+            _block = block;
+        }
+        return _window.AsSpan((int)(address - block));
+    }
+
     public bool Get(ulong address, Span<byte> to)
     {
         while (!to.IsEmpty)
         {
-            ulong block = address & ~(ulong)(BlockSize - 1);
-            int skip = (int)(address - block), part = Math.Min(BlockSize - skip, to.Length);
-            if (_block != block)
-            {
-                _block = 1;
-                if (!Memory.TryRead(block, _window))
-                    return false;
-                _block = block;
-            }
-            _window.AsSpan(skip, part).CopyTo(to);
+            var found = Look(address);
+            if (found.IsEmpty)
+                return false;
+            int part = Math.Min(found.Length, to.Length);
+            found[..part].CopyTo(to);
             to = to[part..];
             address += (ulong)part;
         }
@@ -32,6 +41,8 @@ internal sealed partial class MatchRun
 
     public bool GetUInt64(ulong address, out ulong value)
     {
+        if (BinaryPrimitives.TryReadUInt64LittleEndian(Look(address), out value))
+            return true;
         Span<byte> bytes = stackalloc byte[8];
         bool read = Get(address, bytes);
         value = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
@@ -40,6 +51,8 @@ internal sealed partial class MatchRun
 
     public bool GetInt32(ulong address, out int value)
     {
+        if (BinaryPrimitives.TryReadInt32LittleEndian(Look(address), out value))
+            return true;
         Span<byte> bytes = stackalloc byte[4];
         bool read = Get(address, bytes);
         value = BinaryPrimitives.ReadInt32LittleEndian(bytes);

@@ -3,11 +3,12 @@ namespace Ksplice.Build.Matching;
 
 internal sealed partial class MatchRun
 {
-    private const string Padding = "__pfx_";
+    private static ReadOnlySpan<byte> Padding => "__pfx_"u8;
+
     private const int MaximalName = 256;
 
     /// <summary>Must the object's candidate be in line, though it may be the only one?</summary>
-    public bool IsOverridable(in MatchObject entry) => entry.Place != MatchFormat.None && (Data.Places[entry.Place].Flags & PlaceFlags.Weak) != 0;
+    public bool IsOverridable(in MatchObject entry) => entry.Place != MatchFormat.None && (Data.Place(entry.Place).Flags & PlaceFlags.Weak) != 0;
 
     /// <summary>Does the unit's line stand around <paramref name="address"/>, where the object would be?</summary>
     public bool IsInLine(in MatchObject entry, ulong address)
@@ -17,9 +18,9 @@ internal sealed partial class MatchRun
             && (met != 0 || !IsOverridable(entry));
     }
 
-    private bool Has(uint place, PlaceFlags flag) => (Data.Places[place].Flags & flag) != 0;
+    private bool Has(uint place, PlaceFlags flag) => (Data.Place(place).Flags & flag) != 0;
 
-    private string NameAt(uint place) => Data.Name(Data.Places[place].Name);
+    private ReadOnlySpan<byte> NameAt(uint place) => Data.NameBytes(Data.Place(place).Name);
 
     private uint Head(uint place)
     {
@@ -42,8 +43,8 @@ internal sealed partial class MatchRun
 
     private bool IsPadding(uint place, ulong address)
     {
-        string name = NameAt(place);
-        return name.Length <= MaximalName && Memory.Candidates(Padding + name).Contains(address);
+        var name = NameAt(place);
+        return name.Length <= MaximalName && Memory.Candidates([.. Padding, .. name]).Contains(address);
     }
 
     private enum Way

@@ -3,32 +3,40 @@ namespace Ksplice.Build.Matching;
 
 internal sealed partial class MatchRun
 {
-    private readonly IReadOnlyList<ulong>?[] _candidates = new IReadOnlyList<ulong>?[data.Symbols.Length];
+    private readonly ulong[]?[] _candidates = new ulong[]?[data.Symbols.Length];
 
-    private IReadOnlyList<ulong> CandidatesOf(uint symbol) =>
-        _candidates[symbol] ??= NameOf(symbol) is { } name ? Memory.Candidates(name) : [];
+    public ReadOnlySpan<ulong> CandidatesOf(uint symbol) => _candidates[symbol] ??= Find(Data.NameBytes(Data.Symbol(symbol).Name));
 
-    public string? NameOf(uint symbol) => Data.Name(Data.Symbols[symbol].Name) is { Length: > 0 } name ? name : null;
+    private ulong[] Find(ReadOnlySpan<byte> name)
+    {
+        if (name.IsEmpty)
+            return [];
+        var found = Memory.Candidates(name);
+        return found as ulong[] ?? [.. found];
+    }
+
+    public string? NameOf(uint symbol) => Data.Name(Data.Symbol(symbol).Name) is { Length: > 0 } name ? name : null;
 
     public bool IsCandidate(uint symbol, ulong address, out bool any)
     {
         var candidates = CandidatesOf(symbol);
-        any = candidates.Count != 0;
+        any = candidates.Length != 0;
         return candidates.Contains(address);
     }
 
     public int FindUnique(uint symbol, out ulong address)
     {
         var candidates = CandidatesOf(symbol);
-        address = candidates.Count == 0 ? 0 : candidates[0];
-        return candidates.Count <= 1 ? candidates.Count : Math.Min(candidates.Distinct().Count(), 2);
+        address = candidates.IsEmpty ? 0 : candidates[0];
+        return candidates.IsEmpty ? 0 : candidates.ContainsAnyExcept(address) ? 2 : 1;
     }
 
     public bool Plays(SymbolRole role, ulong address)
     {
-        for (uint i = 0; i < Data.Symbols.Length; i++)
+        var symbols = Data.Symbols;
+        for (int i = 0; i < symbols.Length; i++)
         {
-            if (Data.Symbols[i].Role == role && IsCandidate(i, address, out _))
+            if (symbols[i].Role == role && IsCandidate((uint)i, address, out _))
                 return true;
         }
         return false;
@@ -36,9 +44,16 @@ internal sealed partial class MatchRun
 
     public bool Holds(in MatchSymbol symbol, ulong address)
     {
-        var content = Data.Bytes.AsSpan((int)symbol.Content, (int)symbol.ContentSize);
-        var found = new byte[content.Length];
-        return Get(address, found) && content.SequenceEqual(found);
+        var content = Data.Bytes.Slice((int)symbol.Content, (int)symbol.ContentSize);
+        for (int done = 0; done < content.Length;)
+        {
+            var found = Look(address + (ulong)done);
+            int part = Math.Min(found.Length, content.Length - done);
+            if (part == 0 || !found[..part].SequenceEqual(content.Slice(done, part)))
+                return false;
+            done += part;
+        }
+        return true;
     }
 
     public void Forget(int mark)

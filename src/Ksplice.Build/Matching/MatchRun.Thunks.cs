@@ -23,9 +23,10 @@ internal sealed partial class MatchRun
 
     private bool FindRole(SymbolRole role, out ulong address)
     {
-        for (uint i = 0; i < Data.Symbols.Length; i++)
+        var symbols = Data.Symbols;
+        for (int i = 0; i < symbols.Length; i++)
         {
-            if (Data.Symbols[i].Role == role && FindUnique(i, out address) == 1)
+            if (symbols[i].Role == role && FindUnique((uint)i, out address) == 1)
                 return true;
         }
         address = 0;

@@ -11,7 +11,7 @@ internal sealed partial class ObjectWalk
 
     private void NoteLiveSite(int length)
     {
-        if (_inBody && _at < Jump + MatchFormat.JumpSize && _at + (ulong)length > Jump && _obstacle == 0)
+        if (_inBody && _at < _jump + MatchFormat.JumpSize && _at + (ulong)length > _jump && _obstacle == 0)
             _obstacle = _at;
     }
 
@@ -23,7 +23,7 @@ internal sealed partial class ObjectWalk
         if (!found.SequenceEqual(Nop5)
             && !(run.BranchAt(_at, (byte)BranchKind.Call, out ulong target) != 0 && run.Memory.IsFtraceTarget(_at, target)))
             return Differ(MatchReason.Different, _at, op.Symbol, Nop5);
-        Fentry = _at;
+        _fentry = _at;
         _at += 5;
         return MatchReason.Matched;
     }
@@ -213,7 +213,7 @@ internal sealed partial class ObjectWalk
             return false;
         for (uint i = 0; i < run.Data.Symbols.Length; i++)
         {
-            if (run.Data.Symbols[i].Role == SymbolRole.ReturnPointer && run.FindUnique(i, out ulong pointer) == 1)
+            if (run.Data.Symbol(i).Role == SymbolRole.ReturnPointer && run.FindUnique(i, out ulong pointer) == 1)
                 return run.GetUInt64(pointer, out ulong thunk) && thunk == target;
         }
         return true;

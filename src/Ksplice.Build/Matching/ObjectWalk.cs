@@ -15,39 +15,37 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
     private uint _pre;
     private bool _isInner;
     private bool _inBody;
+    private ulong _jump;
+    private ulong _fentry;
     private ulong _obstacle;
-
-    public ulong Jump { get; private set; }
-
-    public ulong Fentry { get; private set; }
 
     public Mismatch Failure { get; private set; }
 
     public MatchReason Object(ulong address)
     {
-        ref readonly var entry = ref run.Data.Objects[index];
+        ref readonly var entry = ref run.Data.Object(index);
         _at = address;
         var reason = Meet(entry.Symbol, address);
         if (reason == MatchReason.Matched)
-            reason = Ops(run.Data.Ops.AsSpan((int)entry.Op, (int)entry.OpCount));
+            reason = Ops(run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount));
         if (reason == MatchReason.Matched && entry.Function != MatchFormat.None)
         {
             if (!_inBody)
-                Jump = _at;
-            if (_obstacle == 0 && _at - Jump < MatchFormat.JumpSize)
+                _jump = _at;
+            if (_obstacle == 0 && _at - _jump < MatchFormat.JumpSize)
                 _obstacle = _at;
-            if (_obstacle != 0 && Fentry != 0)
+            if (_obstacle != 0 && _fentry != 0)
             {
-                Jump = 0;
+                _jump = 0;
             }
             else if (_obstacle != 0)
             {
                 Failure = default;
-                reason = Differ(MatchReason.NoRoom, Jump, MatchFormat.None, []);
+                reason = Differ(MatchReason.NoRoom, _jump, MatchFormat.None, []);
             }
         }
         if (reason == MatchReason.Matched)
-            run.Ends[index] = _at;
+            run.Matched[index] = new MatchedObject(_at, _jump, _fentry);
         return reason;
     }
 
@@ -80,11 +78,11 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
 
     private MatchReason Meet(uint index, ulong value)
     {
-        ref readonly var symbol = ref run.Data.Symbols[index];
+        ref readonly var symbol = ref run.Data.Symbol(index);
         if (symbol.Kind == SymbolKind.Content)
         {
             if (!run.Holds(symbol, value))
-                return Differ(MatchReason.Different, _at, index, run.Data.Bytes.AsSpan((int)symbol.Content, (int)symbol.ContentSize));
+                return Differ(MatchReason.Different, _at, index, run.Data.Bytes.Slice((int)symbol.Content, (int)symbol.ContentSize));
             if (run.Known[index])
                 return MatchReason.Matched;
         }
@@ -123,7 +121,7 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             if (!_inBody && ops[i].Op is not (OpCode.Label or OpCode.Fentry or OpCode.Endbr))
             {
                 _inBody = true;
-                Jump = _at;
+                _jump = _at;
             }
             var reason = One(ops[i..]);
             if (reason != MatchReason.Matched)
@@ -160,24 +158,21 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
 
     private MatchReason Literal(MatchOp op)
     {
-        var expected = run.Data.Bytes.AsSpan((int)op.Value, op.Length);
-        Span<byte> buffer = stackalloc byte[MatchRun.BlockSize];
+        var expected = run.Data.Bytes.Slice((int)op.Value, op.Length);
         for (int done = 0; done < op.Length;)
         {
-            int part = Math.Min(op.Length - done, MatchRun.BlockSize);
-            var found = buffer[..part];
-            if (!run.Get(_at + (ulong)done, found))
+            var found = run.Look(_at + (ulong)done);
+            if (found.IsEmpty)
             {
                 _pre += (uint)done;
-                return Differ(MatchReason.Unreadable, _at + (ulong)done, MatchFormat.None, expected.Slice(done, part));
+                return Differ(MatchReason.Unreadable, _at + (ulong)done, MatchFormat.None, expected[done..]);
             }
-            int same = found.CommonPrefixLength(expected.Slice(done, part));
-            if (same != part)
-            {
-                _pre += (uint)(done + same);
-                return Differ(MatchReason.Different, _at + (ulong)(done + same), MatchFormat.None, expected[(done + same)..]);
-            }
-            done += part;
+            int part = Math.Min(found.Length, op.Length - done), same = found.CommonPrefixLength(expected.Slice(done, part));
+            done += same;
+            if (same == part)
+                continue;
+            _pre += (uint)done;
+            return Differ(MatchReason.Different, _at + (ulong)done, MatchFormat.None, expected[done..]);
         }
         _at += op.Length;
         return MatchReason.Matched;
@@ -236,12 +231,12 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
 
     private bool LeadsToOptional(uint symbol, ulong address)
     {
-        uint target = run.Data.Symbols[symbol].Object;
-        if (_isInner || target == MatchFormat.None || (run.Data.Objects[target].Flags & ObjectFlags.Optional) == 0)
+        uint target = run.Data.Symbol(symbol).Object;
+        if (_isInner || target == MatchFormat.None || (run.Data.Object(target).Flags & ObjectFlags.Optional) == 0)
             return true;
-        ref readonly var entry = ref run.Data.Objects[target];
+        ref readonly var entry = ref run.Data.Object(target);
         ObjectWalk inner = new(run, target) { _at = address, _isInner = true };
-        return inner.Ops(run.Data.Ops.AsSpan((int)entry.Op, (int)entry.OpCount)) == MatchReason.Matched;
+        return inner.Ops(run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount)) == MatchReason.Matched;
     }
 
     private MatchReason Nops(ReadOnlySpan<MatchOp> ops)

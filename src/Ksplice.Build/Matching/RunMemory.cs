@@ -61,6 +61,9 @@ public sealed class RunMemory : IMatchMemory
     public IReadOnlyList<ulong> Candidates(string name) => Kernel.Candidates(name);
 
     /// <inheritdoc/>
+    public IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) => Kernel.Candidates(name);
+
+    /// <inheritdoc/>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end) => Kernel.TryFindExtent(address, out start, out end);
 
     /// <inheritdoc/>

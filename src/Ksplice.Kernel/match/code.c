@@ -9,9 +9,13 @@
 u32 ksp_nop_length(struct run *run, u64 address, u64 limit)
 {
 	u8 code[MAX_NOP];
-	u32 n = 0, at = 0, length;
+	u32 n, at = 0, length;
 
-	while (n < MAX_NOP && address + n < limit && ksp_get(run, address + n, &code[n], 1))
+	/* No instruction but these begins so; prefixes may be many. */
+	if (address >= limit || !ksp_get(run, address, code, 1) ||
+	    (code[0] != 0x66 && code[0] != 0x2e && code[0] != 0x90 && code[0] != 0x0f))
+		return 0;
+	for (n = 1; n < MAX_NOP && address + n < limit && ksp_get(run, address + n, &code[n], 1);)
 		n++;
 	while (at < n && (code[at] == 0x66 || code[at] == 0x2e))
 		at++;

@@ -20,6 +20,13 @@
 #define MAX_DEPTH	4	/* alternative, variant, paravirt, op */
 #define MAX_NOP		15	/* bytes of one instruction */
 
+/* Where an object is in the run kernel. */
+struct matched {
+	u64 end;		/* one past its last byte */
+	u64 jump;		/* of ksp_function */
+	u64 fentry;
+};
+
 struct run {
 	struct ksp_env *env;
 	const struct ksp_header *header;
@@ -35,7 +42,7 @@ struct run {
 	u32 *journal;		/* symbols in the order in which they became known */
 	u32 n_journal;
 	u8 *done;		/* by object */
-	u64 *ends;		/* by object: one past its last run byte */
+	struct matched *matched;	/* by object: what its last good walk found */
 
 	u64 thunk;		/* where returns were found to go, or 0 */
 	u64 count;		/* what calls are counted in, or 0 */
@@ -67,6 +74,7 @@ bool ksp_check_indexes(struct run *run, u8 *seen);
 u32 ksp_extent(const struct ksp_op *op);
 
 /* memory.c */
+const u8 *ksp_look(struct run *run, u64 address, size_t *n);
 bool ksp_get(struct run *run, u64 address, void *to, size_t n);
 bool ksp_get_u64(struct run *run, u64 address, u64 *value);
 bool ksp_get_s32(struct run *run, u64 address, s32 *value);

@@ -61,33 +61,28 @@ static enum ksp_reason fill_exports(struct run *run, struct ksp_match *match)
 
 static enum ksp_reason fill_functions(struct run *run, struct ksp_match *match)
 {
-	u32 i, mark = run->n_journal;
+	u32 i;
 
 	for (i = 0; i < run->header->n_objects; i++) {
 		const struct ksp_object *object = &run->objects[i];
-		u64 symbol = run->values[object->symbol];
+		const struct matched *matched = &run->matched[i];
 		struct ksp_range *range;
 
 		if (!(object->flags & KSP_OBJECT_REPLACED))
 			continue;
 		range = &match->ranges[match->n_ranges++];
 		range->name = run->names + object->name;
-		range->start = ksp_code_of(run, symbol);
-		range->end = run->ends[i];
+		range->start = ksp_code_of(run, run->values[object->symbol]);
+		range->end = matched->end;
 		if (object->function != KSP_NONE) {
 			struct ksp_function *function = &match->functions[object->function];
-			struct walk w;
-			enum ksp_reason reason = ksp_walk_object(&w, run, i, symbol);
 
-			if (reason != KSP_MATCHED)
-				return ksp_fail(run, match, i, &w.failure, reason, 1);
-			ksp_forget(run, mark);
 			function->name = range->name;
 			function->start = range->start;
 			function->end = range->end;
-			function->jump = w.jump;
-			function->fentry = w.fentry;
-			if (w.jump && !ksp_get(run, w.jump, function->bytes, KSP_JUMP_SIZE))
+			function->jump = matched->jump;
+			function->fentry = matched->fentry;
+			if (matched->jump && !ksp_get(run, matched->jump, function->bytes, KSP_JUMP_SIZE))
 				return ksp_fail(run, match, i, NULL, KSP_UNREADABLE, 1);
 		}
 	}
@@ -114,12 +109,12 @@ enum ksp_reason ksp_match(const void *data, size_t size, struct ksp_env *env, st
 	run.known = env->alloc(env, (size_t)symbols + 1);
 	run.journal = env->alloc(env, (size_t)symbols * sizeof(u32) + 1);
 	run.done = env->alloc(env, (size_t)objects + 1);
-	run.ends = env->alloc(env, (size_t)objects * sizeof(u64) + 1);
+	run.matched = env->alloc(env, (size_t)objects * sizeof(struct matched) + 1);
 	seen = env->alloc(env, index_size);
 	match->exports = env->alloc(env, (size_t)run.header->n_exports * sizeof(u64) + 1);
 	match->functions = env->alloc(env, (size_t)run.header->n_functions * sizeof(struct ksp_function) + 1);
 	match->ranges = env->alloc(env, (size_t)objects * sizeof(struct ksp_range) + 1);
-	if (!run.values || !run.known || !run.journal || !run.done || !run.ends || !seen || !match->exports ||
+	if (!run.values || !run.known || !run.journal || !run.done || !run.matched || !seen || !match->exports ||
 	    !match->functions || !match->ranges)
 		goto free_run;
 
@@ -133,7 +128,7 @@ enum ksp_reason ksp_match(const void *data, size_t size, struct ksp_env *env, st
 
 free_run:
 	env->free(env, seen);
-	env->free(env, run.ends);
+	env->free(env, run.matched);
 	env->free(env, run.done);
 	env->free(env, run.journal);
 	env->free(env, run.known);

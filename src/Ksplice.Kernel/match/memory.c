@@ -10,22 +10,33 @@
  */
 #include "internal.h"
 
+/* The bytes at @address, @n of them up to the end of their block; NULL if they cannot be read. */
+const u8 *ksp_look(struct run *run, u64 address, size_t *n)
+{
+	u64 block = address & ~(u64)(BLOCK - 1);
+
+	if (run->block != block) {
+		run->block = 1;
+		if (run->env->read(run->env, block, run->window, BLOCK))
+			return NULL;
+		run->block = block;
+	}
+	*n = BLOCK - (address - block);
+	return run->window + (address - block);
+}
+
 bool ksp_get(struct run *run, u64 address, void *to, size_t n)
 {
 	u8 *out = to;
 
 	while (n) {
-		u64 block = address & ~(u64)(BLOCK - 1);
-		size_t skip = address - block;
-		size_t part = BLOCK - skip < n ? BLOCK - skip : n;
+		size_t part;
+		const u8 *found = ksp_look(run, address, &part);
 
-		if (run->block != block) {
-			run->block = 1;
-			if (run->env->read(run->env, block, run->window, BLOCK))
-				return false;
-			run->block = block;
-		}
-		memcpy(out, run->window + skip, part);
+		if (!found)
+			return false;
+		part = part < n ? part : n;
+		memcpy(out, found, part);
 		out += part;
 		address += part;
 		n -= part;
@@ -35,10 +46,22 @@ bool ksp_get(struct run *run, u64 address, void *to, size_t n)
 
 bool ksp_get_u64(struct run *run, u64 address, u64 *value)
 {
-	return ksp_get(run, address, value, sizeof(*value));
+	size_t part;
+	const u8 *found = ksp_look(run, address, &part);
+
+	if (!found || part < sizeof(*value))
+		return found && ksp_get(run, address, value, sizeof(*value));
+	memcpy(value, found, sizeof(*value));
+	return true;
 }
 
 bool ksp_get_s32(struct run *run, u64 address, s32 *value)
 {
-	return ksp_get(run, address, value, sizeof(*value));
+	size_t part;
+	const u8 *found = ksp_look(run, address, &part);
+
+	if (!found || part < sizeof(*value))
+		return found && ksp_get(run, address, value, sizeof(*value));
+	memcpy(value, found, sizeof(*value));
+	return true;
 }

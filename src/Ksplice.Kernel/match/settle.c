@@ -101,6 +101,8 @@ static enum ksp_reason try_candidates(struct run *run, struct ksp_match *match, 
 		if (ksp_walk_object(&w, run, index, list.items[i]) == KSP_MATCHED) {
 			survivor = list.items[i];
 			++*survivors;
+			if (list.n == 1)
+				break;
 		} else if (!i || w.failure.address - w.start >= best) {
 			best = w.failure.address - w.start;
 			farthest = w.failure;
@@ -112,7 +114,9 @@ static enum ksp_reason try_candidates(struct run *run, struct ksp_match *match, 
 	} else if (*survivors == 1) {
 		struct walk w;
 
-		reason = ksp_walk_object(&w, run, index, survivor);
+		/* What the only candidate told is still known. */
+		if (list.n > 1)
+			reason = ksp_walk_object(&w, run, index, survivor);
 		run->done[index] = 1;
 	}
 out:

@@ -62,22 +62,26 @@ enum ksp_reason ksp_different(struct walk *w, u32 symbol)
 static enum ksp_reason walk_literal(struct walk *w, const struct ksp_op *op)
 {
 	const u8 *expected = w->run->bytes + op->value;
-	u32 done = 0, i;
-	u8 found[BLOCK];
+	u32 done = 0;
 
 	while (done < op->length) {
-		u32 part = op->length - done < BLOCK ? op->length - done : BLOCK;
+		size_t part;
+		const u8 *found = ksp_look(w->run, w->at + done, &part);
 
-		if (!ksp_get(w->run, w->at + done, found, part)) {
+		if (!found) {
 			w->pre += done;
-			return ksp_differ(w, KSP_UNREADABLE, w->at + done, KSP_NONE, expected + done, part);
+			return ksp_differ(w, KSP_UNREADABLE, w->at + done, KSP_NONE, expected + done,
+					  op->length - done);
 		}
-		for (i = 0; i < part; i++) {
-			if (found[i] == expected[done + i])
-				continue;
-			w->pre += done + i;
-			return ksp_differ(w, KSP_DIFFERENT, w->at + done + i, KSP_NONE,
-				      expected + done + i, op->length - done - i);
+		part = part < op->length - done ? part : op->length - done;
+		if (memcmp(found, expected + done, part)) {
+			while (*found == expected[done]) {
+				found++;
+				done++;
+			}
+			w->pre += done;
+			return ksp_differ(w, KSP_DIFFERENT, w->at + done, KSP_NONE, expected + done,
+					  op->length - done);
 		}
 		done += part;
 	}
@@ -292,6 +296,6 @@ enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 
 		}
 	}
 	if (reason == KSP_MATCHED)
-		run->ends[index] = w->at;
+		run->matched[index] = (struct matched){ w->at, w->jump, w->fentry };
 	return reason;
 }

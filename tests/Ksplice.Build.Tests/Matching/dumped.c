@@ -31,10 +31,16 @@ struct segment {
 struct symbol {
 	u64 address;
 	const char *name;
+	bool same_name;		/* as the one before it */
 };
 
 static struct segment *segments;
 static struct symbol *symbols;
+static struct bucket {
+	u32 hash;
+	u32 first;		/* 1 + index of the first symbol */
+} *buckets;			/* by hash of the name */
+static u64 n_buckets = 1;
 static const u64 *jumps, *calls, *bugs, *exceptions;
 static const u64 *sites, *starts;
 static u64 n_segments, n_symbols, n_jumps, n_calls, n_bugs, n_exceptions, n_sites, n_starts, fentry;
@@ -55,23 +61,37 @@ static int read_memory(struct ksp_env *env, u64 address, void *to, size_t n)
 	return -EFAULT;
 }
 
+static u32 hash(const char *name)
+{
+	u32 value = 0x811c9dc5;
+
+	while (*name)
+		value = (value ^ (u8)*name++) * 0x01000193;
+	return value ^ value >> 15;
+}
+
+/* Where a name's bucket is: that of its first symbol, or an empty one. */
+static struct bucket *bucket_of(const char *name)
+{
+	u32 value = hash(name);
+	u64 at = value & (n_buckets - 1);
+
+	while (buckets[at].first &&
+	       (buckets[at].hash != value || strcmp(symbols[buckets[at].first - 1].name, name)))
+		at = (at + 1) & (n_buckets - 1);
+	buckets[at].hash = value;
+	return &buckets[at];
+}
+
 static int candidates(struct ksp_env *env, const char *name, int (*found)(void *arg, u64 address), void *arg)
 {
-	u64 low = 0, high = n_symbols;
+	u64 first = bucket_of(name)->first, at;
 
 	(void)env;
-	while (low < high) {
-		u64 middle = (low + high) / 2;
-
-		if (strcmp(symbols[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == n_symbols || strcmp(symbols[low].name, name))
+	if (!first)
 		return -ENOENT;
-	for (; low < n_symbols && !strcmp(symbols[low].name, name); low++) {
-		if (found(arg, symbols[low].address))
+	for (at = first - 1; at < n_symbols && (at == first - 1 || symbols[at].same_name); at++) {
+		if (found(arg, symbols[at].address))
 			break;
 	}
 	return 0;
@@ -245,6 +265,14 @@ void load_kernel(const char *path)
 		length = number(&at);
 		symbols[i].name = strndup((const char *)at, length);
 		at += length;
+	}
+	while (n_buckets < 2 * n_symbols + 1)
+		n_buckets *= 2;
+	buckets = calloc(n_buckets, sizeof(*buckets));
+	for (i = 0; i < n_symbols; i++) {
+		symbols[i].same_name = i && !strcmp(symbols[i].name, symbols[i - 1].name);
+		if (!symbols[i].same_name)
+			bucket_of(symbols[i].name)->first = i + 1;
 	}
 	n_jumps = number(&at);
 	jumps = numbers(&at, 3 * n_jumps);
