@@ -1,6 +1,7 @@
 // Small changes to what was matched, each of which makes it another program: matching must refuse every one.
 using System.Buffers.Binary;
 using Iced.Intel;
+using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 
 namespace Ksplice.Matching;
@@ -13,6 +14,9 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
 {
     /// <summary>The kinds that <see cref="TryMake"/> knows.</summary>
     public static readonly string[] Kinds = ["flipped byte", "branch to another target", "swapped call", "changed immediate", "replaced rodata byte"];
+
+    /// <summary>The kinds that <see cref="TryMakeEntry"/> knows.</summary>
+    public static readonly string[] TableKinds = ["another bug entry", "another exception entry", "a further exception entry"];
 
     /// <summary>A random change of that kind to one of the <paramref name="places"/>, or null if there is nothing of the kind.</summary>
     public static Mutation? TryMake(string kind, IReadOnlyList<MatchedPlace> places, IMatchMemory memory, Random random)
@@ -68,6 +72,48 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         return kind == Kinds[1] && size == 4 && IsSameJump(chosen.NextIP + (ulong)BinaryPrimitives.ReadInt32LittleEndian(changed), chosen.NearBranch64, memory)
             ? null
             : new Mutation(kind, place.Start + (ulong)field, changed);
+    }
+
+    /// <summary>A random change of that one of the <see cref="TableKinds"/> to an entry for code in <paramref name="places"/>; null if there is none.</summary>
+    public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(string kind, IReadOnlyList<MatchedPlace> places, IMatchMemory memory, Random random)
+    {
+        List<ulong> all = [], fitting = [];
+        foreach (var place in places.Where(place => place.IsCode && place.End > place.Start))
+        {
+            byte[] bytes = new byte[place.End - place.Start];
+            if (!memory.TryRead(place.Start, bytes))
+                return null;
+            var decoder = Decoder.Create(64, bytes);
+            decoder.IP = place.Start;
+            while (decoder.IP < place.End)
+                all.Add(decoder.Decode().IP);
+        }
+        fitting = [.. all.Where(code => kind == TableKinds[0] ? memory.TryFindBug(code, out _) : kind == TableKinds[1] == memory.TryFindException(code, out _))];
+        if (fitting.Count == 0)
+            return null;
+        ulong chosen = fitting[random.Next(fitting.Count)], other = all[random.Next(all.Count)];
+        uint bits = (uint)(1 + random.Next(255));
+        if (kind == TableKinds[0])
+        {
+            memory.TryFindBug(chosen, out var bug);
+            // Not BUGFLAG_DONE, which is set when a warning was given.
+            BugEntry? changed = random.Next(4) switch
+            {
+                0 => null,
+                1 => bug with { Line = bug.Line ^ bits },
+                2 => bug with { File = bug.File + bits },
+                _ => bug with { Flags = bug.Flags ^ (bits << 8) ^ (bits & 3) },
+            };
+            return (chosen, target => target.SetBug(chosen, changed));
+        }
+        memory.TryFindException(chosen, out var exception);
+        ExceptionEntry? entry = kind == TableKinds[2] ? new ExceptionEntry(other, bits) : random.Next(3) switch
+        {
+            0 => null,
+            1 => exception with { Data = exception.Data ^ bits },
+            _ => exception with { Fixup = other == exception.Fixup ? other + 1 : other },
+        };
+        return (chosen, target => target.SetException(chosen, entry));
     }
 
     // Against ITS the kernel makes many thunks of one register, which do the same: jmp *reg; int3.

@@ -22,26 +22,42 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
         Random random = new(seed);
         ChangedMemory changed = new(memory);
         StringBuilder csv = new("kind,tried,accepted\n");
-        foreach (string kind in Mutation.Kinds)
+        string[] kinds = [.. Mutation.Kinds, .. Mutation.TableKinds];
+        foreach (string kind in kinds)
         {
             int tried = 0, accepted = 0;
-            while (tried < count / Mutation.Kinds.Length)
+            while (tried < count / kinds.Length)
             {
                 cancellation.ThrowIfCancellationRequested();
                 var (unit, function, places) = functions[random.Next(functions.Count)];
-                if (Mutation.TryMake(kind, places, memory, random) is not { } mutation)
+                if (Change(kind, places, random, changed) is not { } change)
                     continue;
                 tried++;
-                changed.Write(mutation.Address, mutation.Bytes);
                 if (MatchInterpreter.Match(function.Data!.Bytes, changed).IsMatch)
                 {
                     accepted++;
-                    Console.WriteLine($"accepted: {kind} in {function.Name} ({unit}) at {mutation.Address:x}: {Convert.ToHexString(mutation.Bytes)}");
+                    Console.WriteLine($"accepted: {kind} in {function.Name} ({unit}) at {change}");
                 }
                 changed.Restore();
             }
             csv.Append(null, $"{kind},{tried},{accepted}\n");
         }
         return csv.ToString();
+    }
+
+    // What was changed, or null if there is nothing of the kind in these places.
+    private string? Change(string kind, IReadOnlyList<MatchedPlace> places, Random random, ChangedMemory changed)
+    {
+        if (Mutation.TableKinds.Contains(kind))
+        {
+            if (Mutation.TryMakeEntry(kind, places, memory, random) is not var (code, make))
+                return null;
+            make(changed);
+            return $"{code:x}";
+        }
+        if (Mutation.TryMake(kind, places, memory, random) is not { } mutation)
+            return null;
+        changed.Write(mutation.Address, mutation.Bytes);
+        return $"{mutation.Address:x}: {Convert.ToHexString(mutation.Bytes)}";
     }
 }

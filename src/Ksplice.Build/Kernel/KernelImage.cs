@@ -17,7 +17,7 @@ public sealed class KernelImage
     private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
     private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
     private readonly Lazy<(int Size, Dictionary<ulong, BugEntry> Entries)> _bugs;
-    private readonly Lazy<Dictionary<ulong, ExceptionEntry>> _exceptions;
+    private readonly Lazy<ExceptionTable> _exceptions;
     private readonly Lazy<Dictionary<string, ulong>> _exports;
     private readonly Lazy<HashSet<ulong>> _ftraceSites;
 
@@ -31,7 +31,7 @@ public sealed class KernelImage
         _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
         _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
         _bugs = new(ReadBugs);
-        _exceptions = new(() => Table("__start___ex_table", "__stop___ex_table") is var (start, bytes) ? TrapTables.ReadExceptions(start, bytes) : []);
+        _exceptions = new(() => Table("__start___ex_table", "__stop___ex_table") is var (start, bytes) ? TrapTables.ReadExceptions(start, bytes) : new ExceptionTable([]));
         _exports = new(ReadExports);
         _ftraceSites = new(ReadFtraceSites);
         Banner = ReadBanner();
@@ -142,7 +142,10 @@ public sealed class KernelImage
     public bool TryFindBug(ulong code, out BugEntry bug) => _bugs.Value.Entries.TryGetValue(code, out bug);
 
     /// <summary>The kernel's own exception table entry for the instruction at <paramref name="code"/>.</summary>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.Value.TryGetValue(code, out exception);
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.Value.TryFind(code, out exception);
+
+    /// <summary>How many instructions from <paramref name="start"/> to <paramref name="end"/>, one past the last byte, have one.</summary>
+    public int CountExceptions(ulong start, ulong end) => _exceptions.Value.CountBetween(start, end);
 
     /// <summary>The key of the static call whose trampoline is at <paramref name="trampoline"/>, if modules may call but not change it (struct static_call_tramp_key).</summary>
     public ulong? FindTrampolineKey(ulong trampoline) => _trampolineKeys.Value.TryGetValue(trampoline, out ulong key) ? key : null;
@@ -166,7 +169,7 @@ public sealed class KernelImage
     internal int BugSize => _bugs.Value.Size;
 
     /// <summary>All entries of the exception table, by instruction.</summary>
-    internal IReadOnlyDictionary<ulong, ExceptionEntry> Exceptions => _exceptions.Value;
+    internal IReadOnlyDictionary<ulong, ExceptionEntry> Exceptions => _exceptions.Value.Entries;
 
     private (int, Dictionary<ulong, BugEntry>) ReadBugs()
     {

@@ -25,7 +25,7 @@ public sealed class LoadedModule
     private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
     private readonly Dictionary<ulong, ulong> _staticCalls = [];
     private readonly Dictionary<ulong, BugEntry> _bugs;
-    private readonly Dictionary<ulong, ExceptionEntry> _exceptions;
+    private readonly ExceptionTable _exceptions;
 
     private LoadedModule(ModuleFile file, ModuleLayout layout, IReadOnlyList<LoadedModule> needed, KernelImage image)
     {
@@ -178,7 +178,10 @@ public sealed class LoadedModule
     public bool TryFindBug(ulong code, out BugEntry bug) => _bugs.TryGetValue(code, out bug);
 
     /// <summary>The module's own exception table entry for the instruction at <paramref name="code"/>.</summary>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.TryGetValue(code, out exception);
+    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.TryFind(code, out exception);
+
+    /// <summary>How many instructions from <paramref name="start"/> to <paramref name="end"/>, one past the last byte, have one.</summary>
+    public int CountExceptions(ulong start, ulong end) => _exceptions.CountBetween(start, end);
 
     private bool Holds(ulong start, ulong end, Predicate<ElfSection> which) =>
         end > start && _file.Elf.Sections.Any(section => which(section) && _layout.Stays(section)
@@ -258,10 +261,10 @@ public sealed class LoadedModule
         }
     }
 
-    private delegate Dictionary<ulong, T> TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);
+    private delegate T TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);
 
-    private Dictionary<ulong, T> Table<T>(string name, TableReader<T> read) =>
-        _file.Elf.FindSection(name) is { } section && _layout.Stays(section) ? read(_layout.PlaceOf(section)!.Value, At(section)) : [];
+    private T Table<T>(string name, TableReader<T> read) =>
+        _file.Elf.FindSection(name) is { } section && _layout.Stays(section) ? read(_layout.PlaceOf(section)!.Value, At(section)) : read(0, []);
 
     private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) => address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
 }

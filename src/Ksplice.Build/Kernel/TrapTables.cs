@@ -25,6 +25,25 @@ public readonly record struct ExceptionEntry(ulong Fixup, uint Data)
     internal const int Size = 12;
 }
 
+/// <summary>An exception table, by instruction.</summary>
+internal sealed class ExceptionTable(Dictionary<ulong, ExceptionEntry> entries)
+{
+    private readonly ulong[] _codes = [.. entries.Keys.Order()];
+
+    public IReadOnlyDictionary<ulong, ExceptionEntry> Entries => entries;
+
+    public bool TryFind(ulong code, out ExceptionEntry entry) => entries.TryGetValue(code, out entry);
+
+    /// <summary>How many instructions from <paramref name="start"/> to <paramref name="end"/>, one past the last byte, have one.</summary>
+    public int CountBetween(ulong start, ulong end) => CountBelow(end) - CountBelow(start);
+
+    private int CountBelow(ulong address)
+    {
+        int index = Array.BinarySearch(_codes, address);
+        return index < 0 ? ~index : index;
+    }
+}
+
 /// <summary>Reads the tables of a kernel or of a module.</summary>
 internal static class TrapTables
 {
@@ -59,12 +78,12 @@ internal static class TrapTables
     }
 
     /// <summary>The exception table in <paramref name="bytes"/> at <paramref name="start"/>, by instruction.</summary>
-    public static Dictionary<ulong, ExceptionEntry> ReadExceptions(ulong start, ReadOnlySpan<byte> bytes)
+    public static ExceptionTable ReadExceptions(ulong start, ReadOnlySpan<byte> bytes)
     {
         Dictionary<ulong, ExceptionEntry> entries = [];
         for (int at = 0; at + ExceptionEntry.Size <= bytes.Length; at += ExceptionEntry.Size)
             entries.TryAdd(Relative(bytes, at, start), new ExceptionEntry(Relative(bytes, at + 4, start), BinaryPrimitives.ReadUInt32LittleEndian(bytes[(at + 8)..])));
-        return entries;
+        return new ExceptionTable(entries);
     }
 
     private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong start) => start + (ulong)at + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);

@@ -2,10 +2,12 @@ using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Matching;
 
-/// <summary>Memory with some bytes changed: what matching must notice is shown with it.</summary>
+/// <summary>Memory with some bytes or entries of tables changed: what matching must notice is shown with it.</summary>
 public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
 {
     private readonly Dictionary<ulong, byte> _changed = [];
+    private readonly Dictionary<ulong, BugEntry?> _bugs = [];
+    private readonly Dictionary<ulong, ExceptionEntry?> _exceptions = [];
 
     /// <summary>Puts <paramref name="bytes"/> at <paramref name="address"/>.</summary>
     public void Write(ulong address, ReadOnlySpan<byte> bytes)
@@ -14,8 +16,19 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
             _changed[address + (ulong)i] = bytes[i];
     }
 
+    /// <summary>Puts an entry into the bug table, or takes that for <paramref name="code"/> out.</summary>
+    public void SetBug(ulong code, BugEntry? entry) => _bugs[code] = entry;
+
+    /// <summary>Puts an entry into the exception table, or takes that for <paramref name="code"/> out.</summary>
+    public void SetException(ulong code, ExceptionEntry? entry) => _exceptions[code] = entry;
+
     /// <summary>Takes all changes back.</summary>
-    public void Restore() => _changed.Clear();
+    public void Restore()
+    {
+        _changed.Clear();
+        _bugs.Clear();
+        _exceptions.Clear();
+    }
 
     /// <inheritdoc/>
     public bool TryRead(ulong address, Span<byte> destination)
@@ -46,10 +59,27 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     public bool TryFindStaticCallKey(ulong code, out ulong key) => memory.TryFindStaticCallKey(code, out key);
 
     /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug) => memory.TryFindBug(code, out bug);
+    public bool TryFindBug(ulong code, out BugEntry bug)
+    {
+        if (!_bugs.TryGetValue(code, out var changed))
+            return memory.TryFindBug(code, out bug);
+        bug = changed.GetValueOrDefault();
+        return changed.HasValue;
+    }
 
     /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => memory.TryFindException(code, out exception);
+    public bool TryFindException(ulong code, out ExceptionEntry exception)
+    {
+        if (!_exceptions.TryGetValue(code, out var changed))
+            return memory.TryFindException(code, out exception);
+        exception = changed.GetValueOrDefault();
+        return changed.HasValue;
+    }
+
+    /// <inheritdoc/>
+    public int CountExceptions(ulong start, ulong end) => memory.CountExceptions(start, end)
+        + _exceptions.Where(entry => entry.Key >= start && entry.Key < end)
+            .Sum(entry => (entry.Value.HasValue ? 1 : 0) - (memory.TryFindException(entry.Key, out _) ? 1 : 0));
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => memory.IsFtraceTarget(site, target);

@@ -32,6 +32,9 @@ public interface IMatchMemory
     /// <summary>The kernel's entry in the exception table for the instruction at <paramref name="code"/>.</summary>
     bool TryFindException(ulong code, out ExceptionEntry exception);
 
+    /// <summary>How many of those are for code from <paramref name="start"/> to <paramref name="end"/>, one past the last byte.</summary>
+    int CountExceptions(ulong start, ulong end);
+
     /// <summary>True if a call at the fentry site <paramref name="site"/> to <paramref name="target"/> is ftrace's.</summary>
     bool IsFtraceTarget(ulong site, ulong target);
 

@@ -64,6 +64,9 @@ public sealed class ImageMemory : IMatchMemory
     public bool TryFindException(ulong code, out ExceptionEntry exception) => _image.TryFindException(code, out exception);
 
     /// <inheritdoc/>
+    public int CountExceptions(ulong start, ulong end) => _image.CountExceptions(start, end);
+
+    /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => target == _fentry;
 
     /// <summary>False: an image has no probes.</summary>

@@ -45,6 +45,9 @@ public sealed class ModuleMemory : IMatchMemory
     public bool TryFindException(ulong code, out ExceptionEntry exception) => _module.TryFindException(code, out exception) || _kernel.TryFindException(code, out exception);
 
     /// <inheritdoc/>
+    public int CountExceptions(ulong start, ulong end) => _module.CountExceptions(start, end) + _kernel.CountExceptions(start, end);
+
+    /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => _kernel.IsFtraceTarget(site, target);
 
     /// <inheritdoc/>

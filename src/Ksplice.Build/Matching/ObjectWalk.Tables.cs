@@ -22,4 +22,12 @@ internal sealed partial class ObjectWalk
 
     private MatchReason Exception(MatchOp op) =>
         run.Memory.TryFindException(_at, out var exception) && exception.Data == (uint)op.Value ? Meet(op.Symbol, exception.Fixup) : Different(op.Symbol);
+
+    private bool CountsExceptions(in MatchObject entry, ulong start)
+    {
+        int count = 0;
+        foreach (var op in run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount))
+            count += op.Op == OpCode.Exception ? 1 : 0;
+        return run.Memory.CountExceptions(start, _at) == count;
+    }
 }

@@ -28,6 +28,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         var reason = Meet(entry.Symbol, address);
         if (reason == MatchReason.Matched)
             reason = Ops(run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount));
+        if (reason == MatchReason.Matched && entry.Kind == ObjectKind.Text && !CountsExceptions(entry, address))
+            reason = Different(MatchFormat.None);
         if (reason == MatchReason.Matched && entry.Function != MatchFormat.None)
         {
             if (!_inBody)

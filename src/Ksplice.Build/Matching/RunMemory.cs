@@ -78,6 +78,9 @@ public sealed class RunMemory : IMatchMemory
     /// <inheritdoc/>
     public bool TryFindException(ulong code, out ExceptionEntry exception) => Kernel.TryFindException(code, out exception);
 
+    /// <inheritdoc/>
+    public int CountExceptions(ulong start, ulong end) => Kernel.CountExceptions(start, end);
+
     /// <summary>True for a site of the tracer that calls its entry, or a trampoline, which lies outside of the kernel's text.</summary>
     public bool IsFtraceTarget(ulong site, ulong target) =>
         _shipped.FtraceSites.Contains(site - _moved) && (_tracers.Contains(target) || target < Text || target >= _textEnd);

@@ -197,6 +197,8 @@ struct ksplice_kernel {
 	struct jump_entry *stop_jump_table;
 	struct static_call_site *start_static_calls;
 	struct static_call_site *stop_static_calls;
+	struct exception_table_entry *start_exceptions;
+	struct exception_table_entry *stop_exceptions;
 	char *init_begin;
 	char *init_end;
 	char *stext;

@@ -72,6 +72,8 @@ static const struct {
 	{ "__stop___jump_table", &kernel.stop_jump_table },
 	{ "__start_static_call_sites", &kernel.start_static_calls },
 	{ "__stop_static_call_sites", &kernel.stop_static_calls },
+	{ "__start___ex_table", &kernel.start_exceptions },
+	{ "__stop___ex_table", &kernel.stop_exceptions },
 	{ "__init_begin", &kernel.init_begin },
 	{ "__init_end", &kernel.init_end },
 	{ "_stext", &kernel.stext },

@@ -224,6 +224,32 @@ static int env_exception_entry(struct ksp_env *env, u64 code, u64 *fixup, u32 *d
 	return 0;
 }
 
+/* The first entry of a sorted table for code at or behind @address. */
+static const struct exception_table_entry *first_exception(const struct exception_table_entry *low,
+							   const struct exception_table_entry *high,
+							   u64 address)
+{
+	while (low < high) {
+		const struct exception_table_entry *middle = low + (high - low) / 2;
+
+		if ((unsigned long)&middle->insn + middle->insn < address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static u64 env_count_exceptions(struct ksp_env *env, u64 start, u64 end)
+{
+	const struct module *module = module_at(start);
+	const struct exception_table_entry *table = module ? module->extable : kernel.start_exceptions;
+	const struct exception_table_entry *stop = module ? table + module->num_exentries
+							  : kernel.stop_exceptions;
+
+	return first_exception(table, stop, end) - first_exception(table, stop, start);
+}
+
 static bool env_is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
 	return kernel.ftrace_location(site) == site;
@@ -286,6 +312,7 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_tar
 		.static_call_key = env_static_call_key,
 		.bug_entry = env_bug_entry,
 		.exception_entry = env_exception_entry,
+		.count_exceptions = env_count_exceptions,
 		.is_ftrace_target = env_is_ftrace_target,
 		.is_probed = env_is_probed,
 		.code_of = env_code_of,

@@ -6,8 +6,9 @@
  *
  * Code that is the same but has another entry behaves otherwise: a fault goes
  * to another fixup, a warning becomes a crash.  The op stands before the
- * instruction that the entry is about, and takes no bytes.  That the kernel
- * has an entry where the pre code has none is seen for traps only.
+ * instruction that the entry is about, and takes no bytes.  An entry where the
+ * pre code has none is a difference too: every trap has an op that says so, and
+ * for faults, which any instruction may take, the entries are counted.
  */
 #include "internal.h"
 
@@ -36,4 +37,15 @@ enum ksp_reason ksp_walk_exception(struct walk *w, const struct ksp_op *op)
 	if (w->run->env->exception_entry(w->run->env, w->at, &fixup, &data) || data != (u32)op->value)
 		return ksp_different(w, op->symbol);
 	return ksp_meet(w, op->symbol, fixup);
+}
+
+/* Has the run kernel as many entries for the walked code as there are ops for them? */
+bool ksp_counts_exceptions(const struct walk *w)
+{
+	const struct ksp_op *op = w->run->ops + w->object->op, *end = op + w->object->n_ops;
+	u64 n = 0;
+
+	for (; op < end; op++)
+		n += op->op == KSP_OP_EXCEPTION;
+	return w->run->env->count_exceptions(w->run->env, w->start, w->at) == n;
 }

@@ -283,6 +283,8 @@ enum ksp_reason ksp_walk_object(struct walk *w, struct run *run, u32 index, u64 
 	reason = ksp_meet(w, object->symbol, address);
 	if (reason == KSP_MATCHED)
 		reason = ksp_walk_ops(w, run->ops + object->op, object->n_ops);
+	if (reason == KSP_MATCHED && object->kind == KSP_OBJECT_TEXT && !ksp_counts_exceptions(w))
+		reason = ksp_different(w, KSP_NONE);
 	if (reason == KSP_MATCHED && object->function != KSP_NONE) {
 		if (!w->in_body)
 			w->jump = w->at;

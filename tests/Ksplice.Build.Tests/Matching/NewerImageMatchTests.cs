@@ -44,6 +44,8 @@ public sealed class NewerImageMatchTests
 
         public bool TryFindException(ulong code, out ExceptionEntry exception) => under.TryFindException(code, out exception);
 
+        public int CountExceptions(ulong start, ulong end) => under.CountExceptions(start, end);
+
         public bool IsFtraceTarget(ulong site, ulong target) => under.IsFtraceTarget(site, target);
 
         public bool IsProbed(ulong address) => under.IsProbed(address);

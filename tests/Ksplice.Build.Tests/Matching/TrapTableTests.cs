@@ -15,11 +15,11 @@ public sealed class TrapTableTests
     {
         var (data, code) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
         Assert.True(Shipped.TryFindBug(code, out var bug));
-        Assert.True(MatchInterpreter.Match(data, new OtherTables { Bugs = { [code] = bug with { Flags = bug.Flags | 4 } } }).IsMatch); // BUGFLAG_DONE: it was hit
-        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { Line = bug.Line + 1 } } });
-        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { Flags = bug.Flags ^ 1 } } });
-        Refused(data, code, new OtherTables { Bugs = { [code] = bug with { File = bug.File + 1 } } });
-        Refused(data, code, new OtherTables { Bugs = { [code] = null } });
+        Assert.True(MatchInterpreter.Match(data, WithBug(code, bug with { Flags = bug.Flags | 4 })).IsMatch); // BUGFLAG_DONE: it was hit
+        Refused(data, code, WithBug(code, bug with { Line = bug.Line + 1 }));
+        Refused(data, code, WithBug(code, bug with { Flags = bug.Flags ^ 1 }));
+        Refused(data, code, WithBug(code, bug with { File = bug.File + 1 }));
+        Refused(data, code, WithBug(code, null));
     }
 
     [Fact]
@@ -27,11 +27,14 @@ public sealed class TrapTableTests
     {
         var (data, code) = await FindAsync("fs/readdir.c", OpCode.Exception, address => Shipped.TryFindException(address, out _));
         Assert.True(Shipped.TryFindException(code, out var exception));
-        Assert.True(MatchInterpreter.Match(data, new OtherTables { Exceptions = { [code] = exception } }).IsMatch);
+        Assert.True(MatchInterpreter.Match(data, WithException(code, exception)).IsMatch);
         // The fixup is a place in the function, which another op meets, too.
-        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, new OtherTables { Exceptions = { [code] = exception with { Fixup = exception.Fixup + 1 } } }).Failure?.Reason);
-        Refused(data, code, new OtherTables { Exceptions = { [code] = exception with { Data = exception.Data + 1 } } });
-        Refused(data, code, new OtherTables { Exceptions = { [code] = null } });
+        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, WithException(code, exception with { Fixup = exception.Fixup + 1 })).Failure?.Reason);
+        Refused(data, code, WithException(code, exception with { Data = exception.Data + 1 }));
+        Refused(data, code, WithException(code, null));
+        var function = MatchInterpreter.Match(data, Shipped).Functions[0];
+        Refused(data, function.End, WithException(function.Start + 1, exception));
+        Assert.All([function.Start - 1, function.End], outside => Assert.True(MatchInterpreter.Match(data, WithException(outside, exception)).IsMatch));
     }
 
     // A symbol that nothing looks at could be any number, and would be told with a difference.
@@ -42,7 +45,7 @@ public sealed class TrapTableTests
     {
         var (data, _) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
         var ops = MemoryMarshal.Cast<byte, MatchOp>(data.AsSpan((int)MemoryMarshal.Read<MatchHeader>(data).Ops));
-        int index = MatchProgram.Read(data)!.Ops.ToList().FindIndex(op => op.Op == OpCode.Bug);
+        int index = MatchProgram.Read(data)!.Ops.ToArray().ToList().FindIndex(op => op.Op == OpCode.Bug);
         ops[index].Kind = (byte)kind;
         ops[index].Symbol = 0xfffffff0;
         Assert.Equal(MatchReason.BadData, MatchInterpreter.Match(data, Shipped).Failure?.Reason);
@@ -67,7 +70,7 @@ public sealed class TrapTableTests
         var pre = await KernelObjects.CompileAsync(unit);
         foreach (var function in UnitMatch.Functions(pre))
         {
-            if (UnitMatch.Build(pre, unit, function, [], []) is not { } data || !MatchProgram.Read(data.Bytes)!.Ops.Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception)))
+            if (UnitMatch.Build(pre, unit, function, [], []) is not { } data || !MatchProgram.Read(data.Bytes)!.Ops.ToArray().Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception)))
                 continue;
             var result = MatchInterpreter.Match(data.Bytes, Shipped);
             if (!result.IsMatch)
@@ -81,47 +84,23 @@ public sealed class TrapTableTests
         throw new InvalidOperationException($"no function of {unit} has an entry");
     }
 
-    private static void Refused(byte[] data, ulong code, OtherTables memory)
+    private static void Refused(byte[] data, ulong code, ChangedMemory memory)
     {
         var failure = MatchInterpreter.Match(data, memory).Failure!;
         Assert.Equal((MatchReason.Different, code), (failure.Reason, failure.Address));
     }
 
-    /// <summary>The shipped image with other entries at some places, or none.</summary>
-    private sealed class OtherTables : IMatchMemory
+    private static ChangedMemory WithBug(ulong code, BugEntry? entry)
     {
-        public Dictionary<ulong, BugEntry?> Bugs { get; } = [];
+        ChangedMemory memory = new(Shipped);
+        memory.SetBug(code, entry);
+        return memory;
+    }
 
-        public Dictionary<ulong, ExceptionEntry?> Exceptions { get; } = [];
-
-        public bool TryFindBug(ulong code, out BugEntry bug)
-        {
-            if (!Bugs.TryGetValue(code, out var other))
-                return Shipped.TryFindBug(code, out bug);
-            bug = other ?? default;
-            return other is not null;
-        }
-
-        public bool TryFindException(ulong code, out ExceptionEntry exception)
-        {
-            if (!Exceptions.TryGetValue(code, out var other))
-                return Shipped.TryFindException(code, out exception);
-            exception = other ?? default;
-            return other is not null;
-        }
-
-        public bool TryRead(ulong address, Span<byte> destination) => Shipped.TryRead(address, destination);
-
-        public IReadOnlyList<ulong> Candidates(string name) => Shipped.Candidates(name);
-
-        public bool TryFindExtent(ulong address, out ulong start, out ulong end) => Shipped.TryFindExtent(address, out start, out end);
-
-        public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => Shipped.TryFindJumpEntry(code, out target, out key);
-
-        public bool TryFindStaticCallKey(ulong code, out ulong key) => Shipped.TryFindStaticCallKey(code, out key);
-
-        public bool IsFtraceTarget(ulong site, ulong target) => Shipped.IsFtraceTarget(site, target);
-
-        public bool IsProbed(ulong address) => Shipped.IsProbed(address);
+    private static ChangedMemory WithException(ulong code, ExceptionEntry? entry)
+    {
+        ChangedMemory memory = new(Shipped);
+        memory.SetException(code, entry);
+        return memory;
     }
 }

@@ -178,6 +178,12 @@ static int exception_entry(struct ksp_env *env, u64 code, u64 *fixup, u32 *data)
 	return 0;
 }
 
+static u64 count_exceptions(struct ksp_env *env, u64 start, u64 end)
+{
+	(void)env;
+	return start < end ? count_up_to(exceptions, n_exceptions, 3, end - 1) - count_up_to(exceptions, n_exceptions, 3, start - 1) : 0;
+}
+
 static bool is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
 	(void)env;
@@ -290,7 +296,8 @@ void load_kernel(const char *path)
 }
 
 struct ksp_env kernel_env = {
-	read_memory, candidates, extent, jump_entry, static_call_key, bug_entry, exception_entry, is_ftrace_target, is_probed, NULL, NULL, allocate, release,
+	read_memory, candidates, extent, jump_entry, static_call_key, bug_entry, exception_entry, count_exceptions,
+	is_ftrace_target, is_probed, NULL, NULL, allocate, release,
 };
 
 bool exchange(u64 address, u8 *bytes, size_t n)

@@ -121,6 +121,8 @@ struct ksp_env {
 	int (*bug_entry)(struct ksp_env *env, u64 code, struct ksp_bug *bug);
 	/* The run kernel's __ex_table entry for the instruction at @code. */
 	int (*exception_entry)(struct ksp_env *env, u64 code, u64 *fixup, u32 *data);
+	/* How many of those are for code from @start to @end, one past the last byte. */
+	u64 (*count_exceptions)(struct ksp_env *env, u64 start, u64 end);
 	/* True if a call at the fentry site @site to @target is ftrace's. */
 	bool (*is_ftrace_target)(struct ksp_env *env, u64 site, u64 target);
 	/* True if a kprobe's breakpoint or jump stands at @address. */
