@@ -43,9 +43,9 @@ public sealed class MatchUpdate : KspliceTask
             var module = match.Module is null ? null : LoadedModule.Load(match.Module, modules, image, Diagnostics);
             if (module is null && match.Module is not null)
                 continue;
-            // What other updates put in place is in no image: only the running kernel can tell.
-            var findings = BasePatches.Length == 0 ? Diagnostics : new DiagnosticBag();
-            var result = module is null ? ImageMatch.Check(match.Data, image, findings) : ImageMatch.Check(match.Data, module, image, findings);
+            var result = BasePatches.Length != 0 ? ImageMatch.CheckOnTop(match.Data, module, image, Diagnostics)
+                : module is null ? ImageMatch.Check(match.Data, image, Diagnostics)
+                : ImageMatch.Check(match.Data, module, image, Diagnostics);
             if (!StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module))
                 continue;
             if (result.IsMatch)

@@ -186,7 +186,7 @@ public sealed class IncrementalTests
         project.Write("smaps.patch", Patches.Smaps);
         (await project.RunAsync(["restore"])).MustSucceed();
         string units = project.At($"obj/Debug/ksplice/{Patches.Release}/units");
-        using var dotnet = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("dotnet", ["build", "--no-restore", "-nodeReuse:false", "-tl:off"])
+        using var dotnet = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("env", ["--default-signal=INT", "dotnet", "build", "--no-restore", "-nodeReuse:false", "-tl:off"])
         {
             WorkingDirectory = project.Folder,
             RedirectStandardOutput = true,

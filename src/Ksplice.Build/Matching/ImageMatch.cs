@@ -98,6 +98,21 @@ public static class ImageMatch
         return new MatchResult(new MatchFailure(MatchReason.NoCandidate, "", outside.Name, outside.Name, outside.Start, 0, 1, [], []), [], [], []);
     }
 
+    /// <summary>
+    /// Matches an update that goes on top of others as far as an image or <paramref name="module"/> can tell: what is not there may be what those brought.
+    /// </summary>
+    public static MatchResult CheckOnTop(MatchData matchData, LoadedModule? module, KernelImage image, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(matchData);
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        ImageMemory kernel = new(image);
+        var result = MatchInterpreter.Match(matchData.Bytes, module is null ? kernel : new ModuleMemory(module, kernel));
+        if (result.Failure is { } failure)
+            diagnostics.Report(MatchDiagnostics.OnTop, failure.Unit.Length == 0 ? null : new SourceLocation(failure.Unit), module?.Path ?? image.Path, failure);
+        return result;
+    }
+
     /// <summary>Matches against any memory; <paramref name="path"/> names it to a person.</summary>
     public static MatchResult Check(MatchData matchData, string path, IMatchMemory memory, DiagnosticBag diagnostics)
     {

@@ -45,5 +45,9 @@ public static class MatchDiagnostics
     public static readonly DiagnosticDescriptor NoImage = Error("KSP4063", "The kernel's image is missing",
         "'{0}' is of kernel {1}, whose image is not at {2}; modules and memory are matched together with it");
 
+    /// <summary>KSP4064: what other updates put in place is in no image.</summary>
+    public static readonly DiagnosticDescriptor OnTop = new("KSP4064", "Matched when it is applied",
+        "The update goes on top of others, and '{0}' does not have their code: {1}; only the running kernel can tell whether it matches", DiagnosticSeverity.Info);
+
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

@@ -194,12 +194,15 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	}
 	ksplice_clear_used_stack();
 	if (!err) {
-		stopped = true;
 		stop->n_cpus = num_online_cpus();
-		err = ksplice_fails("stop of the machine") ? -ENOMEM :
+		err = ksplice_fails("stop of the machine") ? -ENOENT :
 		      kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
-		if (!err)
+		stopped = !err;
+		if (stopped)
 			err = stop->err;
+		else
+			ksplice_report(update, KSPLICE_UNEXPECTED,
+				       "the machine cannot be stopped (%d)", err);
 	}
 	mutex_unlock(kernel.text_mutex);
 	cpus_read_unlock();

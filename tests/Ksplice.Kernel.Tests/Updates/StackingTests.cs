@@ -125,4 +125,97 @@ public sealed class StackingTests(Guest guest)
         Assert.Contains($"update {second.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
         Assert.Contains($"update {first.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task What_the_lower_one_brought_under_a_global_name_is_called_from_another_file()
+    {
+        string brings = First.Replace("static noinline unsigned long count_shown", "noinline unsigned long count_shown", StringComparison.Ordinal);
+        using var first = await BuildAsync(brings);
+        using PatchProject second = new(guest.Release);
+        second.Write("0.base", brings);
+        second.Write("update.patch", """
+            --- a/fs/proc/uptime.c
+            +++ b/fs/proc/uptime.c
+            @@ -9,6 +9,8 @@
+             #include <linux/kernel_stat.h>
+             #include "internal.h"
+             
+            +unsigned long count_shown(void);
+            +
+             static int uptime_proc_show(struct seq_file *m, void *v)
+             {
+             	struct timespec64 uptime;
+            @@ -35,5 +37,6 @@
+             			(uptime.tv_nsec / (NSEC_PER_SEC / 100)),
+             			(unsigned long) idle.tv_sec,
+             			(idle.tv_nsec / (NSEC_PER_SEC / 100)));
+            +	seq_printf(m, "shown %lu\n", count_shown());
+             	return 0;
+             }
+
+            """);
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            one={{UpdateGuest.Place(first)}} two={{UpdateGuest.Place(second)}}
+            ksplice apply $two 2>/dev/null; echo "apply early $?"
+            ksplice apply $one >/dev/null && ksplice apply $two >/dev/null || exit 1
+            before=$(sed -n 's/^shown //p' /proc/uptime)
+            cat /proc/1/smaps >/dev/null
+            after=$(sed -n 's/^shown //p' /proc/uptime)
+            [ $after -gt $((before + 3)) ]; echo "one counter $?"
+            ksplice undo {{first.Id}} 2>/dev/null; echo "undo the lower one $?"
+            ksplice undo {{second.Id}} >/dev/null && ksplice undo {{first.Id}} >/dev/null; echo "undo both $?"
+            grep -c shown /proc/uptime || true
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second));
+        result.MustEndWith(0);
+        Assert.Equal(["apply early 2", "one counter 0", "undo the lower one 2", "undo both 0", "0"], result.Lines);
+    }
+
+    // The first thing in rng_is_initialized is a jump label (K18), in the kernel's code and in the lower update's.
+    [Fact]
+    public async Task One_goes_through_the_tracer_on_top_of_one_that_does()
+    {
+        const string Patch = """
+            --- a/drivers/char/random.c
+            +++ b/drivers/char/random.c
+            @@ -103,6 +103,6 @@
+              *          false if the input pool has not been seeded.
+              */
+             bool rng_is_initialized(void)
+             {
+            -	return crng_ready();
+            +	return crng_ready() && task_pid_nr(current) == 1;
+             }
+
+            """;
+        using PatchProject first = new(guest.Release), second = new(guest.Release);
+        first.Write("first.patch", Patch);
+        (await first.BuildAsync()).MustSucceed();
+        second.Write("0.base", Patch);
+        second.Write("second.patch", Patch.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
+            .Replace("+	return crng_ready() && task_pid_nr(current) == 1;", "+	return crng_ready() && task_pid_nr(current) != 1;", StringComparison.Ordinal));
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ask() { insmod /asker.ko 2>/dev/null; echo "$1 $?"; rmmod asker 2>/dev/null; }
+            ask before
+            for round in 1 2; do
+                ksplice apply {{UpdateGuest.Place(first)}} >/dev/null || exit 1
+                ask first
+                ksplice apply {{UpdateGuest.Place(second)}} >/dev/null || exit 1
+                ask second
+                ksplice undo {{first.Id}} 2>/dev/null && exit 1
+                ksplice undo {{second.Id}} >/dev/null || exit 1
+                ask first
+                ksplice undo {{first.Id}} >/dev/null || exit 1
+                ask none
+            done
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), await TestModule.BuildAsync("asker", guest.Release));
+        result.MustEndWith(0);
+        string[] round = ["first 11", "second 0", "first 11", "none 0"];
+        Assert.Equal(["before 0", .. round, .. round], result.Lines);
+    }
 }
