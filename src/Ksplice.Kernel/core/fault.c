@@ -5,20 +5,24 @@
  * DOC: context
  *
  * Any context, also inside stop_machine: nothing is locked and nothing logged.
- * fail_at is the number of the point that fails, 0 for none; failed is the name
- * of the one that did, empty after a new number was set.
+ * fail_at is the number of the question that is answered with yes, 0 for none,
+ * or the name of a point, the next question of which is; it reads as how many
+ * are left, and the name of the point that failed.
  */
 #include <linux/atomic.h>
 #include <linux/module.h>
+#include <linux/string.h>
 
 #include "fault.h"
 
 static atomic_t countdown = ATOMIC_INIT(0);
+static char wanted[64];		/* written while nothing is asked */
 static const char *failed = "";
 
 bool ksplice_fails(const char *point)
 {
-	if (atomic_read(&countdown) <= 0 || atomic_dec_return(&countdown))
+	if (atomic_read(&countdown) <= 0 || (*wanted && strcmp(point, wanted)) ||
+	    atomic_dec_return(&countdown))
 		return false;
 	WRITE_ONCE(failed, point);
 	return true;
@@ -26,10 +30,14 @@ bool ksplice_fails(const char *point)
 
 static int set_fail_at(const char *text, const struct kernel_param *parameter)
 {
-	int n, err = kstrtoint(text, 0, &n);
+	int n;
 
-	if (err)
-		return err;
+	*wanted = 0;
+	if (kstrtoint(text, 0, &n)) {
+		strscpy(wanted, text, sizeof(wanted));
+		strim(wanted);
+		n = 1;
+	}
 	WRITE_ONCE(failed, "");
 	atomic_set(&countdown, n);
 	return 0;
@@ -43,4 +51,4 @@ static int get_fail_at(char *buffer, const struct kernel_param *parameter)
 static const struct kernel_param_ops fail_at_ops = { .set = set_fail_at, .get = get_fail_at };
 
 module_param_cb(fail_at, &fail_at_ops, NULL, 0600);
-MODULE_PARM_DESC(fail_at, "the number of the point that fails next, 0 for none");
+MODULE_PARM_DESC(fail_at, "the number of the question, or the name of the point, that fails next; 0 for none");

@@ -101,11 +101,15 @@ int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *
 
 	for (i = 0; i < target->n_functions; i++) {
 		struct ksplice_handler *handler = target->functions[i].handler;
-		int failed = handler ? unregister_ftrace_function(&handler->ops) : 0;
+		int failed;
 
 		if (!handler)
 			continue;
 		target->functions[i].handler = NULL;
+		/* If it does not go it leads nowhere. */
+		WRITE_ONCE(handler->on, false);
+		failed = ksplice_fails("taking off a handler") ? -EBUSY :
+			 unregister_ftrace_function(&handler->ops);
 		if (failed) {
 			/* Never freed, nor is its code: ftrace may still know it. */
 			__module_get(THIS_MODULE);

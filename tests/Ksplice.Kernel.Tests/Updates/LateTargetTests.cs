@@ -8,7 +8,7 @@ namespace Ksplice.Kernel.Tests.Updates;
 public sealed class LateTargetTests(Guest guest) : IDisposable
 {
     // What the module's init function calls: the name of a device tells which code ran.
-    private const string Loop = """
+    internal const string Loop = """
         --- a/drivers/block/loop.c
         +++ b/drivers/block/loop.c
         @@ -2089,5 +2089,6 @@
@@ -175,22 +175,24 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     }
 
     // The first thing in bfq_cpd_init, which the module's init function has called for each cgroup, is a jump label of the kernel's (K18).
+    internal const string Bfq = """
+        --- a/block/bfq-cgroup.c
+        +++ b/block/bfq-cgroup.c
+        @@ -505,5 +505,5 @@
+         	struct bfq_group_data *d = cpd_to_bfqgd(cpd);
+         
+         	d->weight = cgroup_subsys_on_dfl(io_cgrp_subsys) ?
+        -		CGROUP_WEIGHT_DFL : BFQ_WEIGHT_LEGACY_DFL;
+        +		CGROUP_WEIGHT_DFL + 7 : BFQ_WEIGHT_LEGACY_DFL;
+         }
+
+        """;
+
     [Fact]
     public async Task A_function_without_room_for_a_jump_is_reached_through_the_tracer()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("bfq.patch", """
-            --- a/block/bfq-cgroup.c
-            +++ b/block/bfq-cgroup.c
-            @@ -505,5 +505,5 @@
-             	struct bfq_group_data *d = cpd_to_bfqgd(cpd);
-             
-             	d->weight = cgroup_subsys_on_dfl(io_cgrp_subsys) ?
-            -		CGROUP_WEIGHT_DFL : BFQ_WEIGHT_LEGACY_DFL;
-            +		CGROUP_WEIGHT_DFL + 7 : BFQ_WEIGHT_LEGACY_DFL;
-             }
-
-            """);
+        project.Write("bfq.patch", Bfq);
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""

@@ -4,7 +4,7 @@ namespace Ksplice.Kernel.Tests.Updates;
 public sealed class TargetTests(Guest guest)
 {
     // In zram compact_store is static, and the kernel has a static function of that name too.
-    private const string Zram = """
+    internal const string Zram = """
         --- a/drivers/block/zram/zram_drv.c
         +++ b/drivers/block/zram/zram_drv.c
         @@ -1064,7 +1064,7 @@

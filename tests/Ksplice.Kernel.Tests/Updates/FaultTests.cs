@@ -1,0 +1,190 @@
+// Each point of the core that can fail (src/Ksplice.Kernel/core/fault.h) fails once: while an update of the kernel and of three
+// modules is applied, while it is undone, while a module that it waits for comes, and while its code runs. After each, everything does
+// what it did before, nothing has warned, and the same request works, is undone and leaves no reference.
+using CliWrap;
+using CliWrap.Buffered;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class FaultTests(Guest guest)
+{
+    // On top of sample b: without memory for its field, a map is shown as before.
+    private const string Shadow = """
+        --- a/fs/proc/task_mmu.c
+        +++ b/fs/proc/task_mmu.c
+        @@ -127,10 +127,18 @@
+          * Pages that the kernel lends to user space say something about the kernel and
+          * nothing about the process: nobody but the process itself is shown them.
+          */
+        +#include <ksplice/hooks.h>
+        +#include <ksplice/shadow.h>
+         static noinline bool proc_shows_kernel_pages(struct mm_struct *mm)
+         {
+        -	return mm == current->mm;
+        +	return mm == current->mm || !ksplice_shadow_get_or_attach(mm, 0x20260003, 8, GFP_KERNEL, NULL, NULL);
+         }
+        +static int agree(void) { return 0; }
+        +static void forget(void) { ksplice_shadow_free_all(0x20260003, NULL); }
+        +ksplice_pre_apply(agree);
+        +ksplice_check_apply(agree);
+        +ksplice_check_reverse(agree);
+        +ksplice_post_reverse(forget);
+         
+         static struct vm_area_struct *proc_get_vma(struct proc_maps_private *priv,
+         						loff_t *ppos)
+
+        """;
+
+    private const string Script = """
+        sys=/sys/kernel/ksplice/$id switch=/sys/module/ksplice/parameters/fail_at
+        # Busybox's tries a second time.
+        insmod() { /kmod/insmod "$@"; }
+        fail() { echo "wrong: $*"; dmesg | tail -20; grep ksplice /proc/modules; cat $sys/abort_cause $sys/reason $sys/targets; exit 1; }
+        maps() { ! grep -q vvar /proc/1/maps; }
+        compact() { echo 1 >/sys/block/zram0/compact; }
+        new() { maps && compact 2>&1 | grep -q 'No such device'; }
+        old() { ! maps && compact 2>&1 | grep -q 'Invalid argument'; }
+        ask() { echo $1 >$sys/stage && while [ "$(cat $sys/busy)" = 1 ]; do usleep 10000; done; [ "$(cat $sys/stage)" = $1 ]; }
+        apply() {
+            for part in 0_helper 1_helper 2_helper 3_helper 0_primary 1_primary 2_primary 3_primary; do
+                insmod $update/ksplice_${id}_$part.ko || return 1
+            done
+            ask applied
+        }
+        unload() {
+            for part in 0_primary 1_primary 2_primary 3_primary 0_helper 1_helper 2_helper 3_helper; do
+                [ ! -e /sys/module/ksplice_${id}_$part ] || rmmod ksplice_${id}_$part || fail "$part stays after $point"
+            done
+            [ "$(cat /sys/module/ksplice/refcnt)" = 0 ] || fail "references of the core after $point"
+            for module in bfq loop zram; do
+                [ ! -e /sys/module/$module ] || [ "$(cat /sys/module/$module/refcnt)" = 0 ] || fail "references of $module after $point"
+            done
+        }
+        undo() { ask reversed || fail "not undone after $point"; old || fail "still new after $point"; unload; }
+        sane() {
+            [ "$(cat /proc/sys/kernel/tainted)" = "$tainted" ] || fail "tainted after $point"
+            ! dmesg | grep -q 'WARNING:\|BUG:\|Oops' || fail "warned after $point"
+        }
+        # The command, with another question answered with yes each time until none is left; $name is that question's point. In the
+        # quick run it is the next of the points in /tmp/points, each once.
+        fault() {
+            n=$((n + 1)) wanted=$n
+            [ "$quick" = 0 ] || wanted=$(sed -n ${n}p /tmp/points)
+            [ -n "$wanted" ] || wanted=0
+            echo "$wanted" >$switch; "$@" 2>/dev/null; worked=$?; read left name <$switch; echo 0 >$switch
+            [ "$left" = 0 ] && [ -n "$name" ]
+        }
+        row() { echo "row \"$1, question $n: $name\",fails once,yes"; }
+
+        mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups && echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
+        insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko && insmod /ksplice.ko || exit 1
+        tainted=$(cat /proc/sys/kernel/tainted) point="the start"
+        old || fail "the start"
+
+        n=0
+        while fault apply; do
+            point="apply: $name ($n)"
+            [ $worked != 0 ] || fail "applied in spite of $point"
+            old || fail "new after $point"
+            [ ! -e $sys ] || [ "$(cat $sys/stage)" = preparing ] || fail "stage after $point"
+            sane; unload; row apply
+            [ "$quick" = 0 ] || continue
+            apply && new || fail "not applied after $point"
+            undo; sane
+        done
+        [ $worked = 0 ] && new || fail "no further fault, and not applied"
+
+        # Shown as before without memory for the field of this process; the next reader gets one.
+        sleep 100 & reader=$!
+        echo 1 >$switch; grep -q vvar /proc/$reader/maps || fail "a field without memory"
+        read left name <$switch; n=1; row "new code runs"
+        ! grep -q vvar /proc/$reader/maps || fail "no field"
+        kill $reader
+
+        come() { insmod /$module.ko; }
+        seen() { [ -e /sys/block/woop0 ]; [ $? = 0 -o $module = bfq ] && [ "$(cat /tmp/groups/one/io.bfq.weight)" = "default 107" -o $module = loop ]; }
+        printf '%s\n' 'memory for a target' 'registering a handler' >/tmp/points
+        for module in bfq loop; do
+            rmmod $module || fail "$module stays"
+            n=0
+            while fault come; do
+                point="$module comes: $name ($n)"
+                [ $worked != 0 ] && [ ! -e /sys/module/$module ] || fail "loaded in spite of $point"
+                [ "$(cat $sys/stage)" = applied ] && new || fail "not applied after $point"
+                sane; row "a module comes"
+                come && seen || fail "not changed after $point"
+                rmmod $module || fail "$module stays after $point"
+            done
+            [ $worked = 0 ] && seen || fail "no further fault, and $module is not changed"
+        done
+
+        # The last one: a handler that ftrace does not let go keeps what it leads to.
+        printf '%s\n' 'stop of the machine' 'taking off a handler' >/tmp/points
+        n=0
+        while fault ask reversed; do
+            point="undo: $name ($n)"
+            [ "$name" != "taking off a handler" ] || break
+            [ $worked != 0 ] && new || fail "undone in spite of $point"
+            sane; undo; sane; row undo
+            apply && new || fail "not applied after $point"
+        done
+        [ "$left" = 0 ] && [ $worked = 0 ] && old || fail "a handler that stays: $name"
+        for part in 0_primary 1_primary 2_primary 3_primary; do rmmod ksplice_${id}_$part 2>/dev/null && fail "$part goes"; done
+        rmmod ksplice 2>/dev/null && fail "the core goes"
+        dmesg | grep -q 'the handler of bfq_cpd_init does not go' || fail "nothing is told"
+        sane; row undo
+        """;
+
+    // Asked while the update is undone, and while its code runs.
+    private static readonly string[] s_notAtApply = ["taking off a handler", "memory for a shadow field"];
+
+    private async Task<GuestFile> CoreAsync(string folder)
+    {
+        foreach (string part in (string[])["core", "include/ksplice", "match"])
+        {
+            string to = Directory.CreateDirectory(Path.Combine(folder, part)).FullName;
+            foreach (string file in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel", part)))
+                File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+        }
+        File.Copy(Repository.At("src/Ksplice.Kernel/Kbuild"), Path.Combine(folder, "Kbuild"));
+        var made = await Cli.Wrap("make").WithArguments(["-C", "/usr/src/linux-headers-" + guest.Release, "M=" + folder, "KSPLICE_FAULTS=y", "modules"])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        Assert.True(made.ExitCode == 0, made.StandardError);
+        return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
+    }
+
+    [Fact]
+    public async Task Each_point_fails_once_and_leaves_no_trace()
+    {
+        // tests/long/faults asks for the rows, and then tries the next apply after each point.
+        string? rows = Environment.GetEnvironmentVariable("KSPLICE_FAULT_ROWS");
+        using PatchProject project = new(guest.Release);
+        project.Write("1-maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write("2-shadow.patch", Shadow);
+        project.Write("3-zram.patch", TargetTests.Zram);
+        project.Write("4-loop.patch", LateTargetTests.Loop);
+        project.Write("5-bfq.patch", LateTargetTests.Bfq);
+        (await project.BuildAsync()).MustSucceed();
+        string[] points = [.. Directory.GetFiles(Repository.At("src/Ksplice.Kernel/core"), "*.c").SelectMany(File.ReadLines)
+            .Select(line => System.Text.RegularExpressions.Regex.Match(line, "ksplice_fails\\(\"(.*?)\"\\)").Groups[1].Value).Where(point => point.Length != 0).Distinct()];
+        Assert.True(points.Length > 20);
+        var work = Directory.CreateTempSubdirectory("ksplice-faults-");
+        try
+        {
+            var result = await guest.RunAsync(
+                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}", ["--timeout", "1500"],
+                UpdateGuest.Package(project), await CoreAsync(work.FullName), new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
+                UpdateGuest.Module(guest.Release, "drivers/block/loop"), UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
+                UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"), UpdateGuest.Module(guest.Release, "block/bfq"));
+            result.MustEndWith(0);
+            string[] told = [.. result.Lines.Where(line => line.StartsWith("row ", StringComparison.Ordinal)).Select(line => line["row ".Length..])];
+            Assert.All(points, point => Assert.Contains(told, row => row.Contains($": {point}\"", StringComparison.Ordinal)));
+            if (rows is not null)
+                await File.WriteAllLinesAsync(rows, told, TestContext.Current.CancellationToken);
+        }
+        finally
+        {
+            work.Delete(recursive: true);
+        }
+    }
+}
