@@ -149,4 +149,93 @@ public sealed class HookTests(Guest guest)
             ],
             result.Lines);
     }
+
+    // Behind sample c's hooks: what is held between pre_* and the hook that ends the request.
+    private const string Holding = """
+        --- a/kernel/printk/printk.c
+        +++ b/kernel/printk/printk.c
+        @@ -809,7 +809,33 @@
+         	dmesg_restrict = dmesg_restrict_before;
+         }
+         ksplice_reverse(devkmsg_reverse);
+         
+        +static int held;
+        +
+        +static int hold(void)
+        +{
+        +	held++;
+        +	return 0;
+        +}
+        +ksplice_pre_apply(hold);
+        +ksplice_pre_reverse(hold);
+        +
+        +static void done(void)
+        +{
+        +	held--;
+        +	pr_info("hook: done, %d held\n", held);
+        +}
+        +ksplice_post_apply(done);
+        +ksplice_post_reverse(done);
+        +
+        +static void failed(void)
+        +{
+        +	held--;
+        +	pr_info("hook: failed, %d held\n", held);
+        +}
+        +ksplice_fail_apply(failed);
+        +ksplice_fail_reverse(failed);
+        +
+         /*
+          * Be careful when modifying this function!!!
+          *
+
+        """;
+
+    [Fact]
+    public async Task A_request_that_others_prevent_gives_back_what_its_hooks_took()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("1-kmsg.patch", await File.ReadAllTextAsync(Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"), TestContext.Current.CancellationToken));
+        project.Write("2-holding.patch", Holding);
+        project.Write("3-smaps.patch", await File.ReadAllTextAsync(Repository.At("samples/a-smaps-pages/smaps-pages.patch"), TestContext.Current.CancellationToken));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}} n=0
+            ask() {
+                n=$((n + 1)); echo "-- request $n" >/dev/kmsg
+                echo $1 >$sys/stage
+                while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
+                dmesg | sed "1,/-- request $n\$/d" | sed -n 's/.*hook: //p'
+                echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
+            }
+            park() { cat /dev/kmsg >/dev/null & parked=$!; while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done; }
+            leave() { kill $parked; wait $parked 2>/dev/null; }
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            echo 2 >$sys/max_tries; echo 50 >$sys/retry_ms
+            park
+            ask applied
+            leave
+            insmod /livepatch.ko || exit 1
+            ask applied
+            echo 0 >/sys/kernel/livepatch/livepatch/enabled
+            while [ -e /sys/kernel/livepatch/livepatch ]; do sleep 0.2; done
+            rmmod ksplice_{{project.Id}}_0_primary || exit 1
+            insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            ask applied
+            park
+            ask reversed
+            leave
+            ask reversed
+            """,
+            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"], UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "failed, 0 held", "preparing code_busy", "failed, 0 held", "preparing redirected", "done, 0 held", "applied ok",
+                "failed, 0 held", "applied code_busy", "done, 0 held", "reversed ok",
+            ],
+            result.Lines);
+    }
 }
