@@ -51,6 +51,27 @@ public sealed class NewerKernelTests(Guest guest)
         Assert.Equal(["module woop0", "module woop0", "module loop0"], result.Lines.Where(line => line.StartsWith("module ", StringComparison.Ordinal)));
     }
 
+    [Fact]
+    public async Task Modules_of_another_kernel_are_refused_by_the_command_and_by_the_loader()
+    {
+        using PatchProject project = new(await NewerSeries.ReleaseAsync());
+        project.Write("pages.patch", await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), TestContext.Current.CancellationToken));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            cd {{UpdateGuest.Place(project)}}
+            for module in ksplice.ko *_helper.ko *_primary.ko; do insmod $module && echo "taken $module"; done
+            echo "$(lsmod | grep -c ksplice) modules"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["apply 5", "0 modules"], result.Lines);
+        Assert.Matches(@"is for kernel 6\.12\.\S+, and 6\.1\.\S+ is running", result.Errors);
+        Assert.Contains("invalid module format", result.Errors, StringComparison.Ordinal);
+    }
+
     private static async Task<string> PatchAsync(PreparedKernel kernel, string source, params (string From, string To)[] changes)
     {
         string before = Path.Combine(kernel.SourceDirectory, source), after = Path.GetTempFileName();
