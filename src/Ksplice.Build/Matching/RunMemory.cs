@@ -12,7 +12,7 @@ public sealed class RunMemory : IMatchMemory
 {
     private const byte Breakpoint = 0xcc;
     private const byte Jump = 0xe9;
-    private const int JumpSize = 5;
+    private const int JumpSize = 5, ClacSize = 3;
 
     // Documentation/x86/x86_64/mm.rst: modules, and what the kernel makes of code for itself.
     private const ulong ModulesStart = 0xffffffffc0000000;
@@ -22,12 +22,14 @@ public sealed class RunMemory : IMatchMemory
     private readonly ulong _moved;
     private readonly ulong _textEnd;
     private readonly HashSet<ulong> _tracers;
+    private readonly Lazy<(byte[] Bytes, int Clac)> _template;
 
     private RunMemory(KernelMemory memory, KernelImage shipped, ulong text, ulong moved)
     {
         (_memory, _shipped, _moved) = (memory, shipped, moved);
         Text = text;
         Kernel = new ImageMemory(memory.Image);
+        _template = new(ReadTemplate);
         _textEnd = memory.Image.Symbols.FindUnique("_etext") ?? ulong.MaxValue;
         _tracers = [.. new[] { "__fentry__", "ftrace_caller", "ftrace_regs_caller" }.Select(memory.Image.Symbols.FindUnique).OfType<ulong>()];
     }
@@ -114,13 +116,21 @@ public sealed class RunMemory : IMatchMemory
     /// </summary>
     private bool IsDetour(ulong address)
     {
-        const int Clac = 3;
-        var marks = new[] { "entry", "clac", "val" }.Select(mark => _memory.Image.Symbols.FindUnique("optprobe_template_" + mark) ?? 0).ToArray();
-        if (address < ModulesStart || marks is not [not 0 and var entry, var clac, var value] || clac < entry || value < clac + Clac || value - entry > 256)
+        var (template, clac) = _template.Value;
+        if (address < ModulesStart || template.Length == 0)
             return false;
-        byte[] template = new byte[value - entry], found = new byte[value - entry];
-        int changed = (int)(clac - entry);
-        return TryRead(entry, template) && TryRead(address, found) && template.AsSpan(0, changed).SequenceEqual(found.AsSpan(0, changed))
-            && template.AsSpan(changed + Clac).SequenceEqual(found.AsSpan(changed + Clac));
+        byte[] found = new byte[template.Length];
+        return TryRead(address, found) && template.AsSpan(0, clac).SequenceEqual(found.AsSpan(0, clac))
+            && template.AsSpan(clac + ClacSize).SequenceEqual(found.AsSpan(clac + ClacSize));
+    }
+
+    // Its bytes up to the probe's address, and where in them the clac is; empty if the kernel has none that is understood.
+    private (byte[] Bytes, int Clac) ReadTemplate()
+    {
+        ulong?[] marks = [.. new[] { "entry", "clac", "val" }.Select(mark => _memory.Image.Symbols.FindUnique("optprobe_template_" + mark))];
+        if (marks is not [{ } entry, { } clac, { } value] || clac < entry || value < clac + ClacSize || value - entry > 256)
+            return ([], 0);
+        byte[] bytes = new byte[value - entry];
+        return TryRead(entry, bytes) ? (bytes, (int)(clac - entry)) : ([], 0);
     }
 }
