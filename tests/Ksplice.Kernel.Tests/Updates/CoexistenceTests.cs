@@ -113,4 +113,102 @@ public sealed class CoexistenceTests(Guest guest)
         string[] round = ["applied 11", "tracer 1", "traced 11", "seen 0", "undone 0"];
         Assert.Equal(["before 0", .. round, .. round], Ends(result));
     }
+
+    // A BPF trampoline is called directly from the fentry site, and one for the exit calls the function behind it.
+    [Fact]
+    public async Task Bpf_programs_on_entry_and_exit_run_with_the_old_code_and_with_the_new()
+    {
+        using var project = await SampleAsync(guest);
+        string program = Path.Combine(Directory.CreateTempSubdirectory("ksplice-bpf-").FullName, "attach");
+        var made = await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-O1", Repository.At("tests/Ksplice.Kernel.Tests/bpf/attach.c"), "-o", program])
+            .ExecuteAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, made.ExitCode);
+        var result = await guest.RunAsync(
+            $$"""
+            echo 1 >/proc/sys/kernel/bpf_stats_enabled
+            mkfifo /tmp/ask /tmp/tell
+            start() { attach show_smap </tmp/ask >/tmp/tell & exec 3>/tmp/ask 4</tmp/tell; read word <&4; [ "$word" = attached ] || exit 1; }
+            stop() { exec 3>&- 4<&-; wait; }
+            runs() { echo >&3; read entry exit <&4; }
+            # Programs on entry and exit run once for each mapping that is shown.
+            look() {
+                runs; entries=$entry exits=$exit
+                maps=$(grep -c '^Rss:' /proc/1/smaps); pages=$(grep -c '^Pages:' /proc/1/smaps)
+                runs
+                echo "$1: entry $((entry - entries == 2 * maps)), exit $((exit - exits == 2 * maps)), new $((pages == maps))"
+            }
+            start
+            look before
+            ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+            look applied
+            stop
+            start
+            look "attached later"
+            ksplice undo {{project.Id}} >/dev/null || exit 1
+            look undone
+            stop
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), new GuestFile(program, "/bin/attach"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["before: entry 1, exit 1, new 0", "applied: entry 1, exit 1, new 1", "attached later: entry 1, exit 1, new 1", "undone: entry 1, exit 1, new 0"],
+            result.Lines);
+    }
+
+    [Fact]
+    public async Task A_warning_and_a_fault_in_new_code_are_told_and_mended_as_in_the_kernels_own()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("uptime.patch", """
+            --- a/fs/proc/uptime.c
+            +++ b/fs/proc/uptime.c
+            @@ -7,6 +7,7 @@
+             #include <linux/time.h>
+             #include <linux/time_namespace.h>
+             #include <linux/kernel_stat.h>
+            +#include <linux/uaccess.h>
+             #include "internal.h"
+             
+             static int uptime_proc_show(struct seq_file *m, void *v)
+            @@ -35,5 +36,14 @@
+             			(uptime.tv_nsec / (NSEC_PER_SEC / 100)),
+             			(unsigned long) idle.tv_sec,
+             			(idle.tv_nsec / (NSEC_PER_SEC / 100)));
+            +	WARN(1, "said by new code\n");
+            +	if (user_access_begin((void __user *)8, sizeof(i))) {
+            +		unsafe_get_user(i, (int __user *)8, fault);
+            +		user_access_end();
+            +	}
+            +	return 0;
+            +fault:
+            +	user_access_end();
+            +	seq_puts(m, "a fault\n");
+             	return 0;
+             }
+
+            """);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            echo 0 >/proc/sys/kernel/panic_on_warn
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            grep -o ' uptime_proc_show.*' /proc/kallsyms
+            tail -1 /proc/uptime
+            dmesg | sed -n '/cut here/,/---.*end trace/s/^\[[^]]*\] //p'
+            ksplice undo {{project.Id}} >/dev/null || exit 1
+            """,
+            ["--allow", "."], UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        string primary = $"ksplice_{project.Id}_0_primary";
+        Assert.Contains(" uptime_proc_show", result.Lines);
+        Assert.Contains($" uptime_proc_show\t[{primary}]", result.Lines);
+        Assert.Contains("a fault", result.Lines);
+        Assert.Contains(result.Lines, line => Regex.IsMatch(line, $@"^WARNING: .* at fs/proc/uptime\.c:\d+ uptime_proc_show\+.*\[{primary}\]"));
+        Assert.Contains("said by new code", result.Lines);
+        // Unwound through the new code to who called the old: no line on the way is a guess.
+        var way = result.Lines.SkipWhile(line => !line.Contains("<TASK>", StringComparison.Ordinal)).Skip(1).TakeWhile(line => !line.Contains("do_syscall_64", StringComparison.Ordinal)).ToList();
+        Assert.Contains(way, line => line.Contains("seq_read_iter", StringComparison.Ordinal));
+        Assert.Contains(way, line => line.Contains("vfs_read", StringComparison.Ordinal));
+        Assert.DoesNotContain(way.SkipWhile(line => !line.Contains("seq_read_iter", StringComparison.Ordinal)), line => line.Contains("? ", StringComparison.Ordinal));
+    }
 }
