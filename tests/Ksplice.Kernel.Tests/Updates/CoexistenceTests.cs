@@ -72,23 +72,25 @@ public sealed class CoexistenceTests(Guest guest)
     }
 
     // The first thing in rng_is_initialized is a jump label (K18).
+    internal const string Random = """
+        --- a/drivers/char/random.c
+        +++ b/drivers/char/random.c
+        @@ -103,6 +103,6 @@
+          *          false if the input pool has not been seeded.
+          */
+         bool rng_is_initialized(void)
+         {
+        -	return crng_ready();
+        +	return crng_ready() && task_pid_nr(current) == 1;
+         }
+
+        """;
+
     [Fact]
     public async Task A_function_without_room_for_a_jump_is_reached_through_the_tracer()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("random.patch", """
-            --- a/drivers/char/random.c
-            +++ b/drivers/char/random.c
-            @@ -103,6 +103,6 @@
-              *          false if the input pool has not been seeded.
-              */
-             bool rng_is_initialized(void)
-             {
-            -	return crng_ready();
-            +	return crng_ready() && task_pid_nr(current) == 1;
-             }
-
-            """);
+        project.Write("random.patch", Random);
         (await project.BuildAsync()).MustSucceed();
         Assert.Contains("rng_is_initialized", UpdateGuest.Replaced(project));
         var result = await guest.RunAsync(

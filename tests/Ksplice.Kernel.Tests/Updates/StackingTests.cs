@@ -177,24 +177,11 @@ public sealed class StackingTests(Guest guest)
     [Fact]
     public async Task One_goes_through_the_tracer_on_top_of_one_that_does()
     {
-        const string Patch = """
-            --- a/drivers/char/random.c
-            +++ b/drivers/char/random.c
-            @@ -103,6 +103,6 @@
-              *          false if the input pool has not been seeded.
-              */
-             bool rng_is_initialized(void)
-             {
-            -	return crng_ready();
-            +	return crng_ready() && task_pid_nr(current) == 1;
-             }
-
-            """;
         using PatchProject first = new(guest.Release), second = new(guest.Release);
-        first.Write("first.patch", Patch);
+        first.Write("first.patch", CoexistenceTests.Random);
         (await first.BuildAsync()).MustSucceed();
-        second.Write("0.base", Patch);
-        second.Write("second.patch", Patch.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
+        second.Write("0.base", CoexistenceTests.Random);
+        second.Write("second.patch", CoexistenceTests.Random.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
             .Replace("+	return crng_ready() && task_pid_nr(current) == 1;", "+	return crng_ready() && task_pid_nr(current) != 1;", StringComparison.Ordinal));
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
