@@ -18,6 +18,9 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
     public int Same { get; private set; }
     public int SameMatched { get; private set; }
 
+    /// <summary>Why those that are the same do not match, and how many of them.</summary>
+    public Dictionary<string, int> Why { get; } = [];
+
     /// <summary>Functions that only the other version has, and how many of them match.</summary>
     public (int Count, int Matched) Gone { get; private set; }
 
@@ -41,10 +44,16 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
             bool same = Code(now[function.Name].Single()).SequenceEqual(Code(before[function.Name].Single()));
             (Same, SameMatched) = same ? (Same + 1, SameMatched + (matched ? 1 : 0)) : (Same, SameMatched);
             (Differing, DifferingMatched) = same ? (Differing, DifferingMatched) : (Differing + 1, DifferingMatched + (matched ? 1 : 0));
+            if (same && !matched)
+                Why[Reason(function.Result?.Failure)] = Why.GetValueOrDefault(Reason(function.Result?.Failure)) + 1;
             if (!same && matched)
                 Console.WriteLine($"matched, though it differs: {function.Name} ({unit.Source})");
         }
     }
+
+    private string Reason(MatchFailure? failure) => failure is null ? "no program"
+        : failure.Reason == MatchReason.Different && memory.TryFindBug(failure.Address, out _) ? "another entry of the bug table"
+        : failure.Reason.ToString();
 
     private static ILookup<string, ObjectNode> Functions(ElfObject elf) =>
         new ObjectGraph(elf).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }).ToLookup(node => node.Name);

@@ -109,6 +109,8 @@ versions.SetAction(async (arguments, cancellation) =>
             await result.AddAsync(unit, old, cancellation);
     }
     Console.WriteLine($"{result.Units} units; {result.Differing} functions differ, {result.DifferingMatched} of them match; {result.Gone.Count} are gone, {result.Gone.Matched} match; {result.Same} are the same, {result.SameMatched} match");
+    foreach (var (why, functions) in result.Why.OrderByDescending(pair => pair.Value))
+        Console.WriteLine($"{functions,6} {why}");
     return 0;
 });
 return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, vectors, guest, versions }.Parse(args).InvokeAsync();
