@@ -2,10 +2,13 @@
 /*
  * Stops the machine as the core does and does nothing: what a pause costs by
  * itself.  Reading /sys/module/empty/parameters/ns does it once and shows the
- * time from the first CPU's arrival to its end.
+ * time from the first CPU's arrival to its end.  words tells how many words
+ * are on all stacks, from the saved stack pointer to the top.
  */
 #include <linux/cpu.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
 #include <linux/stop_machine.h>
 #include <linux/timekeeping.h>
 #include <asm/sync_core.h>
@@ -43,6 +46,24 @@ static int get_ns(char *page, const struct kernel_param *parameter)
 
 static const struct kernel_param_ops ops = { .get = get_ns };
 module_param_cb(ns, &ops, NULL, 0400);
+
+static int get_words(char *page, const struct kernel_param *parameter)
+{
+	struct task_struct *process, *task;
+	u64 words = 0;
+
+	rcu_read_lock();
+	for_each_process_thread(process, task) {
+		if (task->stack)
+			words += ((unsigned long)task_stack_page(task) + THREAD_SIZE -
+				  READ_ONCE(task->thread.sp)) / sizeof(long);
+	}
+	rcu_read_unlock();
+	return sysfs_emit(page, "%llu\n", words);
+}
+
+static const struct kernel_param_ops words_ops = { .get = get_words };
+module_param_cb(words, &words_ops, NULL, 0400);
 
 static int __init empty_init(void)
 {
