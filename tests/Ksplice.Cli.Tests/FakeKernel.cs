@@ -21,6 +21,8 @@ internal sealed class FakeKernel : Machine
 
     public override string KernelRelease => TestPackage.Release;
 
+    public override IReadOnlyList<string> StackOf(int thread) => thread == 123 ? ["schedule+0x5/0x90", "devkmsg_read+0x1/0x2"] : [];
+
     /// <summary>Loads and unloads, in order: "+module", "-module".</summary>
     public List<string> Log { get; } = [];
 

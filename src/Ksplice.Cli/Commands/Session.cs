@@ -115,7 +115,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         if (cause == "code_busy")
         {
             return new CommandException(
-                ExitCode.Busy, $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries", [reason, .. update.Conflicts]);
+                ExitCode.Busy, $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries", [reason, .. update.ConflictsWithStacks]);
         }
 
         return new CommandException(

@@ -83,6 +83,19 @@ public partial class Machine
         file.Write(Encoding.ASCII.GetBytes(text));
     }
 
+    /// <summary>Where a thread is in the kernel, the innermost function first; nothing if it is gone or the kernel does not tell.</summary>
+    public virtual IReadOnlyList<string> StackOf(int thread)
+    {
+        try
+        {
+            return [.. File.ReadAllLines($"/proc/{thread}/stack").Select(line => line.Split(' ')[^1])];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
     /// <summary>
     /// Loads a module from memory: the very bytes whose hash was checked, so that nobody can change them in between.
     /// Returns 0 or the kernel's error number.

@@ -29,7 +29,15 @@ public sealed class Update(Machine machine, string directory)
 
     public string Reason => Read("reason");
 
+    /// <summary>The threads that were in the way: name, thread id, function, address.</summary>
     public IReadOnlyList<string> Conflicts => Lines("conflicts");
+
+    /// <summary>The same, behind each where the thread is now.</summary>
+    public IReadOnlyList<string> ConflictsWithStacks => [.. Conflicts.SelectMany(conflict => Stack(conflict).Select(function => "    " + function).Prepend(conflict))];
+
+    // A thread's name may have blanks.
+    private IReadOnlyList<string> Stack(string conflict) =>
+        conflict.Split(' ') is { Length: > 3 } words && int.TryParse(words[^3], NumberStyles.None, CultureInfo.InvariantCulture, out int thread) ? machine.StackOf(thread) : [];
 
     public int Tries => (int)Number("tries");
 

@@ -40,6 +40,7 @@ public sealed class BusyTests(Guest guest)
         Assert.Contains("code_busy, after 5 tries", result.Errors, StringComparison.Ordinal);
         string pid = Assert.Single(result.Lines, line => line.StartsWith("parked ", StringComparison.Ordinal))["parked ".Length..];
         Assert.Matches($@"cat\W+{pid}\W+devkmsg_read", result.Errors);
+        Assert.Matches(@"devkmsg_read\+0x[^\n]*\n\s+vfs_read\+0x", result.Errors);
         Assert.Contains("apply 0, restrict 1", result.Lines);
         Assert.Contains("undo 0, restrict 0", result.Lines);
     }

@@ -71,6 +71,76 @@ public sealed class CoexistenceTests(Guest guest)
         Assert.Matches(@"redirected\s+show_smap is redirected by a livepatch", result.Errors);
     }
 
+    [Fact]
+    public async Task A_livepatch_of_another_function_stays_in_force_beside_an_update()
+    {
+        using var project = PatchProject.Sample("b-kernel-pages");
+        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            look() { echo "$1: livepatch $(cat /sys/kernel/livepatch/livepatch/enabled 2>/dev/null), vvar $(grep -c vvar /proc/1/maps)"; }
+            insmod /livepatch.ko || exit 1
+            while [ "$(cat /sys/kernel/livepatch/livepatch/transition)" = 1 ]; do sleep 0.2; done
+            look before
+            ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+            look applied
+            echo 0 >/sys/kernel/livepatch/livepatch/enabled
+            while [ -e /sys/kernel/livepatch/livepatch ]; do sleep 0.2; done
+            look "livepatch gone"
+            rmmod livepatch && insmod /livepatch.ko || exit 1
+            look "livepatch again"
+            ksplice undo {{project.Id}} >/dev/null || exit 1
+            look undone
+            """,
+            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"], UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["before: livepatch 1, vvar 1", "applied: livepatch 1, vvar 0", "livepatch gone: livepatch , vvar 0", "livepatch again: livepatch 1, vvar 0", "undone: livepatch 1, vvar 1"],
+            result.Lines);
+    }
+
+    [Fact]
+    public async Task A_static_key_of_the_kernel_that_is_switched_switches_the_new_code_too()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("debug.patch", """
+            --- a/kernel/sched/debug.c
+            +++ b/kernel/sched/debug.c
+            @@ -964,6 +964,7 @@
+             	nr_switches = p->nvcsw + p->nivcsw;
+             
+             	P(se.nr_migrations);
+            +	SEQ_printf(m, "new, statistics %d\n", schedstat_enabled());
+             
+             	if (schedstat_enabled()) {
+             		u64 avg_atom, avg_per_cpu;
+
+            """);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            look() {
+                echo $2 >/proc/sys/kernel/sched_schedstats
+                echo "$1: new $(sed -n 's/^new, statistics //p' /proc/1/sched), lines $(grep -c wait_max /proc/1/sched)"
+            }
+            look before 1
+            look before 0
+            for round in 1 2; do
+                ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+                for again in 1 2 3; do look applied 1; look applied 0; done
+                look applied 1
+                ksplice undo {{project.Id}} >/dev/null
+                look undone 0
+                look undone 1
+            done
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        string[] round = ["applied: new 1, lines 1", "applied: new 0, lines 0", "applied: new 1, lines 1", "applied: new 0, lines 0", "applied: new 1, lines 1", "applied: new 0, lines 0",
+            "applied: new 1, lines 1", "undone: new , lines 0", "undone: new , lines 1"];
+        Assert.Equal(["before: new , lines 1", "before: new , lines 0", .. round, .. round], result.Lines);
+    }
+
     // The first thing in rng_is_initialized is a jump label (K18).
     internal const string Random = """
         --- a/drivers/char/random.c
