@@ -201,9 +201,11 @@ public sealed class HookTests(Guest guest)
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
-            sys=/sys/kernel/ksplice/{{project.Id}} n=0
+            sys=/sys/kernel/ksplice/{{project.Id}} n=0 parked=none
             ask() {
                 n=$((n + 1)); echo "-- request $n" >/dev/kmsg
+                # Every line wakes the reader: it is to be asleep again at the one try.
+                [ ! -e /proc/$parked ] || while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
                 echo $1 >$sys/stage
                 while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
                 dmesg | sed "1,/-- request $n\$/d" | sed -n 's/.*hook: //p'
@@ -213,7 +215,7 @@ public sealed class HookTests(Guest guest)
             leave() { kill $parked; wait $parked 2>/dev/null; }
             cd {{UpdateGuest.Place(project)}}
             insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
-            echo 2 >$sys/max_tries; echo 50 >$sys/retry_ms
+            echo 1 >$sys/max_tries
             park
             ask applied
             leave
