@@ -82,7 +82,9 @@ static const struct {
 
 static int find_lookup_name(void)
 {
-	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	/* Never armed: a kernel whose ftrace is disabled keeps flags of a probe that was. */
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name",
+				.flags = KPROBE_FLAG_DISABLED };
 	int err = register_kprobe(&probe);
 
 	if (err) {

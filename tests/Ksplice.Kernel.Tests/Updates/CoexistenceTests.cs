@@ -72,6 +72,33 @@ public sealed class CoexistenceTests(Guest guest)
     }
 
     [Fact]
+    public async Task While_ftrace_is_disabled_a_jump_is_written_and_a_handler_refused_by_name()
+    {
+        using var jump = await SampleAsync(guest);
+        using PatchProject handler = new(guest.Release);
+        handler.Write("random.patch", Random);
+        (await handler.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            echo 0 >/proc/sys/kernel/ftrace_enabled
+            ksplice apply {{UpdateGuest.Place(jump)}} >/dev/null
+            echo "jump $?"
+            grep -q ^Pages: /proc/self/smaps; echo "pages $?"
+            ksplice apply {{UpdateGuest.Place(handler)}} >/dev/null
+            echo "handler $?"
+            echo 1 >/proc/sys/kernel/ftrace_enabled
+            ksplice apply {{UpdateGuest.Place(handler)}} >/dev/null
+            echo "handler $?"
+            ksplice undo {{jump.Id}} >/dev/null && ksplice undo {{handler.Id}} >/dev/null
+            echo "undo $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(jump), UpdateGuest.Package(handler));
+        result.MustEndWith(0);
+        Assert.Equal(["jump 0", "pages 0", "handler 2", "handler 0", "undo 0"], Ends(result));
+        Assert.Matches(@"rng_is_initialized is redirected by a livepatch or a probe, or ftrace is\s+disabled", result.Errors);
+    }
+
+    [Fact]
     public async Task A_livepatch_of_another_function_stays_in_force_beside_an_update()
     {
         using var project = PatchProject.Sample("b-kernel-pages");
