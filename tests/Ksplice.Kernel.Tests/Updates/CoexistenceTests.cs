@@ -218,10 +218,7 @@ public sealed class CoexistenceTests(Guest guest)
     public async Task Bpf_programs_on_entry_and_exit_run_with_the_old_code_and_with_the_new()
     {
         using var project = await SampleAsync(guest);
-        string program = Path.Combine(Directory.CreateTempSubdirectory("ksplice-bpf-").FullName, "attach");
-        var made = await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-O1", Repository.At("tests/Ksplice.Kernel.Tests/bpf/attach.c"), "-o", program])
-            .ExecuteAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(0, made.ExitCode);
+        var program = await ProgramAsync("bpf/attach.c");
         var result = await guest.RunAsync(
             $$"""
             echo 1 >/proc/sys/kernel/bpf_stats_enabled
@@ -247,11 +244,37 @@ public sealed class CoexistenceTests(Guest guest)
             look undone
             stop
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), new GuestFile(program, "/bin/attach"));
+            UpdateGuest.Command, UpdateGuest.Package(project), program);
         result.MustEndWith(0);
         Assert.Equal(
             ["before: entry 1, exit 1, new 0", "applied: entry 1, exit 1, new 1", "attached later: entry 1, exit 1, new 1", "undone: entry 1, exit 1, new 0"],
             result.Lines);
+    }
+
+    [Fact]
+    public async Task Perf_samples_new_code_and_walks_through_it()
+    {
+        using var project = await SampleAsync(guest);
+        var program = await ProgramAsync("perf/sample.c");
+        var result = await guest.RunAsync(
+            $$"""
+            # Behind the redirect: the old code's first bytes still run.
+            look() { echo "$1 $(sample $(printf '%x %x' $((0x$2 + 16)) $((0x$2 + 0x300))))"; }
+            look old $(sed -n 's/ t show_smap$//p' /proc/kallsyms)
+            ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+            look new $(sed -n 's/ t show_smap.\[ksplice_.*//p' /proc/kallsyms)
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), program);
+        result.MustEndWith(0);
+        Assert.Equal(["old 1 1 1", "new 1 1 1"], result.Lines);
+    }
+
+    private static async Task<GuestFile> ProgramAsync(string source)
+    {
+        string program = Path.Combine(Directory.CreateTempSubdirectory("ksplice-program-").FullName, Path.GetFileNameWithoutExtension(source));
+        await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-O1", Repository.At("tests/Ksplice.Kernel.Tests", source), "-o", program])
+            .ExecuteAsync(TestContext.Current.CancellationToken);
+        return new GuestFile(program, "/bin/" + Path.GetFileName(program));
     }
 
     [Fact]
