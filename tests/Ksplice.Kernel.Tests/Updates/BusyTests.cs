@@ -1,5 +1,8 @@
 // A thread inside of a replaced function: nothing may change until it has left. Sample c replaces devkmsg_read, where a
 // reader of /dev/kmsg sleeps once it has read everything.
+using System.Text.RegularExpressions;
+using Ksplice.Build.Elf;
+
 namespace Ksplice.Kernel.Tests.Updates;
 
 public sealed class BusyTests(Guest guest)
@@ -10,12 +13,22 @@ public sealed class BusyTests(Guest guest)
         while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
         """;
 
+    private async Task<PatchProject> BuildAsync()
+    {
+        var project = PatchProject.Sample("c-kmsg-permission");
+        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        return project;
+    }
+
     private async Task<GuestResult> RunAsync(string script)
     {
-        using var project = PatchProject.Sample("c-kmsg-permission");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
-        return await guest.RunAsync($"package={UpdateGuest.Place(project)} id={project.Id}\n{script}", UpdateGuest.Command, UpdateGuest.Package(project));
+        using var project = await BuildAsync();
+        return await RunAsync(project, script);
     }
+
+    private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) => await guest.RunAsync(
+        $"package={UpdateGuest.Place(project)} id={project.Id}\n{script}",
+        [UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("parked", guest.Release), .. files]);
 
     [Fact]
     public async Task A_parked_thread_is_named_after_five_tries_and_nothing_has_changed()
@@ -89,5 +102,99 @@ public sealed class BusyTests(Guest guest)
         result.MustEndWith(0);
         Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("code_busy", result.Errors, StringComparison.Ordinal);
+    }
+
+    // K13: behind a last call, one that does not return, stands the function's end; its start is a mere pointer.
+    [Fact]
+    public async Task A_word_on_a_stack_counts_from_behind_the_start_of_a_function_to_its_end()
+    {
+        using var project = await BuildAsync();
+        string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "printk.pre.o", SearchOption.AllDirectories));
+        ulong size = ElfObject.Read(await File.ReadAllBytesAsync(pre, TestContext.Current.CancellationToken), pre).Symbols.Single(symbol => symbol.Name == "devkmsg_read").Size;
+        var result = await RunAsync(project,
+            $$"""
+            start=$((0x$(sed -n 's/ t devkmsg_read$//p' /proc/kallsyms)))
+            try() {
+                insmod /parked.ko word=$(printf 0x%x $((start + $1)))
+                ksplice apply $package
+                echo "apply $?"
+                rmmod parked
+                [ ! -e /sys/kernel/ksplice/$id ] || ksplice undo $id
+            }
+            for at in 0 1 {{size}} {{size + 1}}; do try $at; done
+            """);
+        result.MustEndWith(0);
+        Assert.Equal(["apply 0", "apply 3", "apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Equal(2, Regex.Count(result.Errors, @"parked\W+\d+\W+devkmsg_read"));
+    }
+
+    // K14: the idle tasks are on no list; a process that nobody has asked for has no stack any more.
+    [Fact]
+    public async Task Idle_tasks_count_and_a_zombie_does_not()
+    {
+        using PatchProject idle = new(guest.Release);
+        idle.Write("idle.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/sched/idle.c",
+            ("static void do_idle(void)\n{\n", "#include <ksplice/hooks.h>\nksplice_acknowledge(KSP5013, \"do_idle\", \"it is never to be applied\");\n\nstatic void do_idle(void)\n{\n"),
+            ("bool got_tick = false;", "bool got_tick = smp_processor_id() > 4096;")));
+        (await idle.BuildAsync()).MustSucceed();
+        using var project = await BuildAsync();
+        var result = await RunAsync(project,
+            $$"""
+            sh -c 'true & exec sleep 1000' &
+            until grep -q 'State:.*zombie' /proc/[0-9]*/status 2>/dev/null; do sleep 0.1; done
+            ksplice apply {{UpdateGuest.Place(idle)}}
+            echo "apply $?"
+            ksplice apply $package
+            echo "apply $?"
+            ksplice undo $id
+            echo "undo $?"
+            """,
+            UpdateGuest.Package(idle));
+        result.MustEndWith(0);
+        Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Contains("undo 0", result.Lines);
+        Assert.Contains("2 threads are in the code", result.Errors, StringComparison.Ordinal);
+        Assert.Matches(@"swapper/1\W+0\W+do_idle", result.Errors);
+    }
+
+    // K17: who asks for the update stands in this function until the request is taken.
+    [Fact]
+    public async Task The_writer_of_a_request_is_not_in_its_own_way()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("kernfs.patch", await KernelTree.ChangeAsync(guest.Release, "fs/kernfs/file.c", ("\t\tlen = min_t(size_t, len, PAGE_SIZE);\n", "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n\t\tif (len == 17)\n\t\t\treturn -EFBIG;\n")));
+        (await project.BuildAsync()).MustSucceed();
+        Assert.Contains("kernfs_fop_write_iter", UpdateGuest.Replaced(project));
+        var result = await RunAsync(project,
+            """
+            write() { echo 0000000000000000 >/sys/kernel/rcu_expedited; echo "write $?"; }
+            write
+            ksplice apply $package || exit 1
+            write
+            ksplice undo $id || exit 1
+            write
+            """);
+        result.MustEndWith(0);
+        Assert.Equal(["write 0", "write 1", "write 0"], result.Lines.Where(line => line.StartsWith("write ", StringComparison.Ordinal)));
+    }
+
+    // K19: the thread comes back to that function when its system call is restarted.
+    [Fact]
+    public async Task Undo_waits_for_a_system_call_that_is_restarted_through_new_code()
+    {
+        using var project = await BuildAsync();
+        var result = await RunAsync(project,
+            """
+            ksplice apply $package || exit 1
+            insmod /parked.ko restart=0x$(sed -n "s/ t devkmsg_read\t\[ksplice_.*//p" /proc/kallsyms) || exit 1
+            ksplice undo $id
+            echo "undo $?"
+            rmmod parked
+            ksplice undo $id
+            echo "undo $?"
+            """);
+        result.MustEndWith(0);
+        Assert.Equal(["undo 3", "undo 0"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal)));
+        Assert.Matches(@"parked\W+\d+\W+new code", result.Errors);
     }
 }

@@ -213,6 +213,56 @@ public sealed class CoexistenceTests(Guest guest)
         Assert.Equal(["before 0", .. round, .. round], Ends(result));
     }
 
+    // K18: the handler is there before the machine is stopped, and leads on from when the jumps are written.
+    [Fact]
+    public async Task A_handler_leads_nowhere_while_the_update_waits_for_a_thread()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("random.patch", Random);
+        project.Write("kmsg.patch", await File.ReadAllTextAsync(Repository.At("samples", "c-kmsg-permission", "kmsg-permission.patch"), TestContext.Current.CancellationToken));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ask() { insmod /asker.ko 2>/dev/null; echo "$1 $?"; rmmod asker 2>/dev/null; }
+            cat /dev/kmsg >/dev/null &
+            parked=$!
+            until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+            ksplice apply --wait 60 {{UpdateGuest.Place(project)}} &
+            apply=$!
+            until grep -q rng_is_initialized /sys/kernel/tracing/enabled_functions; do sleep 0.1; done
+            ask waiting
+            kill $parked
+            wait $apply || exit 1
+            ask applied
+            ksplice undo {{project.Id}}
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("asker", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal(["waiting 0", "applied 11"], Ends(result));
+    }
+
+    // K10: other once keys have the same name; the one that is meant stands in the table of the site.
+    [Fact]
+    public async Task A_static_key_whose_name_many_have_is_found_by_where_it_is_used()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("hash.patch", await KernelTree.ChangeAsync(guest.Release, "net/ipv4/inet_hashtables.c",
+            ("\treturn __inet_ehashfn(laddr, lport, faddr, fport,\n\t\t\t      inet_ehash_secret", "\treturn 3 + __inet_ehashfn(laddr, lport, faddr, fport,\n\t\t\t      inet_ehash_secret")));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ifconfig lo 127.0.0.1 up
+            talk() { nc -l -p 7777 >/tmp/heard & sleep 0.5; echo "$1" | nc 127.0.0.1 7777; wait; cat /tmp/heard; }
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            talk applied
+            ksplice undo {{project.Id}} || exit 1
+            talk undone
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["applied", "undone"], result.Lines.Where(line => line is "applied" or "undone"));
+    }
+
     // A BPF trampoline is called directly from the fentry site, and one for the exit calls the function behind it.
     [Fact]
     public async Task Bpf_programs_on_entry_and_exit_run_with_the_old_code_and_with_the_new()

@@ -1,10 +1,4 @@
 // The same on a kernel of the other series: objtool at the link (K2), paravirt calls as alternatives, runtime constants (K5).
-using CliWrap;
-using CliWrap.Buffered;
-using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Kernel;
-using Microsoft.Extensions.Logging.Abstractions;
-
 namespace Ksplice.Kernel.Tests.Updates;
 
 public sealed class NewerKernelTests(Guest guest)
@@ -14,21 +8,16 @@ public sealed class NewerKernelTests(Guest guest)
     {
         var cancellation = TestContext.Current.CancellationToken;
         string release = await NewerSeries.ReleaseAsync();
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release }, diagnostics, cancellation);
-        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        Assert.True(kernel is not null, string.Join('\n', diagnostics));
-
         using PatchProject project = new(release);
         project.Write("pages.patch", await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), cancellation));
         // The hash table's address in this function is the kernel's to write; with what the compiler wrote it would fault at once.
-        project.Write("lookups.patch", await PatchAsync(kernel, "fs/dcache.c",
+        project.Write("lookups.patch", await KernelTree.ChangeAsync(release, "fs/dcache.c",
             ("static int proc_nr_dentry(", "static unsigned long lookups;\n\nstatic int proc_nr_dentry("),
             ("\tdentry_stat.nr_dentry = get_nr_dentry();\n", "\tdentry_stat.nr_dentry = get_nr_dentry();\n\tdentry_stat.dummy = READ_ONCE(lookups);\n"),
             ("\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(", "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(")));
         // The first thing in rng_is_initialized is a jump label (K18).
-        project.Write("random.patch", await PatchAsync(kernel, "drivers/char/random.c", ("\treturn crng_ready();\n", "\treturn crng_ready() && task_pid_nr(current) == 1;\n")));
-        project.Write("loop.patch", await PatchAsync(kernel, "drivers/block/loop.c",
+        project.Write("random.patch", await KernelTree.ChangeAsync(release, "drivers/char/random.c", ("\treturn crng_ready();\n", "\treturn crng_ready() && task_pid_nr(current) == 1;\n")));
+        project.Write("loop.patch", await KernelTree.ChangeAsync(release, "drivers/block/loop.c",
             ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n")));
         (await project.BuildAsync()).MustSucceed();
 
@@ -77,28 +66,5 @@ public sealed class NewerKernelTests(Guest guest)
         Assert.Equal(["apply 5", "0 modules"], result.Lines);
         Assert.Matches(@"is for kernel 6\.12\.\S+, and 6\.1\.\S+ is running", result.Errors);
         Assert.Contains("invalid module format", result.Errors, StringComparison.Ordinal);
-    }
-
-    private static async Task<string> PatchAsync(PreparedKernel kernel, string source, params (string From, string To)[] changes)
-    {
-        string before = Path.Combine(kernel.SourceDirectory, source), after = Path.GetTempFileName();
-        try
-        {
-            string text = await File.ReadAllTextAsync(before);
-            foreach (var (from, to) in changes)
-            {
-                Assert.Contains(from, text, StringComparison.Ordinal);
-                int at = text.IndexOf(from, StringComparison.Ordinal);
-                text = text[..at] + to + text[(at + from.Length)..];
-            }
-            await File.WriteAllTextAsync(after, text);
-            var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + source, "--label", "b/" + source, before, after])
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
-            return diff.StandardOutput;
-        }
-        finally
-        {
-            File.Delete(after);
-        }
     }
 }

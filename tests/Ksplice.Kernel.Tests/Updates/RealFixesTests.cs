@@ -3,9 +3,7 @@
 // update is applied and undone in a guest; a file that does not make an update alone says why.
 using CliWrap;
 using CliWrap.Buffered;
-using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Kernel.Tests.Updates;
 
@@ -21,7 +19,7 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
         Assert.True(fetched.ExitCode == 0, fetched.StandardError);
         string[] words = fetched.StandardOutput.TrimEnd().Split('\n')[^1].Split(' ');
         var (release, older, newer) = (words[0], words[1], words[2]);
-        var kernel = await PrepareAsync(release, older);
+        var kernel = await KernelTree.PrepareAsync(release, older);
         var scratch = Directory.CreateTempSubdirectory("ksplice-newer-");
         try
         {
@@ -56,14 +54,6 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
         }
     }
 
-    private static async Task<PreparedKernel> PrepareAsync(string release, string source)
-    {
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release, Source = source }, diagnostics);
-        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics);
-        return kernel ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
-    }
-
     // The first .c files, in path order, that are built into the kernel and differ by one hunk.
     private static async Task<List<(string Source, string Patch)>> PatchesAsync(PreparedKernel kernel, string newer)
     {
@@ -73,11 +63,10 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
             string before = Path.Combine(kernel.SourceDirectory, unit.Source), after = Path.Combine(newer, unit.Source);
             if (!File.Exists(after) || File.ReadAllBytes(before).AsSpan().SequenceEqual(File.ReadAllBytes(after)))
                 continue;
-            var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + unit.Source, "--label", "b/" + unit.Source, before, after])
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
-            if (diff.StandardOutput.Split('\n').Count(line => line.StartsWith("@@", StringComparison.Ordinal)) != 1)
+            string patch = await KernelTree.DiffAsync(unit.Source, before, after);
+            if (patch.Split('\n').Count(line => line.StartsWith("@@", StringComparison.Ordinal)) != 1)
                 continue;
-            patches.Add((unit.Source, diff.StandardOutput));
+            patches.Add((unit.Source, patch));
             if (patches.Count == Wanted)
                 break;
         }

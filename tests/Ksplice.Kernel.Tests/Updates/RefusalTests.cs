@@ -127,4 +127,70 @@ public sealed class RefusalTests(Guest guest)
         Assert.Contains("damaged 6, 0 modules", result.Lines);
         Assert.Contains("pages 0", result.Lines);
     }
+
+    // K16: what has become of the text since it was matched is looked at with the machine stopped.
+    [Fact]
+    public async Task A_function_that_changes_between_its_match_and_its_redirect()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $$"""
+            cd {{UpdateGuest.Place(project)}}
+            sys=/sys/kernel/ksplice/{{project.Id}}
+            ask() { echo applied >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$(cat $sys/stage) $(cat $sys/abort_cause)"; }
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_primary.ko || exit 1
+            insmod /poke.ko function=show_smap offset=5 || exit 1
+            ask
+            cat $sys/reason
+            rmmod poke
+            ask
+            """,
+            UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal("preparing unexpected", result.Lines[0]);
+        Assert.Matches("^the text of show_smap at [0-9a-f]+ is not what it was", result.Lines[1]);
+        Assert.Equal("applied ok", result.Lines[2]);
+    }
+
+    // K12: whoever rewrites code holds text_mutex from the first step to the last.
+    [Fact]
+    public async Task A_function_that_is_being_rewritten_is_matched_when_that_is_done()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $"""
+            insmod /poke.ko function=show_smap offset=6 rewrite_ms=3000 2>/dev/null &
+            until dmesg | grep -q 'show_smap is being rewritten'; do sleep 0.1; done
+            ksplice apply {UpdateGuest.Place(project)}
+            echo "apply $?"
+            wait
+            """,
+            ["--allow", "poke: "], UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal("apply 0", result.Lines[^1]);
+    }
+
+    // K11: with page table isolation freed init memory is not even mapped. A build on top of another leaves the name to the guest.
+    [Fact]
+    public async Task A_name_of_freed_init_memory()
+    {
+        using var lower = await BuildAsync(guest);
+        using PatchProject upper = new(guest.Release);
+        upper.Write("lower.base", await File.ReadAllTextAsync(lower.At("smaps-pages.patch"), TestContext.Current.CancellationToken));
+        upper.Write("uptime.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
+            ("static int uptime_proc_show(", "extern char boot_command_line[];\n\nstatic int uptime_proc_show("),
+            ("\treturn 0;\n", "\tseq_printf(m, \"%c\\n\", boot_command_line[0]);\n\treturn 0;\n")));
+        (await upper.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $"""
+            ksplice apply {UpdateGuest.Place(lower)} || exit 1
+            ksplice apply {UpdateGuest.Place(upper)}
+            echo "apply $?"
+            cat /proc/uptime
+            """,
+            ["--append", "pti=on"], UpdateGuest.Command, UpdateGuest.Package(lower), UpdateGuest.Package(upper));
+        result.MustEndWith(0);
+        Assert.Contains("apply 2", result.Lines);
+        Assert.Contains("boot_command_line", result.Errors, StringComparison.Ordinal);
+    }
 }

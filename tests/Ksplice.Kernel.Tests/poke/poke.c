@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Changes one byte of a kernel function for as long as the module is loaded,
- * for tests: a kernel that is not the one an update was built for.
+ * Changes one byte of a kernel function, for tests: for as long as the module is
+ * loaded, a kernel that is not the one an update was built for; or for some
+ * milliseconds under text_mutex, as who rewrites code does in several steps, and
+ * then the module does not stay.
  */
+#include <linux/delay.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/memory.h>
@@ -12,6 +15,8 @@ static char *function;
 module_param(function, charp, 0);
 static int offset;
 module_param(offset, int, 0);
+static int rewrite_ms;
+module_param(rewrite_ms, int, 0);
 
 static u8 *place;
 static u8 original;
@@ -37,6 +42,18 @@ static void write_byte(u8 value)
 	mutex_unlock(lock);
 }
 
+static void rewrite(void)
+{
+	u8 breakpoint = 0xcc;
+
+	mutex_lock(lock);
+	poke(place, &breakpoint, 1);
+	pr_info("poke: %s is being rewritten\n", function);
+	msleep(rewrite_ms);
+	poke(place, &original, 1);
+	mutex_unlock(lock);
+}
+
 static int __init poke_init(void)
 {
 	place = look_up(function);
@@ -46,6 +63,10 @@ static int __init poke_init(void)
 		return -ENOENT;
 	place += offset;
 	original = *place;
+	if (rewrite_ms) {
+		rewrite();
+		return -EAGAIN;
+	}
 	write_byte(original ^ 1);
 	return 0;
 }

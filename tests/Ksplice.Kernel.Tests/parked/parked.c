@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A thread that sleeps with a word of the loader's choice on its stack, or with
+ * a function of that choice to restart a system call through, for tests of the
+ * stack check.
+ *
+ * DOC: context
+ *
+ * One kernel thread, from load to unload; no lock.
+ */
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+
+static unsigned long word;
+module_param(word, ulong, 0);
+static unsigned long restart;
+module_param(restart, ulong, 0);
+
+static struct task_struct *thread;
+
+static int park(void *unused)
+{
+	typeof(current->restart_block.fn) before = current->restart_block.fn;
+	unsigned long kept = word;
+
+	if (restart)
+		current->restart_block.fn = (void *)restart;
+	while (!kthread_should_stop()) {
+		barrier_data(&kept);
+		schedule_timeout_interruptible(HZ);
+	}
+	current->restart_block.fn = before;
+	return 0;
+}
+
+static int __init parked_init(void)
+{
+	thread = kthread_run(park, NULL, "parked");
+	return PTR_ERR_OR_ZERO(thread);
+}
+module_init(parked_init);
+
+static void __exit parked_exit(void)
+{
+	kthread_stop(thread);
+}
+module_exit(parked_exit);
+
+MODULE_DESCRIPTION("A thread that sleeps with a word on its stack");
+MODULE_LICENSE("GPL");
