@@ -29,7 +29,7 @@ public static partial class KernelReleaseResolver
         string? image = Find(options.Image, File.Exists, diagnostics, KernelDiagnostics.MissingImage, release, series,
             $"/boot/vmlinuz-{release}", Path.Combine(unpacked, "boot", "vmlinuz-" + release));
         string? source = Find(options.Source, path => File.Exists(path) || Directory.Exists(path), diagnostics, KernelDiagnostics.MissingSource, release, series,
-            [.. new[] { "xz", "zst", "gz", "bz2" }.Select(suffix => $"/usr/src/linux-source-{series}.tar.{suffix}"), $"/usr/src/linux-source-{series}"]);
+            [.. new[] { unpacked, "/" }.SelectMany(root => new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix => Path.Combine(root, "usr/src", $"linux-source-{series}{suffix}")))]);
         if (headers is null || config is null || image is null || source is null)
             return null;
 

@@ -4,12 +4,12 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Build.Tests.Kernel;
 
-/// <summary>The stock kernel that tests work on: $KSPLICE_RELEASE, else the newest one that build/setup unpacked.</summary>
+/// <summary>The stock kernel that tests work on, opened and prepared once.</summary>
 public static class KernelUnderTest
 {
     public static string CacheRoot { get; } = KernelCache.DefaultRoot;
 
-    public static string Release { get; } = Environment.GetEnvironmentVariable("KSPLICE_RELEASE") is { Length: > 0 } named ? named : Newest();
+    public static string Release => StockKernel.Release;
 
     private static readonly Lazy<KernelImage> LazyImage = new(() =>
     {
@@ -25,19 +25,11 @@ public static class KernelUnderTest
         return prepared ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
     });
 
-    public static string ImagePath => Path.Combine(CacheRoot, "images", Release, "boot", "vmlinuz-" + Release);
+    public static string ImagePath => StockKernel.Image;
 
     public static string HeadersPath => "/usr/src/linux-headers-" + Release;
 
     public static KernelImage Image => LazyImage.Value;
 
     public static Task<PreparedKernel> PreparedAsync() => LazyPrepared.Value;
-
-    private static string Newest()
-    {
-        string images = Path.Combine(CacheRoot, "images");
-        var releases = Directory.Exists(images) ? Directory.GetDirectories(images).Select(path => Path.GetFileName(path)!) : [];
-        return releases.Where(release => release.StartsWith("6.1.", StringComparison.Ordinal)).OrderBy(release => release, StringComparer.Ordinal).LastOrDefault()
-            ?? throw new InvalidOperationException($"no kernel image in {images}: run build/setup");
-    }
 }

@@ -49,20 +49,15 @@ public sealed class Guest
 
     public Guest()
     {
-        Release = Environment.GetEnvironmentVariable("KSPLICE_RELEASE") is { Length: > 0 } release ? release : NewestImage();
-        if (Release.Length == 0 || !File.Exists(Path.Combine(Image, "boot", "vmlinuz-" + Release)))
-            _missing = $"no unpacked kernel image '{Release}' in {Images}: run build/setup";
+        if (!File.Exists(StockKernel.Image))
+            _missing = $"no unpacked kernel image {StockKernel.Image}: run build/setup";
     }
 
     /// <summary>The kernel that guests boot.</summary>
-    public string Release { get; }
+    public string Release { get; } = StockKernel.Release;
 
     /// <summary>The unpacked image package: boot/ and lib/modules/.</summary>
-    public string Image => Path.Combine(Images, Release);
-
-    private static string Images => Path.Combine(
-        Variable("KSPLICE_CACHE") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(Variable("HOME") ?? "/root", ".cache"), "ksplice"),
-        "images");
+    public string Image => StockKernel.Folder;
 
     /// <summary>Runs a busybox sh script in a fresh guest.</summary>
     public Task<GuestResult> RunAsync(string script, params GuestFile[] files) => RunAsync(script, [], files);
@@ -83,13 +78,4 @@ public sealed class Guest
             .ExecuteBufferedAsync(Encoding.UTF8, TestContext.Current.CancellationToken);
         return new GuestResult(result.ExitCode, result.StandardOutput, result.StandardError);
     }
-
-    private static string NewestImage() => !Directory.Exists(Images)
-        ? ""
-        : Directory.GetDirectories(Images).Select(path => Path.GetFileName(path)!)
-            .Where(name => name.StartsWith("6.1.", StringComparison.Ordinal))
-            .Order(StringComparer.Ordinal).LastOrDefault() ?? "";
-
-    private static string? Variable(string name) =>
-        Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 }

@@ -15,7 +15,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
 
     public void Dispose() => Directory.Delete(_work, recursive: true);
 
-    private string Image => Path.Combine(guest.Image, "boot", "vmlinuz-" + guest.Release);
+    private static string Image => StockKernel.Image;
 
     private async Task<string> CompileAsync(string source, string? release = null)
     {
