@@ -102,22 +102,33 @@ public sealed class Kallsyms
     private static TokenTable? FindTokens(ReadOnlySpan<byte> data, int zero)
     {
         int start = zero;
+        int end = zero;
         for (int token = 0; token < '0'; token++)
         {
-            int end = start - 1;
+            end = start - 1;
             if (end < 0 || data[end] != 0)
                 return null;
             start = data[..end].LastIndexOf((byte)0) + 1;
         }
 
-        // The walk back stops one byte early at the first token when padding precedes it; the index decides.
+        // What precedes the table need not end in zeros (6.1.192: sequence numbers, of three bytes each), but the table is aligned.
+        for (start = Align8(start); start < end; start += 8)
+        {
+            if (ReadTokens(data, start) is { } tokens)
+                return tokens;
+        }
+        return null;
+    }
+
+    private static TokenTable? ReadTokens(ReadOnlySpan<byte> data, int start)
+    {
         var tokens = new string[TokenCount];
         var offsets = new int[TokenCount];
         int at = start;
         for (int token = 0; token < TokenCount; token++)
         {
             int length = data[at..].IndexOf((byte)0);
-            if (length < 0 || length > 512)
+            if (length is < 0 or > 512)
                 return null;
             offsets[token] = at - start;
             tokens[token] = Encoding.Latin1.GetString(data.Slice(at, length));

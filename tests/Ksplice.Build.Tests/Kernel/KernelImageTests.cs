@@ -45,6 +45,29 @@ public sealed class KernelImageTests : IDisposable
         Assert.Equal("version_proc_show", symbols.Nearest(symbols.FindUnique("version_proc_show")!.Value + 3)!.Value.Symbol.Name);
     }
 
+    // Sequence numbers of three bytes each precede the tokens: where their size is a multiple of eight, no zero lies between.
+    [Fact]
+    public void Kallsyms_is_found_whatever_its_tokens_follow()
+    {
+        byte[] image = KernelPayload.Unpack(File.ReadAllBytes(KernelUnderTest.ImagePath)).ToArray();
+        int changed = 0;
+        for (int digits = 0; (digits = IndexOf(image, "0\01\02\03\04\05\06\07\08\09\0"u8, digits + 1)) >= 0;)
+        {
+            int start = digits;
+            for (int token = 0; token < '0'; token++)
+                start = image.AsSpan(0, start - 1).LastIndexOf((byte)0) + 1;
+            if (image[start - 1] == 0 && start % 8 == 0)
+            {
+                image.AsSpan(start - 3, 3).Fill(0xff);
+                changed++;
+            }
+        }
+        Assert.NotEqual(0, changed);
+        Assert.Equal(KernelUnderTest.Image.Symbols.Symbols, KernelImage.Read(image, "changed").Symbols.Symbols);
+
+        static int IndexOf(byte[] bytes, ReadOnlySpan<byte> wanted, int from) => bytes.AsSpan(from).IndexOf(wanted) is >= 0 and var found ? from + found : -1;
+    }
+
     [Fact]
     public async Task Reads_the_layout_of_6_12_too()
     {
