@@ -220,7 +220,7 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
 		return 0;
 	if (!stack) {
 		if (task->on_cpu)
-			return -EINVAL;
+			return -EINPROGRESS;
 		stack = (const unsigned long *)READ_ONCE(task->thread.sp);
 	}
 	end = (const unsigned long *)(task_stack_page(task) + THREAD_SIZE);
@@ -242,8 +242,9 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
  * @undo: @texts are new code
  *
  * Context: inside stop_machine.
- * Return: 0, -EBUSY with conflicts recorded, or -EINVAL for a thread that
- * cannot be understood (recorded as a conflict without a name).
+ * Return: 0, -EBUSY with conflicts recorded, -EINPROGRESS for a thread that
+ * runs though the machine is stopped, or -EINVAL for one that cannot be
+ * understood (both recorded as a conflict without a name).
  */
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
 			  const struct ksplice_stopped *stopped, bool undo)

@@ -233,6 +233,11 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 		ksplice_report(update, KSPLICE_CALL_FAILED,
 			       "check hook %u of the patch refused", stop->refused_by);
 		break;
+	case -EINPROGRESS:
+		ksplice_report(update, KSPLICE_RUNNING_TASK,
+			       "%s (%d) runs though the machine is stopped",
+			       update->found[0].comm, update->found[0].pid);
+		break;
 	default:
 		ksplice_report(update, KSPLICE_UNEXPECTED,
 			       "the stack of %s (%d) cannot be understood (%d)",

@@ -38,6 +38,7 @@ static const char * const causes[] = {
 	[KSPLICE_INCOMPLETE] = "incomplete",
 	[KSPLICE_REDIRECTED] = "redirected",
 	[KSPLICE_IN_USE] = "in_use",
+	[KSPLICE_RUNNING_TASK] = "running_task",
 	[KSPLICE_UNEXPECTED] = "unexpected",
 };
 

@@ -197,4 +197,21 @@ public sealed class BusyTests(Guest guest)
         Assert.Equal(["undo 3", "undo 0"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal)));
         Assert.Matches(@"parked\W+\d+\W+new code", result.Errors);
     }
+
+    [Fact]
+    public async Task A_thread_that_runs_though_the_machine_is_stopped_is_a_cause_of_its_own()
+    {
+        var result = await RunAsync(
+            """
+            insmod /parked.ko running=1 || exit 1
+            ksplice apply $package
+            echo "apply $?"
+            rmmod parked
+            ksplice apply $package
+            echo "apply $?"
+            """);
+        result.MustEndWith(0);
+        Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Matches(@"running_task\W.*parked \(\d+\) runs though the machine is stopped", result.Errors);
+    }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A thread that sleeps with a word of the loader's choice on its stack, or with
- * a function of that choice to restart a system call through, for tests of the
- * stack check.
+ * a function of that choice to restart a system call through, or that says of
+ * itself that it runs, for tests of the stack check.
  *
  * DOC: context
  *
  * One kernel thread, from load to unload; no lock.
  */
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -16,6 +17,8 @@ static unsigned long word;
 module_param(word, ulong, 0);
 static unsigned long restart;
 module_param(restart, ulong, 0);
+static bool running;
+module_param(running, bool, 0);
 
 static struct task_struct *thread;
 
@@ -36,13 +39,24 @@ static int park(void *unused)
 
 static int __init parked_init(void)
 {
-	thread = kthread_run(park, NULL, "parked");
-	return PTR_ERR_OR_ZERO(thread);
+	thread = kthread_create(park, NULL, "parked");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	if (!running) {
+		wake_up_process(thread);
+		return 0;
+	}
+	/* It has not run yet, and nobody wakes it. */
+	msleep(100);
+	thread->on_cpu = 1;
+	return 0;
 }
 module_init(parked_init);
 
 static void __exit parked_exit(void)
 {
+	if (running)
+		thread->on_cpu = 0;
 	kthread_stop(thread);
 }
 module_exit(parked_exit);
