@@ -1,5 +1,6 @@
 // ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. The primary of an update whose
 // addresses may outlive the undo stays loaded: the core holds on to it and the kernel refuses to unload it.
+using System.Diagnostics;
 using System.Globalization;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
@@ -18,6 +19,7 @@ public static class UndoCommand
         var machine = session.Machine;
         using var guard = await session.LockAsync(cancellation);
         var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded", Known(machine));
+        var clock = Stopwatch.StartNew();
         await session.IdleAsync(update, wait, cancellation);
         if (update.Stage == Update.Preparing)
         {
@@ -31,7 +33,7 @@ public static class UndoCommand
         if (update.Stage != Update.Applied)
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 
-        await session.ReachAsync(update, Update.Reversed, wait, cancellation);
+        await session.ReachAsync(update, Update.Reversed, wait - clock.Elapsed, cancellation);
         session.Out.MarkupLine(string.Create(
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
