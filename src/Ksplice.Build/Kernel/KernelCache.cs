@@ -41,8 +41,8 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
     }
 
-    /// <summary>The folder of the cache.</summary>
-    public string Root { get; } = Path.GetFullPath(root);
+    /// <summary>The folder of the cache, without links: kbuild calls its trees by their real paths (<c>abs_srctree</c> of the kernel's Makefile).</summary>
+    public string Root { get; } = RealPath(root);
 
     /// <summary>The digest that names the prepared tree of <paramref name="release"/>.</summary>
     public static string KeyOf(KernelRelease release)
@@ -95,7 +95,20 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units, KeyOf(release));
     }
 
-    private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? release.Source : Path.Combine(folder, "source");
+    private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? RealPath(release.Source) : Path.Combine(folder, "source");
+
+    private static string RealPath(string path)
+    {
+        string real = "/";
+        foreach (string name in Path.GetFullPath(path).Split('/', StringSplitOptions.RemoveEmptyEntries))
+        {
+            real = Path.Combine(real, name);
+            if (new DirectoryInfo(real) is { LinkTarget: not null } link)
+                real = RealPath(link.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
+        }
+
+        return real;
+    }
 
     private async Task<FileStream> LockAsync(string path, CancellationToken cancellation)
     {

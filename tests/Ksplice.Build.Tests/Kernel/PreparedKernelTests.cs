@@ -42,6 +42,19 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.Equal(expected, AffectedUnits.IsKernelCode(kernel, source));
     }
 
+    // Its commands hold the real path, by which they are told to be this tree's.
+    [Fact]
+    public async Task A_tree_that_is_reached_through_a_link_has_the_path_by_which_kbuild_calls_it()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string link = Path.Combine(_folder, "cache");
+        Directory.CreateSymbolicLink(link, KernelUnderTest.CacheRoot);
+        KernelCache linked = new(link, NullLogger.Instance);
+        Assert.Equal(kernel.SourceDirectory, linked.SourceOf(kernel.Release));
+        string source = Path.Combine(link, Path.GetRelativePath(KernelUnderTest.CacheRoot, kernel.SourceDirectory));
+        Assert.Equal(kernel.SourceDirectory, linked.SourceOf(kernel.Release with { Source = source }));
+    }
+
     [Fact]
     public async Task Compiles_a_unit_to_the_same_bytes_in_any_folder()
     {

@@ -17,6 +17,8 @@ public sealed class NewerKernelTests(Guest guest)
             ("\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(", "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(")));
         // The first thing in rng_is_initialized is a jump label (K18).
         project.Write("random.patch", await KernelTree.ChangeAsync(release, "drivers/char/random.c", ("\treturn crng_ready();\n", "\treturn crng_ready() && task_pid_nr(current) == 1;\n")));
+        // Assembly: one piece of code that is no function, by which functions with runtime constants in them end when they fault.
+        project.Write("getuser.patch", await KernelTree.ChangeAsync(release, "arch/x86/lib/getuser.S", ("mov $(-EFAULT),%_ASM_AX", "mov $(-EIO),%_ASM_AX")));
         project.Write("loop.patch", await KernelTree.ChangeAsync(release, "drivers/block/loop.c",
             ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n")));
         (await project.BuildAsync()).MustSucceed();
@@ -24,7 +26,8 @@ public sealed class NewerKernelTests(Guest guest)
         var result = await guest.RunAsync(
             $$"""
             show() { echo "$1: $(grep -c ^Pages: /proc/self/smaps | sed 's/^[1-9].*/some/') pages, $(awk '{ print $6 ? "some" : 0 }' /proc/sys/fs/dentry-state) lookups"; }
-            ask() { insmod /asker.ko 2>/dev/null; echo "$1: random $?"; rmmod asker 2>/dev/null; }
+            insmod /calls.ko || exit 1
+            ask() { echo "$1: faults$(sed 's/^1 2//' /sys/module/calls/parameters/results)"; insmod /asker.ko 2>/dev/null; echo "$1: random $?"; rmmod asker 2>/dev/null; }
             show before
             ask before
             ksplice apply {{UpdateGuest.Place(project)}} || exit 1
@@ -38,12 +41,13 @@ public sealed class NewerKernelTests(Guest guest)
             ask undone
             insmod /loop.ko && echo "module $(cd /sys/block && echo *oop0)"
             """,
-            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"), await TestModule.BuildAsync("asker", release));
+            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"), await TestModule.BuildAsync("asker", release), await TestModule.BuildAsync("calls", release));
         result.MustEndWith(0);
         Assert.Contains("before: 0 pages, 0 lookups", result.Lines);
         Assert.Contains("applied: some pages, some lookups", result.Lines);
         Assert.Contains("undo 0", result.Lines);
         Assert.Equal(["before: random 0", "applied: random 11", "undone: random 0"], result.Lines.Where(line => line.Contains(": random ", StringComparison.Ordinal)));
+        Assert.Equal(["before: faults -14 -14", "applied: faults -5 -5", "undone: faults -14 -14"], result.Lines.Where(line => line.Contains(": faults", StringComparison.Ordinal)));
         Assert.Equal(["module woop0", "module woop0", "module loop0"], result.Lines.Where(line => line.StartsWith("module ", StringComparison.Ordinal)));
     }
 
