@@ -4,6 +4,7 @@
 
 using System.Globalization;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Analysis;
@@ -248,6 +249,9 @@ public sealed class TypeComparison
 
     private void CompareVariable(string name, int before, int after)
     {
+        // What the compiler numbers has another's name when the patch adds one before it. Differencing tells such data by contents.
+        if (SymbolNames.Base(name) != name)
+            return;
         if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
             Report(TypeDiagnostics.VariableChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
     }

@@ -100,6 +100,13 @@ public class TypeComparisonTests
         Assert.Empty(Compare(Whole.Replace("struct fwd;", "struct fwd { int known; };", StringComparison.Ordinal), Whole));
 
     [Fact]
+    public void A_variable_that_takes_the_number_of_another_is_no_change()
+    {
+        const string before = "char __UNIQUE_ID_alias7[4]; char __UNIQUE_ID_alias8[5];";
+        Assert.Empty(Compare(before, before.Replace("8", "9", StringComparison.Ordinal).Replace("7", "8", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void Names_only_some_members_of_a_struct_that_shifts()
     {
         const string before = "struct big { int a, b, c, d, e, f, g, h; }; struct big it;";

@@ -188,6 +188,29 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
 
         """;
 
+    // A module's table of static calls names a trampoline where the kernel does not export the key, until the kernel has looked that up.
+    [Fact]
+    public async Task A_coming_module_is_matched_when_its_static_calls_are_what_they_will_be()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("loop.patch", await KernelTree.ChangeAsync(guest.Release, "drivers/block/loop.c",
+            ("\tssize_t len;\n\n\trq_for_each_segment(", "\tssize_t len;\n\n\tpos += 512;\n\trq_for_each_segment(")));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            for sector in first second $(seq 3 1000); do printf "%-512s" $sector; done >/tmp/file
+            show() { losetup /dev/loop0 /tmp/file && echo "sector $(dd if=/dev/loop0 bs=512 count=1 2>/dev/null)"; losetup -d /dev/loop0; }
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            insmod /loop.ko || exit 1
+            show
+            ksplice undo {{project.Id}} || exit 1
+            show
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+        result.MustEndWith(0);
+        Assert.Equal(["sector second", "sector first"], result.Lines.Where(line => line.StartsWith("sector ", StringComparison.Ordinal)).Select(line => line.Trim()));
+    }
+
     [Fact]
     public async Task A_function_without_room_for_a_jump_is_reached_through_the_tracer()
     {

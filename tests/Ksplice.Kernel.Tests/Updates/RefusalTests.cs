@@ -162,7 +162,7 @@ public sealed class RefusalTests(Guest guest)
         using var project = await BuildAsync(guest);
         var result = await guest.RunAsync(
             $"""
-            insmod /poke.ko function=show_smap offset=6 rewrite_ms=3000 2>/dev/null &
+            insmod /poke.ko function=show_smap offset=6 rewrite_ms=200 rewrites=30 2>/dev/null &
             until dmesg | grep -q 'show_smap is being rewritten'; do sleep 0.1; done
             ksplice apply {UpdateGuest.Place(project)}
             echo "apply $?"

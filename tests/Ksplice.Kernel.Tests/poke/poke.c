@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Changes one byte of a kernel function, for tests: for as long as the module is
- * loaded, a kernel that is not the one an update was built for; or for some
- * milliseconds under text_mutex, as who rewrites code does in several steps, and
- * then the module does not stay.
+ * loaded, a kernel that is not the one an update was built for; or several times
+ * for some milliseconds under text_mutex, as who rewrites code does in several
+ * steps, and then the module does not stay.
  */
 #include <linux/delay.h>
 #include <linux/kallsyms.h>
@@ -17,6 +17,8 @@ static int offset;
 module_param(offset, int, 0);
 static int rewrite_ms;
 module_param(rewrite_ms, int, 0);
+static int rewrites = 1;
+module_param(rewrites, int, 0);
 
 static u8 *place;
 static u8 original;
@@ -48,7 +50,7 @@ static void rewrite(void)
 
 	mutex_lock(lock);
 	poke(place, &breakpoint, 1);
-	pr_info("poke: %s is being rewritten\n", function);
+	pr_info_once("poke: %s is being rewritten\n", function);
 	msleep(rewrite_ms);
 	poke(place, &original, 1);
 	mutex_unlock(lock);
@@ -64,7 +66,8 @@ static int __init poke_init(void)
 	place += offset;
 	original = *place;
 	if (rewrite_ms) {
-		rewrite();
+		while (rewrites--)
+			rewrite();
 		return -EAGAIN;
 	}
 	write_byte(original ^ 1);
