@@ -37,11 +37,17 @@ public sealed record RuntimeConstant(string Name) : RunSymbol
     public override string DisplayName => Name;
 }
 
-/// <summary>A string literal that the pre code refers to; identified by what it says.</summary>
-/// <param name="Unit">The unit's source path.</param>
+/// <summary>A string literal that the pre code refers to; identified by what it says, whichever unit of a target has it.</summary>
+/// <param name="Unit">The source path of a unit that refers to it.</param>
 /// <param name="Content">The bytes before the terminating zero, one char for each (Latin-1).</param>
 public sealed record StringLiteral(string Unit, string Content) : RunSymbol
 {
     /// <inheritdoc/>
     public override string DisplayName => $"\"{Content}\" ({Unit})";
+
+    /// <inheritdoc/>
+    public bool Equals(StringLiteral? other) => other?.Content == Content;
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => Content.GetHashCode(StringComparison.Ordinal);
 }

@@ -230,6 +230,19 @@ public sealed class PrimaryObjectTests : IDisposable
     }
 
     [Fact]
+    public void Units_that_say_the_same_share_the_running_kernels_literal()
+    {
+        ObjectDiff[] diffs = [.. new[] { 'a', 'b' }.Select(name => Diff($"{name}.c", Source(name, "3"), Source(name, "5")))];
+        DiagnosticBag diagnostics = [];
+        var match = MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, new ExportedSymbols([])), diagnostics);
+        Assert.True(match is not null, string.Join('\n', diagnostics));
+        Assert.Equal("said by both", Assert.Single(match.Exports.OfType<StringLiteral>()).Content);
+        Accept(Build(match, diffs)!);
+
+        static string Source(char name, string factor) => $"extern int say(const char *, int); int {name}(int x) {{ return say(\"said by both\", x) * {factor}; }}";
+    }
+
+    [Fact]
     public void The_no_ops_before_a_function_come_along_and_their_table_is_in_the_order_of_the_text()
     {
         const string Source = "int f(int a) { return probe(a) * 3; } int g(int a) { return probe(a) * 30 + 1; }";

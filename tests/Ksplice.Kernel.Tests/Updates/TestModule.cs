@@ -12,11 +12,17 @@ internal static class TestModule
         string folder = Directory.CreateTempSubdirectory($"ksplice-{name}-").FullName;
         foreach (string file in Directory.GetFiles(Repository.At("tests", "Ksplice.Kernel.Tests", name)).Concat(headers))
             File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        await MakeAsync(folder, release);
+        return new GuestFile(Path.Combine(folder, name + ".ko"), $"/{name}.ko");
+    }
+
+    /// <summary>Builds the modules in a folder for a release.</summary>
+    public static async Task MakeAsync(string folder, string release, params string[] arguments)
+    {
         // Headers that depend on their image's package are unpacked beside the image.
         string installed = "/usr/src/linux-headers-" + release, unpacked = Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release) + installed;
-        var made = await Cli.Wrap("make").WithArguments(["-C", Directory.Exists(installed) ? installed : unpacked, "M=" + folder, "modules"])
+        var made = await Cli.Wrap("make").WithArguments(["-C", Directory.Exists(installed) ? installed : unpacked, "M=" + folder, "modules", .. arguments])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(made.ExitCode == 0, made.StandardError);
-        return new GuestFile(Path.Combine(folder, name + ".ko"), $"/{name}.ko");
     }
 }
