@@ -16,7 +16,7 @@ public static class DataDiagnostics
         "The table was registered at boot; what was read out of it then stays. Change the handler's code, or the entry's data in a ksplice_apply hook");
 
     public static readonly DiagnosticDescriptor ReadOnlyAfterInitChanged = Error("KSP3046", "Data that is read-only after init changes",
-        "Its memory was sealed after boot, so a hook cannot simply store to it: write it with text_poke() in a ksplice_apply hook");
+        "Its memory was sealed after boot, so a hook cannot simply store to it: write it with text_poke_kgdb() in a ksplice_apply hook");
 
     public static readonly DiagnosticDescriptor PerCpuChanged = Error("KSP3047", "Per-CPU data changes",
         "Each CPU has had a copy of its own since boot. Change all of them in a ksplice_apply hook, with for_each_possible_cpu()");
@@ -25,7 +25,7 @@ public static class DataDiagnostics
         "It has kept its state since boot, also for the new code. Reset it in a hook, or give the new variable another name");
 
     public static readonly DiagnosticDescriptor ReadOnlyChanged = Error("KSP3049", "Read-only data changes",
-        "The running kernel reads its own copy, which a hook can write with text_poke() only. Change the code that reads it instead");
+        "The running kernel reads its own copy, which a hook can write with text_poke_kgdb() only. Change the code that reads it instead");
 
     public static readonly DiagnosticDescriptor EnumTableGrew = Error("KSP3050", "A table indexed by an enum grows",
         "The running kernel's table has no entry for the new constant, and new code would read behind its end");

@@ -38,6 +38,7 @@ static int operate_update(struct ksplice_update *update, bool undo)
 			       "pre hook %u of the patch refused", refused_by);
 		err = -ECANCELED;
 	} else {
+		ksplice_clear_used_stack();
 		err = ksplice_stop(update, undo);
 	}
 	if (err) {

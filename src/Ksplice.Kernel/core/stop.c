@@ -271,6 +271,7 @@ int ksplice_stop(struct ksplice_update *update, bool undo)
 		err = -ENOMEM;
 		goto out;
 	}
+	ksplice_clear_used_stack();
 	for (i = 0; i < max_tries && err == -EBUSY; i++) {
 		if (i)
 			msleep(READ_ONCE(update->retry_ms));

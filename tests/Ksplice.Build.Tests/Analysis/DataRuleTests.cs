@@ -17,7 +17,7 @@ public class DataRuleTests
     [InlineData("KSP3043", "x", "const struct ops x = { one, 1 };", "const struct ops x = { two, 1 };", ".open changes from one to two")]
     [InlineData("KSP3044", "x", "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x };", "int x = 2; section(\"__param\") static const struct kernel_param p = { 0, &x };", "from 1 to 2")]
     [InlineData("KSP3045", "x", "struct ctl_table x[] = { { \"a\", 0, 4 }, { } };", "struct ctl_table x[] = { { \"a\", 0, 8 }, { } };", "[0].maxlen changes from 4 to 8")]
-    [InlineData("KSP3046", "x", "section(\".data..ro_after_init\") int x = 1;", "section(\".data..ro_after_init\") int x = 2;", "text_poke()")]
+    [InlineData("KSP3046", "x", "section(\".data..ro_after_init\") int x = 1;", "section(\".data..ro_after_init\") int x = 2;", "text_poke_kgdb()")]
     [InlineData("KSP3047", "x", "section(\".data..percpu\") int x = 1;", "section(\".data..percpu\") int x = 2;", "Each CPU")]
     [InlineData("KSP3048", "x", "int f(int a) { static int x = 1; x += a; return x; }", "int f(int a) { static int x = 2; x += a; return x; }", "kept its state")]
     [InlineData("KSP3049", "x", "const struct ops x = { one, 1 };", "const struct ops x = { one, 2 };", ".mode changes from 1 to 2")]

@@ -62,7 +62,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         Assert.Equal(inside, outside.Select(line => line.Replace(_work, "", StringComparison.Ordinal)));
         string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
         Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", probed, StringComparison.Ordinal);
-        Assert.Contains(inside, line => line.StartsWith("  > 0005: push %rbp ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
+        Assert.Contains(inside, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
         Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 100);
 
         // An image of the same release but another build: one letter of its banner is another, behind the release.
@@ -100,7 +100,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         result.MustEndWith(0);
         string[] probed = await MatchAsync(2, stat, dump), updated = await MatchAsync(2, maps, dump);
         Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
-        Assert.Contains(probed, line => line.StartsWith("  > 0005: push %rbp ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal));
+        Assert.Contains(probed, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal));
         Assert.StartsWith("differs  show_smap: Different: show_smap (", Assert.Single(updated, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains(updated, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.Contains(": jmp 0xFFFFFFFFC", StringComparison.Ordinal) && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal));
     }

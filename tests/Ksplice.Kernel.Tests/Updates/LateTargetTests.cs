@@ -311,7 +311,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do usleep 10000; done; }
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko
             for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
-            echo 20 >$sys/retry_ms
+            echo 20 >$sys/retry_ms; echo 500 >$sys/max_tries
             (
                 while [ ! -e /tmp/stop ]; do
                     insmod /loop.ko || { dmesg | tail -5; exit 1; }
