@@ -138,6 +138,8 @@ static void apply(struct ksplice_update *update)
 		release_primaries(update, update->stage == KSPLICE_REVERSED);
 		return;
 	}
+	/* Whose modules come later are changed in this order (late.c). */
+	list_move_tail(&update->list, &ksplice_updates);
 	ksplice_report(update, KSPLICE_OK, "applied after %u tries, machine stopped for %llu ns",
 		       update->tries, update->pause_ns);
 }

@@ -257,6 +257,7 @@ static void module_goes(const struct module *module)
 	}
 }
 
+/* Those in place first, in the order in which they were applied; the others may stand on them. */
 static int module_comes(struct module *module)
 {
 	struct ksplice_update *update;
@@ -265,15 +266,21 @@ static int module_comes(struct module *module)
 		struct ksplice_target *target = find_late(update, module->name);
 		int err;
 
-		if (!target || target->module)
+		if (!target || target->module || update->stage != KSPLICE_APPLIED)
 			continue;
 		err = bind(update, target, module);
-		if (!err || update->stage != KSPLICE_APPLIED)
+		if (!err)
 			continue;
 		pr_err("%s: module %s is not loaded: this update, which is applied, cannot change it\n",
 		       update->id, module->name);
 		module_goes(module);
 		return err;
+	}
+	list_for_each_entry(update, &ksplice_updates, list) {
+		struct ksplice_target *target = find_late(update, module->name);
+
+		if (target && !target->module)
+			bind(update, target, module);
 	}
 	return 0;
 }

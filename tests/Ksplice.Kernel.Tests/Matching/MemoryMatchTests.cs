@@ -63,7 +63,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
         Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", probed, StringComparison.Ordinal);
         Assert.Contains(inside, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
-        Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 100);
+        Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 50);
 
         // An image of the same release but another build: one letter of its banner is another, behind the release.
         byte[] vmlinux = KernelPayload.Unpack(await File.ReadAllBytesAsync(Image, TestContext.Current.CancellationToken));

@@ -289,6 +289,12 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             echo 0 >/sys/kernel/tracing/events/kprobes/jump/enable; echo >/sys/kernel/tracing/kprobe_events
             ksplice undo {{second.Id}} && ksplice undo {{first.Id}} && ksplice apply {{UpdateGuest.Place(first)}} || exit 1
             look "afresh"
+
+            ksplice undo {{first.Id}} || exit 1
+            cd {{UpdateGuest.Place(second)}}
+            insmod ksplice.ko; insmod ksplice_{{second.Id}}_0_helper.ko && insmod ksplice_{{second.Id}}_0_primary.ko || exit 1
+            ksplice apply {{UpdateGuest.Place(first)}} && ksplice apply {{UpdateGuest.Place(second)}} || exit 1
+            look "loaded first, applied last"
             """,
             UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
         result.MustEndWith(0);
@@ -296,6 +302,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             [
                 "both: woof0", "both: woof0", "the first: woop0", "without what it stands on: *oo*0", "none: loop0",
                 "spoilt: *oo*0", "the new code of loop holds a jump that a kprobe kept there; undo the update, and apply it again", "afresh: woop0",
+                "loaded first, applied last: woof0",
             ],
             result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal) || line.StartsWith("the new code", StringComparison.Ordinal)));
         Assert.Contains("stands on it: undo that first", result.Errors, StringComparison.Ordinal);
