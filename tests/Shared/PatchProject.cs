@@ -35,6 +35,7 @@ internal sealed class PatchProject : IDisposable
     private static readonly SemaphoreSlim InClone = new(1);
 
     private readonly bool _owned;
+    private string? _release;
     private int _builds;
 
     private PatchProject(string folder, bool owned) => (Folder, _owned) = (folder, owned);
@@ -62,8 +63,8 @@ internal sealed class PatchProject : IDisposable
             File.WriteAllText(At(stop), "<Project />");
     }
 
-    /// <summary>A sample of this clone, where it stands.</summary>
-    public static PatchProject Sample(string name) => new(Repository.At("samples", name), owned: false);
+    /// <summary>A sample of this clone, where it stands, for a kernel.</summary>
+    public static PatchProject Sample(string name, string release) => new(Repository.At("samples", name), owned: false) { _release = release };
 
     /// <summary>The project's folder.</summary>
     public string Folder { get; }
@@ -71,8 +72,9 @@ internal sealed class PatchProject : IDisposable
     /// <summary>A path in it.</summary>
     public string At(string path) => Path.Combine(Folder, path);
 
-    /// <summary>The package's folder: the only one there is.</summary>
-    public string Package => Assert.Single(Directory.GetDirectories(At("bin"), "ksplice-????????", SearchOption.AllDirectories));
+    /// <summary>The package's folder: the only one there is for the kernel.</summary>
+    public string Package => Assert.Single(Directory.GetDirectories(At("bin"), "ksplice-????????", SearchOption.AllDirectories),
+        package => _release is null || Path.GetFileName(Path.GetDirectoryName(package)) == _release);
 
     /// <summary>The update's id.</summary>
     public string Id => Path.GetFileName(Package)["ksplice-".Length..];
@@ -81,7 +83,7 @@ internal sealed class PatchProject : IDisposable
     public void Write(string name, string patch) => File.WriteAllText(At(name), patch);
 
     /// <summary>Runs <c>dotnet build</c>.</summary>
-    public Task<BuildResult> BuildAsync(params string[] arguments) => RunAsync(["build", .. arguments]);
+    public Task<BuildResult> BuildAsync(params string[] arguments) => RunAsync(["build", .. _release is null ? [] : (string[])[$"-p:KernelRelease={_release}"], .. arguments]);
 
     /// <summary>Runs <c>dotnet</c> in the project's folder.</summary>
     public async Task<BuildResult> RunAsync(IEnumerable<string> arguments)

@@ -19,8 +19,8 @@ public sealed class CommandInGuestTests(Guest guest)
     [Fact]
     public async Task Restores_at_boot_what_was_enabled()
     {
-        using var project = PatchProject.Sample("a-smaps-pages");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $"""
             mkdir -p /etc/systemd/system

@@ -86,8 +86,8 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
     public async Task The_jumps_of_an_optimised_kprobe_and_of_an_update_are_told_apart()
     {
         string stat = await CompileAsync("fs/stat.c"), maps = await CompileAsync("fs/proc/task_mmu.c"), dump = Path.Combine(_work, "dump");
-        using var project = PatchProject.Sample("a-smaps-pages");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $"""
             cd /sys/kernel/tracing

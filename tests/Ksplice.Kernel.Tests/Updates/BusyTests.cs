@@ -15,8 +15,8 @@ public sealed class BusyTests(Guest guest)
 
     private async Task<PatchProject> BuildAsync()
     {
-        var project = PatchProject.Sample("c-kmsg-permission");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var project = PatchProject.Sample("c-kmsg-permission", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         return project;
     }
 

@@ -8,8 +8,8 @@ public sealed class CoexistenceTests(Guest guest)
 {
     private static async Task<PatchProject> SampleAsync(Guest guest)
     {
-        var project = PatchProject.Sample("a-smaps-pages");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         return project;
     }
 
@@ -101,8 +101,8 @@ public sealed class CoexistenceTests(Guest guest)
     [Fact]
     public async Task A_livepatch_of_another_function_stays_in_force_beside_an_update()
     {
-        using var project = PatchProject.Sample("b-kernel-pages");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
             look() { echo "$1: livepatch $(cat /sys/kernel/livepatch/livepatch/enabled 2>/dev/null), vvar $(grep -c vvar /proc/1/maps)"; }

@@ -7,8 +7,8 @@ public sealed class RefusalTests(Guest guest)
 {
     private static async Task<PatchProject> BuildAsync(Guest guest, string sample = "a-smaps-pages")
     {
-        var project = PatchProject.Sample(sample);
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        var project = PatchProject.Sample(sample, guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         return project;
     }
 

@@ -31,8 +31,8 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     [Fact]
     public async Task Half_an_update_a_second_helper_and_modules_taken_out_too_early()
     {
-        using var project = PatchProject.Sample("b-kernel-pages");
-        (await project.BuildAsync($"-p:KernelRelease={guest.Release}")).MustSucceed();
+        using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
             cd {{UpdateGuest.Place(project)}}

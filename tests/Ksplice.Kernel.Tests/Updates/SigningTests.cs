@@ -11,8 +11,8 @@ public sealed class SigningTests(Guest guest)
         try
         {
             var (key, certificate) = await SigningKey.MakeAsync(keys, "site");
-            using var project = PatchProject.Sample("a-smaps-pages");
-            (await project.BuildAsync($"-p:KernelRelease={guest.Release}", $"-p:UpdateSigningKey={key}", $"-p:UpdateSigningCertificate={certificate}")).MustSucceed();
+            using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+            (await project.BuildAsync($"-p:UpdateSigningKey={key}", $"-p:UpdateSigningCertificate={certificate}")).MustSucceed();
             string place = UpdateGuest.Place(project);
             GuestFile[] files = [UpdateGuest.Command, UpdateGuest.Package(project), new(certificate, "/root/site.x509")];
             var result = await guest.RunAsync(

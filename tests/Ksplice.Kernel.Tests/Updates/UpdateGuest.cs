@@ -25,5 +25,6 @@ internal static class UpdateGuest
 
     /// <summary>What of the new code's needs the helper resolves, from the build's report.</summary>
     public static string MatchReport(PatchProject project) =>
-        File.ReadAllText(Assert.Single(Directory.GetFiles(project.At("obj"), "match.txt", SearchOption.AllDirectories)));
+        File.ReadAllText(Assert.Single(Directory.GetFiles(project.At("obj"), "match.txt", SearchOption.AllDirectories),
+            report => report.Contains(Path.GetFileName(Path.GetDirectoryName(project.Package)!), StringComparison.Ordinal)));
 }
