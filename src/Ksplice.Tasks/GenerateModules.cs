@@ -32,16 +32,17 @@ public sealed class GenerateModules : KspliceTask
             return Task.FromResult(false);
         if (Directory.Exists(SourceFolder))
             Directory.Delete(SourceFolder, recursive: true);
-        List<string> files = [];
+        List<(HelperSource, PrimaryObject)> modules = [];
         foreach (var (diffs, _, exported, data) in matches)
         {
             if (diffs.LateObstacle is { } obstacle)
                 Diagnostics.Report(GenerationDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
             if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, Diagnostics) is { } primary)
-                files.AddRange(ModuleSources.Write(SourceFolder, HelperSource.Create(diffs.Target, data), primary));
+                modules.Add((HelperSource.Create(diffs.Target, data), primary));
         }
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
+        var files = ModuleSources.Write(SourceFolder, modules, []);
         if (Record is not null)
             StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], files);
         return Task.FromResult(true);

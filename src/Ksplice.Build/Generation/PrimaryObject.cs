@@ -15,7 +15,7 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
-    private const uint Abi = 3;
+    private const uint Abi = 4;
     private const int HookCount = 10;
 
     // In the order of enum ksplice_hook.

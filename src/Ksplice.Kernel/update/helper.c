@@ -18,6 +18,8 @@
 extern const char ksplice_match_data[];
 extern const char ksplice_match_data_end[];
 
+static const char *const bases[] = { KSPLICE_BASES };
+
 static struct ksplice_helper helper = {
 	.abi = KSPLICE_ABI,
 	.n_targets = KSPLICE_N_TARGETS,
@@ -26,6 +28,9 @@ static struct ksplice_helper helper = {
 	.owner = THIS_MODULE,
 	.n_exports = KSPLICE_N_EXPORTS,
 	.late = KSPLICE_LATE,
+	.digest = KSPLICE_DIGEST,
+	.bases = bases,
+	.n_bases = ARRAY_SIZE(bases),
 };
 
 static int __init ksplice_helper_init(void)

@@ -22,6 +22,7 @@ static const struct ksplice_primary primary = {
 	.owner = THIS_MODULE,
 	.code = &ksplice_code,
 	.pinned = KSPLICE_PINNED,
+	.digest = KSPLICE_DIGEST,
 };
 
 static int __init ksplice_primary_init(void)

@@ -11,7 +11,7 @@
 
 struct module;
 
-#define KSPLICE_ABI	3
+#define KSPLICE_ABI	4
 
 /* The hooks of a patch, in the order of their lists in struct ksplice_code. */
 enum ksplice_hook {
@@ -77,6 +77,9 @@ struct ksplice_helper {
 	size_t match_size;
 	u32 n_exports;		/* entries of owner's __ksymtab_gpl, sorted by name = export index */
 	bool late;		/* the module may come later and go; the helper exports nothing */
+	const char *digest;	/* which build's it is: SHA-256 of all targets' match data and new code, in hex */
+	const char *const *bases;	/* ids of the updates that it was built on, the lowest first */
+	u32 n_bases;
 };
 
 /* The primary's word to the core. */
@@ -87,6 +90,7 @@ struct ksplice_primary {
 	struct module *owner;
 	const struct ksplice_code *code;
 	bool pinned;		/* new addresses may outlive an undo: never unload (K20) */
+	const char *digest;	/* as in the helper */
 };
 
 /**
