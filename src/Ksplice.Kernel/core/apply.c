@@ -4,9 +4,11 @@
  *
  * DOC: context and locking
  *
- * Runs on the core's own thread (K17) with ksplice_operation held.  What is
- * taken for a request, references on the primaries and handlers of the tracer,
- * is given back when it fails; the stop itself is stop.c's.
+ * Runs on the core's own thread (K17).  ksplice_operation is held but while
+ * hooks run that may sleep, between tries of the stop (stop.c), and while an
+ * undo waits for grace periods; what holds the update together meanwhile stands
+ * in core.h.  What is taken for a request, references on the primaries and
+ * handlers of the tracer, is given back when it fails.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
@@ -26,30 +28,45 @@ static const struct direction directions[] = {
 	{ KSPLICE_PRE_REVERSE, KSPLICE_POST_REVERSE, KSPLICE_FAIL_REVERSE, KSPLICE_REVERSED },
 };
 
+/* What an update is from now on, and for modules that come while its post hooks run. */
+static void set_stage(struct ksplice_update *update, enum ksplice_stage stage)
+{
+	mutex_lock(&update->report);
+	update->stage = stage;
+	mutex_unlock(&update->report);
+	/* Modules that come are changed by updates in the order of this list (late.c). */
+	if (stage == KSPLICE_APPLIED)
+		list_move_tail(&update->list, &ksplice_updates);
+}
+
 /* Applies or reverses; with the primaries' references held. */
 static int operate_update(struct ksplice_update *update, bool undo)
 {
 	const struct direction *direction = &directions[undo];
-	u32 refused_by = ksplice_call_checks(update, direction->pre);
-	int err;
+	struct ksplice_hooks hooks;
+	u32 refused_by, reached = 0;
+	int err = -ECANCELED;
 
+	ksplice_hooks_collect(update, &hooks);
+	mutex_unlock(&ksplice_operation);
+	refused_by = ksplice_call_checks(&hooks, direction->pre, &reached);
+	mutex_lock(&ksplice_operation);
 	if (refused_by) {
 		ksplice_report(update, KSPLICE_CALL_FAILED,
 			       "pre hook %u of the patch refused", refused_by);
-		err = -ECANCELED;
 	} else {
 		ksplice_clear_used_stack();
-		err = ksplice_stop(update, undo);
+		err = ksplice_stop(update, &hooks, undo);
 	}
-	if (err) {
-		ksplice_call_hooks(update, direction->fail);
-		return err;
-	}
-	mutex_lock(&update->report);
-	update->stage = direction->stage;
-	mutex_unlock(&update->report);
-	ksplice_call_hooks(update, direction->post);
-	return 0;
+	if (!err)
+		set_stage(update, direction->stage);
+	mutex_unlock(&ksplice_operation);
+	if (err)
+		ksplice_call_hooks(&hooks, direction->fail, reached);
+	else
+		ksplice_call_hooks(&hooks, direction->post, hooks.n);
+	mutex_lock(&ksplice_operation);
+	return err;
 }
 
 /* Lets the primaries go that this update holds, but for those that may never go (K20). */
@@ -87,6 +104,7 @@ static int detach(struct ksplice_update *update)
 	struct ksplice_target *target;
 	int err = 0;
 
+	update->attached = false;
 	for_each_target(target, update)
 		err = ksplice_tracer_detach(update, target) ?: err;
 	return err;
@@ -102,6 +120,7 @@ static int attach_and_operate(struct ksplice_update *update)
 		if (err)
 			goto detach;
 	}
+	update->attached = true;
 	err = operate_update(update, false);
 	if (!err)
 		return 0;
@@ -110,24 +129,29 @@ detach:
 	return err;
 }
 
-/* Is what it was matched against still what is in place? */
+/* Is what it was built on and matched against still what is in place? */
 static bool is_current(struct ksplice_update *update)
 {
+	const struct ksplice_target *target = list_first_entry(&update->targets, struct ksplice_target, list);
+	const char *missing = ksplice_missing_base(target->helper);
 	const struct ksplice_update *lower = ksplice_find_lower(update);
 	const struct ksplice_function *covered = ksplice_find_covered(update);
 
-	if (lower)
+	if (missing)
+		ksplice_report(update, KSPLICE_BASE_MISSING,
+			       "the update was built on update %s, which is not applied", missing);
+	else if (lower)
 		ksplice_report(update, KSPLICE_NO_MATCH,
 			       "update %s, which it stands on, is not applied", lower->id);
 	else if (covered)
 		ksplice_report(update, KSPLICE_NO_MATCH,
 			       "another update has replaced %s since it was matched", covered->name);
-	return !lower && !covered;
+	return !missing && !lower && !covered;
 }
 
 static void apply(struct ksplice_update *update)
 {
-	if (!is_current(update) || !ksplice_late_ready(update))
+	if (!is_current(update))
 		return;
 	if (hold_primaries(update) || attach_and_operate(update)) {
 		/*
@@ -138,8 +162,6 @@ static void apply(struct ksplice_update *update)
 		release_primaries(update, update->stage == KSPLICE_REVERSED);
 		return;
 	}
-	/* Whose modules come later are changed in this order (late.c). */
-	list_move_tail(&update->list, &ksplice_updates);
 	ksplice_report(update, KSPLICE_OK, "applied after %u tries, machine stopped for %llu ns",
 		       update->tries, update->pause_ns);
 }
@@ -157,12 +179,14 @@ static void reverse(struct ksplice_update *update)
 		return;
 	broken = detach(update);
 	/*
-	 * K20: the redirects are off and no stack was in the new code; tasks
-	 * preempted in probe slots and tasks on their way out, which are on no
-	 * list, are waited for before the primaries may be unloaded.
+	 * K20: the redirects are off and no stack was in the new code.  Callbacks
+	 * that it left with RCU, and tasks that were preempted where no check
+	 * looks, are waited for before the primaries may be unloaded.
 	 */
+	mutex_unlock(&ksplice_operation);
 	synchronize_rcu_tasks();
 	rcu_barrier();
+	mutex_lock(&ksplice_operation);
 	if (!broken)
 		release_primaries(update, true);
 	ksplice_report(update, KSPLICE_OK, "reversed after %u tries, machine stopped for %llu ns",

@@ -5,11 +5,17 @@
  * DOC: locking
  *
  * ksplice_operation serialises everything that changes what an update is:
- * registering and unregistering of helpers and primaries, applying, undoing.
- * It is held for seconds while an apply retries, so nothing that a reader of
- * sysfs waits for may need it.  update->report guards what sysfs shows and is
- * held only to copy.  Order: ksplice_operation, ftrace_lock, cpus_read_lock,
- * text_mutex, update->report.  Inside stop_machine no lock is taken.
+ * registering and unregistering of helpers and primaries, applying, undoing,
+ * modules that come and go.  It is held for a match or for one try of the stop,
+ * and it is given up between tries, while hooks run that may sleep, and while
+ * an undo waits for grace periods: a module that comes meanwhile takes it from
+ * the loader's notifier.  update->busy, and the references on the primaries,
+ * keep an update whole over these gaps; one thread does all requests, so no
+ * other update is applied or undone in them.
+ *
+ * update->report guards what sysfs shows and is held only to copy.  Order:
+ * ksplice_operation, ftrace_lock, cpus_read_lock, text_mutex, update->report.
+ * Inside stop_machine no lock is taken.
  */
 #ifndef KSPLICE_CORE_H
 #define KSPLICE_CORE_H
@@ -31,6 +37,8 @@
 #define KSPLICE_MAX_CONFLICTS	32
 #define KSPLICE_REASON_SIZE	512
 #define KSPLICE_MAX_TARGETS	64
+#define KSPLICE_MOST_TRIES	1000
+#define KSPLICE_MOST_RETRY_MS	60000
 #define KSPLICE_MAX_ENTRIES	65536	/* of a table in a primary */
 #define KSPLICE_KERNEL_NAME	"vmlinux"
 
@@ -57,6 +65,8 @@ enum ksplice_cause {
 	KSPLICE_REDIRECTED,
 	KSPLICE_IN_USE,
 	KSPLICE_RUNNING_TASK,
+	KSPLICE_BASE_MISSING,
+	KSPLICE_OTHER_BUILD,
 	KSPLICE_UNEXPECTED,
 };
 
@@ -68,6 +78,7 @@ struct ksplice_function {
 	unsigned long fentry;		/* or 0 */
 	unsigned long jump;		/* or 0: a handler on fentry leads on instead */
 	struct ksplice_handler *handler;	/* registered */
+	u8 *alias;			/* the bytes at @jump, writable, during a request (alias.c) */
 	u8 original[KSP_JUMP_SIZE];
 	u8 redirect[KSP_JUMP_SIZE];
 	unsigned long code;
@@ -122,7 +133,7 @@ struct ksplice_target {
 	const struct ksplice_code *code;
 	bool pinned;
 	bool holds_primary;
-	bool spoilt;		/* not to be used again (late.c) */
+	struct list_head leftovers;	/* jumps in it that could not be taken out (late.c) */
 };
 
 struct ksplice_update {
@@ -133,6 +144,7 @@ struct ksplice_update {
 
 	/* Under ksplice_operation. */
 	u32 n_targets;		/* that it has when it is whole */
+	bool attached;		/* its targets' handlers are registered (tracer.c) */
 
 	/* Changed under ksplice_operation and report, read under either. */
 	struct list_head targets;
@@ -191,6 +203,7 @@ struct ksplice_kernel {
 	struct ftrace_rec_iter *(*ftrace_rec_iter_start)(void);
 	struct ftrace_rec_iter *(*ftrace_rec_iter_next)(struct ftrace_rec_iter *iter);
 	struct dyn_ftrace *(*ftrace_rec_iter_record)(struct ftrace_rec_iter *iter);
+	int (*ftrace_is_dead)(void);
 	struct module *(*find_module)(const char *name);
 	struct module *(*module_address)(unsigned long address);
 	struct list_head *modules;
@@ -238,7 +251,13 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
 			  const struct ksplice_stopped *stopped, bool undo);
 
+/* alias.c */
+u8 *ksplice_alias_map(unsigned long address);
+void ksplice_alias_unmap(u8 *alias);
+
 /* redirect.c */
+int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target);
+void ksplice_redirect_unmap(struct ksplice_target *target);
 int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
 const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
 						      bool undo);
@@ -254,13 +273,23 @@ int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *
 int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
 const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target);
+int ksplice_tracer_overridden(struct ksplice_update *update,
+			      int (*found)(void *arg, const struct ksplice_function *function),
+			      void *arg);
+bool ksplice_tracer_is_dead(void);
 
 /* hooks.c */
-u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook kind);
-void ksplice_call_hooks(const struct ksplice_update *update, enum ksplice_hook kind);
+struct ksplice_hooks {
+	u32 n;
+	const struct ksplice_code *codes[KSPLICE_MAX_TARGETS];	/* by target */
+};
+
+void ksplice_hooks_collect(const struct ksplice_update *update, struct ksplice_hooks *hooks);
+u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 *reached);
+void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 n);
 
 /* stop.c */
-int ksplice_stop(struct ksplice_update *update, bool undo);
+int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);
 int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
 			 bool undo);
 void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);
@@ -279,7 +308,8 @@ int ksplice_late_init(void);
 void ksplice_late_exit(void);
 void ksplice_late_add(struct ksplice_target *target);
 void ksplice_late_remove(struct ksplice_target *target);
-bool ksplice_late_ready(struct ksplice_update *update);
+int ksplice_late_ready(struct ksplice_update *update);
+void ksplice_late_drop_leftovers(struct ksplice_target *target);
 
 /* target.c */
 struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
@@ -302,12 +332,14 @@ bool ksplice_is_left_behind(unsigned long address);
 bool ksplice_is_new_code(const char *name, unsigned long start, unsigned long end);
 void ksplice_new_symbols(const char *name, void (*look)(const struct module *primary, void *arg),
 			 void *arg);
+const char *ksplice_missing_base(const struct ksplice_helper *helper);
 const struct ksplice_update *ksplice_find_upper(const struct ksplice_update *lower);
 const struct ksplice_update *ksplice_find_lower(const struct ksplice_update *upper);
 const struct ksplice_function *ksplice_find_covered(const struct ksplice_update *update);
 
 /* update.c */
 extern struct list_head ksplice_updates;
+struct ksplice_update *ksplice_find_update(const char *id);
 void ksplice_updates_exit(void);
 __printf(3, 4)
 void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,

@@ -4,27 +4,47 @@
  *
  * DOC: context
  *
- * ksplice_operation is held and every primary's reference with it.  Which hooks
- * run inside stop_machine and which may sleep stands in <ksplice/hooks.h>.  The
- * lists were checked when the primary registered (redirect.c).
+ * Every primary's reference is held.  Which hooks run inside stop_machine and
+ * which may sleep stands in <ksplice/hooks.h>.  ksplice_operation is held inside
+ * of the stop only: a hook may take as long as it likes, and a module that the
+ * update changes may come meanwhile.  So the lists are collected while it is held;
+ * they are the primaries' own and were checked when these registered (redirect.c).
  */
 #include "core.h"
 
 /**
- * ksplice_call_checks - call the hooks of a kind that may refuse
+ * ksplice_hooks_collect - where the hooks of an update stand
  * @update: the update, whole; targets in order
+ * @hooks: filled; good as long as the primaries are held
+ *
+ * Context: ksplice_operation held.
+ */
+void ksplice_hooks_collect(const struct ksplice_update *update, struct ksplice_hooks *hooks)
+{
+	const struct ksplice_target *target;
+
+	hooks->n = 0;
+	for_each_target(target, update)
+		hooks->codes[hooks->n++] = target->code;
+}
+
+/**
+ * ksplice_call_checks - call the hooks of a kind that may refuse
+ * @hooks: the update's
  * @kind: a kind whose hooks return int
+ * @reached: takes how many targets had all or some of their hooks called, or NULL
  *
  * Return: 0, or 1 + how many hooks agreed before one refused.
  */
-u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook kind)
+u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 *reached)
 {
-	struct ksplice_target *target;
-	u32 i, n = 0;
+	u32 i, target, n = 0;
 
-	for_each_target(target, update) {
-		const struct ksplice_hook_list *list = &target->code->hooks[kind];
+	for (target = 0; target < hooks->n; target++) {
+		const struct ksplice_hook_list *list = &hooks->codes[target]->hooks[kind];
 
+		if (reached)
+			*reached = target + 1;
 		for (i = 0; i < list->count; i++) {
 			int (*check)(void) = list->calls[i];
 
@@ -38,16 +58,16 @@ u32 ksplice_call_checks(const struct ksplice_update *update, enum ksplice_hook k
 
 /**
  * ksplice_call_hooks - call all hooks of a kind that cannot refuse
- * @update: the update, whole; targets in order
+ * @hooks: the update's
  * @kind: a kind whose hooks return nothing
+ * @n: of how many targets, from the first
  */
-void ksplice_call_hooks(const struct ksplice_update *update, enum ksplice_hook kind)
+void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 n)
 {
-	struct ksplice_target *target;
-	u32 i;
+	u32 i, target;
 
-	for_each_target(target, update) {
-		const struct ksplice_hook_list *list = &target->code->hooks[kind];
+	for (target = 0; target < n; target++) {
+		const struct ksplice_hook_list *list = &hooks->codes[target]->hooks[kind];
 
 		for (i = 0; i < list->count; i++) {
 			void (*call)(void) = list->calls[i];

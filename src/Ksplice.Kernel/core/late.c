@@ -21,7 +21,9 @@
  *
  * The notifier is the last of its chain: jump labels and static calls of the
  * module are what they will be.  It takes ksplice_operation only for a module
- * that some target waits for; late_lock, taken inside of that or alone, guards
+ * that some target waits for.  Nobody who holds that waits for a loader, or for
+ * the notifiers' semaphore, which this one holds for reading: hooks run without
+ * it.  Who loads a module may be killed meanwhile; late_lock, taken inside of that or alone, guards
  * the list of those.  A target is in the list before its module is looked for,
  * so each module is found there or seen by the notifier.
  */
@@ -31,6 +33,7 @@
 #include <linux/limits.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <asm/sync_core.h>
@@ -92,8 +95,10 @@ static struct ksplice_target *find_late(struct ksplice_update *update, const cha
  * @update: takes the reason if not
  *
  * One that did not match while the update was not applied was let in.
+ *
+ * Return: 0, -ENOEXEC, or -EBUSY while a module is on its way.
  */
-bool ksplice_late_ready(struct ksplice_update *update)
+int ksplice_late_ready(struct ksplice_update *update)
 {
 	struct ksplice_target *target;
 
@@ -110,16 +115,17 @@ bool ksplice_late_ready(struct ksplice_update *update)
 		preempt_enable();
 		if (!module)
 			continue;
-		if (state == MODULE_STATE_LIVE)
+		if (state == MODULE_STATE_LIVE) {
 			ksplice_report(update, KSPLICE_NO_MATCH,
 				       "module %s did not match when it was loaded; the kernel's log says why",
 				       target->name);
-		else
-			ksplice_report(update, KSPLICE_MODULE_BUSY,
-				       "module %s is being loaded or unloaded", target->name);
-		return false;
+			return -ENOEXEC;
+		}
+		ksplice_report(update, KSPLICE_MODULE_BUSY,
+			       "module %s is being loaded or unloaded", target->name);
+		return -EBUSY;
 	}
-	return true;
+	return 0;
 }
 
 static void sync(void *unused)
@@ -135,6 +141,9 @@ static int redirect(struct ksplice_update *update, struct ksplice_target *target
 
 	if (err)
 		return err;
+	err = ksplice_redirect_map(update, target);
+	if (err)
+		goto detach;
 	mutex_lock(kernel.ftrace_lock);
 	mutex_lock(kernel.text_mutex);
 	err = ksplice_check_others(update, target, false);
@@ -152,9 +161,61 @@ static int redirect(struct ksplice_update *update, struct ksplice_target *target
 	}
 	mutex_unlock(kernel.text_mutex);
 	mutex_unlock(kernel.ftrace_lock);
+	ksplice_redirect_unmap(target);
+detach:
 	if (err)
 		ksplice_tracer_detach(update, target);
 	return err;
+}
+
+/* A jump of an update that could not be taken out of a primary below it. */
+struct leftover {
+	struct list_head list;
+	unsigned long at;
+	u8 original[KSP_JUMP_SIZE];
+};
+
+static bool is_probed(unsigned long at)
+{
+	u32 i;
+
+	for (i = 0; i < KSP_JUMP_SIZE; i++) {
+		if (ksplice_is_probed(at + i))
+			return true;
+	}
+	return false;
+}
+
+/* Takes out what was left, where the kprobe is gone; text_mutex is held.  Returns what is still in the way, or 0. */
+static unsigned long clear_leftovers(struct ksplice_target *target)
+{
+	struct leftover *leftover, *next;
+	unsigned long in_the_way = 0;
+
+	list_for_each_entry_safe(leftover, next, &target->leftovers, list) {
+		if (is_probed(leftover->at)) {
+			in_the_way = leftover->at;
+			continue;
+		}
+		kernel.text_poke((void *)leftover->at, leftover->original, KSP_JUMP_SIZE);
+		list_del(&leftover->list);
+		kfree(leftover);
+	}
+	on_each_cpu(sync, NULL, 1);
+	return in_the_way;
+}
+
+/**
+ * ksplice_late_drop_leftovers - forget jumps in a primary that is being unloaded
+ * @target: its target
+ */
+void ksplice_late_drop_leftovers(struct ksplice_target *target)
+{
+	struct leftover *leftover, *next;
+
+	list_for_each_entry_safe(leftover, next, &target->leftovers, list)
+		kfree(leftover);
+	INIT_LIST_HEAD(&target->leftovers);
 }
 
 /* Puts a matched target in the place of the one that waits. */
@@ -162,12 +223,16 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 		struct module *module)
 {
 	struct ksplice_target *target;
+	unsigned long probe;
 	int err = 0;
 
-	if (waiting->spoilt) {
+	mutex_lock(kernel.text_mutex);
+	probe = clear_leftovers(waiting);
+	mutex_unlock(kernel.text_mutex);
+	if (probe) {
 		ksplice_report(update, KSPLICE_PROBED,
-			       "the new code of %s holds a jump that a kprobe kept there; undo the update, and apply it again",
-			       waiting->name);
+			       "a kprobe at %lx in the new code of %s keeps a jump there that has to go; take the kprobe off, and load %s again",
+			       probe, waiting->name, waiting->name);
 		return -EBUSY;
 	}
 	target = ksplice_target_create(update, waiting->helper, module);
@@ -181,6 +246,8 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 		err = ksplice_target_join(update, target);
 	if (!err && update->stage == KSPLICE_APPLIED)
 		err = redirect(update, target);
+	else if (!err && update->attached)	/* it is being applied, or has just been undone */
+		err = ksplice_tracer_attach(update, target);
 	if (err) {
 		ksplice_target_destroy(target);
 		return err;
@@ -196,7 +263,8 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 	return 0;
 }
 
-static void spoil(unsigned long address)
+/* Where the primary is that holds @address. */
+static struct ksplice_target *find_primary(unsigned long address)
 {
 	struct ksplice_update *update;
 	struct ksplice_target *target;
@@ -204,15 +272,17 @@ static void spoil(unsigned long address)
 	list_for_each_entry(update, &ksplice_updates, list) {
 		for_each_target(target, update) {
 			if (target->primary && within_module_core(address, target->primary))
-				target->spoilt = true;
+				return target;
 		}
 	}
+	return NULL;
 }
 
 /*
  * Takes a target's jumps out of the primaries of updates below, which stay when
  * the module goes.  Under a kprobe that cannot be: who takes that off writes
- * back the first byte of the jump.  Then the primary below is not used again.
+ * back the first byte of the jump.  Then it is done when the module comes again,
+ * or that is refused.
  */
 static void clear_primaries(struct ksplice_target *target)
 {
@@ -221,19 +291,21 @@ static void clear_primaries(struct ksplice_target *target)
 	mutex_lock(kernel.text_mutex);
 	for (i = 0; i < target->n_functions; i++) {
 		const struct ksplice_function *function = &target->functions[i];
-		unsigned long at = function->jump;
+		struct ksplice_target *below;
+		struct leftover *leftover;
 
-		if (!at || within_module_core(at, target->module))
+		if (!function->jump || within_module_core(function->jump, target->module))
 			continue;
-		while (at < function->jump + KSP_JUMP_SIZE && !ksplice_is_probed(at))
-			at++;
-		if (at < function->jump + KSP_JUMP_SIZE)
-			spoil(at);
-		else
-			kernel.text_poke_kgdb((void *)function->jump, function->original,
-					      KSP_JUMP_SIZE);
+		below = find_primary(function->jump);
+		if (WARN_ON(!below))
+			continue;
+		/* A module that goes cannot be refused. */
+		leftover = kmalloc(sizeof(*leftover), GFP_KERNEL | __GFP_NOFAIL);
+		leftover->at = function->jump;
+		memcpy(leftover->original, function->original, KSP_JUMP_SIZE);
+		list_add(&leftover->list, &below->leftovers);
+		clear_leftovers(below);
 	}
-	on_each_cpu(sync, NULL, 1);
 	mutex_unlock(kernel.text_mutex);
 }
 
@@ -292,11 +364,15 @@ static int notify(struct notifier_block *block, unsigned long state, void *data)
 
 	if ((state != MODULE_STATE_COMING && state != MODULE_STATE_GOING) || !is_late(module->name))
 		return NOTIFY_DONE;
-	mutex_lock(&ksplice_operation);
-	if (state == MODULE_STATE_GOING)
+	if (state == MODULE_STATE_GOING) {
+		mutex_lock(&ksplice_operation);
 		module_goes(module);
-	else
+	} else {
+		err = mutex_lock_killable(&ksplice_operation);
+		if (err)
+			return notifier_from_errno(err);
 		err = module_comes(module);
+	}
 	ksplice_clear_used_stack();
 	mutex_unlock(&ksplice_operation);
 	return notifier_from_errno(err);

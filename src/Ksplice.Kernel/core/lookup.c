@@ -65,6 +65,7 @@ static const struct {
 	{ "ftrace_rec_iter_start", &kernel.ftrace_rec_iter_start },
 	{ "ftrace_rec_iter_next", &kernel.ftrace_rec_iter_next },
 	{ "ftrace_rec_iter_record", &kernel.ftrace_rec_iter_record },
+	{ "ftrace_is_dead", &kernel.ftrace_is_dead },
 	{ "find_module", &kernel.find_module },
 	{ "__module_address", &kernel.module_address },
 	{ "modules", &kernel.modules },

@@ -8,12 +8,13 @@
  * cpus_read_lock and text_mutex held by the caller outside of it (K16), or with
  * text_mutex held while a module is coming, of which nothing runs yet.  The
  * jump stands behind the fentry site, so tracing goes on; where it does not fit
- * a handler on that site leads on instead (tracer.c).  Only text_poke_kgdb
- * writes: text_poke_bp would send IPIs to CPUs that wait with interrupts off
- * (K15).
+ * a handler on that site leads on instead (tracer.c).  The jump is written
+ * through a writable alias of the text (alias.c), which is mapped for the time
+ * of a request.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/err.h>
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -45,6 +46,16 @@ static int bad_tables(struct ksplice_update *update, const struct ksplice_target
 	return -EINVAL;
 }
 
+/*
+ * K28: with PREEMPT_RT a thread that holds a spinlock may be preempted by what
+ * stops the machine, and what the lock guards may be half changed.
+ */
+static bool runs_in_stop(enum ksplice_hook kind)
+{
+	return kind == KSPLICE_CHECK_APPLY || kind == KSPLICE_APPLY ||
+	       kind == KSPLICE_CHECK_REVERSE || kind == KSPLICE_REVERSE;
+}
+
 /* Every hook is code of the primary. */
 static int check_hooks(struct ksplice_update *update, const struct ksplice_target *target,
 		       unsigned long text, unsigned long text_end)
@@ -56,6 +67,12 @@ static int check_hooks(struct ksplice_update *update, const struct ksplice_targe
 
 		if (!is_table(target->primary, list->calls, list->count, sizeof(*list->calls)))
 			return bad_tables(update, target, "hook list", kind);
+		if (IS_ENABLED(CONFIG_PREEMPT_RT) && runs_in_stop(kind) && list->count) {
+			ksplice_report(update, KSPLICE_BAD_DATA,
+				       "the primary for %s has hooks that run while the machine is stopped, which is not safe on a PREEMPT_RT kernel",
+				       target->name);
+			return -EOPNOTSUPP;
+		}
 		for (i = 0; i < list->count; i++) {
 			if (!lies_in(list->calls[i], 1, text, text_end))
 				return bad_tables(update, target, "hook", i);
@@ -124,6 +141,49 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 }
 
 /**
+ * ksplice_redirect_map - map the places of a target's jumps, to be written
+ * @update: takes the reason of a failure
+ * @target: the target, matched
+ *
+ * Context: sleeps, ksplice_operation held.
+ * Return: 0, or an error and nothing is mapped.
+ */
+int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target)
+{
+	u32 i;
+
+	for (i = 0; i < target->n_functions; i++) {
+		struct ksplice_function *function = &target->functions[i];
+		u8 *alias = function->jump ? ksplice_alias_map(function->jump) : NULL;
+
+		if (IS_ERR(alias)) {
+			ksplice_report(update, PTR_ERR(alias) == -ENOMEM ? KSPLICE_OUT_OF_MEMORY
+									 : KSPLICE_UNEXPECTED,
+				       "the text of %s at %lx cannot be mapped to be written (%ld)",
+				       function->name, function->jump, PTR_ERR(alias));
+			ksplice_redirect_unmap(target);
+			return PTR_ERR(alias);
+		}
+		function->alias = alias;
+	}
+	return 0;
+}
+
+/**
+ * ksplice_redirect_unmap - the opposite
+ * @target: the target; what is mapped of it
+ */
+void ksplice_redirect_unmap(struct ksplice_target *target)
+{
+	u32 i;
+
+	for (i = 0; i < target->n_functions; i++) {
+		ksplice_alias_unmap(target->functions[i].alias);
+		target->functions[i].alias = NULL;
+	}
+}
+
+/**
  * ksplice_redirect_check - is the text still what it has to be?
  * @target: the target
  * @undo: the jumps must be intact; otherwise what matching saw
@@ -150,7 +210,7 @@ const struct ksplice_function *ksplice_redirect_check(const struct ksplice_targe
 
 /**
  * ksplice_redirect_write - write all jumps and switch all handlers on, or off again
- * @target: the target
+ * @target: the target, mapped
  * @undo: take them off
  *
  * Context: as ksplice_redirect_check(); every CPU executes sync_core() before
@@ -164,9 +224,8 @@ void ksplice_redirect_write(const struct ksplice_target *target, bool undo)
 		const struct ksplice_function *function = &target->functions[i];
 
 		if (function->jump)
-			kernel.text_poke_kgdb((void *)function->jump,
-					      undo ? function->original : function->redirect,
-					      KSP_JUMP_SIZE);
+			memcpy(function->alias, undo ? function->original : function->redirect,
+			       KSP_JUMP_SIZE);
 		else
 			ksplice_tracer_switch(function, !undo);
 	}

@@ -16,6 +16,7 @@
 
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rculist.h>
 #include <linux/slab.h>
 
 #include "core.h"
@@ -54,18 +55,32 @@ int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *ta
 	return 0;
 }
 
-/* Returns false if @address lies where modules lie and its module is not there to stay. */
+/* K24: a module's per-CPU variables lie outside of the module area, in a reserve of the kernel's. */
+static struct module *per_cpu_module(unsigned long address)
+{
+	struct module *module;
+
+	list_for_each_entry_rcu(module, kernel.modules, list) {
+		unsigned long start = (unsigned long)module->percpu;
+
+		if (module->state != MODULE_STATE_UNFORMED && module->percpu_size &&
+		    address >= start && address < start + module->percpu_size)
+			return module;
+	}
+	return NULL;
+}
+
+/* Returns false if @address is a module's and that module is not there to stay. */
 static bool hold_lender(struct ksplice_target *target, unsigned long address)
 {
+	bool in_modules = address >= MODULES_VADDR && address < MODULES_END;
 	struct module *module;
 	bool held = true;
 	u32 i;
 
-	if (address < MODULES_VADDR || address >= MODULES_END)
-		return true;
 	preempt_disable();
-	module = kernel.module_address(address);
-	if (module && module == target->module)
+	module = in_modules ? kernel.module_address(address) : per_cpu_module(address);
+	if ((!module && !in_modules) || (module && module == target->module))
 		goto out;
 	for (i = 0; module && i < target->n_lenders; i++) {
 		if (target->lenders[i] == module)

@@ -11,9 +11,9 @@
  * DOC: context and locking
  *
  * Any context but NMI.  A bucket's lock is taken with interrupts off and held
- * for a search, and for @ctor.  Nobody holds it while the machine is stopped,
- * as a stopper cannot preempt a holder, so hooks inside the stop may call all
- * of this.
+ * for a search, and for @ctor.  Nobody holds it while the machine is stopped, as
+ * a stopper cannot preempt a holder, so hooks inside the stop may call all of
+ * this.  With PREEMPT_RT it can, and no hook runs inside the stop (K28).
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 

@@ -10,8 +10,8 @@
  * code is written into the code below it, so taking it off brings back what
  * was there, whatever that was.
  *
- * The upper update's target holds a reference on each primary whose code it
- * jumps from or refers to (target.c), so that stays loaded.  While the upper
+ * The upper update's target holds a reference on each primary whose code or
+ * data it jumps from or refers to (references.c), so that stays loaded.  While the upper
  * one is applied the lower one cannot be reversed, and while the lower one is
  * not applied neither can the upper one be: updates come off in any order that
  * leaves none without what it was matched against.
@@ -151,12 +151,21 @@ void ksplice_new_symbols(const char *name, void (*look)(const struct module *pri
 	}
 }
 
+/*
+ * What an update stands on is stated by the build (K25): two may depend on each
+ * other without touching the same bytes.  That one refers to the other's code or
+ * data says so too.
+ */
 static bool stands_on(const struct ksplice_update *upper, const struct ksplice_update *lower)
 {
 	const struct ksplice_target *one, *other;
 	u32 i;
 
 	for_each_target(one, upper) {
+		for (i = 0; i < one->helper->n_bases; i++) {
+			if (!strcmp(one->helper->bases[i], lower->id))
+				return true;
+		}
 		for_each_target(other, lower) {
 			for (i = 0; i < one->n_lenders; i++) {
 				if (other->primary && one->lenders[i] == other->primary)
@@ -168,7 +177,26 @@ static bool stands_on(const struct ksplice_update *upper, const struct ksplice_u
 }
 
 /**
- * ksplice_find_upper - an update in place that was matched against the code of this one
+ * ksplice_missing_base - an update that another was built on and that is not in place
+ * @helper: a helper of the other
+ *
+ * Return: the id of the first such update, or NULL.
+ */
+const char *ksplice_missing_base(const struct ksplice_helper *helper)
+{
+	u32 i;
+
+	for (i = 0; i < helper->n_bases; i++) {
+		const struct ksplice_update *base = ksplice_find_update(helper->bases[i]);
+
+		if (!base || base->stage != KSPLICE_APPLIED)
+			return helper->bases[i];
+	}
+	return NULL;
+}
+
+/**
+ * ksplice_find_upper - an update in place that stands on this one
  * @lower: the update, whole
  *
  * Return: the first such update, or NULL.
@@ -185,7 +213,7 @@ const struct ksplice_update *ksplice_find_upper(const struct ksplice_update *low
 }
 
 /**
- * ksplice_find_lower - an update that this one was matched against and that is not in place
+ * ksplice_find_lower - an update that this one stands on and that is not in place
  * @upper: the update, whole
  *
  * Return: the first such update, or NULL.

@@ -5,8 +5,8 @@
  *
  * DOC: context and locking
  *
- * Runs on the core's own thread (K17) with ksplice_operation held.  Around
- * each stop: ftrace_lock, which keeps livepatches from coming, cpus_read_lock,
+ * Runs on the core's own thread (K17) with ksplice_operation held during a try
+ * and given up between tries.  Around each stop: ftrace_lock, which keeps livepatches from coming, cpus_read_lock,
  * text_mutex, then the stop (K16: kprobes.c tells the deadlock of any other
  * order).  All online CPUs run the stop function: the first checks and writes,
  * the others wait, and every one executes sync_core() before it leaves, because
@@ -25,6 +25,7 @@
 
 struct stop {
 	struct ksplice_update *update;
+	const struct ksplice_hooks *hooks;
 	struct ksplice_texts texts;
 	bool undo;
 	unsigned int n_cpus;
@@ -64,8 +65,8 @@ static void operate(struct stop *stop)
 			return;
 		}
 	}
-	stop->refused_by = ksplice_call_checks(update, stop->undo ? KSPLICE_CHECK_REVERSE
-								  : KSPLICE_CHECK_APPLY);
+	stop->refused_by = ksplice_call_checks(stop->hooks, stop->undo ? KSPLICE_CHECK_REVERSE
+								       : KSPLICE_CHECK_APPLY, NULL);
 	if (stop->refused_by) {
 		stop->err = -ECANCELED;
 		return;
@@ -73,7 +74,7 @@ static void operate(struct stop *stop)
 	/* Redirects stand while apply and reverse hooks run. */
 	if (!stop->undo)
 		write_redirects(update, false);
-	ksplice_call_hooks(update, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY);
+	ksplice_call_hooks(stop->hooks, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY, stop->hooks->n);
 	if (stop->undo)
 		write_redirects(update, true);
 }
@@ -247,38 +248,86 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	return err;
 }
 
+static void unmap_redirects(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+
+	for_each_target(target, update)
+		ksplice_redirect_unmap(target);
+}
+
+static int map_redirects(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+	int err = 0;
+
+	for_each_target(target, update) {
+		err = ksplice_redirect_map(update, target);
+		if (err)
+			break;
+	}
+	if (err)
+		unmap_redirects(update);
+	return err;
+}
+
+/* What a try needs is made anew for each: a module may have come or gone since the last. */
+static int prepare_and_try(struct ksplice_update *update, struct stop *stop)
+{
+	int err;
+
+	err = stop->undo ? 0 : ksplice_late_ready(update);
+	if (err)
+		return err;
+	err = ksplice_texts_collect(update, stop->undo, &stop->texts);
+	if (err) {
+		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
+		return err;
+	}
+	err = map_redirects(update);
+	if (!err) {
+		ksplice_clear_used_stack();
+		err = try_once(update, stop);
+		unmap_redirects(update);
+	}
+	kvfree(stop->texts.items);
+	return err;
+}
+
 /**
  * ksplice_stop - write an update's redirects, or take them off, with the machine stopped
  * @update: the update, whole, its primaries held; takes the reason of a failure
+ * @hooks: its hooks
  * @undo: take them off
  *
- * Tries again while threads are in the way, as often as the update says.
+ * Tries again while threads are in the way, or a module is on its way, as often as
+ * the update says.
  *
- * Context: the core's thread, ksplice_operation held; sleeps between tries.
+ * Context: the core's thread, ksplice_operation held; it is given up while the
+ * thread sleeps between tries.
  * Return: 0, or an error and nothing has changed.
  */
-int ksplice_stop(struct ksplice_update *update, bool undo)
+int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo)
 {
-	struct stop stop = { .update = update, .undo = undo };
-	unsigned int max_tries = max(1U, READ_ONCE(update->max_tries));
-	int err = -EBUSY;
+	struct stop stop = { .update = update, .hooks = hooks, .undo = undo };
+	unsigned int max_tries = READ_ONCE(update->max_tries);
 	unsigned int i;
+	int err;
 
 	stop.stopped = ksplice_fails("memory for stacks") ? NULL :
 		       kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
-	if (!stop.stopped || ksplice_texts_collect(update, undo, &stop.texts)) {
+	if (!stop.stopped) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
-		err = -ENOMEM;
-		goto out;
+		return -ENOMEM;
 	}
-	ksplice_clear_used_stack();
-	for (i = 0; i < max_tries && err == -EBUSY; i++) {
-		if (i)
-			msleep(READ_ONCE(update->retry_ms));
-		err = try_once(update, &stop);
+	for (i = 1;; i++) {
+		err = prepare_and_try(update, &stop);
+		if (err != -EBUSY || i >= max_tries)
+			break;
+		mutex_unlock(&ksplice_operation);
+		msleep(READ_ONCE(update->retry_ms));
+		mutex_lock(&ksplice_operation);
 	}
-out:
-	kvfree(stop.texts.items);
 	kfree(stop.stopped);
 	return err;
 }

@@ -4,7 +4,8 @@
  *
  * DOC: locking
  *
- * Readers take update->report only.  Writing "stage" takes nothing: it hands
+ * Readers take update->report, and one of them the tracer's lock before it.
+ * Writing "stage" takes nothing: it hands
  * the request to the core's thread and returns (K17).
  */
 #define pr_fmt(fmt) "ksplice: " fmt
@@ -39,6 +40,8 @@ static const char * const causes[] = {
 	[KSPLICE_REDIRECTED] = "redirected",
 	[KSPLICE_IN_USE] = "in_use",
 	[KSPLICE_RUNNING_TASK] = "running_task",
+	[KSPLICE_BASE_MISSING] = "base_missing",
+	[KSPLICE_OTHER_BUILD] = "other_build",
 	[KSPLICE_UNEXPECTED] = "unexpected",
 };
 
@@ -109,9 +112,24 @@ static ssize_t max_tries_show(struct ksplice_update *update, char *page)
 	return sysfs_emit(page, "%u\n", update->max_tries);
 }
 
+/* A request ends: what root can set keeps it from going on for hours. */
+static ssize_t store_number(const char *text, size_t size, unsigned int least, unsigned int most,
+			    unsigned int *to)
+{
+	unsigned int number;
+	int err = kstrtouint(text, 0, &number);
+
+	if (err)
+		return err;
+	if (number < least || number > most)
+		return -ERANGE;
+	WRITE_ONCE(*to, number);
+	return size;
+}
+
 static ssize_t max_tries_store(struct ksplice_update *update, const char *text, size_t size)
 {
-	return kstrtouint(text, 0, &update->max_tries) ?: size;
+	return store_number(text, size, 1, KSPLICE_MOST_TRIES, &update->max_tries);
 }
 
 static ssize_t retry_ms_show(struct ksplice_update *update, char *page)
@@ -121,7 +139,7 @@ static ssize_t retry_ms_show(struct ksplice_update *update, char *page)
 
 static ssize_t retry_ms_store(struct ksplice_update *update, const char *text, size_t size)
 {
-	return kstrtouint(text, 0, &update->retry_ms) ?: size;
+	return store_number(text, size, 0, KSPLICE_MOST_RETRY_MS, &update->retry_ms);
 }
 
 struct update_attribute {
@@ -207,9 +225,11 @@ static int list_functions(const struct ksplice_update *update, struct piece *pie
 
 	for_each_target(target, update) {
 		for (i = 0; i < target->n_functions; i++) {
-			full = add_line(piece, "%s %016lx %016lx %s\n", target->functions[i].name,
-					target->functions[i].start, target->functions[i].code,
-					target->name);
+			const struct ksplice_function *function = &target->functions[i];
+
+			full = add_line(piece, "%s %016lx %016lx %s %s\n", function->name,
+					function->start, function->code, target->name,
+					function->jump ? "jump" : "tracer");
 			if (full)
 				return full;
 		}
@@ -258,12 +278,30 @@ static ssize_t targets_read(struct file *file, struct kobject *kobj,
 	return read_table(kobj, to, from, size, list_targets);
 }
 
+static int list_overridden(void *arg, const struct ksplice_function *function)
+{
+	return add_line(arg, "%s\n", function->name);
+}
+
+/* Asks the tracer, so its lock is taken before update->report. */
+static ssize_t overridden_read(struct file *file, struct kobject *kobj,
+			       struct bin_attribute *attribute, char *to, loff_t from, size_t size)
+{
+	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
+	struct piece piece = { .to = to, .from = from, .size = size };
+	int err = ksplice_tracer_overridden(update, list_overridden, &piece);
+
+	return err < 0 ? err : piece.copied;
+}
+
 static BIN_ATTR(functions, 0400, functions_read, NULL, 0);
 static BIN_ATTR(targets, 0400, targets_read, NULL, 0);
+static BIN_ATTR(overridden, 0400, overridden_read, NULL, 0);
 
 static struct bin_attribute *update_tables[] = {
 	&bin_attr_functions,
 	&bin_attr_targets,
+	&bin_attr_overridden,
 	NULL,
 };
 
@@ -309,10 +347,24 @@ const struct kobj_type ksplice_update_type = {
 	.default_groups = update_groups,
 };
 
+static ssize_t ftrace_show(struct kobject *kobj, struct kobj_attribute *attribute, char *page)
+{
+	return sysfs_emit(page, "%s\n", ksplice_tracer_is_dead() ? "dead" : "alive");
+}
+
+static const struct kobj_attribute ftrace_attribute = __ATTR(ftrace, 0400, ftrace_show, NULL);
+
 int ksplice_sysfs_init(void)
 {
+	int err;
+
 	ksplice_kset = kset_create_and_add("ksplice", NULL, kernel_kobj);
-	return ksplice_kset ? 0 : -ENOMEM;
+	if (!ksplice_kset)
+		return -ENOMEM;
+	err = sysfs_create_file(&ksplice_kset->kobj, &ftrace_attribute.attr);
+	if (err)
+		kset_unregister(ksplice_kset);
+	return err;
 }
 
 void ksplice_sysfs_exit(void)

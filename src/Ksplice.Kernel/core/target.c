@@ -252,6 +252,7 @@ struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
 	if (target) {
 		target->helper = helper;
 		INIT_LIST_HEAD(&target->late);
+		INIT_LIST_HEAD(&target->leftovers);
 		target->name = ksplice_fails("name of a target") ? NULL :
 			       kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
 	}
@@ -325,6 +326,7 @@ void ksplice_target_destroy(struct ksplice_target *target)
 	if (!target)
 		return;
 	ksplice_late_remove(target);
+	ksplice_late_drop_leftovers(target);
 	ksplice_target_forget(target);
 	kfree(target->name);
 	kfree(target);

@@ -13,13 +13,23 @@
  * on its way through the tracer has the function's own text on its stack and
  * counts as being in it.
  *
+ * DOC: what the tracer does not promise
+ *
+ * Once it has failed (ftrace_is_dead()) it takes no handler on or off.  Those
+ * that are there go on being called; an undo switches them off, and they stay
+ * with what they lead to.  Where another tracer is on the same function, a call
+ * that is made while the tracer runs itself, on the same CPU in the same context,
+ * reaches no handler and so the old code: the tracer guards against recursion.
+ * A livepatch has the same limits.
+ *
  * DOC: context and locking
  *
  * Process context with ksplice_operation held, but for ksplice_tracer_switch(),
- * which runs inside stop_machine or while nothing of the target runs.  The handler itself runs wherever the
- * function is called: it takes no lock and calls nothing.  Nothing preempts it
- * between the switch and the instruction pointer, so at a stop each thread in
- * it has either the old or the new code's address on its stack.
+ * which runs inside stop_machine or while nothing of the target runs, and for
+ * what sysfs asks.  The handler itself runs wherever the function is called: it
+ * takes no lock and calls nothing.  Nothing preempts it between the switch and
+ * the instruction pointer, so at a stop each thread in it has either the old or
+ * the new code's address on its stack.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
@@ -170,6 +180,37 @@ static const struct ksplice_function *find_site(const struct ksplice_target *tar
 	return NULL;
 }
 
+/*
+ * Calls @found for each function of a target that somebody else redirects, until
+ * it returns nonzero, and returns that.  ftrace_lock is held.
+ */
+static int for_each_conflict(const struct ksplice_target *target,
+			     int (*found)(void *arg, const struct ksplice_function *function),
+			     void *arg)
+{
+	struct ftrace_rec_iter *iter;
+
+	for (iter = kernel.ftrace_rec_iter_start(); iter; iter = kernel.ftrace_rec_iter_next(iter)) {
+		const struct dyn_ftrace *site = kernel.ftrace_rec_iter_record(iter);
+		const struct ksplice_function *function;
+		int end;
+
+		if (!(site->flags & FTRACE_FL_IPMODIFY))
+			continue;
+		function = find_site(target, site->ip);
+		end = function ? found(arg, function) : 0;
+		if (end)
+			return end;
+	}
+	return 0;
+}
+
+static int take_first(void *arg, const struct ksplice_function *function)
+{
+	*(const struct ksplice_function **)arg = function;
+	return 1;
+}
+
 /**
  * ksplice_tracer_conflict - a function that somebody else redirects
  * @target: the target
@@ -182,17 +223,48 @@ static const struct ksplice_function *find_site(const struct ksplice_target *tar
  */
 const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target)
 {
-	const struct ksplice_function *function;
-	struct ftrace_rec_iter *iter;
+	const struct ksplice_function *function = NULL;
 
-	for (iter = kernel.ftrace_rec_iter_start(); iter; iter = kernel.ftrace_rec_iter_next(iter)) {
-		const struct dyn_ftrace *site = kernel.ftrace_rec_iter_record(iter);
+	for_each_conflict(target, take_first, &function);
+	return function;
+}
 
-		if (!(site->flags & FTRACE_FL_IPMODIFY))
-			continue;
-		function = find_site(target, site->ip);
-		if (function)
-			return function;
+/**
+ * ksplice_tracer_overridden - functions of an update in place that somebody redirects since
+ * @update: the update
+ * @found: called for each, with @arg; a nonzero value ends the search
+ * @arg: for @found
+ *
+ * Context: process context; takes ftrace_lock and update->report.
+ * Return: what @found returned last, or 0.
+ */
+int ksplice_tracer_overridden(struct ksplice_update *update,
+			      int (*found)(void *arg, const struct ksplice_function *function),
+			      void *arg)
+{
+	const struct ksplice_target *target;
+	int end = 0;
+
+	mutex_lock(kernel.ftrace_lock);
+	mutex_lock(&update->report);
+	if (update->stage == KSPLICE_APPLIED) {
+		for_each_target(target, update) {
+			end = for_each_conflict(target, found, arg);
+			if (end)
+				break;
+		}
 	}
-	return NULL;
+	mutex_unlock(&update->report);
+	mutex_unlock(kernel.ftrace_lock);
+	return end;
+}
+
+/**
+ * ksplice_tracer_is_dead - has the kernel given up its function tracer?
+ *
+ * It does that for good when something about it went wrong.
+ */
+bool ksplice_tracer_is_dead(void)
+{
+	return kernel.ftrace_is_dead();
 }

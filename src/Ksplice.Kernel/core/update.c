@@ -49,7 +49,13 @@ void ksplice_update_free(struct ksplice_update *update)
 	kfree(update);
 }
 
-static struct ksplice_update *find_update(const char *id)
+/**
+ * ksplice_find_update - the update of that id
+ * @id: 8 hexadecimal digits
+ *
+ * Return: the update, or NULL if none of its modules is loaded.
+ */
+struct ksplice_update *ksplice_find_update(const char *id)
 {
 	struct ksplice_update *update;
 
@@ -126,10 +132,15 @@ static unsigned int count_targets(const struct ksplice_update *update)
 	return count;
 }
 
+static const char *digest_of(const struct ksplice_update *update)
+{
+	return list_first_entry(&update->targets, struct ksplice_target, list)->helper->digest;
+}
+
 /* The update that a helper belongs to: it may come first, or the others wait for it. */
 static struct ksplice_update *join_update(const struct ksplice_helper *helper)
 {
-	struct ksplice_update *update = find_update(helper->id);
+	struct ksplice_update *update = ksplice_find_update(helper->id);
 
 	if (!helper->n_targets || helper->n_targets > KSPLICE_MAX_TARGETS) {
 		pr_err("%s: a helper for one of %u targets\n", helper->id, helper->n_targets);
@@ -140,8 +151,13 @@ static struct ksplice_update *join_update(const struct ksplice_helper *helper)
 	if (!update)
 		return ERR_PTR(-ENOMEM);
 	/* What is left of a failed match may have been another build's. */
-	if (list_empty(&update->targets))
+	if (list_empty(&update->targets)) {
 		update->n_targets = helper->n_targets;
+	} else if (strcmp(digest_of(update), helper->digest)) {
+		pr_err("%s: the helper for %s is of another build than what is loaded of this update\n",
+		       helper->id, helper->target ?: KSPLICE_KERNEL_NAME);
+		return ERR_PTR(-EINVAL);
+	}
 	if (find_target(update, helper->target)) {
 		pr_err("%s: a helper of this update for %s is loaded already\n",
 		       helper->id, helper->target ?: KSPLICE_KERNEL_NAME);
@@ -160,6 +176,7 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 {
 	struct ksplice_target *target;
 	struct ksplice_update *update;
+	const char *missing;
 	int err = 0;
 
 	if (helper->abi != KSPLICE_ABI) {
@@ -170,6 +187,13 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 	update = join_update(helper);
 	if (IS_ERR(update)) {
 		err = PTR_ERR(update);
+		goto unlock;
+	}
+	missing = ksplice_missing_base(helper);
+	if (missing) {
+		ksplice_report(update, KSPLICE_BASE_MISSING,
+			       "the update was built on update %s, which is not applied", missing);
+		err = -ENOENT;
 		goto unlock;
 	}
 	target = ksplice_target_create(update, helper, NULL);
@@ -200,7 +224,7 @@ void ksplice_helper_unregister(const struct ksplice_helper *helper)
 	bool last = false;
 
 	mutex_lock(&ksplice_operation);
-	update = find_update(helper->id);
+	update = ksplice_find_update(helper->id);
 	if (update)
 		target = find_target(update, helper->target);
 	if (!WARN_ON(!target || target->primary)) {
@@ -225,6 +249,8 @@ static void set_primary(struct ksplice_update *update, struct ksplice_target *ta
 	target->primary = primary ? primary->owner : NULL;
 	target->code = primary ? primary->code : NULL;
 	target->pinned = primary && primary->pinned;
+	if (!primary)
+		ksplice_late_drop_leftovers(target);
 	mutex_unlock(&update->report);
 }
 
@@ -239,7 +265,7 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 		return -EINVAL;
 	}
 	mutex_lock(&ksplice_operation);
-	update = find_update(primary->id);
+	update = ksplice_find_update(primary->id);
 	if (update)
 		target = find_target(update, primary->target);
 	if (!target) {
@@ -251,6 +277,12 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 		ksplice_report(update, KSPLICE_MODULE_BUSY,
 			       "a primary of this update for %s is loaded already", target->name);
 		err = -EEXIST;
+		goto unlock;
+	}
+	if (strcmp(primary->digest, target->helper->digest)) {
+		ksplice_report(update, KSPLICE_OTHER_BUILD,
+			       "the primary for %s is of another build than its helper", target->name);
+		err = -EINVAL;
 		goto unlock;
 	}
 	/* A primary without a symbol of its helper would not hold it by itself. */
@@ -280,7 +312,7 @@ void ksplice_primary_unregister(const struct ksplice_primary *primary)
 	struct ksplice_update *update;
 
 	mutex_lock(&ksplice_operation);
-	update = find_update(primary->id);
+	update = ksplice_find_update(primary->id);
 	if (update)
 		target = find_target(update, primary->target);
 	if (!WARN_ON(!target || update->stage == KSPLICE_APPLIED)) {

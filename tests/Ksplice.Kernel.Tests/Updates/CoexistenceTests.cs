@@ -54,20 +54,29 @@ public sealed class CoexistenceTests(Guest guest)
     {
         using var project = await SampleAsync(guest);
         var result = await guest.RunAsync(
-            $"""
+            $$"""
             insmod /livepatch.ko || exit 1
-            ksplice apply {UpdateGuest.Place(project)}
+            ksplice apply {{UpdateGuest.Place(project)}}
             echo "apply $?"
             echo 0 >/sys/kernel/livepatch/livepatch/enabled
             while [ -e /sys/kernel/livepatch/livepatch ]; do sleep 0.2; done
-            ksplice apply {UpdateGuest.Place(project)}
+            ksplice apply {{UpdateGuest.Place(project)}}
             echo "apply $?"
             grep -q ^Pages: /proc/self/smaps; echo "pages $?"
+            overridden() { echo "overridden: $(cat /sys/kernel/ksplice/{{project.Id}}/overridden)"; }
+            overridden
+            rmmod livepatch && insmod /livepatch.ko || exit 1
+            while [ "$(cat /sys/kernel/livepatch/livepatch/transition)" = 1 ]; do sleep 0.2; done
+            overridden
+            echo 0 >/sys/kernel/livepatch/livepatch/enabled
+            while [ -e /sys/kernel/livepatch/livepatch ]; do sleep 0.2; done
+            overridden
             """,
             ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"],
             UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
         result.MustEndWith(0);
         Assert.Equal(["apply 2", "apply 0", "pages 0"], Ends(result));
+        Assert.Equal(["overridden: ", "overridden: show_smap", "overridden: "], result.Lines.Where(line => line.StartsWith("overridden", StringComparison.Ordinal)));
         Assert.Matches(@"redirected\s+show_smap is redirected by a livepatch", result.Errors);
     }
 
@@ -211,6 +220,41 @@ public sealed class CoexistenceTests(Guest guest)
         result.MustEndWith(0);
         string[] round = ["applied 11", "tracer 1", "traced 11", "seen 0", "undone 0"];
         Assert.Equal(["before 0", .. round, .. round], Ends(result));
+    }
+
+    // The kernel does that when something about the tracer went wrong, and for good. Handlers that are there go on being called.
+    [Fact]
+    public async Task Once_ftrace_is_dead_an_update_stays_in_force_and_can_be_undone_and_its_handler_stays()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("random.patch", Random);
+        project.Write("smaps.patch", await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), TestContext.Current.CancellationToken));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ask() { insmod /asker.ko 2>/dev/null; echo "random $?"; rmmod asker 2>/dev/null; grep -q ^Pages: /proc/self/smaps; echo "pages $?"; cat /sys/kernel/ksplice/ftrace; }
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            awk '{ print "way", $1, $5 }' /sys/kernel/ksplice/{{project.Id}}/functions
+            ask
+            ksplice view {{project.Id}} >&2; ksplice status >&2; echo "status $?"
+            insmod /killer.ko address=0x$(sed -n 's/ T ftrace_kill$//p' /proc/kallsyms) 2>/dev/null
+            ask
+            ksplice status >&2; echo "status $?"
+            ksplice undo {{project.Id}} >&2
+            echo "undo $?, $(cat /sys/kernel/ksplice/{{project.Id}}/stage), $(lsmod | grep -c ^ksplice) modules"
+            ask
+            ksplice apply {{UpdateGuest.Place(project)}} >&2
+            echo "apply $?"
+            ask
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("asker", guest.Release), await TestModule.BuildAsync("killer", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "way rng_is_initialized tracer", "way show_smap jump", "random 11", "pages 0", "alive", "status 0",
+                "random 11", "pages 0", "dead", "status 0", "undo 0, reversed, 3 modules", "random 0", "pages 1", "dead", "apply 2", "random 0", "pages 1", "dead",
+            ],
+            result.Lines.Where(line => Regex.IsMatch(line, "^(way|random|pages|alive|dead|status|undo|apply) ?")));
     }
 
     // K18: the handler is there before the machine is stopped, and leads on from when the jumps are written.

@@ -150,6 +150,63 @@ public sealed class HookTests(Guest guest)
             result.Lines);
     }
 
+    // The kernel's hooks come before the module's: what the module's would give back was never taken.
+    [Fact]
+    public async Task A_target_whose_hooks_were_not_asked_is_not_told_of_the_failure()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("1-panic.patch", Patch);
+        project.Write("2-loop.patch", await KernelTree.ChangeAsync(guest.Release, "drivers/block/loop.c",
+            ("static int loop_add(int i)\n{\n", """
+                #include <linux/panic.h>
+                #include <ksplice/hooks.h>
+                static int take(void)
+                {
+                	pr_info("hook: take\n");
+                	return panic_timeout == 105 ? -EPERM : 0;
+                }
+                static void give_back(void)
+                {
+                	pr_info("hook: give_back\n");
+                }
+                ksplice_pre_apply(take);
+                ksplice_fail_apply(give_back);
+
+                static int loop_add(int i)
+                {
+                	if (i == 12345)
+                		return -EPERM;
+
+                """)));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}} modules={{UpdateGuest.Place(project)}}/ksplice_{{project.Id}}
+            ask() {
+                echo "-- $1" >/dev/kmsg; echo $1 >/proc/sys/kernel/panic
+                echo applied >$sys/stage
+                while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
+                echo -1 >/proc/sys/kernel/panic
+                dmesg | sed "1,/-- $1\$/d" | sed -n 's/.*hook: \([a-z_]*\).*/\1/p'
+                echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
+            }
+            insmod /loop.ko && insmod {{UpdateGuest.Place(project)}}/ksplice.ko || exit 1
+            for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
+            ask 101
+            ask 105
+            ask 102
+            """,
+            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "pre_apply", "fail_apply", "preparing call_failed",
+                "pre_apply", "take", "fail_apply", "give_back", "preparing call_failed",
+                "pre_apply", "take", "check_apply", "fail_apply", "give_back", "preparing call_failed",
+            ],
+            result.Lines);
+    }
+
     // Behind sample c's hooks: what is held between pre_* and the hook that ends the request.
     private const string Holding = """
         --- a/kernel/printk/printk.c

@@ -75,4 +75,49 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             ],
             result.Lines);
     }
+
+    // A module of the update with another digest in it, as one would have that was built from another source by the same patch.
+    private GuestFile OfAnotherBuild(PatchProject project, string part)
+    {
+        string module = $"ksplice_{project.Id}_{part}.ko";
+        var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));
+        string folder = Assert.Single(Directory.GetFiles(project.At("obj"), "update_config.h", SearchOption.AllDirectories), file => file.Contains("/0/", StringComparison.Ordinal));
+        string digest = System.Text.RegularExpressions.Regex.Match(File.ReadAllText(folder), "KSPLICE_DIGEST \"([0-9a-f]{64})\"").Groups[1].Value;
+        int at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes(digest));
+        Assert.True(at > 0, $"{module} holds no digest");
+        bytes[at] = (byte)(bytes[at] == '0' ? '1' : '0');
+        File.WriteAllBytes(Path.Combine(_work.FullName, module), bytes);
+        return new GuestFile(Path.Combine(_work.FullName, module), "/other/" + module);
+    }
+
+    [Fact]
+    public async Task Modules_of_two_builds_are_not_one_update()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write("loop.patch", LateTargetTests.Loop);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            update=ksplice_{{project.Id}} sys=/sys/kernel/ksplice/{{project.Id}}
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ${update}_0_helper.ko || exit 1
+            insmod /other/${update}_1_helper.ko && echo "helper taken"
+            dmesg | grep -o 'the helper for loop is of another build than what is loaded of this update' | sort -u
+            insmod ${update}_1_helper.ko || exit 1
+            insmod /other/${update}_0_primary.ko && echo "primary taken"
+            cat $sys/abort_cause $sys/reason
+            insmod ${update}_0_primary.ko && insmod ${update}_1_primary.ko || exit 1
+            echo applied >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+            cat $sys/stage
+            """,
+            UpdateGuest.Package(project), OfAnotherBuild(project, "1_helper"), OfAnotherBuild(project, "0_primary"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "the helper for loop is of another build than what is loaded of this update",
+                "other_build", "the primary for vmlinux is of another build than its helper", "applied",
+            ],
+            result.Lines);
+    }
 }

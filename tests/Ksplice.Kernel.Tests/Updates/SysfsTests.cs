@@ -62,20 +62,24 @@ public sealed class SysfsTests(Guest guest)
         (await project.BuildAsync()).MustSucceed();
         string[] replaced = UpdateGuest.Replaced(project);
         var result = await guest.RunAsync(
-            $"""
-            cd {UpdateGuest.Place(project)}
-            insmod ksplice.ko && insmod ksplice_{project.Id}_0_helper.ko && insmod ksplice_{project.Id}_0_primary.ko || exit 1
-            cd /sys/kernel/ksplice/{project.Id}
+            $$"""
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            cd /sys/kernel/ksplice/{{project.Id}}
             cat functions
             dd if=functions bs=7 2>/dev/null | cmp - functions; echo "pieces $?"
             ls -l functions targets | cut -c1-10
+            for set in max_tries=0 max_tries=1001 max_tries=1000 retry_ms=60001 retry_ms=0 max_tries=-1 retry_ms=; do
+                echo ${set#*=} >${set%=*} 2>/dev/null && echo "taken $set"
+            done
+            echo "left with $(cat max_tries retry_ms | tr '\n' ' ')"
             """,
             UpdateGuest.Package(project));
         result.MustEndWith(0);
-        Assert.Equal(["pieces 0", "-r--------", "-r--------"], result.Lines.TakeLast(3));
-        string[] lines = [.. result.Lines.SkipLast(3)];
+        Assert.Equal(["pieces 0", "-r--------", "-r--------", "taken max_tries=1000", "taken retry_ms=0", "left with 1000 0 "], result.Lines.TakeLast(6));
+        string[] lines = [.. result.Lines.SkipLast(6)];
         Assert.True(lines.Sum(line => line.Length + 1) > 4096, $"{lines.Length} functions");
-        Assert.All(lines, line => Assert.Matches("^[\\w.]+ ffffffff[0-9a-f]{8} ffffffff[0-9a-f]{8} vmlinux$", line));
+        Assert.All(lines, line => Assert.Matches("^[\\w.]+ ffffffff[0-9a-f]{8} ffffffff[0-9a-f]{8} vmlinux (jump|tracer)$", line));
         Assert.Equal(replaced, lines.Select(line => line.Split(' ')[0]).Order(StringComparer.Ordinal));
     }
 }
