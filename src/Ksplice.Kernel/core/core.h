@@ -33,6 +33,7 @@
 #include <ksplice/update.h>
 
 #include "fault.h"
+#include "lookup.h"
 
 #define KSPLICE_MAX_CONFLICTS	32
 #define KSPLICE_REASON_SIZE	512
@@ -182,45 +183,6 @@ struct ksplice_stopped {
 extern struct mutex ksplice_operation;
 extern struct kthread_worker *ksplice_worker;
 
-/* lookup.c */
-struct ksplice_kernel {
-	/* Functions and objects of the kernel that it does not export (K9). */
-	typeof(kallsyms_lookup_name) *kallsyms_lookup_name;
-	typeof(kallsyms_on_each_match_symbol) *kallsyms_on_each_match_symbol;
-	typeof(kallsyms_lookup_size_offset) *kallsyms_lookup_size_offset;
-	void *(*text_poke)(void *address, const void *opcode, size_t size);
-	/* The same where text_mutex is held by who stopped the machine. */
-	void *(*text_poke_kgdb)(void *address, const void *opcode, size_t size);
-	struct mutex *text_mutex;
-	int (*stop_machine_cpuslocked)(int (*fn)(void *data), void *data,
-				       const struct cpumask *cpus);
-	struct task_struct *(*idle_task)(int cpu);
-	struct kprobe *(*get_kprobe)(void *address);
-	struct bug_entry *(*find_bug)(unsigned long address);
-	const struct exception_table_entry *(*search_exception_tables)(unsigned long address);
-	unsigned long (*ftrace_location)(unsigned long ip);
-	struct mutex *ftrace_lock;
-	struct ftrace_rec_iter *(*ftrace_rec_iter_start)(void);
-	struct ftrace_rec_iter *(*ftrace_rec_iter_next)(struct ftrace_rec_iter *iter);
-	struct dyn_ftrace *(*ftrace_rec_iter_record)(struct ftrace_rec_iter *iter);
-	int (*ftrace_is_dead)(void);
-	struct module *(*find_module)(const char *name);
-	struct module *(*module_address)(unsigned long address);
-	struct list_head *modules;
-	struct jump_entry *start_jump_table;
-	struct jump_entry *stop_jump_table;
-	struct static_call_site *start_static_calls;
-	struct static_call_site *stop_static_calls;
-	struct exception_table_entry *start_exceptions;
-	struct exception_table_entry *stop_exceptions;
-	char *init_begin;
-	char *init_end;
-	char *stext;
-	char *etext;
-};
-
-extern struct ksplice_kernel kernel;
-
 /*
  * An entry of an export table, each field relative to itself: the kernel's
  * struct kernel_symbol, which newer headers do not show.
@@ -232,8 +194,6 @@ struct ksplice_export {
 };
 
 static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
-
-int ksplice_lookup_init(void);
 
 /* memory.c */
 struct ksplice_memory {

@@ -109,7 +109,7 @@ int ksplice_late_ready(struct ksplice_update *update)
 		if (!target->helper->late || target->module)
 			continue;
 		preempt_disable();
-		module = kernel.find_module(target->name);
+		module = static_call(find_module)(target->name);
 		if (module)
 			state = module->state;
 		preempt_enable();
@@ -197,7 +197,7 @@ static unsigned long clear_leftovers(struct ksplice_target *target)
 			in_the_way = leftover->at;
 			continue;
 		}
-		kernel.text_poke((void *)leftover->at, leftover->original, KSP_JUMP_SIZE);
+		static_call(text_poke)((void *)leftover->at, leftover->original, KSP_JUMP_SIZE);
 		list_del(&leftover->list);
 		kfree(leftover);
 	}

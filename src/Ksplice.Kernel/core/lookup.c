@@ -4,70 +4,48 @@
  *
  * DOC: context
  *
- * Runs once, from module init, before anything else.  kallsyms_lookup_name is
- * found by asking for a kprobe on it; the rest by name.  What is not found, or
- * stands in init memory, makes the load fail by name.  The types are those of
- * the headers, where the headers have them (K9).
+ * Runs once, from module init, before anything else; sleeps.  The first
+ * function is found by asking for a kprobe on it, the rest by name among the
+ * symbols of the kernel itself, never among those of its modules.  What is not
+ * found, is there more than once, or stood in init memory makes the load fail
+ * by name.  Filling a static call rewrites the places that call it, in init
+ * text too: the loader told the kernel of them before init runs, and as long as
+ * init runs the kernel rewrites them there.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
-#include <linux/bug.h>
-#include <linux/extable.h>
-#include <linux/ftrace.h>
-#include <linux/jump_label.h>
-#include <linux/kprobes.h>
 #include <linux/memory.h>
-#include <linux/module.h>
-#include <linux/sched.h>
-#include <linux/static_call.h>
-#include <linux/stop_machine.h>
-#include <asm/text-patching.h>
+#include <linux/string.h>
 
 #include "core.h"
 
 struct ksplice_kernel kernel;
 
-/* What is assigned must have the type that the headers declare. */
-#define CHECK(member, name) \
-	static_assert(__same_type(*kernel.member, name))
+#define DEFINE(name) DEFINE_STATIC_CALL_NULL(name, name);
+KSPLICE_KERNEL_FUNCTIONS(DEFINE)
 
-CHECK(text_poke, text_poke);
-CHECK(text_poke_kgdb, text_poke_kgdb);
-CHECK(text_mutex, text_mutex);
-CHECK(stop_machine_cpuslocked, stop_machine_cpuslocked);
-CHECK(idle_task, idle_task);
-CHECK(get_kprobe, get_kprobe);
-CHECK(find_bug, find_bug);
-CHECK(search_exception_tables, search_exception_tables);
-CHECK(ftrace_location, ftrace_location);
-CHECK(ftrace_rec_iter_start, ftrace_rec_iter_start);
-CHECK(ftrace_rec_iter_next, ftrace_rec_iter_next);
-CHECK(ftrace_rec_iter_record, ftrace_rec_iter_record);
-CHECK(find_module, find_module);
-CHECK(module_address, __module_address);
+struct function {
+	const char *name;
+	struct static_call_key *key;
+	void *trampoline;
+};
+
+#define FUNCTION(name) { #name, &STATIC_CALL_KEY(name), STATIC_CALL_TRAMP_ADDR(name) },
+static const struct function functions[] = {
+	KSPLICE_KERNEL_FUNCTIONS(FUNCTION)
+};
+
+/* What is assigned must have the type that the headers declare. */
+static_assert(__same_type(*kernel.text_mutex, text_mutex));
 
 static const struct {
 	const char *name;
 	void *to;
-} wanted[] = {
-	{ "kallsyms_on_each_match_symbol", &kernel.kallsyms_on_each_match_symbol },
-	{ "kallsyms_lookup_size_offset", &kernel.kallsyms_lookup_size_offset },
-	{ "text_poke", &kernel.text_poke },
-	{ "text_poke_kgdb", &kernel.text_poke_kgdb },
+} objects[] = {
+	{ "__init_begin", &kernel.init_begin },
+	{ "__init_end", &kernel.init_end },
 	{ "text_mutex", &kernel.text_mutex },
-	{ "stop_machine_cpuslocked", &kernel.stop_machine_cpuslocked },
-	{ "idle_task", &kernel.idle_task },
-	{ "get_kprobe", &kernel.get_kprobe },
-	{ "find_bug", &kernel.find_bug },
-	{ "search_exception_tables", &kernel.search_exception_tables },
-	{ "ftrace_location", &kernel.ftrace_location },
 	{ "ftrace_lock", &kernel.ftrace_lock },
-	{ "ftrace_rec_iter_start", &kernel.ftrace_rec_iter_start },
-	{ "ftrace_rec_iter_next", &kernel.ftrace_rec_iter_next },
-	{ "ftrace_rec_iter_record", &kernel.ftrace_rec_iter_record },
-	{ "ftrace_is_dead", &kernel.ftrace_is_dead },
-	{ "find_module", &kernel.find_module },
-	{ "__module_address", &kernel.module_address },
 	{ "modules", &kernel.modules },
 	{ "__start___jump_table", &kernel.start_jump_table },
 	{ "__stop___jump_table", &kernel.stop_jump_table },
@@ -75,44 +53,100 @@ static const struct {
 	{ "__stop_static_call_sites", &kernel.stop_static_calls },
 	{ "__start___ex_table", &kernel.start_exceptions },
 	{ "__stop___ex_table", &kernel.stop_exceptions },
-	{ "__init_begin", &kernel.init_begin },
-	{ "__init_end", &kernel.init_end },
 	{ "_stext", &kernel.stext },
 	{ "_etext", &kernel.etext },
 };
 
-static int find_lookup_name(void)
+/*
+ * Where the kernel's own function of that name starts, or 0.  A kprobe's
+ * address may lie behind an ENDBR; what is to be called is the start, by which
+ * the kernel finds the thunk that counts the depth of calls.
+ */
+static unsigned long __init find_by_probe(const char *name)
 {
 	/* Never armed: a kernel whose ftrace is disabled keeps flags of a probe that was. */
-	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name",
-				.flags = KPROBE_FLAG_DISABLED };
-	int err = register_kprobe(&probe);
+	struct kprobe probe = { .symbol_name = name, .flags = KPROBE_FLAG_DISABLED };
+	char text[KSYM_SYMBOL_LEN];
+	unsigned long offset, size;
+	const char *at;
+	int err;
 
+	err = register_kprobe(&probe);
 	if (err) {
-		pr_err("cannot find kallsyms_lookup_name: a kprobe on it is refused (%d)\n", err);
-		return err;
+		pr_err("cannot find %s in this kernel: a kprobe on it is refused (%d)\n",
+		       name, err);
+		return 0;
 	}
-	/* With IBT the probe's address may lie behind an ENDBR. */
-	kernel.kallsyms_lookup_name = (void *)probe.addr - probe.offset;
+	sprint_symbol(text, (unsigned long)probe.addr);
 	unregister_kprobe(&probe);
+
+	/* "name+offset/size", and " [module]" where it is one's. */
+	at = strchr(text, '+');
+	if (!at || strchr(at, '[') || sscanf(at, "+%lx/%lx", &offset, &size) != 2) {
+		pr_err("cannot find %s in this kernel, only %s\n", name, text);
+		return 0;
+	}
+	return (unsigned long)probe.addr - offset;
+}
+
+struct found {
+	unsigned long address;
+	unsigned int n;
+};
+
+static int __init take(void *arg, unsigned long address)
+{
+	struct found *found = arg;
+
+	found->address = address;
+	found->n++;
 	return 0;
 }
 
-int ksplice_lookup_init(void)
+/* The address of the kernel's one symbol of that name, or 0. */
+static unsigned long __init find_by_name(const char *name)
 {
-	int err = find_lookup_name();
+	struct found found = { 0 };
+
+	static_call(kallsyms_on_each_match_symbol)(take, name, &found);
+	if (found.n != 1) {
+		pr_err("cannot find %s in this kernel: it has %u symbols of that name\n",
+		       name, found.n);
+		return 0;
+	}
+	/* K11; the two ends, which are found first, do not lie in it. */
+	if (found.address > (unsigned long)kernel.init_begin &&
+	    found.address < (unsigned long)kernel.init_end) {
+		pr_err("cannot find %s in this kernel: it stood in init memory\n", name);
+		return 0;
+	}
+	return found.address;
+}
+
+static void __init fill(const struct function *function, unsigned long address)
+{
+	__static_call_update(function->key, function->trampoline, (void *)address);
+}
+
+int __init ksplice_lookup_init(void)
+{
+	unsigned long address = find_by_probe(functions[0].name);
 	size_t i;
 
-	if (err)
-		return err;
-	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
-		unsigned long address = kernel.kallsyms_lookup_name(wanted[i].name);
-
-		if (!address) {
-			pr_err("cannot find %s in this kernel\n", wanted[i].name);
+	if (!address)
+		return -ENOENT;
+	fill(&functions[0], address);
+	for (i = 0; i < ARRAY_SIZE(objects); i++) {
+		address = find_by_name(objects[i].name);
+		if (!address)
 			return -ENOENT;
-		}
-		*(unsigned long *)wanted[i].to = address;
+		*(unsigned long *)objects[i].to = address;
+	}
+	for (i = 1; i < ARRAY_SIZE(functions); i++) {
+		address = find_by_name(functions[i].name);
+		if (!address)
+			return -ENOENT;
+		fill(&functions[i], address);
 	}
 	return 0;
 }

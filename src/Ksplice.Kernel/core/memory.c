@@ -136,7 +136,7 @@ static int env_candidates(struct ksp_env *env, const char *name,
 		return 0;
 	if (module && search.n)
 		return 0;
-	if (kernel.kallsyms_on_each_match_symbol(candidate, name, &search))
+	if (static_call(kallsyms_on_each_match_symbol)(candidate, name, &search))
 		return 0;
 	if (module)
 		exported_candidate(name, &search);
@@ -147,7 +147,7 @@ static int env_extent(struct ksp_env *env, u64 address, u64 *start, u64 *end)
 {
 	unsigned long size, offset;
 
-	if (!kernel.kallsyms_lookup_size_offset(address, &size, &offset))
+	if (!static_call(kallsyms_lookup_size_offset)(address, &size, &offset))
 		return -ENOENT;
 	*start = address - offset;
 	*end = *start + size;
@@ -160,7 +160,7 @@ static const struct module *module_at(u64 code)
 	const struct module *module;
 
 	preempt_disable();
-	module = kernel.module_address(code);
+	module = static_call(__module_address)(code);
 	preempt_enable();
 	return module;
 }
@@ -201,7 +201,7 @@ static int env_static_call_key(struct ksp_env *env, u64 code, u64 *key)
 /* An entry stays as long as its module, and the target is referenced. */
 static int env_bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
 {
-	const struct bug_entry *entry = kernel.find_bug(code);
+	const struct bug_entry *entry = static_call(find_bug)(code);
 
 	if (!entry)
 		return -ENOENT;
@@ -215,7 +215,7 @@ static int env_bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
 
 static int env_exception_entry(struct ksp_env *env, u64 code, u64 *fixup, u32 *data)
 {
-	const struct exception_table_entry *entry = kernel.search_exception_tables(code);
+	const struct exception_table_entry *entry = static_call(search_exception_tables)(code);
 
 	if (!entry)
 		return -ENOENT;
@@ -252,7 +252,7 @@ static u64 env_count_exceptions(struct ksp_env *env, u64 start, u64 end)
 
 static bool env_is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
-	return kernel.ftrace_location(site) == site;
+	return static_call(ftrace_location)(site) == site;
 }
 
 /*
@@ -265,7 +265,7 @@ bool ksplice_is_probed(unsigned long address)
 	bool probed;
 
 	preempt_disable();
-	probe = kernel.get_kprobe((void *)address);
+	probe = static_call(get_kprobe)((void *)address);
 	probed = probe && !kprobe_ftrace(probe);
 	preempt_enable();
 	return probed;

@@ -273,7 +273,7 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 	}
 	/* K14: idle tasks are not on the list. */
 	for_each_online_cpu(cpu) {
-		task = kernel.idle_task(cpu);
+		task = static_call(idle_task)(cpu);
 		err = check_task(&check, task, undo);
 		if (err)
 			goto unknown;

@@ -35,7 +35,7 @@ int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *ta
 
 	preempt_disable();
 	module = ksplice_fails("look-up of a module") ? NULL :
-		 kernel.find_module(target->name);
+		 static_call(find_module)(target->name);
 	if (module && (module->state != MODULE_STATE_LIVE || (!late && !try_module_get(module))))
 		busy = true;
 	preempt_enable();
@@ -79,7 +79,7 @@ static bool hold_lender(struct ksplice_target *target, unsigned long address)
 	u32 i;
 
 	preempt_disable();
-	module = in_modules ? kernel.module_address(address) : per_cpu_module(address);
+	module = in_modules ? static_call(__module_address)(address) : per_cpu_module(address);
 	if ((!module && !in_modules) || (module && module == target->module))
 		goto out;
 	for (i = 0; module && i < target->n_lenders; i++) {

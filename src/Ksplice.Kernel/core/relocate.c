@@ -113,7 +113,7 @@ int ksplice_relocate(struct ksplice_update *update, struct ksplice_target *targe
 		s64 field;
 		size_t size = encode(target, &code->relocations[i], &field);
 
-		kernel.text_poke(code->relocations[i].place, &field, size);
+		static_call(text_poke)(code->relocations[i].place, &field, size);
 	}
 	mutex_unlock(kernel.text_mutex);
 	return 0;

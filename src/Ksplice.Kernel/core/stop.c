@@ -197,7 +197,7 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	if (!err) {
 		stop->n_cpus = num_online_cpus();
 		err = ksplice_fails("stop of the machine") ? -ENOENT :
-		      kernel.stop_machine_cpuslocked(stop_function, stop, cpu_online_mask);
+		      static_call(stop_machine_cpuslocked)(stop_function, stop, cpu_online_mask);
 		stopped = !err;
 		if (stopped)
 			err = stop->err;

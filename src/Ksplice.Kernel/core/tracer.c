@@ -190,8 +190,9 @@ static int for_each_conflict(const struct ksplice_target *target,
 {
 	struct ftrace_rec_iter *iter;
 
-	for (iter = kernel.ftrace_rec_iter_start(); iter; iter = kernel.ftrace_rec_iter_next(iter)) {
-		const struct dyn_ftrace *site = kernel.ftrace_rec_iter_record(iter);
+	for (iter = static_call(ftrace_rec_iter_start)(); iter;
+	     iter = static_call(ftrace_rec_iter_next)(iter)) {
+		const struct dyn_ftrace *site = static_call(ftrace_rec_iter_record)(iter);
 		const struct ksplice_function *function;
 		int end;
 
@@ -266,5 +267,5 @@ int ksplice_tracer_overridden(struct ksplice_update *update,
  */
 bool ksplice_tracer_is_dead(void)
 {
-	return kernel.ftrace_is_dead();
+	return static_call(ftrace_is_dead)();
 }

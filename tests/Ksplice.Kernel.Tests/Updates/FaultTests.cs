@@ -138,19 +138,6 @@ public sealed class FaultTests(Guest guest)
     // Asked while the update is undone, and while its code runs.
     private static readonly string[] s_notAtApply = ["taking off a handler", "memory for a shadow field"];
 
-    private async Task<GuestFile> CoreAsync(string folder)
-    {
-        foreach (string part in (string[])["core", "include/ksplice", "match"])
-        {
-            string to = Directory.CreateDirectory(Path.Combine(folder, part)).FullName;
-            foreach (string file in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel", part)))
-                File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
-        }
-        File.Copy(Repository.At("src/Ksplice.Kernel/Kbuild"), Path.Combine(folder, "Kbuild"));
-        await TestModule.MakeAsync(folder, guest.Release, "KSPLICE_FAULTS=y");
-        return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
-    }
-
     [Fact]
     public async Task Each_point_fails_once_and_leaves_no_trace()
     {
@@ -171,7 +158,7 @@ public sealed class FaultTests(Guest guest)
         {
             var result = await guest.RunAsync(
                 $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}", ["--timeout", "1500"],
-                UpdateGuest.Package(project), await CoreAsync(work.FullName), new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
+                UpdateGuest.Package(project), await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"), new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
                 UpdateGuest.Module(guest.Release, "drivers/block/loop"), UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
                 UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"), UpdateGuest.Module(guest.Release, "block/bfq"));
             result.MustEndWith(0);

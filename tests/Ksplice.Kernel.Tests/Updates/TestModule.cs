@@ -16,6 +16,20 @@ internal static class TestModule
         return new GuestFile(Path.Combine(folder, name + ".ko"), $"/{name}.ko");
     }
 
+    /// <summary>Builds the core in a folder; the guest has it as /ksplice.ko.</summary>
+    public static async Task<GuestFile> BuildCoreAsync(string folder, string release, params string[] arguments)
+    {
+        foreach (string part in (string[])["core", "include/ksplice", "match"])
+        {
+            string to = Directory.CreateDirectory(Path.Combine(folder, part)).FullName;
+            foreach (string file in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel", part)))
+                File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+        }
+        File.Copy(Repository.At("src/Ksplice.Kernel/Kbuild"), Path.Combine(folder, "Kbuild"));
+        await MakeAsync(folder, release, arguments);
+        return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
+    }
+
     /// <summary>Builds the modules in a folder for a release.</summary>
     public static async Task MakeAsync(string folder, string release, params string[] arguments)
     {

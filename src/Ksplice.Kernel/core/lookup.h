@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the core needs of the kernel and the kernel does not export.
+ *
+ * A function is called as static_call(name)(arguments), which is a direct call.
+ * It must not be called through a pointer: a kernel with IBT takes the ENDBR
+ * from each function whose own address it does not take, and on a processor
+ * with IBT an indirect call there is a panic (K22).  static_call() gives the
+ * prototype that the kernel's headers declare (K9).
+ */
+#ifndef KSPLICE_LOOKUP_H
+#define KSPLICE_LOOKUP_H
+
+#include <linux/bug.h>
+#include <linux/extable.h>
+#include <linux/ftrace.h>
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/static_call.h>
+#include <linux/stop_machine.h>
+#include <asm/text-patching.h>
+
+/* Declared in kernel/trace/trace.h, which modules do not see; the same in all that are supported (K9). */
+int ftrace_is_dead(void);
+
+/* The first finds the rest. */
+#define KSPLICE_KERNEL_FUNCTIONS(DO)	\
+	DO(kallsyms_on_each_match_symbol)	\
+	DO(kallsyms_lookup_size_offset)	\
+	DO(text_poke)			\
+	DO(stop_machine_cpuslocked)	\
+	DO(idle_task)			\
+	DO(get_kprobe)			\
+	DO(find_bug)			\
+	DO(search_exception_tables)	\
+	DO(ftrace_location)		\
+	DO(ftrace_rec_iter_start)	\
+	DO(ftrace_rec_iter_next)	\
+	DO(ftrace_rec_iter_record)	\
+	DO(ftrace_is_dead)		\
+	DO(find_module)			\
+	DO(__module_address)
+
+#define KSPLICE_DECLARE(name) DECLARE_STATIC_CALL(name, name);
+KSPLICE_KERNEL_FUNCTIONS(KSPLICE_DECLARE)
+#undef KSPLICE_DECLARE
+
+/* Objects, by address. */
+struct ksplice_kernel {
+	struct mutex *text_mutex;
+	struct mutex *ftrace_lock;
+	struct list_head *modules;
+	struct jump_entry *start_jump_table;
+	struct jump_entry *stop_jump_table;
+	struct static_call_site *start_static_calls;
+	struct static_call_site *stop_static_calls;
+	struct exception_table_entry *start_exceptions;
+	struct exception_table_entry *stop_exceptions;
+	char *init_begin;
+	char *init_end;
+	char *stext;
+	char *etext;
+};
+
+extern struct ksplice_kernel kernel;
+
+int ksplice_lookup_init(void);
+
+#endif
