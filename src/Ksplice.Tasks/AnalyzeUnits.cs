@@ -61,7 +61,8 @@ public sealed class AnalyzeUnits : KspliceTask
         var patches = Patches.Select(patch => SourcePatch.Read(patch.GetMetadata("FullPath"), [])).OfType<SourcePatch>().ToList();
         if (KernelImage.Open(release.Image, Diagnostics) is not { } image)
             return Task.FromResult(false);
-        AnalyzedUpdate update = new(patches, [.. Units.Select(UnitDiffs.Open)], new RunningKernel(image, ModuleExports.Read(release.ModuleSymvers)), OpenCache(Cache).SourceOf(release));
+        RunningKernel kernel = new(image, ModuleExports.Read(release.ModuleSymvers), KernelConfiguration.Read(release.Config));
+        AnalyzedUpdate update = new(patches, [.. Units.Select(UnitDiffs.Open)], kernel, OpenCache(Cache).SourceOf(release));
         UpdateJudgement.Judge(update, analyzers, Rules.All, Diagnostics, cancellation);
         WriteLogs();
         File.WriteAllText(AcknowledgedFile, JsonSerializer.Serialize(Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))));

@@ -19,10 +19,17 @@ public sealed class ApplyPatches : KspliceTask
     /// <summary>The patches, in the order of their application.</summary>
     public ITaskItem[] Patches { get; set; } = [];
 
-    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
+    /// <summary>Packages of updates that this one goes on top of, folders or archives, the lowest first.</summary>
+    public ITaskItem[] BaseUpdates { get; set; } = [];
+
+    /// <summary>Patches of such updates, with UpdateId, in the order of their application.</summary>
     public ITaskItem[] BasePatches { get; set; } = [];
 
-    /// <summary>The folder of the pre tree, where there are such patches.</summary>
+    /// <summary>The list of these updates to write.</summary>
+    [Required]
+    public string BasesFile { get; set; } = "";
+
+    /// <summary>The folder of the pre tree, where there are such updates.</summary>
     [Required]
     public string BaseTree { get; set; } = "";
 
@@ -51,8 +58,10 @@ public sealed class ApplyPatches : KspliceTask
             .PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;
-        string[] basePaths = [.. BasePatches.Select(patch => patch.GetMetadata("FullPath"))], paths = [.. Patches.Select(patch => patch.GetMetadata("FullPath"))];
-        if (Read(basePaths) is not { } basePatches || Read(paths) is not { } patches)
+        string[] paths = [.. Patches.Select(Full)];
+        if (UpdateBases.Resolve(release.Release, [.. BaseUpdates.Select(Full)], [.. BasePatches.Select(patch => (Full(patch), patch.GetMetadata("UpdateId")))], Diagnostics) is not { } bases
+            || All(bases.SelectMany(below => below.Patches), patch => SourcePatch.Parse(patch.Content.Span, patch.Path, Diagnostics)) is not { } basePatches
+            || All(paths, path => SourcePatch.Read(path, Diagnostics)) is not { } patches)
             return false;
         var pre = basePatches.Count == 0 ? null : Build.Patching.PostTree.Write(kernel.SourceDirectory, BaseTree, basePatches, Diagnostics, cancellation);
         if (pre is null && basePatches.Count != 0)
@@ -64,21 +73,24 @@ public sealed class ApplyPatches : KspliceTask
         var units = await AffectedUnits.FindAsync(kernel, changed, Logger, Diagnostics, cancellation).ConfigureAwait(false);
         if (units is null)
             return false;
-        string id = UpdateId.Compute(release, basePaths.Select(Content), paths.Select(Content));
+        string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));
         UnitList list = new(id, [.. units.Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))], [.. Lines(tree)]);
         list.Write(UnitsFile);
+        BaseList.Write(BasesFile, bases);
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. basePaths, .. paths], [UnitsFile, .. Written(pre), .. Written(tree)]);
+            StageRecord.Write(Record, "", [KernelFile, .. BaseUpdates.Select(Full).SelectMany(UpdateBases.FilesOf), .. BasePatches.Select(Full), .. paths], [UnitsFile, BasesFile, .. Written(pre), .. Written(tree)]);
         return true;
     }
 
-    private List<SourcePatch>? Read(string[] paths)
-    {
-        List<SourcePatch> patches = [.. paths.Select(path => SourcePatch.Read(path, Diagnostics)).OfType<SourcePatch>()];
-        return patches.Count == paths.Length ? patches : null;
-    }
+    private static string Full(ITaskItem item) => item.GetMetadata("FullPath");
 
-    private static ReadOnlyMemory<byte> Content(string path) => File.ReadAllBytes(path);
+    // Every patch is read, so that all that is wrong is told at once.
+    private static List<SourcePatch>? All<T>(IEnumerable<T> from, Func<T, SourcePatch?> read)
+    {
+        var results = from.Select(read).ToList();
+        List<SourcePatch> patches = [.. results.OfType<SourcePatch>()];
+        return patches.Count == results.Count ? patches : null;
+    }
 
     private static IEnumerable<string> Written(PostTree? tree) => tree is null
         ? []

@@ -25,10 +25,11 @@ public sealed class CompileUnits : KspliceTask
     [Required]
     public string UnitsFile { get; set; } = "";
 
-    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
-    public ITaskItem[] BasePatches { get; set; } = [];
+    /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
+    [Required]
+    public string BasesFile { get; set; } = "";
 
-    /// <summary>The folder of the pre tree, where there are such patches.</summary>
+    /// <summary>The folder of the pre tree, where there are such updates.</summary>
     [Required]
     public string BaseTree { get; set; } = "";
 
@@ -55,7 +56,7 @@ public sealed class CompileUnits : KspliceTask
         UnitCompiler compiler = new(kernel, Logger);
         string[] arguments = [$"-I{Path.GetFullPath(IncludeFolder)}", $"-ffile-prefix-map={Path.GetFullPath(IncludeFolder)}/="];
         List<Job> jobs = [];
-        string preTree = BasePatches.Length == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
+        string preTree = BaseList.Open(BasesFile).Count == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
         foreach (var unit in Units)
         {
             jobs.Add(new Job(unit.ItemSpec, preTree, unit.GetMetadata("Pre"), arguments, "pre"));

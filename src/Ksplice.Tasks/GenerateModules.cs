@@ -19,6 +19,10 @@ public sealed class GenerateModules : KspliceTask
     [Required]
     public ITaskItem[] Units { get; set; } = [];
 
+    /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
+    [Required]
+    public string BasesFile { get; set; } = "";
+
     /// <summary>The folder to write into.</summary>
     [Required]
     public string SourceFolder { get; set; } = "";
@@ -42,9 +46,9 @@ public sealed class GenerateModules : KspliceTask
         }
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
-        var files = ModuleSources.Write(SourceFolder, modules, []);
+        var files = ModuleSources.Write(SourceFolder, modules, [.. BaseList.Open(BasesFile).Select(below => below.Id)]);
         if (Record is not null)
-            StageRecord.Write(Record, UpdateId, [KernelFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], files);
+            StageRecord.Write(Record, UpdateId, [KernelFile, BasesFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], files);
         return Task.FromResult(true);
     }
 }

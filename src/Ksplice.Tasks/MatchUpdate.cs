@@ -20,8 +20,9 @@ public sealed class MatchUpdate : KspliceTask
     [Required]
     public ITaskItem[] Units { get; set; } = [];
 
-    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
-    public ITaskItem[] BasePatches { get; set; } = [];
+    /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
+    [Required]
+    public string BasesFile { get; set; } = "";
 
     /// <summary>The report to write.</summary>
     [Required]
@@ -37,13 +38,14 @@ public sealed class MatchUpdate : KspliceTask
             || KernelImage.Open(release.Image, Diagnostics) is not { } image)
             return Task.FromResult(false);
         StringBuilder report = new();
+        bool onTop = BaseList.Open(BasesFile).Count != 0;
         foreach (var match in matches)
         {
             cancellation.ThrowIfCancellationRequested();
             var module = match.Module is null ? null : LoadedModule.Load(match.Module, modules, image, Diagnostics);
             if (module is null && match.Module is not null)
                 continue;
-            var result = BasePatches.Length != 0 ? ImageMatch.CheckOnTop(match.Data, module, image, Diagnostics)
+            var result = onTop ? ImageMatch.CheckOnTop(match.Data, module, image, Diagnostics)
                 : module is null ? ImageMatch.Check(match.Data, image, Diagnostics)
                 : ImageMatch.Check(match.Data, module, image, Diagnostics);
             if (!StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module))
@@ -58,7 +60,7 @@ public sealed class MatchUpdate : KspliceTask
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Report))!);
         File.WriteAllText(Report, report.ToString());
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], [Report]);
+            StageRecord.Write(Record, "", [KernelFile, BasesFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], [Report]);
         return Task.FromResult(true);
     }
 

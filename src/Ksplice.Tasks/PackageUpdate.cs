@@ -31,8 +31,9 @@ public sealed class PackageUpdate : KspliceTask
     [Required]
     public ITaskItem[] Patches { get; set; } = [];
 
-    /// <summary>The patches of the updates that this one goes on top of, in the order of their application.</summary>
-    public ITaskItem[] BasePatches { get; set; } = [];
+    /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
+    [Required]
+    public string BasesFile { get; set; } = "";
 
     /// <summary>The acknowledged errors that <see cref="AnalyzeUnits"/> wrote.</summary>
     [Required]
@@ -67,8 +68,19 @@ public sealed class PackageUpdate : KspliceTask
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
             files.Add(Path.GetFileName(module), File.ReadAllBytes(module));
-        var patches = Add(files, "patches", Patches);
-        var below = Add(files, "base", BasePatches);
+        List<string> patches = [];
+        foreach (var patch in Patches)
+        {
+            patches.Add($"patches/{UpdatePackage.PatchName(patches.Count + 1, patch.ItemSpec)}");
+            files.Add(patches[^1], File.ReadAllBytes(patch.GetMetadata("FullPath")));
+        }
+        List<ManifestBase> bases = [];
+        foreach (var below in BaseList.Open(BasesFile))
+        {
+            bases.Add(new(below.Id, [.. below.Patches.Select(patch => $"base/{below.Id}/{patch.Name}")]));
+            foreach (var (name, patch) in bases[^1].Patches.Zip(below.Patches))
+                files.Add(name, patch.Content);
+        }
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
@@ -78,7 +90,7 @@ public sealed class PackageUpdate : KspliceTask
             Targets = [.. targets.Select(target => Describe(target.LateIfPossible(kernel)))],
             Pinned = targets.Any(target => target.Diffs.Any(diff => diff.Pinned)),
             Acknowledged = JsonSerializer.Deserialize<List<ManifestAcknowledgement>>(File.ReadAllBytes(AcknowledgedFile))!,
-            Base = below,
+            Base = bases,
             Patches = patches,
             Files = [],
             Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
@@ -90,25 +102,11 @@ public sealed class PackageUpdate : KspliceTask
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
         if (Record is not null)
         {
-            var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Concat(BasePatches).Select(patch => patch.GetMetadata("FullPath")));
-            StageRecord.Write(Record, UpdateId, [KernelFile, AcknowledgedFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
+            var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
+            StageRecord.Write(Record, UpdateId, [KernelFile, BasesFile, AcknowledgedFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
-    }
-
-    private static List<string> Add(SortedDictionary<string, ReadOnlyMemory<byte>> files, string folder, ITaskItem[] patches)
-    {
-        List<string> names = [];
-        foreach (var patch in patches)
-        {
-            // Two folders may have a patch of one name; the number keeps the order too.
-            string name = $"{folder}/{names.Count + 1:d2}-{Path.GetFileName(patch.ItemSpec)}";
-            names.Add(name);
-            files.Add(name, File.ReadAllBytes(patch.GetMetadata("FullPath")));
-        }
-
-        return names;
     }
 
     private static ManifestTarget Describe(TargetDiffs target) => new(target.Target.Name, target.Target.Helper + ".ko", target.Target.Primary + ".ko",

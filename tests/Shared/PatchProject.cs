@@ -34,6 +34,8 @@ internal sealed class PatchProject : IDisposable
     // Builds in this clone restore the same projects: one at a time.
     private static readonly SemaphoreSlim InClone = new(1);
 
+    private const string ItemsFile = "items.props";
+
     private readonly bool _owned;
     private string? _release;
     private int _builds;
@@ -55,8 +57,8 @@ internal sealed class PatchProject : IDisposable
             new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.props")),
             settings,
             new XElement("ItemGroup",
-                new XElement("KernelPatch", new XAttribute("Include", "*.patch")),
-                new XElement("KernelBasePatch", new XAttribute("Include", "*.base"))),
+                new XElement("KernelPatch", new XAttribute("Include", "*.patch"))),
+            new XElement("Import", new XAttribute("Project", ItemsFile), new XAttribute("Condition", $"Exists('{ItemsFile}')")),
             new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.targets")));
         File.WriteAllText(At("update.csproj"), project.ToString());
         foreach (string stop in (string[])["Directory.Build.props", "Directory.Build.targets"])
@@ -81,6 +83,12 @@ internal sealed class PatchProject : IDisposable
 
     /// <summary>Adds or changes a patch.</summary>
     public void Write(string name, string patch) => File.WriteAllText(At(name), patch);
+
+    /// <summary>Gives the project further items, as XML, in place of those that it was given before.</summary>
+    public void Items(params string[] items) => Write(ItemsFile, $"<Project><ItemGroup>{string.Concat(items)}</ItemGroup></Project>");
+
+    /// <summary>Puts the project on top of updates that are built.</summary>
+    public void OnTopOf(params PatchProject[] lower) => Items([.. lower.Select(project => $"<KernelBaseUpdate Include=\"{project.Package}\" />")]);
 
     /// <summary>Runs <c>dotnet build</c>.</summary>
     public Task<BuildResult> BuildAsync(params string[] arguments) => RunAsync(["build", .. _release is null ? [] : (string[])[$"-p:KernelRelease={_release}"], .. arguments]);

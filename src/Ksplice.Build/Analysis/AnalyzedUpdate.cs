@@ -39,13 +39,17 @@ public sealed class AnalyzedUpdate(IReadOnlyList<SourcePatch> patches, IReadOnly
 /// <summary>The kernel that is to be updated, as its image shows it.</summary>
 /// <param name="image">The image.</param>
 /// <param name="modules">Names that loadable modules export, with the module; see Module.symvers.</param>
-public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string, string> modules)
+/// <param name="configuration">What it was configured with.</param>
+public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string, string> modules, KernelConfiguration configuration)
 {
     private readonly Lazy<BtfTypes?> _types = new(() => BtfReader.Read(image.Elf));
     private readonly Lazy<ImageReferences> _references = new(() => new ImageReferences(image));
 
     /// <summary>The image.</summary>
     public KernelImage Image => image;
+
+    /// <summary>What it was configured with.</summary>
+    public KernelConfiguration Configuration => configuration;
 
     /// <summary>Exports of loadable modules: the module by the symbol's name.</summary>
     public IReadOnlyDictionary<string, string> ModuleExports => modules;

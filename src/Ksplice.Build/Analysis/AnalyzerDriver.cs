@@ -11,7 +11,7 @@ namespace Ksplice.Build.Analysis;
 public static class AnalyzerDriver
 {
     /// <summary>The project's own analyzers.</summary>
-    public static IReadOnlyList<UpdateAnalyzer> BuiltIn { get; } = [new TypeAnalyzer(), new DataAnalyzer(), new QuiescenceAnalyzer(), new PairAnalyzer(), new SymbolAnalyzer()];
+    public static IReadOnlyList<UpdateAnalyzer> BuiltIn { get; } = [new TypeAnalyzer(), new DataAnalyzer(), new QuiescenceAnalyzer(), new PairAnalyzer(), new SymbolAnalyzer(), new HookAnalyzer()];
 
     /// <summary>What <paramref name="analyzers"/> find in <paramref name="update"/>, by place and rule.</summary>
     public static IReadOnlyList<Diagnostic> Run(IReadOnlyList<UpdateAnalyzer> analyzers, AnalyzedUpdate update, CancellationToken cancellation = default)

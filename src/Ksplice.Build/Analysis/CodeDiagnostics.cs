@@ -26,5 +26,12 @@ public static class CodeDiagnostics
 
     public static readonly DiagnosticDescriptor OnlyInModule = new("KSP5017", "Symbol only in a module",
         "'{0}' calls or uses '{1}', which only the loadable module {2} exports; the kernel itself cannot depend on a module", DiagnosticSeverity.Error);
+
+    public static readonly DiagnosticDescriptor HookInRealTimeStop = new("KSP5018", "A hook runs in the stop of a real-time kernel",
+        "'{0}' is a hook of kind {1}, which runs while the machine is stopped, and kernel {2} has PREEMPT_RT: there a holder of a spinlock may have been stopped in the middle, "
+        + "and what the hook sees may be half updated. Do its work in a pre_* or post_* hook, under the lock", DiagnosticSeverity.Error);
+
+    public static readonly DiagnosticDescriptor HookWaitsForModules = new("KSP5019", "A hook waits for modules",
+        "'{0}', a hook of kind {1}, calls {2}{3}, which {4}: the request would wait for modules with no bound and no way to end it, perhaps for one that this update changes. Do this before the update is applied, or in new code that runs later", DiagnosticSeverity.Error);
 #pragma warning restore CS1591
 }

@@ -17,6 +17,22 @@ public static class ProjectDiagnostics
     public static readonly DiagnosticDescriptor NoPatch = Error("KSP2023", "No patch is named",
         "the project has no KernelPatch item; add <KernelPatch Include=\"*.patch\" />");
 
+    /// <summary>KSP2024: it is not said which update a patch below belongs to.</summary>
+    public static readonly DiagnosticDescriptor NoUpdateOfBase = Error("KSP2024", "A base patch does not say its update",
+        "KernelBasePatch {0} {1}; set it to the id of the applied update that brought the patch, as `ksplice view` shows it: "
+        + "<KernelBasePatch Include=\"{0}\" UpdateId=\"0123abcd\" />, or name that update's package as KernelBaseUpdate");
+
+    /// <summary>KSP2025: the patches of one update below are not listed one after the other.</summary>
+    public static readonly DiagnosticDescriptor BaseApart = Error("KSP2025", "Base patches of one update stand apart",
+        "KernelBasePatch {0} is of update {1}, and stands behind patches of update {2}; list the patches of each update together, those of the lowest update first");
+
+    /// <summary>KSP2026: an update below is for another kernel.</summary>
+    public static readonly DiagnosticDescriptor BaseOfOtherKernel = Error("KSP2026", "A base update is for another kernel",
+        "update {0} is for kernel {1}, this project is for {2}; build the base for {2} too");
+
+    /// <summary>KSP2027: two places disagree about an update below.</summary>
+    public static readonly DiagnosticDescriptor BasesDiffer = Error("KSP2027", "Two base updates of one id differ",
+        "update {0} has other patches here than in {1}; one of them is not what is applied");
 
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

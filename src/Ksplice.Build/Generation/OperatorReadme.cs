@@ -33,9 +33,13 @@ public static class OperatorReadme
         }
         if (manifest.Base.Count != 0)
         {
-            text.Append("It goes on top of updates that are made from these patches, which have to be applied:\n\n");
-            foreach (string patch in manifest.Base)
-                text.Append("    ").Append(patch).Append('\n');
+            text.Append("It goes on top of these updates. They have to be applied before it, and can be undone after it only:\n\n");
+            foreach (var below in manifest.Base)
+            {
+                text.Append("    ").Append(below.Id).Append('\n');
+                foreach (string patch in below.Patches)
+                    text.Append("        ").Append(patch).Append('\n');
+            }
             text.Append('\n');
         }
         text.Append("Replaced functions:\n\n");

@@ -9,7 +9,7 @@ namespace Ksplice.Build.Generation;
 public sealed record UpdateManifest
 {
     /// <summary>The version of the format that this code writes and reads.</summary>
-    public const int CurrentFormat = 1;
+    public const int CurrentFormat = 2;
 
     /// <summary>The file's name in a package.</summary>
     public const string FileName = "manifest.json";
@@ -35,8 +35,8 @@ public sealed record UpdateManifest
     /// <summary>Errors of the build that a person took over, with the reasons.</summary>
     public IReadOnlyList<ManifestAcknowledgement> Acknowledged { get => field ?? []; init; }
 
-    /// <summary>The source patches of the updates that have to be in place already, as paths in the package; most updates have none.</summary>
-    public IReadOnlyList<string> Base { get => field ?? []; init; }
+    /// <summary>The updates that have to be in place already, the lowest first; most updates have none.</summary>
+    public IReadOnlyList<ManifestBase> Base { get => field ?? []; init; }
 
     /// <summary>The source patches, as paths in the package, in the order of their application.</summary>
     public required IReadOnlyList<string> Patches { get; init; }
@@ -62,6 +62,11 @@ public sealed record UpdateManifest
 /// <param name="Reason">Why the change is safe, in the words of who says so.</param>
 /// <param name="Source">The project or source file that says it.</param>
 public sealed record ManifestAcknowledgement(string Id, string Object, string Reason, string Source);
+
+/// <summary>An update that has to be in place already.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Patches">Its source patches, as paths in the package, in the order of their application.</param>
+public sealed record ManifestBase(string Id, IReadOnlyList<string> Patches);
 
 /// <summary>A kernel.</summary>
 /// <param name="Release">As <c>uname -r</c> has it.</param>

@@ -2,6 +2,7 @@
 // bytes (entries sorted, no times, no owners), read so that nothing is believed: names, links, sizes and digests are
 // checked before anybody sees a file.
 using System.Formats.Tar;
+using System.Globalization;
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
 using Org.BouncyCastle.Crypto.Digests;
@@ -56,6 +57,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         File.Move(newArchive, archive, overwrite: true);
         return (folder, archive);
     }
+
+    /// <summary>What a package calls the file of its patch <paramref name="number"/>: two folders may have a patch of one name, and the number keeps the order too.</summary>
+    public static string PatchName(int number, string path) => string.Create(CultureInfo.InvariantCulture, $"{number:d2}-{Path.GetFileName(path)}");
 
     private static List<ManifestFile> Describe(IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files) =>
         [.. files.OrderBy(file => file.Key, StringComparer.Ordinal)
@@ -171,8 +175,10 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         var manifest = UpdateManifest.FromJson(text.Span);
         if (manifest.Format != UpdateManifest.CurrentFormat)
             throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
-        if (manifest.Id.Length != 8 || !manifest.Id.All(char.IsAsciiHexDigitLower))
-            throw new DamagedException($"'{manifest.Id}' is no update id");
+        if (manifest.Base.Select(part => part.Id).Prepend(manifest.Id).FirstOrDefault(id => !UpdateId.IsWellFormed(id)) is { } wrong)
+            throw new DamagedException($"'{wrong}' is no update id");
+        if (manifest.Base.Select(part => part.Id).Prepend(manifest.Id).GroupBy(id => id).FirstOrDefault(group => group.Count() > 1)?.Key is { } twice)
+            throw new DamagedException($"it names update {twice} twice");
         VerifyTargets(manifest);
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName, PackageSignature.FileName };
         foreach (var file in manifest.Files)
@@ -189,7 +195,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (files.Keys.FirstOrDefault(name => !listed.Contains(name)) is { } extra)
             throw new DamagedException($"{extra} is not in the manifest");
         string core = KernelModuleBuilder.CoreName + ".ko";
-        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Base).Concat(manifest.Patches).Prepend(core)
+        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Base.SelectMany(part => part.Patches)).Concat(manifest.Patches).Prepend(core)
             .FirstOrDefault(name => !listed.Contains(name));
         if (absent is not null)
             throw new DamagedException($"{absent} is named but not listed");

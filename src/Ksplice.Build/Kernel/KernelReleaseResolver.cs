@@ -87,7 +87,7 @@ public static partial class KernelReleaseResolver
     {
         if (config == ofHeaders || !File.Exists(ofHeaders))
             return true;
-        var (given, wanted) = (Options(config), Options(ofHeaders));
+        var (given, wanted) = (KernelConfiguration.Read(config).Options, KernelConfiguration.Read(ofHeaders).Options);
         string[] differing = [.. given.Keys.Union(wanted.Keys).Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option)).Order(StringComparer.Ordinal)];
         if (differing.Length == 0)
             return true;
@@ -96,10 +96,6 @@ public static partial class KernelReleaseResolver
             string.Join(", ", differing.Take(Shown).Select(option => $"{option} is {given.GetValueOrDefault(option) ?? "not set"}, there {wanted.GetValueOrDefault(option) ?? "not set"}"))
                 + (differing.Length > Shown ? $" and {differing.Length - Shown} more" : ""));
         return false;
-
-        static Dictionary<string, string> Options(string path) => File.ReadLines(path).Where(line => line.StartsWith("CONFIG_", StringComparison.Ordinal))
-            .Select(line => line.Split('=', 2)).Where(parts => parts.Length == 2).GroupBy(parts => parts[0], StringComparer.Ordinal)
-            .ToDictionary(group => group.Key, group => group.Last()[1], StringComparer.Ordinal);
     }
 
     private static async Task<(string Program, string Version)?> FindCompilerAsync(KernelReleaseOptions options, string config, DiagnosticBag diagnostics, CancellationToken cancellation)

@@ -24,8 +24,11 @@ public sealed record SourcePatch(string Path, IReadOnlyList<FilePatch> Files)
             bag.Report(PatchingDiagnostics.PatchUnreadable, new SourceLocation(path), e.Message);
             return null;
         }
-        return UnifiedDiff.Parse(Encoding.Latin1.GetString(bytes), path, bag);
+        return Parse(bytes, path, bag);
     }
+
+    /// <summary>Parses the patch <paramref name="content"/> of <paramref name="path"/>. Null after an error.</summary>
+    public static SourcePatch? Parse(ReadOnlySpan<byte> content, string path, DiagnosticBag bag) => UnifiedDiff.Parse(Encoding.Latin1.GetString(content), path, bag);
 }
 
 /// <summary>What a patch does to a file as a whole.</summary>

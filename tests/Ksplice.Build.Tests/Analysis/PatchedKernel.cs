@@ -45,7 +45,7 @@ internal static class PatchedKernel
             Assert.True(compiled is not null, string.Join('\n', bag));
             return new AnalyzedUnit(source, unit.Module, await KernelObjects.CompileAsync(source), ElfObject.Read(File.ReadAllBytes(compiled.Object), source));
         }));
-        return new AnalyzedUpdate([patch], analyzed, new RunningKernel(KernelUnderTest.Image, ModuleExports.Read(kernel.Release.ModuleSymvers)), kernel.SourceDirectory);
+        return new AnalyzedUpdate([patch], analyzed, new RunningKernel(KernelUnderTest.Image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config)), kernel.SourceDirectory);
     }
 
     /// <summary>Two versions of a C file; without a kernel.</summary>

@@ -85,7 +85,7 @@ public class TypeAnalyzerTests
     {
         const string source = "void kobject_get_ownership(void *kobj, int *uid, int *gid) { use(kobj); }\n";
         List<Diagnostic> Found(string also) =>
-            [.. new AnalyzedUpdate([], PatchedKernel.OfC(source + also, source.Replace("int *gid", "int gid", StringComparison.Ordinal) + also).Units, new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>())).Analyze()];
+            [.. new AnalyzedUpdate([], PatchedKernel.OfC(source + also, source.Replace("int *gid", "int gid", StringComparison.Ordinal) + also).Units, new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)).Analyze()];
         var alone = Found("").Of("KSP5004");
         Assert.Contains("called by", alone.Message, StringComparison.Ordinal);
         Assert.Contains("sysfs_create_dir_ns", alone.Message, StringComparison.Ordinal);
@@ -120,7 +120,7 @@ public class TypeAnalyzerTests
     public void A_unit_of_another_configuration_is_told_from_the_image()
     {
         var unit = PatchedKernel.OfC("struct kobject { const char *name; long added; } it;", "struct kobject { const char *name; long added; } it;").Units[0];
-        var found = new AnalyzedUpdate([], [unit], new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>())).Analyze();
+        var found = new AnalyzedUpdate([], [unit], new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)).Analyze();
         Assert.StartsWith("struct kobject is not", found.Of("KSP5008").Message, StringComparison.Ordinal);
     }
 }

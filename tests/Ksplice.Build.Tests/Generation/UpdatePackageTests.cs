@@ -27,13 +27,14 @@ public sealed class UpdatePackageTests : IDisposable
             new ManifestTarget("loop", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", [new ManifestFunction("g", "drivers/g.c", "bytes differ")]),
         ],
         Pinned = false,
+        Base = [new ManifestBase("89abcdef", ["base/89abcdef/01-b.patch"])],
         Patches = ["patches/01-f.patch"],
         Files = [],
         Tool = "test",
     };
 
     private (string Folder, string Archive) Write(string place = "here") => UpdatePackage.Write(Path.Combine(_work.FullName, place), Manifest,
-        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", "patches/01-f.patch", "README.txt" }
+        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", "base/89abcdef/01-b.patch", "patches/01-f.patch", "README.txt" }
             .ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name)));
 
     private static void Refused(string path, string words)
@@ -52,7 +53,7 @@ public sealed class UpdatePackageTests : IDisposable
         foreach (string path in (string[])[folder, archive])
         {
             var package = UpdatePackage.Open(path, [])!;
-            Assert.Equal(8, package.Files.Count);
+            Assert.Equal(9, package.Files.Count);
             Assert.Equal("bytes of README.txt", Encoding.UTF8.GetString(package.Files["README.txt"].Span));
             Assert.Equal(Id, package.Manifest.Id);
         }
@@ -110,7 +111,7 @@ public sealed class UpdatePackageTests : IDisposable
     }
 
     [Theory]
-    [InlineData("\"format\": 1", "\"format\": 2", "its format is 2")]
+    [InlineData("\"format\": 2", "\"format\": 3", "its format is 3")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"../../etc\"", "is no update id")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "are not named as its place says")]
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"../x\"", "is no name of a target")]
@@ -119,6 +120,9 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("_1_helper.ko\",\n      \"primary\"", "_2_helper.ko\",\n      \"primary\"", "modules of target loop are not named")]
     [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "ksplice.ko differs")]
     [InlineData("\"patches/01-f.patch\"\n", "\"patches/02-g.patch\"\n", "is named but not listed")]
+    [InlineData("\"id\": \"89abcdef\"", "\"id\": \"89ABCDEF\"", "'89ABCDEF' is no update id")]
+    [InlineData("\"id\": \"89abcdef\"", "\"id\": \"0123abcd\"", "it names update 0123abcd twice")]
+    [InlineData("\"base/89abcdef/01-b.patch\"\n", "\"base/89abcdef/02-b.patch\"\n", "is named but not listed")]
     [InlineData("{", "[", "")]
     [InlineData("\"tool\": \"test\"", "\"other\": 0", "tool")]
     public void Refuses_a_manifest_that_does_not_fit(string from, string to, string words)

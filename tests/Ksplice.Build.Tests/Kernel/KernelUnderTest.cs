@@ -29,6 +29,8 @@ public static class KernelUnderTest
 
     public static string HeadersPath => "/usr/src/linux-headers-" + Release;
 
+    public static KernelConfiguration Configuration => KernelConfiguration.Read(Path.Combine(HeadersPath, ".config"));
+
     public static KernelImage Image => LazyImage.Value;
 
     public static Task<PreparedKernel> PreparedAsync() => LazyPrepared.Value;

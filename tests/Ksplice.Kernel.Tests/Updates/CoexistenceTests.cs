@@ -297,11 +297,11 @@ public sealed class CoexistenceTests(Guest guest)
                 (function, $"#include <linux/jump_label.h>\nstatic DEFINE_STATIC_KEY_{value}(gate);\n\n{function}"),
                 ("\tseq_printf(", $"\tif (static_branch_{branch}(&gate))\n\t\tseq_puts(m, \"open in {file}\\n\");\n\tseq_printf("));
             lower.Write(file + ".patch", gate);
-            upper.Write(file + ".base", gate);
             upper.Write(file + ".patch", await KernelTree.ChangeAsync(guest.Release, path, ("\treturn 0;\n", $"\tseq_puts(m, \"end of {file}\\n\");\n\treturn 0;\n")));
         }
 
         (await lower.BuildAsync()).MustSucceed();
+        upper.OnTopOf(lower);
         (await upper.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""

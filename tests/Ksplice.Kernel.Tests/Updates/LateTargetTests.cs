@@ -246,8 +246,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     {
         using var first = await LoopAsync();
         using PatchProject second = new(guest.Release);
-        second.Write("1.base", File.ReadAllText(first.At("1-maps.patch")));
-        second.Write("2.base", Loop);
+        second.OnTopOf(first);
         second.Write("upper.patch", """
             --- a/drivers/block/loop.c
             +++ b/drivers/block/loop.c

@@ -180,7 +180,7 @@ public sealed class RefusalTests(Guest guest)
     {
         using var lower = await BuildAsync(guest);
         using PatchProject upper = new(guest.Release);
-        upper.Write("lower.base", await File.ReadAllTextAsync(lower.At("smaps-pages.patch"), TestContext.Current.CancellationToken));
+        upper.OnTopOf(lower);
         upper.Write("uptime.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
             ("static int uptime_proc_show(", "extern char boot_command_line[];\n\nstatic int uptime_proc_show("),
             ("\treturn 0;\n", "\tseq_printf(m, \"%c\\n\", boot_command_line[0]);\n\treturn 0;\n")));

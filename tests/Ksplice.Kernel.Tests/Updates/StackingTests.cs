@@ -57,11 +57,10 @@ public sealed class StackingTests(Guest guest)
 
         """;
 
-    private async Task<PatchProject> BuildAsync(string patch, params string[] below)
+    private async Task<PatchProject> BuildAsync(string patch, params PatchProject[] below)
     {
         PatchProject project = new(guest.Release);
-        for (int i = 0; i < below.Length; i++)
-            project.Write($"{i}.base", below[i]);
+        project.OnTopOf(below);
         project.Write("update.patch", patch);
         (await project.BuildAsync()).MustSucceed();
         Assert.Equal(["show_smap"], UpdateGuest.Replaced(project));
@@ -72,8 +71,8 @@ public sealed class StackingTests(Guest guest)
     public async Task Come_off_in_an_order_that_leaves_none_without_what_it_stands_on()
     {
         using var first = await BuildAsync(First);
-        using var second = await BuildAsync(Second, First);
-        using var third = await BuildAsync(Third, First, Second);
+        using var second = await BuildAsync(Second, first);
+        using var third = await BuildAsync(Third, second);
         Assert.Equal(3, new[] { first.Id, second.Id, third.Id }.Distinct().Count());
         var result = await guest.RunAsync(
             $$"""
@@ -132,7 +131,7 @@ public sealed class StackingTests(Guest guest)
         string brings = First.Replace("static noinline unsigned long count_shown", "noinline unsigned long count_shown", StringComparison.Ordinal);
         using var first = await BuildAsync(brings);
         using PatchProject second = new(guest.Release);
-        second.Write("0.base", brings);
+        second.OnTopOf(first);
         second.Write("update.patch", """
             --- a/fs/proc/uptime.c
             +++ b/fs/proc/uptime.c
@@ -173,6 +172,38 @@ public sealed class StackingTests(Guest guest)
         Assert.Equal(["apply early 2", "one counter 0", "undo the lower one 2", "undo both 0", "0"], result.Lines);
     }
 
+    // K25: nothing in memory tells that one of these needs the other.
+    [Fact]
+    public async Task One_that_touches_no_code_of_the_other_stands_on_it_all_the_same()
+    {
+        using var first = await BuildAsync(First);
+        using PatchProject second = new(guest.Release);
+        second.OnTopOf(first);
+        second.Write("update.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c", ("\treturn 0;\n", "\tseq_puts(m, \"second\\n\");\n\treturn 0;\n")));
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            one={{UpdateGuest.Place(first)}} two={{UpdateGuest.Place(second)}}
+            apply() { ksplice apply $1 >/dev/null; echo "apply $2 $?"; }
+            undo() { ksplice undo $1 >/dev/null; echo "undo $2 $?"; }
+            apply $two early
+            grep -q second /proc/uptime; echo "second $?"
+            apply $one one
+            apply $two two
+            undo {{first.Id}} one
+            grep -q Shown /proc/1/smaps; echo "shown $?"
+            undo {{second.Id}} two
+            undo {{first.Id}} one
+            apply $two alone
+            grep -q second /proc/uptime; echo "second $?"
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second));
+        result.MustEndWith(0);
+        Assert.Equal(["apply early 2", "second 1", "apply one 0", "apply two 0", "undo one 2", "shown 0", "undo two 0", "undo one 0", "apply alone 2", "second 1"], result.Lines);
+        Assert.Contains(first.Id, result.Errors, StringComparison.Ordinal);
+        Assert.Contains("in_use", result.Errors, StringComparison.Ordinal);
+    }
+
     // The first thing in rng_is_initialized is a jump label (K18), in the kernel's code and in the lower update's.
     [Fact]
     public async Task One_goes_through_the_tracer_on_top_of_one_that_does()
@@ -180,7 +211,7 @@ public sealed class StackingTests(Guest guest)
         using PatchProject first = new(guest.Release), second = new(guest.Release);
         first.Write("first.patch", CoexistenceTests.Random);
         (await first.BuildAsync()).MustSucceed();
-        second.Write("0.base", CoexistenceTests.Random);
+        second.OnTopOf(first);
         second.Write("second.patch", CoexistenceTests.Random.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
             .Replace("+	return crng_ready() && task_pid_nr(current) == 1;", "+	return crng_ready() && task_pid_nr(current) != 1;", StringComparison.Ordinal));
         (await second.BuildAsync()).MustSucceed();

@@ -12,8 +12,15 @@
  *   post_*   process context, after success; may sleep
  *   fail_*   process context, after any failure once pre_* ran; drops what pre_* took
  *
- * A hook must not load or unload a module that an update changes, nor wait for
- * who does: that waits until the request is done.
+ * A hook must not load or unload a module, nor wait for who does, nor touch the
+ * chain of module notifiers: nobody could end the request while it waits, and
+ * the module may be one that the update changes.  The build refuses a hook that
+ * calls what does so (KSP5019 has the list), as far as direct calls in the
+ * update's files tell.
+ *
+ * On a kernel with PREEMPT_RT a spinlock's holder may be preempted, so data may
+ * be half updated in the stop.  Only pre_*, post_* and fail_* are allowed there
+ * (KSP5018).
  */
 #ifndef KSPLICE_HOOKS_H
 #define KSPLICE_HOOKS_H
