@@ -65,7 +65,8 @@ static void show(struct line *line, u64 ns, enum ksp_reason reason, const struct
 		add(line, " f%llx-%llx %llx %llx", match->functions[i].start, match->functions[i].end,
 		    match->functions[i].jump, match->functions[i].fentry);
 	for (i = 0; i < match->n_ranges; i++)
-		add(line, " r%s %llx-%llx", match->ranges[i].name, match->ranges[i].start, match->ranges[i].end);
+		add(line, " r%s %llx-%llx%s", match->ranges[i].name, match->ranges[i].start, match->ranges[i].end,
+		    match->ranges[i].ends_in_call ? " call" : "");
 	add(line, "\n");
 }
 

@@ -122,7 +122,7 @@ internal sealed partial class CarriedContent
         if (symbol is not null && _neededSet.Add(symbol))
             _needed.Add(symbol);
         return new CarriedReference(offset, reference.Type, target is null ? -1 : _pieceOf.GetValueOrDefault(target, -1), symbol,
-            distance + reference.Adjustment, reference.IsBranch);
+            distance + reference.Adjustment, reference.IsBranch) { TakesAddress = reference.TakesAddress };
     }
 
     private void AddEntry(ObjectNode node, TableEntry entry)

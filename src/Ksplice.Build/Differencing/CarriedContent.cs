@@ -3,6 +3,7 @@
 // is the original's, a direct branch stays inside the primary, what did not change is the running kernel's.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Differencing;
 
@@ -210,10 +211,13 @@ internal sealed partial class CarriedContent(
             return Along(reference);
         if (!entry)
             return Middle(reference);
-        if (old is null)
+        // K22: no old code takes the address of a function that has no ENDBR, and no indirect call may go there.
+        if (old is null || (brought && !reference.IsBranch && HasEndbr(target) && !HasEndbr(old)))
             return Own(reference, target);
         return brought && reference.IsBranch ? (target, null, 0) : (null, RunSymbolOf(old), 0);
     }
+
+    private static bool HasEndbr(ObjectNode function) => KernelImage.IsEndbr(function.Bytes);
 
     private (ObjectNode?, RunSymbol?, long) Middle(ObjectReference reference)
     {

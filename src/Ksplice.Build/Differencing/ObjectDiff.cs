@@ -92,7 +92,11 @@ public enum CarriedKind
 /// <param name="Addend">The addend, relative to the piece's or the symbol's start; for relative fields it includes the distance from field to instruction end.</param>
 /// <param name="IsBranch">True for the target of a call or jump.</param>
 public sealed record CarriedReference(
-    ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch);
+    ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch)
+{
+    /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
+    public bool TakesAddress { get; init; }
+}
 
 /// <summary>A run of bytes of the post object that goes into the primary module.</summary>
 /// <param name="Kind">What it is.</param>
@@ -137,6 +141,12 @@ public sealed record ConstantPlace(int Piece, ulong Offset, int Size, RuntimeCon
 /// <param name="Key">The static key or static call key.</param>
 /// <param name="Section"><c>__jump_table</c> or <c>.static_call_sites</c>.</param>
 public sealed record StaticKeyUse(string Function, RunSymbol Key, string Section);
+
+/// <summary>New code or data that holds or hands out the address of something of the running kernel.</summary>
+/// <param name="Symbol">What the address is of.</param>
+/// <param name="Unit">The unit's source path.</param>
+/// <param name="Holder">The function or object with the address; empty if it has no name.</param>
+public sealed record AddressUse(RunSymbol Symbol, string Unit, string Holder);
 
 /// <summary>Why an update can never be unloaded: an address that only the primary has may outlive an undo (K20).</summary>
 /// <param name="Holder">The function or object that holds or hands out the address.</param>
@@ -194,6 +204,20 @@ public sealed record ObjectDiff
         ArgumentNullException.ThrowIfNull(diff);
         return diff.NewFunctions.Where(function => function.IsGlobal).Select(function => function.Name)
             .Concat(diff.Carried.Where(piece => piece is { IsGlobal: true, Kind: CarriedKind.Data }).Select(piece => piece.Name));
+    }
+
+    /// <summary>
+    /// Where the new code of several units takes addresses of the running kernel's things, each once. A branch does not; an entry of a table says
+    /// where something stands; the trampoline of a static call is the kernel's to rewrite, and nobody calls it through a pointer.
+    /// </summary>
+    public static IEnumerable<AddressUse> AddressesUsedBy(IReadOnlyList<ObjectDiff> diffs)
+    {
+        HashSet<RunSymbol> needed = [.. NeededBy(diffs)];
+        return diffs.SelectMany(diff => diff.Carried.Where(piece => piece.Kind != CarriedKind.SpecialEntry)
+            .SelectMany(piece => piece.References.Where(reference => reference is { TakesAddress: true, IsBranch: false } && reference.Symbol is GlobalSymbol or LocalSymbol && needed.Contains(reference.Symbol))
+                .Select(reference => new AddressUse(reference.Symbol!, diff.Unit, piece.Name))))
+            .Where(use => use.Symbol is not GlobalSymbol global || !global.Name.StartsWith("__SCT__", StringComparison.Ordinal))
+            .Distinct();
     }
 
     /// <summary>

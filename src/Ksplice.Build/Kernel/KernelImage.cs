@@ -20,6 +20,7 @@ public sealed class KernelImage
     private readonly Lazy<ExceptionTable> _exceptions;
     private readonly Lazy<Dictionary<string, ulong>> _exports;
     private readonly Lazy<HashSet<ulong>> _ftraceSites;
+    private readonly Lazy<HashSet<ulong>> _seals;
 
     private KernelImage(string path, ElfObject elf)
     {
@@ -34,6 +35,9 @@ public sealed class KernelImage
         _exceptions = new(() => Table("__start___ex_table", "__stop___ex_table") is var (start, bytes) ? TrapTables.ReadExceptions(start, bytes) : new ExceptionTable([]));
         _exports = new(ReadExports);
         _ftraceSites = new(ReadFtraceSites);
+        _seals = new(ReadSeals);
+        HasIbt = Symbols.FindUnique("__ibt_endbr_seal") is not null;
+        SealableText = HasIbt ? (Symbols.FindUnique("_stext") ?? 0, Symbols.FindUnique("_etext") ?? ulong.MaxValue) : default;
         Banner = ReadBanner();
         string[] words = Banner.Split(' ');
         Release = words.Length > 2 ? words[2] : "";
@@ -153,6 +157,24 @@ public sealed class KernelImage
     /// <summary>The address of what the kernel exports to modules under that name, or null.</summary>
     public ulong? FindExport(string name) => _exports.Value.TryGetValue(name, out ulong address) ? address : null;
 
+    /// <summary>True if it is built with CONFIG_X86_KERNEL_IBT: only then does the linker script have a table of ENDBR to overwrite.</summary>
+    public bool HasIbt { get; }
+
+    /// <summary>Where ENDBR decides what may be called indirectly; empty without IBT.</summary>
+    internal (ulong Start, ulong End) SealableText { get; }
+
+    /// <summary>Each ENDBR that boot overwrites; an image that runs has freed the table.</summary>
+    internal IReadOnlyCollection<ulong> Seals => _seals.Value;
+
+    internal bool IsSealable(ulong address) => address >= SealableText.Start && address < SealableText.End;
+
+    /// <summary>False if <paramref name="address"/> is code without ENDBR, or with one that boot overwrites (K22).</summary>
+    public bool HasEndbr(ulong address) => !IsSealable(address) || (IsEndbr(Slice(address, EndbrSize)) && !_seals.Value.Contains(address));
+
+    internal const int EndbrSize = 4;
+
+    internal static bool IsEndbr(ReadOnlySpan<byte> code) => code.StartsWith<byte>([0xf3, 0x0f, 0x1e, 0xfa]);
+
     /// <summary>All entries of the jump table, by code address.</summary>
     internal IReadOnlyDictionary<ulong, (ulong Target, ulong Key)> JumpEntries => _jumpEntries.Value;
 
@@ -212,6 +234,16 @@ public sealed class KernelImage
     {
         var (_, bytes) = Table("__start_mcount_loc", "__stop_mcount_loc");
         return [.. MemoryMarshal.Cast<byte, ulong>(bytes.AsSpan(0, bytes.Length & ~7))];
+    }
+
+    // Each relative to its own place (arch/x86/kernel/alternative.c, apply_seal_endbr).
+    private HashSet<ulong> ReadSeals()
+    {
+        var (start, bytes) = Table("__ibt_endbr_seal", "__ibt_endbr_seal_end");
+        HashSet<ulong> seals = [];
+        for (int at = 0; at + 4 <= bytes.Length; at += 4)
+            seals.Add(start + (ulong)at + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at)));
+        return seals;
     }
 
     // struct kernel_symbol: value, name and namespace, each relative to its own place.

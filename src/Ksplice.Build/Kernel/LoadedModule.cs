@@ -24,6 +24,7 @@ public sealed class LoadedModule
     private readonly byte[] _memory;
     private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
     private readonly Dictionary<ulong, ulong> _staticCalls = [];
+    private readonly HashSet<ulong> _seals = [];
     private readonly Dictionary<ulong, BugEntry> _bugs;
     private readonly ExceptionTable _exceptions;
 
@@ -41,6 +42,7 @@ public sealed class LoadedModule
             Relocate(section);
         ReadJumpEntries();
         ReadStaticCalls();
+        ReadSeals();
         _bugs = Table("__bug_table", (start, bytes) => TrapTables.ReadBugs(start, bytes, image.BugSize));
         _exceptions = Table("__ex_table", TrapTables.ReadExceptions);
     }
@@ -129,6 +131,9 @@ public sealed class LoadedModule
         return true;
     }
 
+    /// <summary>The address of what it exports under that name, or null.</summary>
+    public ulong? FindExport(string name) => _exports.TryGetValue(name, out ulong address) ? address : null;
+
     /// <summary>The address of what another module, that this one needs, exports under that name.</summary>
     public ulong? FindImport(string name)
     {
@@ -145,6 +150,15 @@ public sealed class LoadedModule
 
     /// <summary>True if the module's memory at <paramref name="address"/> is read-only once the module has started.</summary>
     public bool IsReadOnlyAfterInit(ulong address) => Holds(address, address + 1, section => section.Name == ".data..ro_after_init");
+
+    /// <summary>False if <paramref name="address"/> is its code, or that of a module that it needs, without ENDBR or with one that the loader overwrites (K22).</summary>
+    public bool HasEndbr(ulong address)
+    {
+        if (!_image.HasIbt || !IsText(address, address + 1))
+            return _needed.All(other => other.HasEndbr(address));
+        Span<byte> code = stackalloc byte[KernelImage.EndbrSize];
+        return TryRead(address, code) && KernelImage.IsEndbr(code) && !_seals.Contains(address);
+    }
 
     /// <summary>Copies exactly the length of <paramref name="destination"/> from its memory or that of a module that it needs, or returns false.</summary>
     public bool TryRead(ulong address, Span<byte> destination)
@@ -259,6 +273,16 @@ public sealed class LoadedModule
             ulong key = Relative(bytes, at + 4, entry + 4) & ~3ul;
             _staticCalls[Relative(bytes, at, entry)] = _image.FindTrampolineKey(key) ?? key;
         }
+    }
+
+    private void ReadSeals()
+    {
+        if (_file.Elf.FindSection(".ibt_endbr_seal") is not { } section || !_layout.Stays(section))
+            return;
+        ulong start = _layout.PlaceOf(section)!.Value;
+        var bytes = At(section);
+        for (int at = 0; at + 4 <= bytes.Length; at += 4)
+            _seals.Add(Relative(bytes, at, start + (ulong)at));
     }
 
     private delegate T TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);

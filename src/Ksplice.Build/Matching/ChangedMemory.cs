@@ -86,4 +86,12 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
 
     /// <inheritdoc/>
     public bool IsProbed(ulong address) => memory.IsProbed(address);
+
+    /// <inheritdoc/>
+    public bool HasEndbr(ulong address)
+    {
+        Span<byte> code = stackalloc byte[4];
+        bool changed = _changed.Keys.Any(place => place - address < 4);
+        return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr)));
+    }
 }

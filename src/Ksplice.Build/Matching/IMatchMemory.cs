@@ -40,4 +40,7 @@ public interface IMatchMemory
 
     /// <summary>True if a kprobe stands at <paramref name="address"/>.</summary>
     bool IsProbed(ulong address);
+
+    /// <summary>False if <paramref name="address"/> is code of a kernel with IBT and an indirect call of it faults (K22).</summary>
+    bool HasEndbr(ulong address);
 }

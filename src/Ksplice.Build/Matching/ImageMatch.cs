@@ -3,6 +3,7 @@
 using System.Collections.Concurrent;
 using System.Text;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
 using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Matching;
@@ -71,6 +72,9 @@ public sealed class ImageMemory : IMatchMemory
 
     /// <summary>False: an image has no probes.</summary>
     public bool IsProbed(ulong address) => false;
+
+    /// <inheritdoc/>
+    public bool HasEndbr(ulong address) => _image.HasEndbr(address);
 }
 
 /// <summary>The match of an update against the shipped image.</summary>
@@ -82,7 +86,9 @@ public static class ImageMatch
         ArgumentNullException.ThrowIfNull(matchData);
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        return Check(matchData, image.Path, new ImageMemory(image), diagnostics);
+        var result = Check(matchData, image.Path, new ImageMemory(image), diagnostics);
+        CheckExports(matchData, null, image, diagnostics);
+        return result;
     }
 
     /// <summary>Matches against a module beside its kernel. What stands in the kernel itself is no function of the module.</summary>
@@ -92,6 +98,7 @@ public static class ImageMatch
         ArgumentNullException.ThrowIfNull(module);
         ArgumentNullException.ThrowIfNull(diagnostics);
         var result = Check(matchData, module.Path, new ModuleMemory(module, new ImageMemory(image)), diagnostics);
+        CheckExports(matchData, module, image, diagnostics);
         if (result.Ranges.FirstOrDefault(range => !module.IsText(range.Start, range.End)) is not { } outside)
             return result;
         diagnostics.Report(MatchDiagnostics.NotFound, new SourceLocation(module.Path), module.Path, $"{outside.Name} stands in the kernel's own code and not in the module's");
@@ -108,9 +115,31 @@ public static class ImageMatch
         ArgumentNullException.ThrowIfNull(diagnostics);
         ImageMemory kernel = new(image);
         var result = MatchInterpreter.Match(matchData.Bytes, module is null ? kernel : new ModuleMemory(module, kernel));
-        if (result.Failure is { } failure)
+        CheckExports(matchData, module, image, diagnostics);
+        if (result.Failure is { Reason: MatchReason.Sealed } uncallable)
+            ReportNoEndbr(matchData, module?.Path ?? image.Path, uncallable.Symbol, diagnostics);
+        else if (result.Failure is { } failure)
             diagnostics.Report(MatchDiagnostics.OnTop, failure.Unit.Length == 0 ? null : new SourceLocation(failure.Unit), module?.Path ?? image.Path, failure);
         return result;
+    }
+
+    // K22: what new code uses as it is, without matching: the image and the modules' files say whether it may be called.
+    private static void CheckExports(MatchData matchData, LoadedModule? module, KernelImage image, DiagnosticBag diagnostics)
+    {
+        foreach (string name in matchData.AddressUses.Select(use => use.Symbol).Except(matchData.Exports).OfType<GlobalSymbol>().Select(symbol => symbol.Name))
+        {
+            // The core's own exports are in neither.
+            if ((image.FindExport(name) ?? module?.FindExport(name) ?? module?.FindImport(name)) is not { } address || image.HasEndbr(address) && module?.HasEndbr(address) != false)
+                continue;
+            ReportNoEndbr(matchData, module?.Path ?? image.Path, name, diagnostics);
+        }
+    }
+
+    private static void ReportNoEndbr(MatchData matchData, string path, string? name, DiagnosticBag diagnostics)
+    {
+        var use = matchData.AddressUses.FirstOrDefault(use => name == use.Symbol switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => null });
+        diagnostics.Report(MatchDiagnostics.NoEndbr, use is null ? new SourceLocation(path) : new SourceLocation(use.Unit), path, use?.Symbol.DisplayName ?? name,
+            string.IsNullOrEmpty(use?.Holder) ? "the new code" : use.Holder);
     }
 
     /// <summary>Matches against any memory; <paramref name="path"/> names it to a person.</summary>
@@ -132,6 +161,9 @@ public static class ImageMatch
                 break;
             case MatchReason.NotInLine:
                 diagnostics.Report(MatchDiagnostics.NotInLine, location, path, failure, failure.Candidates);
+                break;
+            case MatchReason.Sealed:
+                ReportNoEndbr(matchData, path, failure.Symbol, diagnostics);
                 break;
             case MatchReason.NoRoom:
                 diagnostics.Report(MatchDiagnostics.NoRoom, location, path, failure);

@@ -12,4 +12,8 @@ public sealed record MatchedFunction(string Unit, string Name);
 /// <param name="Bytes">The data for the interpreters.</param>
 /// <param name="Exports">What new code needs; the place in the list is the export index.</param>
 /// <param name="Functions">The replaced functions (without .cold pieces); the place in the list is the redirect index.</param>
-public sealed record MatchData(byte[] Bytes, ImmutableArray<RunSymbol> Exports, ImmutableArray<MatchedFunction> Functions);
+public sealed record MatchData(byte[] Bytes, ImmutableArray<RunSymbol> Exports, ImmutableArray<MatchedFunction> Functions)
+{
+    /// <summary>Where new code takes the address of something of the running kernel, of what the kernel exports too.</summary>
+    public ImmutableArray<AddressUse> AddressUses { get; init; } = [];
+}

@@ -55,7 +55,10 @@ public sealed class MatchDataBuilder
         var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Sites ?? diff.Pre), StringComparer.Ordinal);
         var replaced = diffs.SelectMany(diff => diff.Replaced.Select(function =>
             (diff.Unit, Parts: (IReadOnlyList<ObjectNode>)[.. function.Pre.Select(range => graphs[diff.Unit].Nodes.Single(node => node.Range == range && node.IsCode))])));
-        return new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports);
+        AddressUse[] uses = [.. ObjectDiff.AddressesUsedBy(diffs)];
+        return new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports, called: uses.Select(use => use.Symbol).ToHashSet()) is { } data
+            ? data with { AddressUses = [.. uses] }
+            : null;
     }
 
     /// <summary>Builds match data as if <paramref name="function"/> alone were replaced; or, without
@@ -63,7 +66,7 @@ public sealed class MatchDataBuilder
     internal static MatchData? Build(ObjectGraph graph, string unit, ObjectNode function, bool redirect, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics) =>
         new MatchDataBuilder(diagnostics).Build(new Dictionary<string, ObjectGraph> { [unit] = graph }, [(unit, [function, .. function.Parts])], exports, redirect);
 
-    private MatchData? Build(IReadOnlyDictionary<string, ObjectGraph> graphs, IReadOnlyList<(string Unit, IReadOnlyList<ObjectNode> Parts)> replaced, IReadOnlyList<RunSymbol> exports, bool redirect = true)
+    private MatchData? Build(IReadOnlyDictionary<string, ObjectGraph> graphs, IReadOnlyList<(string Unit, IReadOnlyList<ObjectNode> Parts)> replaced, IReadOnlyList<RunSymbol> exports, bool redirect = true, IReadOnlySet<RunSymbol>? called = null)
     {
         foreach (var (unit, graph) in graphs)
             _lines.Add(unit, UnitLine.Read(graph.Elf));
@@ -84,16 +87,17 @@ public sealed class MatchDataBuilder
 
         for (int i = 0; i < exports.Count; i++)
         {
+            var flags = called?.Contains(exports[i]) == true ? SymbolFlags.Called : SymbolFlags.None;
             switch (exports[i])
             {
                 case GlobalSymbol global:
-                    _tables.SetExport(_tables.Global(global.Name), i, SymbolFlags.ByName);
+                    _tables.SetExport(_tables.Global(global.Name), i, SymbolFlags.ByName | flags);
                     break;
                 case RuntimeConstant constant:
                     ExportConstant(constant, i, graphs);
                     break;
                 case LocalSymbol local:
-                    Export(local, i, graphs[local.Unit].Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset), local.Unit);
+                    Export(local, i, graphs[local.Unit].Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset), local.Unit, flags);
                     break;
                 case StringLiteral literal:
                     Export(literal, i, graphs[literal.Unit].Nodes.FirstOrDefault(node => node.Kind == NodeKind.String && IsText(node, literal.Content)), literal.Unit);
@@ -108,7 +112,7 @@ public sealed class MatchDataBuilder
     private static bool IsText(ObjectNode node, string content) =>
         node.Size == (ulong)content.Length + 1 && node.Bytes[..^1].SequenceEqual(System.Text.Encoding.Latin1.GetBytes(content));
 
-    private void Export(RunSymbol symbol, int index, ObjectNode? node, string unit)
+    private void Export(RunSymbol symbol, int index, ObjectNode? node, string unit, SymbolFlags flags = SymbolFlags.None)
     {
         if (node is null || _tables.IsExported(_tables.Start(node)) || !(_tables.IsMet(_tables.Start(node)) || Reach(node, unit, [])))
         {
@@ -116,7 +120,7 @@ public sealed class MatchDataBuilder
             _failed = true;
             return;
         }
-        _tables.SetExport(_tables.Start(node), index, SymbolFlags.None);
+        _tables.SetExport(_tables.Start(node), index, flags);
     }
 
     // Where no replaced function has the number in its code, the smallest one that does is matched too.
@@ -173,7 +177,10 @@ public sealed class MatchDataBuilder
             // What static_cpu_has jumps to before the kernel has rewritten its sites; freed with init memory afterwards.
             if (node.Kind == NodeKind.Auxiliary)
                 flags |= ObjectFlags.Optional;
-            _tables.AddObject(node, unit, node.IsCode && node.Kind != NodeKind.Auxiliary ? ObjectKind.Text : ObjectKind.Data, flags, function, node.IsCode ? _writer.WriteCode(node) : _writer.WriteData(node));
+            var (ops, endsInCall) = node.IsCode ? _writer.WriteCode(node) : (_writer.WriteData(node), false);
+            if (endsInCall)
+                flags |= ObjectFlags.EndsInCall;
+            _tables.AddObject(node, unit, node.IsCode && node.Kind != NodeKind.Auxiliary ? ObjectKind.Text : ObjectKind.Data, flags, function, ops);
         }
         catch (ProgramWriter.UnmatchableException problem)
         {

@@ -29,6 +29,10 @@ public static class MatchDiagnostics
     public static readonly DiagnosticDescriptor NoRoom = Error("KSP4006", "The redirect does not fit",
         "'{0}': {1}; the function is shorter than a jump, or the kernel may rewrite the bytes that the jump would overwrite");
 
+    /// <summary>KSP4007: an indirect call would fault.</summary>
+    public static readonly DiagnosticDescriptor NoEndbr = Error("KSP4007", "A function may not be called through a pointer",
+        "'{0}' has no ENDBR at the start of {1}, or the kernel overwrites it, and {2} takes its address; on a processor with IBT a call through it is a panic");
+
     /// <summary>KSP4060: the name is another unit's.</summary>
     public static readonly DiagnosticDescriptor NotInLine = Error("KSP4060", "The name is another file's",
         "'{0}': {1}; the kernel has {2} of that name, but around none of them stand the functions of this file in their order; another file's function is not touched");

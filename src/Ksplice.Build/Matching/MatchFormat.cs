@@ -8,7 +8,7 @@ namespace Ksplice.Build.Matching;
 internal static class MatchFormat
 {
     public const ulong Magic = 0x4843544d50534b;
-    public const uint Version = 4;
+    public const uint Version = 5;
     public const uint None = 0xffffffff;
     public const int MaximalNops = 256;
     public const int JumpSize = 5;
@@ -42,6 +42,7 @@ internal enum SymbolFlags : ushort
     Named = 1,
     ByName = 2,
     Global = 4,
+    Called = 8,
 }
 
 internal enum ObjectKind : byte
@@ -56,6 +57,7 @@ internal enum ObjectFlags : byte
     None = 0,
     Replaced = 1,
     Optional = 2,
+    EndsInCall = 4,
 }
 
 [Flags]

@@ -59,7 +59,7 @@ public sealed partial class MatchInterpreter
                 continue;
             ulong start = _run.Values[entry.Symbol];
             var matched = _run.Matched[i];
-            RunRange range = new(_run.Data.Name(entry.Name), start, matched.End);
+            RunRange range = new(_run.Data.Name(entry.Name), start, matched.End, (entry.Flags & ObjectFlags.EndsInCall) != 0);
             ranges.Add(range);
             if (entry.Function == MatchFormat.None)
                 continue;
@@ -91,7 +91,15 @@ public sealed partial class MatchInterpreter
                 exports[symbol.Export] = _run.Values[i];
             else if ((symbol.Flags & SymbolFlags.ByName) == 0 || (found = _run.FindUnique((uint)i, out exports[symbol.Export])) != 1)
                 return new MatchFailure(found != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, "", "", _run.NameOf((uint)i), 0, 0, found, [], []);
+            if ((symbol.Flags & SymbolFlags.Called) != 0 && !_run.Memory.HasEndbr(exports[symbol.Export]))
+                return Sealed((uint)i, exports[symbol.Export]);
         }
         return null;
+    }
+
+    private MatchFailure Sealed(uint symbol, ulong address)
+    {
+        byte[] found = new byte[ObjectWalk.Endbr.Length];
+        return new MatchFailure(MatchReason.Sealed, "", "", _run.NameOf(symbol), address, 0, 1, [.. ObjectWalk.Endbr], _run.Get(address, found) ? [.. found] : []);
     }
 }

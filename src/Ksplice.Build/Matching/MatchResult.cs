@@ -40,6 +40,9 @@ public enum MatchReason
 
     /// <summary>The kernel has that name, but not where the unit's own would be.</summary>
     NotInLine,
+
+    /// <summary>New code takes the address of a function, and an indirect call of it faults (K22).</summary>
+    Sealed,
 }
 
 /// <summary>Why a match failed and where.</summary>
@@ -86,7 +89,8 @@ public sealed record RunFunction(string Name, ulong Start, ulong End, ulong Jump
 /// <param name="Name">The function or piece.</param>
 /// <param name="Start">First byte.</param>
 /// <param name="End">One past the last byte.</param>
-public sealed record RunRange(string Name, ulong Start, ulong End);
+/// <param name="EndsInCall">True if <paramref name="End"/> may be a return address (K13).</param>
+public sealed record RunRange(string Name, ulong Start, ulong End, bool EndsInCall);
 
 /// <summary>What a match found out.</summary>
 /// <param name="Failure">Null when everything was found.</param>

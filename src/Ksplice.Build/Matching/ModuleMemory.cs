@@ -52,4 +52,7 @@ public sealed class ModuleMemory : IMatchMemory
 
     /// <inheritdoc/>
     public bool IsProbed(ulong address) => _kernel.IsProbed(address);
+
+    /// <inheritdoc/>
+    public bool HasEndbr(ulong address) => _module.HasEndbr(address) && _kernel.HasEndbr(address);
 }

@@ -6,8 +6,9 @@ internal sealed partial class ObjectWalk
     private static readonly byte[] Nop5 = [0x0f, 0x1f, 0x44, 0x00, 0x00];
     private static readonly byte[] Zero = [0x2e, 0x2e, 0x2e, 0x31, 0xc0];
     private static readonly byte[] Ret = [0xc3, 0xcc, 0xcc, 0xcc, 0xcc];
-    private static readonly byte[] Endbr = [0xf3, 0x0f, 0x1e, 0xfa];
+    public static readonly byte[] Endbr = [0xf3, 0x0f, 0x1e, 0xfa];
     private static readonly byte[] Sealed = [0x66, 0x0f, 0x1f, 0x00];
+    private static readonly byte[] NewerSealed = [0x0f, 0x1f, 0x40, 0xd6]; // K29
 
     private void NoteLiveSite(int length)
     {
@@ -239,7 +240,7 @@ internal sealed partial class ObjectWalk
     private MatchReason EndbrSite()
     {
         Span<byte> found = stackalloc byte[4];
-        if (!run.Get(_at, found) || (!found.SequenceEqual(Endbr) && !found.SequenceEqual(Sealed)))
+        if (!run.Get(_at, found) || (!found.SequenceEqual(Endbr) && !found.SequenceEqual(Sealed) && !found.SequenceEqual(NewerSealed)))
             return Differ(MatchReason.Different, _at, MatchFormat.None, Endbr);
         _at += 4;
         return MatchReason.Matched;

@@ -61,6 +61,18 @@ internal sealed partial class ProgramWriter
         public ILookup<int, TableEntry> Bugs { get; }
         public ILookup<int, TableEntry> Exceptions { get; }
 
+        /// <summary>True if the last instruction is a call, or if the kernel may make it one.</summary>
+        public bool EndsInCall
+        {
+            get
+            {
+                int last = Instructions.Keys.Max();
+                return Instructions[last].Instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall
+                    || Alternatives.Any(entries => entries.Key + entries.Max(entry => entry.Bytes[^2]) >= Bytes.Length)
+                    || Paravirt.Any(entry => entry.Key + entry.Value.Bytes[9] >= Bytes.Length);
+            }
+        }
+
         private Dictionary<int, TableEntry> Sites(string table) =>
             Node.Entries.Where(entry => entry.Section.Name == table).ToDictionary(entry => (int)entry.KeyOffset);
 

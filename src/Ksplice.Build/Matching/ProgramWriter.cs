@@ -25,12 +25,13 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         return ops;
     }
 
-    /// <summary>The program of a function.</summary>
-    public List<MatchOp> WriteCode(ObjectNode node)
+    /// <summary>The program of a function, and whether its end may be a return address.</summary>
+    public (List<MatchOp> Ops, bool EndsInCall) WriteCode(ObjectNode node)
     {
         List<MatchOp> ops = [];
-        WriteRange(ops, new Code(node), 0, (int)node.Size, 0);
-        return ops;
+        Code code = new(node);
+        WriteRange(ops, code, 0, (int)node.Size, 0);
+        return (ops, code.EndsInCall);
     }
 
     // Sites nest: an alternative's original may be a paravirt call. The depth (1 in a variant, 2 in a paravirt call) tells which

@@ -99,6 +99,13 @@ public sealed class RunMemory : IMatchMemory
         };
     }
 
+    /// <summary>The bytes decide: a kernel that ran has overwritten what its table names, and freed the table.</summary>
+    public bool HasEndbr(ulong address)
+    {
+        Span<byte> code = stackalloc byte[4];
+        return !_shipped.IsSealable(address - _moved) || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr));
+    }
+
     /// <summary>What stands at an address behind the kernel itself, for a person; null where nothing is known of it.</summary>
     public string? NameOf(ulong address) =>
         address < ModulesStart ? null : IsDetour(address) ? "a kprobe's detour" : "code of a module, as an update's is";

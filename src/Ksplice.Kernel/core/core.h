@@ -90,6 +90,7 @@ struct ksplice_text {
 	char *name;
 	unsigned long start;
 	unsigned long end;
+	bool ends_in_call;		/* @end may be a return address (K13) */
 };
 
 /* All such text of an update, sorted by address. */

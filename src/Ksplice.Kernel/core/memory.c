@@ -21,6 +21,7 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/static_call.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "core.h"
@@ -276,6 +277,27 @@ static bool env_is_probed(struct ksp_env *env, u64 address)
 	return ksplice_is_probed(address);
 }
 
+static bool is_code(u64 address)
+{
+	const struct module *module = module_at(address);
+	unsigned long start = (unsigned long)kernel.stext, end = (unsigned long)kernel.etext;
+
+	if (module)
+		ksplice_module_text(module, &start, &end);
+	return address >= start && address < end;
+}
+
+/* K22: the kernel and the loader of modules overwrite each ENDBR that they think nobody needs. */
+static bool env_has_endbr(struct ksp_env *env, u64 address)
+{
+	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	u8 found[sizeof(endbr)];
+
+	if (!IS_ENABLED(CONFIG_X86_KERNEL_IBT) || !is_code(address))
+		return true;
+	return !env_read(env, address, found, sizeof(found)) && !memcmp(found, endbr, sizeof(endbr));
+}
+
 static u64 env_code_of(struct ksp_env *env, u64 address)
 {
 	return ksplice_code_of(address);
@@ -315,6 +337,7 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_tar
 		.count_exceptions = env_count_exceptions,
 		.is_ftrace_target = env_is_ftrace_target,
 		.is_probed = env_is_probed,
+		.has_endbr = env_has_endbr,
 		.code_of = env_code_of,
 		.symbol_of = env_symbol_of,
 		.alloc = env_alloc,

@@ -90,6 +90,7 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
 			item->name = "new code";
 			ksplice_module_text(target->primary, &item->start, &item->end);
 			item->start--;	/* no function's address is a mere pointer here */
+			item->ends_in_call = true;
 			n++;
 		} else if (target->n_texts) {
 			memcpy(item, target->texts, target->n_texts * sizeof(*item));
@@ -104,12 +105,13 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
  * A thread at the very start has executed nothing of the function yet, and a
  * function's address is often on a stack as a mere pointer: the start does not
  * count.  A return address equal to the end belongs to a last call that does
- * not return, so the end does (K13).
+ * not return, so the end does where there is one (K13).
  */
 static const struct ksplice_text *find_text(const struct check *check,
 					    unsigned long address)
 {
 	u32 low = 0, high = check->texts->n;
+	const struct ksplice_text *text;
 
 	if (address <= check->lowest || address > check->highest)
 		return NULL;
@@ -122,7 +124,8 @@ static const struct ksplice_text *find_text(const struct check *check,
 		else
 			high = middle;
 	}
-	return address <= check->texts->items[low].end ? &check->texts->items[low] : NULL;
+	text = &check->texts->items[low];
+	return address < text->end || (text->ends_in_call && address == text->end) ? text : NULL;
 }
 
 /* Returns 1 and records the thread if @address is in the way. */

@@ -52,6 +52,7 @@ static const char * const reasons[] = {
 	[KSP_UNRESOLVED] = "no value was found",
 	[KSP_NO_ROOM] = "the redirect does not fit",
 	[KSP_NOT_IN_LINE] = "its name is another file's",
+	[KSP_SEALED] = "an indirect call of it would fault, and the new code takes its address",
 };
 
 static void report_mismatch(struct ksplice_update *update, const struct ksplice_target *target,
@@ -148,6 +149,7 @@ static int keep_match(struct ksplice_update *update, struct ksplice_target *targ
 			goto failed;
 		text->start = match->ranges[i].start;
 		text->end = match->ranges[i].end;
+		text->ends_in_call = match->ranges[i].ends_in_call;
 		target->n_texts++;
 	}
 	return 0;

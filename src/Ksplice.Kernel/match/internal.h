@@ -99,6 +99,7 @@ u64 ksp_called(struct run *run, u64 target);
 bool ksp_is_thunk_of(struct run *run, u64 target, u32 number, bool jump);
 
 /* sites.c */
+extern const u8 ksp_endbr[4];
 enum ksp_reason ksp_walk_fentry(struct walk *w, const struct ksp_op *op);
 enum ksp_reason ksp_walk_alternative(struct walk *w, const struct ksp_op *op);
 enum ksp_reason ksp_walk_paravirt(struct walk *w, const struct ksp_op *op);

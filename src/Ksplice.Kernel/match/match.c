@@ -34,27 +34,44 @@ enum ksp_reason ksp_fail(struct run *run, struct ksp_match *match, u32 object,
 	return reason;
 }
 
+static enum ksp_reason find_export(struct run *run, struct ksp_match *match, u32 index, u64 *value)
+{
+	const struct ksp_symbol *symbol = &run->symbols[index];
+	u32 n = 1;
+
+	if (run->known[index])
+		*value = run->values[index];
+	else
+		n = symbol->flags & KSP_SYMBOL_BY_NAME ? ksp_find_unique(run, index, value) : 0;
+	match->failure.candidates = n;
+	if (n != 1)
+		return n ? KSP_AMBIGUOUS : KSP_UNRESOLVED;
+	if (!(symbol->flags & KSP_SYMBOL_CALLED) || run->env->has_endbr(run->env, *value))
+		return KSP_MATCHED;
+	match->failure.address = *value;
+	match->failure.n_expected = sizeof(ksp_endbr);
+	memcpy(match->failure.expected, ksp_endbr, sizeof(ksp_endbr));
+	if (ksp_get(run, *value, match->failure.found, sizeof(ksp_endbr)))
+		match->failure.n_found = sizeof(ksp_endbr);
+	return KSP_SEALED;
+}
+
 static enum ksp_reason fill_exports(struct run *run, struct ksp_match *match)
 {
+	enum ksp_reason reason;
 	u32 i;
 
 	for (i = 0; i < run->header->n_symbols; i++) {
-		const struct ksp_symbol *symbol = &run->symbols[i];
-		u32 n;
+		u32 export = run->symbols[i].export;
 
-		if (symbol->export == KSP_NONE)
+		if (export == KSP_NONE)
 			continue;
-		if (run->known[i]) {
-			match->exports[symbol->export] = run->values[i];
-			continue;
+		reason = find_export(run, match, i, &match->exports[export]);
+		if (reason != KSP_MATCHED) {
+			match->failure.reason = reason;
+			match->failure.symbol = ksp_name_of(run, i);
+			return reason;
 		}
-		n = symbol->flags & KSP_SYMBOL_BY_NAME ? ksp_find_unique(run, i, &match->exports[symbol->export]) : 0;
-		if (n == 1)
-			continue;
-		match->failure.reason = n ? KSP_AMBIGUOUS : KSP_UNRESOLVED;
-		match->failure.symbol = ksp_name_of(run, i);
-		match->failure.candidates = n;
-		return match->failure.reason;
 	}
 	return KSP_MATCHED;
 }
@@ -74,6 +91,7 @@ static enum ksp_reason fill_functions(struct run *run, struct ksp_match *match)
 		range->name = run->names + object->name;
 		range->start = ksp_code_of(run, run->values[object->symbol]);
 		range->end = matched->end;
+		range->ends_in_call = object->flags & KSP_OBJECT_ENDS_IN_CALL;
 		if (object->function != KSP_NONE) {
 			struct ksp_function *function = &match->functions[object->function];
 

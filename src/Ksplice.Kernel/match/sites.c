@@ -11,6 +11,8 @@
  */
 #include "internal.h"
 
+const u8 ksp_endbr[4] = { 0xf3, 0x0f, 0x1e, 0xfa };
+
 /*
  * A site of @length bytes that the kernel may rewrite at any time must not lie
  * in the bytes that a redirect overwrites.  The function's own branches may
@@ -271,12 +273,13 @@ enum ksp_reason ksp_walk_return(struct walk *w, const struct ksp_op *op)
 
 enum ksp_reason ksp_walk_endbr(struct walk *w)
 {
-	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	static const u8 sealed[] = { 0x66, 0x0f, 0x1f, 0x00 };
+	static const u8 newer_sealed[] = { 0x0f, 0x1f, 0x40, 0xd6 };	/* K29 */
 	u8 found[4];
 
-	if (!ksp_get(w->run, w->at, found, 4) || (memcmp(found, endbr, 4) && memcmp(found, sealed, 4)))
-		return ksp_differ(w, KSP_DIFFERENT, w->at, KSP_NONE, endbr, 4);
+	if (!ksp_get(w->run, w->at, found, 4) ||
+	    (memcmp(found, ksp_endbr, 4) && memcmp(found, sealed, 4) && memcmp(found, newer_sealed, 4)))
+		return ksp_differ(w, KSP_DIFFERENT, w->at, KSP_NONE, ksp_endbr, 4);
 	w->at += 4;
 	return KSP_MATCHED;
 }

@@ -73,6 +73,10 @@ internal static class DumpedKernel
         writer.Write(image.Symbols.FindUnique("__fentry__") ?? 0);
         Write(writer, sites ?? []);
         Write(writer, image.Symbols.Symbols.Select(symbol => symbol.Address).Distinct().ToList());
+        writer.Write(image.SealableText.Start);
+        writer.Write(image.SealableText.End);
+        // A kernel that ran has freed the table, and has overwritten what it names.
+        Write(writer, sites is null ? image.Seals : []);
     }
 
     // Modules, and thunks that a kernel made itself while it booted.
@@ -118,7 +122,7 @@ internal static class DumpedKernel
         foreach (var function in result.Functions)
             text.Append(CultureInfo.InvariantCulture, $" f{function.Start:x}-{function.End:x} {function.Jump:x} {function.Fentry:x}");
         foreach (var range in result.Ranges)
-            text.Append(CultureInfo.InvariantCulture, $" r{range.Name} {range.Start:x}-{range.End:x}");
+            text.Append(CultureInfo.InvariantCulture, $" r{range.Name} {range.Start:x}-{range.End:x}{(range.EndsInCall ? " call" : "")}");
         return text.ToString();
     }
 }

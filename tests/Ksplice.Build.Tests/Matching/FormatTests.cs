@@ -24,8 +24,10 @@ public class FormatTests
         Value("KSP_SYMBOL_NAMED", (long)SymbolFlags.Named);
         Value("KSP_SYMBOL_BY_NAME", (long)SymbolFlags.ByName);
         Value("KSP_SYMBOL_GLOBAL", (long)SymbolFlags.Global);
+        Value("KSP_SYMBOL_CALLED", (long)SymbolFlags.Called);
         Value("KSP_OBJECT_REPLACED", (long)ObjectFlags.Replaced);
         Value("KSP_OBJECT_OPTIONAL", (long)ObjectFlags.Optional);
+        Value("KSP_OBJECT_ENDS_IN_CALL", (long)ObjectFlags.EndsInCall);
         Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);
         Value("KSP_PLACE_SAME", (long)PlaceFlags.Same);
         Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
@@ -37,7 +39,7 @@ public class FormatTests
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
         Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS");
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
-        Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE");
+        Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE SEALED");
         Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions");
         Layout<MatchSymbol>("ksp_symbol", "name kind role flags export object content content_size");
         Layout<MatchObject>("ksp_object", "symbol name unit size op n_ops function place kind flags reserved");

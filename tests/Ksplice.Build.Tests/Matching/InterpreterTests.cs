@@ -36,14 +36,15 @@ public sealed class InterpreterTests : IAsyncLifetime
         return ValueTask.CompletedTask;
     }
 
-    private async Task CompareAsync(IReadOnlyList<byte[]> vectors)
+    private Task CompareAsync(IReadOnlyList<byte[]> vectors) => CompareAsync(vectors, Kernel, new ImageMemory(KernelUnderTest.Image));
+
+    private async Task CompareAsync(IReadOnlyList<byte[]> vectors, string kernel, IMatchMemory memory)
     {
-        ImageMemory memory = new(KernelUnderTest.Image);
         foreach (var chunk in vectors.Select((bytes, index) => (bytes, index)).Chunk(200))
         {
             foreach (var (bytes, index) in chunk)
                 await File.WriteAllBytesAsync(Path.Combine(_work.FullName, $"{index}.bin"), bytes, TestContext.Current.CancellationToken);
-            var result = await Cli.Wrap(Program).WithArguments([Kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
+            var result = await Cli.Wrap(Program).WithArguments([kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
             Assert.True(result.ExitCode == 0, result.StandardError);
             // A damaged name may hold a newline: results end with a zero.
@@ -111,6 +112,43 @@ public sealed class InterpreterTests : IAsyncLifetime
         ImageMemory memory = new(KernelUnderTest.Image);
         Assert.All(changed, data => Assert.False(MatchInterpreter.Match(data, memory).IsMatch));
         await CompareAsync(changed);
+    }
+
+    // K22: each function is once called directly by new code, and once handed out.
+    [Fact]
+    public async Task Both_interpreters_refuse_an_address_at_which_an_indirect_call_would_fault()
+    {
+        const string Unit = "fs/open.c";
+        var (_, image) = await NewerKernel.PreparedAsync();
+        var (_, sites) = await NewerKernel.CompileAsync(Unit);
+        ImageMemory memory = new(image);
+        string kernel = Path.Combine(_work.FullName, "newer");
+        DumpedKernel.Write(kernel, image, memory);
+        List<byte[]> vectors = [];
+        int refused = 0, taken = 0;
+        foreach (var function in UnitMatch.Functions(sites))
+        {
+            foreach (var called in function.References.Where(reference => reference is { IsBranch: true, Target: { Kind: NodeKind.Function, Role: SectionRole.Code } } && reference.Target != function).Select(reference => reference.Target!).Distinct())
+            {
+                RunSymbol symbol = called.IsGlobal ? new GlobalSymbol(called.Name) : new LocalSymbol(Unit, called.Name, called.Section.Index, called.Start);
+                var results = new[] { true, false }.Select(isBranch =>
+                {
+                    byte[] data = MatchDataBuilder.Build([UnitMatch.Using(UnitMatch.Diff(sites, Unit, [function]), symbol, isBranch)], [symbol], [])!.Bytes;
+                    vectors.Add(data);
+                    return MatchInterpreter.Match(data, memory);
+                }).ToArray();
+                if (!results[0].IsMatch)
+                    continue;
+                bool callable = image.HasEndbr(results[0].Exports[0]);
+                Assert.Equal(callable, results[1].IsMatch);
+                if (callable)
+                    taken++;
+                else
+                    Assert.Equal((MatchReason.Sealed, called.Name, results[0].Exports[0], refused++), (results[1].Failure!.Reason, results[1].Failure!.Symbol, results[1].Failure!.Address, refused - 1));
+            }
+        }
+        Assert.True(refused > 10 && taken > 5, $"{refused} refused, {taken} taken");
+        await CompareAsync(vectors, kernel, memory);
     }
 
     [Fact]

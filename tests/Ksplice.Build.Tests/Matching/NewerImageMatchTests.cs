@@ -50,6 +50,8 @@ public sealed class NewerImageMatchTests
 
         public bool IsProbed(ulong address) => under.IsProbed(address);
 
+        public bool HasEndbr(ulong address) => under.HasEndbr(address);
+
         public bool TryFindExtent(ulong address, out ulong start, out ulong end) => under.TryFindExtent(address, out start, out end);
     }
 

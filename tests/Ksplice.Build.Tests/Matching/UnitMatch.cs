@@ -15,6 +15,14 @@ internal static class UnitMatch
     public static MatchData? Build(ElfObject pre, string unit, ObjectNode function, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics) =>
         MatchDataBuilder.Build([Diff(pre, unit, [function]) with { Needed = exports }], exports, diagnostics);
 
+    /// <summary>The same difference, with new code that calls <paramref name="symbol"/> or takes its address.</summary>
+    public static ObjectDiff Using(ObjectDiff diff, RunSymbol symbol, bool isBranch) => diff with
+    {
+        Needed = [symbol],
+        Carried = [new CarriedPiece(CarriedKind.Function, "user", false, default, ".text", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, 16, default,
+            [new CarriedReference(1, ElfRelocationType.Plt32, -1, symbol, -4, isBranch) { TakesAddress = !isBranch }])],
+    };
+
     /// <summary>A difference that replaces <paramref name="functions"/>.</summary>
     public static ObjectDiff Diff(ElfObject pre, string unit, IEnumerable<ObjectNode> functions)
     {

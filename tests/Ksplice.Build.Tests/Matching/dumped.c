@@ -9,7 +9,9 @@
  * calls: site, key; the number of entries of the bug table: code, file, line,
  * flags; of the exception table: code, fixup, data; the address of __fentry__; the number of the function
  * tracer's sites, if the kernel ran, and the sites; the number of addresses at
- * which symbols start, and the addresses.  Each table is sorted.
+ * which symbols start, and the addresses; where text with ENDBR starts and ends;
+ * the number of ENDBR that boot overwrites, and where they are.  Each table is
+ * sorted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +44,8 @@ static struct bucket {
 } *buckets;			/* by hash of the name */
 static u64 n_buckets = 1;
 static const u64 *jumps, *calls, *bugs, *exceptions;
-static const u64 *sites, *starts;
-static u64 n_segments, n_symbols, n_jumps, n_calls, n_bugs, n_exceptions, n_sites, n_starts, fentry;
+static const u64 *sites, *starts, *seals;
+static u64 n_segments, n_symbols, n_jumps, n_calls, n_bugs, n_exceptions, n_sites, n_starts, n_seals, fentry, text_start, text_end;
 
 static int read_memory(struct ksp_env *env, u64 address, void *to, size_t n)
 {
@@ -197,6 +199,17 @@ static bool is_probed(struct ksp_env *env, u64 address)
 	return false;
 }
 
+static bool has_endbr(struct ksp_env *env, u64 address)
+{
+	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	u8 found[sizeof(endbr)];
+
+	if (address < text_start || address >= text_end)
+		return true;
+	return !read_memory(env, address, found, sizeof(found)) && !memcmp(found, endbr, sizeof(endbr)) &&
+	       !find_row(seals, n_seals, 1, address);
+}
+
 static void *allocate(struct ksp_env *env, size_t size)
 {
 	(void)env;
@@ -293,11 +306,15 @@ void load_kernel(const char *path)
 	sites = numbers(&at, n_sites);
 	n_starts = number(&at);
 	starts = numbers(&at, n_starts);
+	text_start = number(&at);
+	text_end = number(&at);
+	n_seals = number(&at);
+	seals = numbers(&at, n_seals);
 }
 
 struct ksp_env kernel_env = {
 	read_memory, candidates, extent, jump_entry, static_call_key, bug_entry, exception_entry, count_exceptions,
-	is_ftrace_target, is_probed, NULL, NULL, allocate, release,
+	is_ftrace_target, is_probed, has_endbr, NULL, NULL, allocate, release,
 };
 
 bool exchange(u64 address, u8 *bytes, size_t n)

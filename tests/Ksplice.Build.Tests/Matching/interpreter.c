@@ -42,7 +42,8 @@ static void show(const char *path)
 		printf(" f%llx-%llx %llx %llx", (unsigned long long)match.functions[i].start, (unsigned long long)match.functions[i].end,
 		       (unsigned long long)match.functions[i].jump, (unsigned long long)match.functions[i].fentry);
 	for (i = 0; i < match.n_ranges; i++)
-		printf(" r%s %llx-%llx", match.ranges[i].name, (unsigned long long)match.ranges[i].start, (unsigned long long)match.ranges[i].end);
+		printf(" r%s %llx-%llx%s", match.ranges[i].name, (unsigned long long)match.ranges[i].start, (unsigned long long)match.ranges[i].end,
+		       match.ranges[i].ends_in_call ? " call" : "");
 	putchar(0);
 	ksp_match_free(&kernel_env, &match);
 	free((void *)data);

@@ -104,28 +104,44 @@ public sealed class BusyTests(Guest guest)
         Assert.Contains("code_busy", result.Errors, StringComparison.Ordinal);
     }
 
-    // K13: behind a last call, one that does not return, stands the function's end; its start is a mere pointer.
+    // K13: behind a last call, one that does not return, stands the function's end; its start is a mere pointer, and so is the end of one that ends otherwise.
     [Fact]
-    public async Task A_word_on_a_stack_counts_from_behind_the_start_of_a_function_to_its_end()
+    public async Task A_word_on_a_stack_counts_from_behind_the_start_of_a_function_and_at_its_end_if_that_is_behind_a_call()
     {
-        using var project = await BuildAsync();
+        using PatchProject project = new(guest.Release);
+        project.Write("kmsg.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/printk/printk.c",
+            ("\tif (!user)\n\t\treturn -EBADF;\n", "\tif (!user || count == 12345)\n\t\treturn -EBADF;\n"),
+            ("\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF)\n\t\treturn -EPERM;\n\n\t/* write-only", "\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF || file->f_pos == 12345)\n\t\treturn -EPERM;\n\n\t/* write-only")));
+        (await project.BuildAsync()).MustSucceed();
+        Assert.Equal(["devkmsg_open", "devkmsg_read"], UpdateGuest.Replaced(project));
         string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "printk.pre.o", SearchOption.AllDirectories));
-        ulong size = ElfObject.Read(await File.ReadAllBytesAsync(pre, TestContext.Current.CancellationToken), pre).Symbols.Single(symbol => symbol.Name == "devkmsg_read").Size;
+        var elf = ElfObject.Read(await File.ReadAllBytesAsync(pre, TestContext.Current.CancellationToken), pre);
+        var (read, readsLast) = Function("devkmsg_read");
+        var (open, opensLast) = Function("devkmsg_open");
+        Assert.Equal(((byte)0xe8, (byte)0xeb), (readsLast[0], opensLast[3]));
         var result = await RunAsync(project,
             $$"""
-            start=$((0x$(sed -n 's/ t devkmsg_read$//p' /proc/kallsyms)))
             try() {
-                insmod /parked.ko word=$(printf 0x%x $((start + $1)))
+                start=$((0x$(sed -n "s/ t $1$//p" /proc/kallsyms)))
+                insmod /parked.ko word=$(printf 0x%x $((start + $2)))
                 ksplice apply $package
                 echo "apply $?"
                 rmmod parked
                 [ ! -e /sys/kernel/ksplice/$id ] || ksplice undo $id
             }
-            for at in 0 1 {{size}} {{size + 1}}; do try $at; done
+            for at in 0 1 {{read}} {{read + 1}}; do try devkmsg_read $at; done
+            for at in {{open - 1}} {{open}}; do try devkmsg_open $at; done
             """);
         result.MustEndWith(0);
-        Assert.Equal(["apply 0", "apply 3", "apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Equal(["apply 0", "apply 3", "apply 3", "apply 0", "apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Equal(2, Regex.Count(result.Errors, @"parked\W+\d+\W+devkmsg_read"));
+        Assert.Equal(1, Regex.Count(result.Errors, @"parked\W+\d+\W+devkmsg_open"));
+
+        (ulong Size, byte[] Last) Function(string name)
+        {
+            var symbol = elf.Symbols.Single(symbol => symbol.Name == name);
+            return (symbol.Size, elf.Sections[symbol.SectionIndex].Data.Span.Slice((int)(symbol.Value + symbol.Size) - 5, 5).ToArray());
+        }
     }
 
     // K14: the idle tasks are on no list; a process that nobody has asked for has no stack any more.

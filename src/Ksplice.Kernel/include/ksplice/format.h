@@ -26,7 +26,7 @@
 #endif
 
 #define KSP_MATCH_MAGIC		0x4843544d50534bULL	/* "KSPMTCH" and a zero */
-#define KSP_MATCH_VERSION	4
+#define KSP_MATCH_VERSION	5
 #define KSP_NONE		0xffffffffu
 
 /* Offsets count from the start of the header. */
@@ -72,6 +72,7 @@ enum ksp_role {
 #define KSP_SYMBOL_NAMED	1	/* if any symbol of that name exists, it is one of them */
 #define KSP_SYMBOL_BY_NAME	2	/* the name alone decides if no use does; it must be unique */
 #define KSP_SYMBOL_GLOBAL	4	/* a symbol of that name must exist */
+#define KSP_SYMBOL_CALLED	8	/* new code takes its address: if it is code, it may be called there (K22) */
 
 struct ksp_symbol {
 	u32 name;		/* into names */
@@ -91,6 +92,7 @@ enum ksp_object_kind {
 
 #define KSP_OBJECT_REPLACED	1	/* no thread may be in it: reported as a range */
 #define KSP_OBJECT_OPTIONAL	2	/* data that nothing need lead to */
+#define KSP_OBJECT_ENDS_IN_CALL	4	/* its end may be a return address (K13) */
 
 struct ksp_object {
 	u32 symbol;		/* its start */
@@ -170,7 +172,7 @@ enum ksp_op_code {
 	KSP_OP_RETPOLINE,
 	/* A jump to a return thunk (@symbol in the pre code), or a return. */
 	KSP_OP_RETURN,
-	/* endbr64, or what sealing leaves of it. */
+	/* endbr64, or what sealing leaves of it (K29). */
 	KSP_OP_ENDBR,
 	/* No bytes: the bug table's entry for what comes next.  @kind is enum
 	 * ksp_bug_kind, @value the line, and from bit 16 on the flags;

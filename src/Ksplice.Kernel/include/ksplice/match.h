@@ -40,6 +40,7 @@ enum ksp_reason {
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
 	KSP_NO_ROOM,		/* no room for a jump, and no fentry site */
 	KSP_NOT_IN_LINE,	/* the name exists, but not where the unit's own would be */
+	KSP_SEALED,		/* new code takes its address, and an indirect call of it faults */
 };
 
 /* Why the match failed and where; valid when ksp_match() is not KSP_MATCHED. */
@@ -75,6 +76,7 @@ struct ksp_range {
 	const char *name;	/* points into the match data */
 	u64 start;
 	u64 end;
+	bool ends_in_call;	/* @end may be a return address */
 };
 
 /* What a match found out.  Arrays belong to it; ksp_match_free() frees them. */
@@ -127,6 +129,10 @@ struct ksp_env {
 	bool (*is_ftrace_target)(struct ksp_env *env, u64 site, u64 target);
 	/* True if a kprobe's breakpoint or jump stands at @address. */
 	bool (*is_probed)(struct ksp_env *env, u64 address);
+	/* False if @address is code of a kernel with IBT and an indirect call of
+	 * it faults (K22).
+	 */
+	bool (*has_endbr)(struct ksp_env *env, u64 address);
 	/* Where the function whose symbol is at @address has its code now, and
 	 * the symbol's address for code at @address: other than the same where
 	 * an update is in place.  NULL where none can be.
