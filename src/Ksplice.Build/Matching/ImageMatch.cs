@@ -129,16 +129,16 @@ public static class ImageMatch
         foreach (string name in matchData.AddressUses.Select(use => use.Symbol).Except(matchData.Exports).OfType<GlobalSymbol>().Select(symbol => symbol.Name))
         {
             // The core's own exports are in neither.
-            if ((image.FindExport(name) ?? module?.FindExport(name) ?? module?.FindImport(name)) is not { } address || image.HasEndbr(address) && module?.HasEndbr(address) != false)
-                continue;
-            ReportNoEndbr(matchData, module?.Path ?? image.Path, name, diagnostics);
+            if ((image.FindExport(name) ?? module?.FindExport(name) ?? module?.FindImport(name)) is { } address
+                && !(image.HasEndbr(address) && module?.HasEndbr(address) != false))
+                ReportNoEndbr(matchData, module?.Path ?? image.Path, name, diagnostics);
         }
     }
 
     private static void ReportNoEndbr(MatchData matchData, string path, string? name, DiagnosticBag diagnostics)
     {
-        var use = matchData.AddressUses.FirstOrDefault(use => name == use.Symbol switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => null });
-        diagnostics.Report(MatchDiagnostics.NoEndbr, use is null ? new SourceLocation(path) : new SourceLocation(use.Unit), path, use?.Symbol.DisplayName ?? name,
+        var use = matchData.AddressUses.FirstOrDefault(use => name == (use.Symbol switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => null }));
+        diagnostics.Report(MatchDiagnostics.NoEndbr, new SourceLocation(use?.Unit ?? path), path, use?.Symbol.DisplayName ?? name,
             string.IsNullOrEmpty(use?.Holder) ? "the new code" : use.Holder);
     }
 

@@ -149,6 +149,25 @@ public sealed class InterpreterTests : IAsyncLifetime
         }
         Assert.True(refused > 10 && taken > 5, $"{refused} refused, {taken} taken");
         await CompareAsync(vectors, kernel, memory);
+        await CompareSealsAsync(vectors[0], kernel, memory);
+    }
+
+    // K29: as each series overwrites an ENDBR, and otherwise.
+    private async Task CompareSealsAsync(byte[] data, string kernel, IMatchMemory memory)
+    {
+        string path = Path.Combine(_work.FullName, "sealed.bin");
+        await File.WriteAllBytesAsync(path, data, TestContext.Current.CancellationToken);
+        ulong start = MatchInterpreter.Match(data, memory).Functions[0].Start;
+        string[] spellings = ["660f1f00", "0f1f40d6", "0f1f4000", "f30f1efb"];
+        var shown = await Cli.Wrap(Program).WithArguments([kernel, .. spellings.Select(spelling => $"@{start:x}:{spelling}@{path}")]).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        ChangedMemory changed = new(memory);
+        string[] expected = [.. spellings.Select(spelling =>
+        {
+            changed.Write(start, Convert.FromHexString(spelling));
+            return DumpedKernel.Show(MatchInterpreter.Match(data, changed));
+        })];
+        Assert.Equal(expected, shown.StandardOutput.TrimEnd('\0').Split('\0'));
+        Assert.Equal([true, true, false, false], expected.Select(result => result.StartsWith("0 ", StringComparison.Ordinal)));
     }
 
     [Fact]
