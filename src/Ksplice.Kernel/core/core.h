@@ -204,6 +204,7 @@ struct ksplice_memory {
 
 void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target);
 bool ksplice_is_probed(unsigned long address);
+unsigned long ksplice_find_probe(const struct module *module);
 
 /* quiesce.c */
 void ksplice_clear_used_stack(void);
@@ -215,6 +216,20 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 /* alias.c */
 u8 *ksplice_alias_map(unsigned long address);
 void ksplice_alias_unmap(u8 *alias);
+
+/* exiting.c */
+struct ksplice_exiting {
+	struct hlist_node node;
+	struct list_head list;
+	struct task_struct *task;
+};
+
+extern struct list_head ksplice_exiting;	/* read inside stop_machine */
+
+int ksplice_exiting_init(void);
+void ksplice_exiting_exit(void);
+void ksplice_exiting_settle(void);
+unsigned int ksplice_exiting_missed(void);
 
 /* redirect.c */
 int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target);

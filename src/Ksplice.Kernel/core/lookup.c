@@ -37,6 +37,7 @@ static const struct function functions[] = {
 
 /* What is assigned must have the type that the headers declare. */
 static_assert(__same_type(*kernel.text_mutex, text_mutex));
+static_assert(__same_type(*kernel.optinsn_slots, kprobe_optinsn_slots));
 
 static const struct {
 	const char *name;
@@ -46,6 +47,7 @@ static const struct {
 	{ "__init_end", &kernel.init_end },
 	{ "text_mutex", &kernel.text_mutex },
 	{ "ftrace_lock", &kernel.ftrace_lock },
+	{ "kprobe_optinsn_slots", &kernel.optinsn_slots },
 	{ "modules", &kernel.modules },
 	{ "__start___jump_table", &kernel.start_jump_table },
 	{ "__stop___jump_table", &kernel.stop_jump_table },

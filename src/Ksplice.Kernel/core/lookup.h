@@ -35,6 +35,7 @@ int ftrace_is_dead(void);
 	DO(stop_machine_cpuslocked)	\
 	DO(idle_task)			\
 	DO(get_kprobe)			\
+	DO(__is_insn_slot_addr)		\
 	DO(find_bug)			\
 	DO(search_exception_tables)	\
 	DO(ftrace_location)		\
@@ -53,6 +54,7 @@ KSPLICE_KERNEL_FUNCTIONS(KSPLICE_DECLARE)
 struct ksplice_kernel {
 	struct mutex *text_mutex;
 	struct mutex *ftrace_lock;
+	struct kprobe_insn_cache *optinsn_slots;
 	struct list_head *modules;
 	struct jump_entry *start_jump_table;
 	struct jump_entry *stop_jump_table;

@@ -28,11 +28,15 @@ static int __init ksplice_init(void)
 	if (err)
 		return err;
 	ksplice_shadow_init();
+	err = ksplice_exiting_init();
+	if (err)
+		return err;
 
 	ksplice_worker = kthread_create_worker(0, "ksplice");
 	if (IS_ERR(ksplice_worker)) {
 		pr_err("cannot start a thread: %ld\n", PTR_ERR(ksplice_worker));
-		return PTR_ERR(ksplice_worker);
+		err = PTR_ERR(ksplice_worker);
+		goto forget_exiting;
 	}
 
 	err = ksplice_sysfs_init();
@@ -47,6 +51,8 @@ remove_sysfs:
 	ksplice_sysfs_exit();
 stop_worker:
 	kthread_destroy_worker(ksplice_worker);
+forget_exiting:
+	ksplice_exiting_exit();
 	return err;
 }
 
@@ -56,6 +62,7 @@ static void __exit ksplice_exit(void)
 	ksplice_updates_exit();
 	ksplice_sysfs_exit();
 	kthread_destroy_worker(ksplice_worker);
+	ksplice_exiting_exit();
 	ksplice_shadow_exit();
 }
 

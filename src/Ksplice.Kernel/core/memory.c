@@ -272,6 +272,31 @@ bool ksplice_is_probed(unsigned long address)
 	return probed;
 }
 
+/**
+ * ksplice_find_probe - does a probe of any kind stand in a module's text?
+ * @module: the module, held
+ *
+ * Context: process context, text_mutex held.
+ * Return: the address of the first, or 0.
+ */
+unsigned long ksplice_find_probe(const struct module *module)
+{
+	unsigned long address, end;
+	bool probed = false;
+
+	ksplice_module_text(module, &address, &end);
+	for (; address < end; address++) {
+		preempt_disable();
+		probed = static_call(get_kprobe)((void *)address);
+		preempt_enable();
+		if (probed)
+			return address;
+		if (!(address % PAGE_SIZE))
+			cond_resched();
+	}
+	return 0;
+}
+
 static bool env_is_probed(struct ksp_env *env, u64 address)
 {
 	return ksplice_is_probed(address);

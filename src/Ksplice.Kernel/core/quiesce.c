@@ -5,14 +5,24 @@
  * DOC: context
  *
  * Runs inside stop_machine on one CPU while all others wait with interrupts
- * off in redirects' stop function.  Nobody holds a spinlock (a stopper cannot
- * preempt a holder), so the task list and the stacks stand still and are read
- * without locks or references.  Every word of every kernel stack that could
- * be a return address is taken for one: a false alarm costs a retry, a miss
- * would cost the machine.
+ * off in the stop function, so what is read stands still, and no lock or
+ * reference is needed.  A stopper does not preempt the holder of a raw spinlock,
+ * but with PREEMPT_RT it does preempt one of tasklist_lock (K28): the task list
+ * may be half changed.  It is changed by RCU's list functions, each step of
+ * which leaves a list that can be walked, and a task is added to it before it
+ * runs first.  One that is being taken off is on the list of tasks on their way
+ * out (K23, exiting.c), which a raw spinlock guards.
+ *
+ * Every word of every kernel stack that could be a return address is taken for
+ * one: a false alarm costs a retry, a miss would cost the machine.
  *
  * Return addresses are not all on stacks (K13): a kretprobe or the function
- * graph tracer parks them beside the task.
+ * graph tracer parks them beside the task.  Nor do all that lead into a function
+ * point into it (K27): an optimised probe runs copies of the instructions that
+ * its jump has overwritten in a slot of its own, which ends with a jump back.  A
+ * thread may be preempted in a slot, also in one whose probe is gone.  It is not
+ * preempted in the slot of any other probe: interrupts are off there, or kernel
+ * code is not preempted at all.
  */
 #include <linux/cpumask.h>
 #include <linux/ftrace.h>
@@ -25,6 +35,7 @@
 #include <linux/sort.h>
 #include <linux/string.h>
 #include <linux/version.h>
+#include <asm/text-patching.h>
 
 #include "core.h"
 
@@ -128,6 +139,33 @@ static const struct ksplice_text *find_text(const struct check *check,
 	return address < text->end || (text->ends_in_call && address == text->end) ? text : NULL;
 }
 
+/*
+ * K27: a slot's length is not known, but it lies within a page.  So from @address
+ * on to the page's end each byte that may begin a jump is taken for one.  The
+ * jump of a neighbour may be found, too, which costs a retry.
+ */
+static const struct ksplice_text *find_text_behind_slot(const struct check *check,
+							unsigned long address)
+{
+	unsigned long end = ALIGN(address + 1, PAGE_SIZE);
+
+	if (address < MODULES_VADDR || address >= MODULES_END ||
+	    !static_call(__is_insn_slot_addr)(kernel.optinsn_slots, address))
+		return NULL;
+	for (; address + JMP32_INSN_SIZE <= end; address++) {
+		const struct ksplice_text *text;
+		s32 displacement;
+
+		if (*(const u8 *)address != JMP32_INSN_OPCODE)
+			continue;
+		memcpy(&displacement, (const void *)(address + 1), sizeof(displacement));
+		text = find_text(check, address + JMP32_INSN_SIZE + displacement);
+		if (text)
+			return text;
+	}
+	return NULL;
+}
+
 /* Returns 1 and records the thread if @address is in the way. */
 static int check_address(const struct check *check, struct task_struct *task,
 			 unsigned long address)
@@ -135,7 +173,12 @@ static int check_address(const struct check *check, struct task_struct *task,
 	const struct ksplice_text *text = find_text(check, address);
 	struct ksplice_update *update = check->update;
 	struct ksplice_conflict *conflict;
+	bool in_slot = false;
 
+	if (!text) {
+		text = find_text_behind_slot(check, address);
+		in_slot = true;
+	}
 	if (!text)
 		return 0;
 	if (update->n_found < KSPLICE_MAX_CONFLICTS) {
@@ -143,7 +186,8 @@ static int check_address(const struct check *check, struct task_struct *task,
 		memcpy(conflict->comm, task->comm, TASK_COMM_LEN);
 		conflict->comm[TASK_COMM_LEN - 1] = 0;
 		conflict->pid = task->pid;
-		strscpy(conflict->name, text->name, sizeof(conflict->name));
+		scnprintf(conflict->name, sizeof(conflict->name), "%s%s",
+			  in_slot ? "slot of a probe in " : "", text->name);
 		conflict->address = address;
 	}
 	update->n_found++;
@@ -246,7 +290,8 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
  * @undo: @texts are new code
  *
  * Context: inside stop_machine.
- * Return: 0, -EBUSY with conflicts recorded, -EINPROGRESS for a thread that
+ * Return: 0, -EBUSY with conflicts recorded, -EAGAIN while there are tasks on
+ * their way out that are on no list (K23), -EINPROGRESS for a thread that
  * runs though the machine is stopped, or -EINVAL for one that cannot be
  * understood (both recorded as a conflict without a name).
  */
@@ -260,6 +305,7 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 		.lowest = ULONG_MAX,
 	};
 	struct task_struct *process, *task;
+	const struct ksplice_exiting *exiting;
 	int cpu, err = 0;
 	u32 i;
 
@@ -269,7 +315,18 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 	}
 
 	update->n_found = 0;
+	if (ksplice_exiting_missed())
+		return -EAGAIN;
 	for_each_process_thread(process, task) {
+		err = check_task(&check, task, undo);
+		if (err)
+			goto unknown;
+	}
+	/* K23: one that has no pid any more has left the list. */
+	list_for_each_entry(exiting, &ksplice_exiting, list) {
+		task = exiting->task;
+		if (pid_alive(task))
+			continue;
 		err = check_task(&check, task, undo);
 		if (err)
 			goto unknown;

@@ -157,6 +157,12 @@ int ksplice_check_others(struct ksplice_update *update, const struct ksplice_tar
 			       function->name, probe);
 		return -EPERM;
 	}
+	probe = undo && !target->pinned ? ksplice_find_probe(target->primary) : 0;
+	if (probe) {
+		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in the new code at %pS",
+			       (void *)probe);
+		return -EPERM;
+	}
 	return 0;
 }
 
@@ -226,6 +232,11 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
 			       update->n_found, update->found[0].comm, update->found[0].pid,
 			       update->found[0].name, update->found[0].address);
+		break;
+	case -EAGAIN:
+		ksplice_report(update, KSPLICE_CODE_BUSY,
+			       "more tasks are on their way out than there was room to keep track of: %u are not gone yet",
+			       ksplice_exiting_missed());
 		break;
 	case -ESTALE:
 		ksplice_report_stale(update, stop->differs);
@@ -321,12 +332,15 @@ int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hook
 		return -ENOMEM;
 	}
 	for (i = 1;; i++) {
-		err = prepare_and_try(update, &stop);
-		if (err != -EBUSY || i >= max_tries)
-			break;
+		/* What sleeps sleeps without the lock. */
 		mutex_unlock(&ksplice_operation);
-		msleep(READ_ONCE(update->retry_ms));
+		if (i > 1)
+			msleep(READ_ONCE(update->retry_ms));
+		ksplice_exiting_settle();
 		mutex_lock(&ksplice_operation);
+		err = prepare_and_try(update, &stop);
+		if ((err != -EBUSY && err != -EAGAIN) || i >= max_tries)
+			break;
 	}
 	kfree(stop.stopped);
 	return err;

@@ -77,7 +77,12 @@ public sealed class FaultTests(Guest guest)
         row() { echo "row \"$1, question $n: $name\",fails once,yes"; }
 
         mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups && echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
-        insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko && insmod /ksplice.ko || exit 1
+        insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko || exit 1
+        for point in 'memory for tasks on their way out' 'probe on tasks that are gone' 'probe on tasks on their way out'; do
+            insmod /ksplice.ko fail_at="\"$point\"" 2>/dev/null && fail "loaded in spite of $point"
+            name=$point n=1; row "the core comes"
+        done
+        insmod /ksplice.ko || exit 1
         tainted=$(cat /proc/sys/kernel/tainted) point="the start"
         old || fail "the start"
 
@@ -93,6 +98,16 @@ public sealed class FaultTests(Guest guest)
             undo; sane
         done
         [ $worked = 0 ] && new || fail "no further fault, and not applied"
+
+        # A zombie that there was no room for is found on the kernel's list.
+        echo 'room for a task on its way out' >$switch
+        sh -c 'true & exec sleep 1000' & parent=$!
+        until grep -q 'State:.*zombie' /proc/[0-9]*/status 2>/dev/null; do usleep 10000; done
+        read left name <$switch; echo 0 >$switch
+        n=1; row "a task goes"
+        undo; sane
+        apply && new || fail "not applied after $name"
+        kill $parent
 
         # Shown as before without memory for the field of this process; the next reader gets one.
         sleep 100 & reader=$!
@@ -135,8 +150,8 @@ public sealed class FaultTests(Guest guest)
         sane; row undo
         """;
 
-    // Asked while the update is undone, and while its code runs.
-    private static readonly string[] s_notAtApply = ["taking off a handler", "memory for a shadow field"];
+    // Asked while the update is undone, while its code runs, when the core comes, and when a task goes.
+    private static readonly string[] s_notAtApply = ["taking off a handler", "memory for a shadow field", "memory for tasks on their way out", "probe on tasks that are gone", "probe on tasks on their way out", "room for a task on its way out"];
 
     [Fact]
     public async Task Each_point_fails_once_and_leaves_no_trace()
@@ -166,6 +181,44 @@ public sealed class FaultTests(Guest guest)
             Assert.All(points, point => Assert.Contains(told, row => row.Contains($": {point}\"", StringComparison.Ordinal)));
             if (rows is not null)
                 await File.WriteAllLinesAsync(rows, told, TestContext.Current.CancellationToken);
+        }
+        finally
+        {
+            work.Delete(recursive: true);
+        }
+    }
+
+    // K23: one that has left the kernel's list is found nowhere, so nothing changes until it is gone.
+    [Fact]
+    public async Task A_task_on_its_way_out_that_there_was_no_room_for_is_waited_for()
+    {
+        using var project = await LifetimeTests.SleepOnTheWayOutAsync(guest.Release);
+        var work = Directory.CreateTempSubdirectory("ksplice-faults-");
+        try
+        {
+            var result = await guest.RunAsync(
+                $$"""
+                insmod /ksplice.ko && ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+                switch=/sys/module/ksplice/parameters/fail_at
+                (
+                    trap '' CHLD
+                    echo 'room for a task on its way out' >$switch
+                    ionice -c 2 -n 3 sh -c 'echo $$ >/tmp/pid'
+                    exec sleep 1000
+                ) &
+                until [ -s /tmp/pid ] && [ ! -e /proc/$(cat /tmp/pid) ]; do usleep 10000; done
+                cat $switch
+                ksplice undo {{project.Id}}
+                echo "undo $?"
+                echo -2 >/proc/sys/kernel/panic
+                sleep 3
+                ksplice undo {{project.Id}}
+                echo "undo $?"
+                """,
+                UpdateGuest.Command, UpdateGuest.Package(project), await CoreAsync(work.FullName));
+            result.MustEndWith(0);
+            Assert.Equal(["0 room for a task on its way out", "undo 3", "undo 0"], result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal)));
+            Assert.Contains("more tasks are on their way out than there was room to keep track of: 1 ", result.Errors, StringComparison.Ordinal);
         }
         finally
         {

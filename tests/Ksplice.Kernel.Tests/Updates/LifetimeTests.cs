@@ -59,6 +59,100 @@ public sealed class LifetimeTests(Guest guest)
         Assert.Equal(["undo 0, 0 said, 1 primaries", "stays", "undo 0"], result.Lines.Where(line => line is "stays" || line.StartsWith("undo ", StringComparison.Ordinal)));
     }
 
+    /// <summary>Asked for an I/O priority, a task sleeps at the very end of its way out until kernel.panic is -2.</summary>
+    internal static async Task<PatchProject> SleepOnTheWayOutAsync(string release)
+    {
+        PatchProject project = new(release);
+        project.Write("exit.patch", await KernelTree.ChangeAsync(release, "block/blk-ioc.c",
+            ("void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n", "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\twhile (panic_timeout != -2)\n\t\tmsleep(1000);\n")));
+        (await project.BuildAsync()).MustSucceed();
+        return project;
+    }
+
+    // K23: a task that nobody waits for leaves the kernel's list before it sleeps, and so does a thread; a zombie is taken off by its parent.
+    [Fact]
+    public async Task A_task_that_has_left_the_list_is_in_the_way_of_apply_and_undo_until_it_is_gone()
+    {
+        using var exit = await SleepOnTheWayOutAsync(guest.Release);
+        using PatchProject sleep = new(guest.Release);
+        sleep.Write("sleep.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/time/timer.c",
+            ("void msleep(unsigned int msecs)\n{\n", "void msleep(unsigned int msecs)\n{\n\tif (msecs == 0x76543210)\n\t\tmsecs = 1;\n")));
+        (await sleep.BuildAsync()).MustSucceed();
+        Assert.Contains("msleep", UpdateGuest.Replaced(sleep));
+        string program = Path.Combine(Path.GetDirectoryName(sleep.Package)!, "leave");
+        await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-pthread", "-O1", Repository.At("tests/Ksplice.Kernel.Tests/exiting/leave.c"), "-o", program])
+            .ExecuteAsync(TestContext.Current.CancellationToken);
+        var result = await guest.RunAsync(
+            $$"""
+            ksplice apply {{UpdateGuest.Place(exit)}} || exit 1
+            alone() { trap '' CHLD; ionice -c 2 -n 3 sh -c 'echo $$ >/tmp/pid'; exec sleep 1000; }
+            reaped() { ionice -c 2 -n 3 sh -c 'echo $$ >/tmp/pid'; exec sleep 1000; }
+            thread() { exec /leave >/tmp/pid; }
+            for kind in alone reaped thread; do
+                rm -f /tmp/pid
+                $kind &
+                until [ -s /tmp/pid ] && [ ! -e /proc/$(cat /tmp/pid) ]; do usleep 10000; done
+                echo "$kind $(cat /tmp/pid)"
+                ksplice apply {{UpdateGuest.Place(sleep)}}
+                [ $? = 3 ] || exit 7
+                ksplice undo {{exit.Id}}
+                [ $? = 3 ] || exit 8
+                echo -2 >/proc/sys/kernel/panic
+                sleep 3
+                ksplice apply {{UpdateGuest.Place(sleep)}} || exit 9
+                ksplice undo {{sleep.Id}} || exit 10
+                ksplice undo {{exit.Id}} || exit 11
+                echo -1 >/proc/sys/kernel/panic
+                ksplice apply {{UpdateGuest.Place(exit)}} || exit 12
+            done
+            """,
+            ["--timeout", "240"], UpdateGuest.Command, UpdateGuest.Package(exit), UpdateGuest.Package(sleep), new GuestFile(program, "/leave"));
+        result.MustEndWith(0);
+        foreach (string kind in (string[])["alone", "reaped", "thread"])
+        {
+            string pid = Assert.Single(result.Lines, line => line.StartsWith(kind + " ", StringComparison.Ordinal))[(kind.Length + 1)..];
+            Assert.Matches($@"\W{pid}\W+msleep", result.Errors);
+            Assert.Matches($@"\W{pid}\W+new code", result.Errors);
+        }
+    }
+
+    // K23: what has room for one task on its way out sees forty, who stay zombies.
+    [Fact]
+    public async Task Tasks_on_their_way_out_that_there_was_no_room_for_are_found_on_the_kernels_list()
+    {
+        using var project = PatchProject.Sample("c-kmsg-permission", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            insmod {{UpdateGuest.Place(project)}}/ksplice.ko exiting=1 || exit 1
+            sh -c 'for i in $(seq 40); do true & done; exec sleep 1000' &
+            until [ "$(grep -l 'State:.*zombie' /proc/[0-9]*/status 2>/dev/null | wc -l)" = 40 ]; do usleep 10000; done
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 2
+            ksplice undo {{project.Id}} || exit 3
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+    }
+
+    // K23: the probes are called by these two while an update changes them.
+    [Fact]
+    public async Task What_the_core_has_its_probes_in_can_be_changed()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("exit.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/exit.c",
+            ("\ttrace_sched_process_free(tsk);\n", "\ttrace_sched_process_free(tsk);\n\tif (tsk->exit_code == 33 << 8)\n\t\tpr_info(\"one of 33 is gone\\n\");\n")));
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            sh -c 'exit 33'
+            until dmesg | grep -q 'one of 33 is gone'; do usleep 10000; done
+            ksplice undo {{project.Id}} || exit 2
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+    }
+
     // K20: from exit_notify() on, a task that nobody waits for is on no list, and the stack check does not see it.
     [Fact]
     public async Task A_primary_is_not_unloaded_under_a_task_that_is_past_the_list()
