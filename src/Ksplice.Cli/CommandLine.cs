@@ -1,6 +1,7 @@
 // Arguments to commands, and errors to exit codes.
 using System.CommandLine;
 using Ksplice.Cli.Commands;
+using Ksplice.Cli.Machines;
 using Spectre.Console;
 
 namespace Ksplice.Cli;
@@ -9,7 +10,14 @@ namespace Ksplice.Cli;
 public static class CommandLine
 {
     /// <summary>Parses and runs; returns the exit code. A command that never writes through consoles does not make a session.</summary>
-    public static Task<int> RunAsync(string[] arguments, Func<Session> session) => Root(session).Parse(arguments).InvokeAsync();
+    public static Task<int> RunAsync(string[] arguments, Func<Session> session)
+    {
+        var (own, resumed) = Waiter.Split(arguments, argument => argument);
+        if (resumed is not var (state, end))
+            return Root(session).Parse(own).InvokeAsync();
+        Lazy<Session> goingOn = new(() => session() with { Resumption = Resumption.FromJson(state, end) });
+        return Root(() => goingOn.Value).Parse(own).InvokeAsync();
+    }
 
     /// <summary>The grammar.</summary>
     internal static RootCommand Root(Func<Session> session) =>

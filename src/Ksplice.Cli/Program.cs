@@ -5,6 +5,8 @@ using Ksplice.Cli.Commands;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 
+if (Waiter.Split(args, argument => argument).Resumed is not null)
+    Waiter.Rename();
 Lazy<Session> session = new(() => new Session(new Machine(), Lines(Console.Out), Lines(Console.Error)));
 return await CommandLine.RunAsync(args, () => session.Value);
 

@@ -14,7 +14,7 @@ public abstract class CommandFixture : IDisposable
 
     private protected string Output => _out.ToString();
 
-    private protected string Errors => _error.ToString();
+    private protected string Errors => _error + Kernel.WaiterErrors;
 
     public void Dispose()
     {
@@ -26,8 +26,17 @@ public abstract class CommandFixture : IDisposable
 
     private protected Task<ExitCode> RunAsync(params string[] arguments) => RunAsync(Kernel, arguments);
 
-    private protected async Task<ExitCode> RunAsync(FakeKernel kernel, params string[] arguments) =>
-        (ExitCode)await CommandLine.RunAsync(arguments, () => new Session(kernel, Console(_out), Console(_error)));
+    private protected async Task<ExitCode> RunAsync(FakeKernel kernel, params string[] arguments)
+    {
+        for (var all = arguments; ; all = [.. arguments, .. await kernel.Resumed.Task])
+        {
+            kernel.Resumed = new();
+            // Once the process is the waiter the command that was is never heard of again.
+            var command = CommandLine.RunAsync(all, () => new Session(kernel, Console(_out), Console(_error)));
+            if (await Task.WhenAny(command, kernel.Resumed.Task) == command)
+                return (ExitCode)await command;
+        }
+    }
 
     private static IAnsiConsole Console(StringWriter writer)
     {

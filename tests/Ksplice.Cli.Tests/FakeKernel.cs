@@ -1,5 +1,6 @@
 // A kernel made of files: what the core module does behind sysfs, as far as the command can see it. The real one is
-// tested in guests; here the command meets what a real kernel does only rarely.
+// tested in guests; here the command meets what a real kernel does only rarely. The process of the tests cannot become the waiter: the waiter
+// runs beside it, the real program on these files, and hands back the arguments with which the command goes on.
 using Ksplice.Cli.Machines;
 
 namespace Ksplice.Cli.Tests;
@@ -92,6 +93,49 @@ internal sealed class FakeKernel : Machine
         });
     }
 
+    /// <summary>Why the process cannot become the waiter; 0 if it can.</summary>
+    public int ExecError { get; set; }
+
+    /// <summary>Runs while the process is the waiter, with its process id.</summary>
+    public Action<int>? WhileWaiting { get; set; }
+
+    /// <summary>What the process was, by what each waited for.</summary>
+    public List<string> Waits { get; } = [];
+
+    /// <summary>What the waiter wrote to standard error.</summary>
+    public string WaiterErrors { get; private set; } = "";
+
+    /// <summary>Ends when the process would be the command again: what stands behind its arguments.</summary>
+    public TaskCompletionSource<string[]> Resumed { get; set; } = new();
+
+    public override async Task<int> BecomeWaiterAsync(Wait wait, string state)
+    {
+        if (ExecError != 0)
+            return ExecError;
+        Waits.Add(wait.What);
+        if (wait.What is not (Wait.ForLock or Wait.ForIdle))
+        {
+            Set(Path.GetFileName(wait.Directory), "busy", "1"); // as the real one is before the waiter's write returns
+            _ = AnswerAsync(Path.Combine(wait.Directory, "stage"), File.ReadAllText(Path.Combine(wait.Directory, "stage")));
+        }
+
+        var (errors, arguments) = await WaiterProcess.RunAsync(_sysfs, wait with { Lock = 8 }, WaiterProcess.Say, Waiter.Resume(state), WhileWaiting, $"exec 8<>{LockPath};");
+        WaiterErrors += errors;
+        Resumed.SetResult(arguments);
+        await Task.Delay(Timeout.Infinite);
+        return 0;
+    }
+
+    // The core, asked by the waiter.
+    private async Task AnswerAsync(string file, string before)
+    {
+        string now;
+        while ((now = await File.ReadAllTextAsync(file)) == before)
+            await Task.Delay(5);
+        Set(Path.GetFileName(Path.GetDirectoryName(file)!), "stage", before.TrimEnd());
+        Write(file, now.StartsWith(Update.Applied, StringComparison.Ordinal) ? Update.Applied : Update.Reversed);
+    }
+
     private void Create(string id)
     {
         Directory.CreateDirectory(Path.Combine(UpdatesDirectory, id));
@@ -132,6 +176,14 @@ internal sealed class FakeKernel : Machine
 
             Set(id, "busy", "0");
         });
+    }
+
+    /// <summary>A core that tells more: how calls are led on, what a livepatch overrides, how the tracer is.</summary>
+    public void Tell(string id, string functions, string overridden, string ftrace)
+    {
+        Set(id, "functions", functions);
+        Set(id, "overridden", overridden);
+        Set("", "ftrace", ftrace);
     }
 
     /// <summary>Renames, as a reader must never see half a file: sysfs shows none either.</summary>

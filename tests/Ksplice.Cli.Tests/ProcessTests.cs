@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using Ksplice.Cli.Machines;
 
 namespace Ksplice.Cli.Tests;
 
@@ -37,6 +38,29 @@ public sealed class ProcessTests : IDisposable
         Assert.StartsWith("ksplice: error:", errors, StringComparison.Ordinal);
     }
 
+    // K30, without a request: whoever waits for the lock is in the way of who has it.
+    [Theory]
+    [InlineData("", ExitCode.Unknown, "is not applied at boot")]
+    [InlineData("TERM", ExitCode.Unexpected, "interrupted")]
+    public void Waits_as_a_program_without_a_runtime(string signal, ExitCode expected, string error)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root changes what is applied at boot");
+        using var other = LockFile.Open(new Machine().LockPath);
+        Assert.True(SpinWait.SpinUntil(other.TryTake, TimeSpan.FromMinutes(1)));
+        using var process = Start("disable", "no such update");
+        Assert.True(SpinWait.SpinUntil(() => File.ReadAllText($"/proc/{process.Id}/comm") == "ksplice-waiter\n", TimeSpan.FromMinutes(1)));
+        Assert.Single(Directory.GetDirectories($"/proc/{process.Id}/task"));
+        if (signal.Length > 0)
+            Process.Start("bash", ["-c", $"kill -{signal} {process.Id}"]).WaitForExit();
+        else
+            other.Dispose();
+        var errors = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.Equal((int)expected, process.ExitCode);
+        Assert.Contains(error, errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("warning", errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Documents_every_exit_code()
     {
@@ -49,14 +73,15 @@ public sealed class ProcessTests : IDisposable
 
     internal static (int ExitCode, string Output, string Errors) Run(params string[] arguments)
     {
-        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
-        {
-            RedirectStandardOutput = true, RedirectStandardError = true,
-        };
-        using var process = Process.Start(start)!;
+        using var process = Start(arguments);
         var errors = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         return (process.ExitCode, output, errors.GetAwaiter().GetResult());
     }
+
+    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
+    {
+        RedirectStandardOutput = true, RedirectStandardError = true,
+    })!;
 }

@@ -1,6 +1,6 @@
 /*
  * Runs a command and kills it at its Nth step: at the start or at the end of a system call that changes something
- * (a module loaded or unloaded, a file written, made, renamed or removed).
+ * (a module loaded or unloaded, a file written, made, renamed or removed, another program in its place).
  *
  * usage: kill-at N FILE COMMAND...      the step goes into FILE; 0: killed, 1: the command ended before, 2: an error
  */
@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -34,6 +35,14 @@ static struct thread *thread_of(pid_t tid)
 	exit(2);
 }
 
+/* The process is another program, one thread under the process's id, and the next stop is the end of its execve. */
+static void only_thread(pid_t tid)
+{
+	memset(threads, 0, sizeof(threads));
+	threads[0].tid = tid;
+	threads[0].in_call = 1;
+}
+
 static const char *step_of(const struct user_regs_struct *regs)
 {
 	switch (regs->orig_rax) {
@@ -44,6 +53,9 @@ static const char *step_of(const struct user_regs_struct *regs)
 	case SYS_write:
 	case SYS_pwrite64:
 		return regs->rdi > 2 ? "write" : NULL;
+	case SYS_execve:
+	case SYS_execveat:
+		return "execve";
 	case SYS_fsync:
 		return "fsync";
 	case SYS_mkdir:
@@ -78,7 +90,7 @@ int main(int argc, char **argv)
 		_exit(127);
 	}
 	if (child < 0 || waitpid(child, &status, 0) < 0 ||
-	    ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) ||
+	    ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL) ||
 	    ptrace(PTRACE_SYSCALL, child, NULL, 0)) {
 		perror("kill-at");
 		return 2;
@@ -110,6 +122,8 @@ int main(int argc, char **argv)
 					;
 				return 0;
 			}
+		} else if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8))) {
+			only_thread(tid);
 		} else if (WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP) {
 			signal = WSTOPSIG(status);
 		}

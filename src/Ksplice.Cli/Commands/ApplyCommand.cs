@@ -16,6 +16,12 @@ public static class ApplyCommand
     public static async Task RunAsync(Session session, string path, TimeSpan wait, CancellationToken cancellation)
     {
         session.RequireRoot();
+        if (session.Resumption is { Point: not WaitPoint.Lock } resumption)
+        {
+            await ResumeAsync(session, resumption, cancellation);
+            return;
+        }
+
         var machine = session.Machine;
         var package = PackageFile.Open(path, machine.Trusted);
         if (package.Manifest.Kernel.Release != machine.KernelRelease)
@@ -29,19 +35,40 @@ public static class ApplyCommand
             throw new CommandException(ExitCode.WrongStage, $"update {package.Manifest.Id} is already applied");
 
         var loaded = new Stack<string>();
-        try
+        await OrTakeOutAsync(machine, package.Manifest.Id, loaded, async () =>
         {
             Load(session, package, Session.CoreModule, loaded);
             foreach (var target in package.Manifest.Targets)
                 LoadHelper(session, package, target, loaded);
             foreach (var target in package.Manifest.Targets)
                 Load(session, package, Path.GetFileNameWithoutExtension(target.Primary), loaded);
-            var update = machine.Find(package.Manifest.Id)
-                ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{package.Manifest.Id} did not appear");
-            await session.ReachAsync(update, Update.Applied, wait, cancellation);
-            Report(session, update);
+            await RequestAsync(session, package.Manifest.Id, guard, session.Until(wait), loaded, cancellation);
+        });
+    }
+
+    // The request was made, from modules that are loaded: the package is not needed any more, and may be gone.
+    private static async Task ResumeAsync(Session session, Resumption resumption, CancellationToken cancellation)
+    {
+        using var guard = await session.LockAsync(cancellation);
+        Stack<string> loaded = new(resumption.Loaded);
+        await OrTakeOutAsync(session.Machine, resumption.Id!, loaded, () => RequestAsync(session, resumption.Id!, guard, resumption.Until, loaded, cancellation));
+    }
+
+    private static async Task RequestAsync(Session session, string id, LockFile guard, long until, Stack<string> loaded, CancellationToken cancellation)
+    {
+        var machine = session.Machine;
+        var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{id} did not appear");
+        await session.ReachAsync(update, Update.Applied, guard, until, [.. loaded.Reverse()], cancellation);
+        Report(session, update);
+    }
+
+    private static async Task OrTakeOutAsync(Machine machine, string id, Stack<string> loaded, Func<Task> work)
+    {
+        try
+        {
+            await work();
         }
-        catch (CommandException e) when (machine.Find(package.Manifest.Id) is not { IsBusy: true })
+        catch (CommandException e) when (machine.Find(id) is not { IsBusy: true })
         {
             while (loaded.TryPop(out var module))
             {

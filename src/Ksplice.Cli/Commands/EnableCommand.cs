@@ -32,11 +32,19 @@ public static class EnableCommand
     public static async Task<int> RestoreAsync(Session session, CancellationToken cancellation)
     {
         session.RequireRoot();
-        var worst = ExitCode.Ok;
-        foreach (var update in session.Machine.Enabled.All)
+        var worst = session.Resumption?.Restoring is { } position ? position.Worst : ExitCode.Ok;
+        var first = session.Resumption?.Restoring?.Entry;
+        foreach (var update in session.Machine.Enabled.All.SkipWhile(update => string.CompareOrdinal(update.Entry, first) < 0))
         {
+            session.Restoring = new RestorePosition(update.Entry, worst);
             try
             {
+                if (session.Resumption is { Point: not WaitPoint.Lock })
+                {
+                    await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
+                    continue;
+                }
+
                 if (PackageFile.Open(update.Folder, session.Machine.Trusted).Manifest is var manifest && manifest.Id != update.Id)
                     throw new CommandException(ExitCode.Damaged, $"{update.Folder} holds update {manifest.Id}");
                 if (manifest.Kernel.Release != session.Machine.KernelRelease)

@@ -1,5 +1,6 @@
 // What the commands share: the machine they work on, where they write, and the steps that apply and undo both take.
 using System.Diagnostics;
+using System.Globalization;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 
@@ -13,6 +14,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 {
     private static readonly TimeSpan s_pollEvery = TimeSpan.FromMilliseconds(20);
 
+    private const int NanosecondsInTick = 1_000_000_000 / (int)TimeSpan.TicksPerSecond;
+
     public const string CoreModule = "ksplice";
 
     /// <summary>Time beyond the tries themselves that the core may take, hooks included.</summary>
@@ -24,34 +27,55 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             throw new CommandException(ExitCode.NotRoot, "must be root: updates are kernel modules");
     }
 
-    /// <summary>Waits for any other ksplice command that changes the kernel to end.</summary>
-    public async Task<IDisposable> LockAsync(CancellationToken cancellation)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(Machine.LockPath)!);
-        for (var told = false; ; told = true)
-        {
-            try
-            {
-                return new FileStream(Machine.LockPath, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (IOException)
-            {
-                if (!told)
-                    Error.MarkupLine("waiting for another ksplice command to end");
-            }
+    /// <summary>Where the command goes on; null at its start, and once that place is reached.</summary>
+    public Resumption? Resumption { get; set; }
 
-            await Task.Delay(s_pollEvery, cancellation);
+    /// <summary>Where restore is.</summary>
+    public RestorePosition? Restoring { get; set; }
+
+    /// <summary>When a command that began now has waited for so long.</summary>
+    public long Until(TimeSpan wait) => Resumption is { Point: not WaitPoint.Lock } resumption ? resumption.Until : Stopwatch.GetTimestamp() + (wait.Ticks * NanosecondsInTick);
+
+    private static TimeSpan Left(long until) => TimeSpan.FromTicks((until - Stopwatch.GetTimestamp()) / NanosecondsInTick);
+
+    /// <summary>Waits for any other ksplice command that changes the kernel to end.</summary>
+    public async Task<LockFile> LockAsync(CancellationToken cancellation)
+    {
+        LockFile file;
+        if (Resumption is { } resumption)
+        {
+            file = LockFile.Adopt(resumption.Lock);
+            if (resumption.Point == WaitPoint.Lock)
+                Reached(resumption);
         }
+        else
+        {
+            file = LockFile.Open(Machine.LockPath);
+        }
+
+        if (file.TryTake())
+            return file;
+        Error.MarkupLine("waiting for another ksplice command to end");
+        await WaitAsync(WaitPoint.Lock, Wait.ForLock, file, null, long.MaxValue, 0, [], cancellation);
+        while (!file.TryTake())
+            await Task.Delay(s_pollEvery, cancellation);
+        return file;
     }
 
-    /// <summary>Waits for the core to end what it is at; throws if it still works when <paramref name="wait"/> is over.</summary>
-    public async Task IdleAsync(Update update, TimeSpan wait, CancellationToken cancellation)
+    /// <summary>Waits for the core to end what it is at; throws if it still works at <paramref name="until"/>.</summary>
+    public async Task IdleAsync(Update update, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
     {
-        var clock = Stopwatch.StartNew();
-        if (update.IsBusy && wait > TimeSpan.Zero)
+        if (Resumption is { Point: WaitPoint.Request })
+            return;
+        if (Resumption is { } resumption)
+        {
+            Reached(resumption);
+        }
+        else if (update.IsBusy && Left(until) > TimeSpan.Zero)
         {
             Error.MarkupLineInterpolated($"waiting for the kernel, which is at work on update {update.Id}");
-            while (update.IsBusy && clock.Elapsed < wait)
+            await WaitAsync(WaitPoint.Idle, Wait.ForIdle, file, update, until, until, loaded, cancellation);
+            while (update.IsBusy && Left(until) > TimeSpan.Zero)
                 await Task.Delay(s_pollEvery, cancellation);
         }
 
@@ -60,21 +84,34 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     }
 
     /// <summary>
-    /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. While
-    /// <paramref name="wait"/> lasts it asks again where threads were in the code, and lets the core end what it is at.
+    /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. Until
+    /// <paramref name="until"/> it asks again where threads were in the code, and lets the core end what it is at.
     /// </summary>
-    public async Task ReachAsync(Update update, string stage, TimeSpan wait, CancellationToken cancellation)
+    public async Task ReachAsync(Update update, string stage, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
     {
-        var clock = Stopwatch.StartNew();
-        await IdleAsync(update, wait, cancellation);
-        while (update.Stage != stage)
+        await IdleAsync(update, file, until, loaded, cancellation);
+        while (Resumption is not null || update.Stage != stage)
         {
-            update.Ask(stage);
-            await EndAsync(update, cancellation);
+            if (Resumption is { } resumption)
+            {
+                Reached(resumption);
+                if (int.TryParse(resumption.End, NumberStyles.None, CultureInfo.InvariantCulture, out var error))
+                    throw update.NotTaken(stage, Machine.Describe(error));
+                if (update.IsBusy)
+                    throw StillAtWork(update);
+            }
+            else
+            {
+                var patience = Patience + TimeSpan.FromMilliseconds((double)update.MaxTries * update.RetryMilliseconds);
+                await WaitAsync(WaitPoint.Request, stage, file, update, Stopwatch.GetTimestamp() + (patience.Ticks * NanosecondsInTick), until, loaded, cancellation);
+                update.Ask(stage);
+                await EndAsync(update, patience, cancellation);
+            }
+
             if (update.Stage == stage)
                 return;
             var failure = Failure(update, stage);
-            var left = wait - clock.Elapsed;
+            var left = Left(until);
             if (failure.Code != ExitCode.Busy || left <= TimeSpan.Zero)
                 throw failure;
             Error.MarkupLineInterpolated($"in use by {update.Conflicts.FirstOrDefault("a thread")}; trying for another {Math.Ceiling(left.TotalSeconds):F0} s");
@@ -82,7 +119,32 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         }
     }
 
-    private async Task EndAsync(Update update, CancellationToken cancellation)
+    /// <summary>
+    /// K30: has the process wait as a program that is in no update's way. This ends only where that cannot be; then the caller waits, and
+    /// its own threads may be in the way.
+    /// </summary>
+    private async Task WaitAsync(
+        WaitPoint point, string what, LockFile file, Update? update, long giveUp, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        var descriptor = file.PassOn();
+        Resumption state = new(point, descriptor, update?.Id, until, [.. loaded], Restoring);
+        foreach (var console in (IAnsiConsole[])[Out, Error])
+            console.Profile.Out.Writer.Flush();
+        var error = await Machine.BecomeWaiterAsync(new Wait(what, update?.Directory ?? "-", giveUp, descriptor), state.ToJson());
+        file.TakeBack(descriptor);
+        Error.MarkupLineInterpolated($"[yellow]ksplice: warning:[/] the command waits as it is, and may be in the update's way itself: {Machine.Describe(error)}");
+    }
+
+    /// <summary>The command is where it was before the wait.</summary>
+    private void Reached(Resumption resumption)
+    {
+        Resumption = null;
+        if (resumption.End == "interrupted")
+            throw new OperationCanceledException();
+    }
+
+    private async Task EndAsync(Update update, TimeSpan patience, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
         var shown = 1;
@@ -95,16 +157,15 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
                 shown = tries;
             }
 
-            if (clock.Elapsed > Patience + TimeSpan.FromMilliseconds((double)most * update.RetryMilliseconds))
-            {
-                throw new CommandException(
-                    ExitCode.Unexpected, $"the kernel is still at work on update {update.Id} after {clock.Elapsed.TotalSeconds:F0} s",
-                    "its modules stay loaded; see 'ksplice view' and the kernel's log");
-            }
-
+            if (clock.Elapsed > patience)
+                throw StillAtWork(update);
             await Task.Delay(s_pollEvery, cancellation);
         }
     }
+
+    private static CommandException StillAtWork(Update update) => new(
+        ExitCode.Unexpected, $"the kernel is still at work on update {update.Id}, beyond all its tries",
+        "its modules stay loaded; see 'ksplice view' and the kernel's log");
 
     /// <summary>Why the core refused, from its own words.</summary>
     public static CommandException Failure(Update update, string stage)

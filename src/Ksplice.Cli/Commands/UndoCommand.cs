@@ -1,6 +1,5 @@
 // ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. The primary of an update whose
 // addresses may outlive the undo stays loaded: the core holds on to it and the kernel refuses to unload it.
-using System.Diagnostics;
 using System.Globalization;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
@@ -19,8 +18,8 @@ public static class UndoCommand
         var machine = session.Machine;
         using var guard = await session.LockAsync(cancellation);
         var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded", Known(machine));
-        var clock = Stopwatch.StartNew();
-        await session.IdleAsync(update, wait, cancellation);
+        var until = session.Until(wait);
+        await session.IdleAsync(update, guard, until, [], cancellation);
         if (update.Stage == Update.Preparing)
         {
             // An apply that was killed left it half loaded; nothing of the kernel is changed.
@@ -30,10 +29,10 @@ public static class UndoCommand
             return;
         }
 
-        if (update.Stage != Update.Applied)
+        if (update.Stage != Update.Applied && session.Resumption is null)
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 
-        await session.ReachAsync(update, Update.Reversed, wait - clock.Elapsed, cancellation);
+        await session.ReachAsync(update, Update.Reversed, guard, until, [], cancellation);
         session.Out.MarkupLine(string.Create(
             CultureInfo.InvariantCulture,
             $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));

@@ -11,6 +11,9 @@ namespace Ksplice.Cli.Machines;
 /// <param name="Folder">Its package.</param>
 public sealed record EnabledUpdate(string Id, string Folder)
 {
+    /// <summary>Its name in the store: in the order of these names all are applied.</summary>
+    public string Entry => Path.GetFileName(Folder);
+
     /// <summary>The kernel that it is for; null if its manifest is damaged.</summary>
     public string? Release
     {

@@ -48,6 +48,12 @@ public partial class Machine
     /// <summary>The core module's directory; it exists while that module is loaded.</summary>
     public string UpdatesDirectory => Path.Combine(Sysfs, "kernel", "ksplice");
 
+    /// <summary>
+    /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and leads nothing any more. Null
+    /// if the core does not tell.
+    /// </summary>
+    public string? Tracer => Path.Combine(UpdatesDirectory, "ftrace") is var file && File.Exists(file) ? Read(file) : null;
+
     private string Sysfs { get; }
 
     /// <summary>True if a module of that name is loaded.</summary>
@@ -76,12 +82,31 @@ public partial class Machine
         return Directory.Exists(path) ? new Update(this, path) : null;
     }
 
+    /// <summary>What a file of sysfs holds.</summary>
+    internal static string Read(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path).Trim();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(e is UnauthorizedAccessException ? ExitCode.NotRoot : ExitCode.Unexpected, $"cannot read {path}", e.Message);
+        }
+    }
+
     /// <summary>Writes to a file of sysfs: one write(2), and no truncation or creation, which sysfs does not take.</summary>
     public virtual void Write(string path, string text)
     {
         using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
         file.Write(Encoding.ASCII.GetBytes(text));
     }
+
+    /// <summary>
+    /// Has the process wait as another program (K30), and go on as the same command with <paramref name="state"/>. Ends only
+    /// where that cannot be: with the error number.
+    /// </summary>
+    public virtual Task<int> BecomeWaiterAsync(Wait wait, string state) => Task.FromResult(Waiter.Become(wait, state));
 
     /// <summary>Where a thread is in the kernel, the innermost function first; nothing if it is gone or the kernel does not tell.</summary>
     public virtual IReadOnlyList<string> StackOf(int thread)

@@ -4,8 +4,15 @@ using System.Globalization;
 
 namespace Ksplice.Cli.Machines;
 
-/// <summary>A replaced function: its name, where it was and where its code is now, and whose it is, as the kernel prints them.</summary>
-public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress, string Target);
+/// <summary>
+/// A replaced function: its name, where it was and where its code is now, whose it is, and how calls are led on, as the kernel prints them.
+/// Older cores don't tell the last.
+/// </summary>
+public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress, string Target, string? Way)
+{
+    /// <summary>True if the function tracer leads calls on, and not a jump.</summary>
+    public bool NeedsTracer => Way == "tracer";
+}
 
 /// <summary>What an update changes, <c>vmlinux</c> or a module, and how far its modules are.</summary>
 public sealed record TargetState(string Name, string State)
@@ -20,6 +27,9 @@ public sealed class Update(Machine machine, string directory)
     public const string Preparing = "preparing", Applied = "applied", Reversed = "reversed";
 
     public string Id { get; } = Path.GetFileName(directory);
+
+    /// <summary>Where it is in sysfs.</summary>
+    public string Directory => directory;
 
     public string Stage => Read("stage");
 
@@ -48,12 +58,26 @@ public sealed class Update(Machine machine, string directory)
     public long PauseNanoseconds => Number("pause_ns");
 
     public IReadOnlyList<ReplacedFunction> Functions =>
-        [.. Table("functions", 4).Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3]))];
+        [.. Table("functions", 4).Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4)))];
+
+    /// <summary>The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.</summary>
+    public IReadOnlyList<string>? Overridden => File.Exists(Path.Combine(directory, "overridden")) ? Lines("overridden") : null;
+
+    /// <summary>
+    /// The functions of an applied update whose old code runs, because the function tracer, which is to lead on, is dead; null if the core
+    /// does not tell.
+    /// </summary>
+    public IReadOnlyList<ReplacedFunction>? RunningOld => machine.Tracer switch
+    {
+        null => null,
+        "dead" when Stage == Applied => [.. Functions.Where(function => function.NeedsTracer)],
+        _ => [],
+    };
 
     public IReadOnlyList<TargetState> Targets => [.. Table("targets", 2).Select(words => new TargetState(words[0], words[1]))];
 
     /// <summary>False once the core module has dropped it.</summary>
-    public bool Exists => Directory.Exists(directory);
+    public bool Exists => System.IO.Directory.Exists(directory);
 
     /// <summary>Asks the core for another stage; it works on its own thread and this returns at once.</summary>
     public void Ask(string stage)
@@ -64,23 +88,15 @@ public sealed class Update(Machine machine, string directory)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CommandException(ExitCode.Unexpected, $"the kernel does not take the request to make update {Id} {stage}", e.Message);
+            throw NotTaken(stage, e.Message);
         }
     }
 
-    private string Read(string file)
-    {
-        try
-        {
-            return File.ReadAllText(Path.Combine(directory, file)).Trim();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new CommandException(
-                e is UnauthorizedAccessException ? ExitCode.NotRoot : ExitCode.Unexpected,
-                $"cannot read {Path.Combine(directory, file)}", e.Message);
-        }
-    }
+    /// <summary>The core takes no request.</summary>
+    public CommandException NotTaken(string stage, string why) =>
+        new(ExitCode.Unexpected, $"the kernel does not take the request to make update {Id} {stage}", why);
+
+    private string Read(string file) => Machine.Read(Path.Combine(directory, file));
 
     private string[] Lines(string file) => Read(file).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
