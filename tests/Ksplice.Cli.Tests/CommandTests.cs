@@ -74,6 +74,22 @@ public sealed class CommandTests : CommandFixture
         Assert.Contains(Kernel.Reason, Errors, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("base_missing")]
+    [InlineData("other_build")]
+    [InlineData("overflow")]
+    [InlineData("a_cause_of_later_cores")]
+    public async Task Every_cause_is_told_with_its_reason(string cause)
+    {
+        Kernel.Reason = "the update stands on update 89abcdef, which is not applied";
+        Kernel.Answer = Kernel.MatchAnswer = cause;
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
+        Kernel.LoadErrors[TestPackage.Helper] = 22;
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", Package.Folder));
+        Assert.Equal(2, Errors.Split($"update {TestPackage.Id} was not applied: {cause}\n  {Kernel.Reason}\n").Length - 1);
+        Assert.Equal("-ksplice", Kernel.Log[^1]);
+    }
+
     [Fact]
     public async Task Apply_of_a_module_that_is_not_loaded_says_which_to_load()
     {

@@ -8,7 +8,7 @@ namespace Ksplice.Cli.Commands;
 /// <summary>Compares what is loaded with what is to be applied at boot.</summary>
 public static class StatusCommand
 {
-    /// <summary>Prints the state; <see cref="ExitCode.Refused"/> if an update that is enabled for the running kernel is not applied.</summary>
+    /// <summary>Prints the state; <see cref="ExitCode.Refused"/> if an update that is enabled for the running kernel is not applied, or one that is applied is not in force.</summary>
     public static ExitCode Run(Session session, bool json)
     {
         session.RequireRoot();
@@ -19,7 +19,7 @@ public static class StatusCommand
             session.Out.Profile.Out.Writer.WriteLine(Json(machine, updates, enabled));
         else
             Show(session, updates, enabled);
-        return enabled.Any(update => update.IsMissing) ? ExitCode.Refused : ExitCode.Ok;
+        return enabled.Any(update => update.IsMissing) || updates.Any(update => ViewCommand.Troubles(update).Any()) ? ExitCode.Refused : ExitCode.Ok;
     }
 
     private static EnabledState State(Machine machine, EnabledUpdate update)
@@ -40,7 +40,12 @@ public static class StatusCommand
             console.MarkupLineInterpolated($"update:     {update.Id} {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}{(update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause)}");
             foreach (var target in update.Targets.Where(target => target.IsWaiting))
                 console.MarkupLineInterpolated($"            waits for module {target.Name}");
+            foreach (var trouble in ViewCommand.Troubles(update))
+                console.MarkupLineInterpolated($"            NOT IN FORCE: {trouble}");
         }
+
+        if (machine.Tracer == "dead")
+            console.MarkupLine("tracer:     dead");
         foreach (var (id, release, isMissing) in enabled)
             console.MarkupLineInterpolated($"at boot:    {id} for {release ?? "a kernel that its damaged manifest does not tell"}{(isMissing ? ", NOT APPLIED" : "")}");
     }
@@ -51,6 +56,8 @@ public static class StatusCommand
         writer.WriteString("kernel", machine.KernelRelease);
         writer.WriteBoolean("coreLoaded", machine.IsLoaded(Session.CoreModule));
         writer.WriteBoolean("signaturesDemanded", machine.Trusted.AreDemanded);
+        if (machine.Tracer is { } tracer)
+            writer.WriteString("ftrace", tracer);
         writer.WriteStartArray("updates");
         foreach (var update in updates)
             ViewCommand.Write(writer, update);

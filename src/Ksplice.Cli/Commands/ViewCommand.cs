@@ -55,8 +55,17 @@ public static class ViewCommand
         foreach (var target in update.Targets)
             console.MarkupLineInterpolated($"target:    {target.Name} {target.State}");
         foreach (var function in update.Functions)
-            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target})");
+            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{(function.NeedsTracer ? ", through the function tracer" : "")})");
+        foreach (var trouble in Troubles(update))
+            console.MarkupLineInterpolated($"NOT IN FORCE: {trouble}");
     }
+
+    /// <summary>What keeps new code of an applied update from running, a sentence each.</summary>
+    internal static IEnumerable<string> Troubles(Update update) => update.Stage != Update.Applied ? [] :
+    [
+        .. (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later"),
+        .. (update.RunningOld ?? []).Select(function => $"{function.Name} runs the old code, as the kernel's function tracer is dead"),
+    ];
 
     private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
 
@@ -101,10 +110,24 @@ public static class ViewCommand
             writer.WriteString("oldAddress", function.OldAddress);
             writer.WriteString("newAddress", function.NewAddress);
             writer.WriteString("target", function.Target);
+            if (function.Way is { } way)
+                writer.WriteString("way", way);
             writer.WriteEndObject();
         }
 
         writer.WriteEndArray();
+        if (update.Overridden is { } overridden)
+            WriteNames(writer, "overridden", overridden);
+        if (update.RunningOld is { } old)
+            WriteNames(writer, "runningOld", old.Select(function => function.Name));
         writer.WriteEndObject();
+    }
+
+    private static void WriteNames(Utf8JsonWriter writer, string property, IEnumerable<string> names)
+    {
+        writer.WriteStartArray(property);
+        foreach (var name in names)
+            writer.WriteStringValue(name);
+        writer.WriteEndArray();
     }
 }
