@@ -1,6 +1,6 @@
 // A kernel made of files: what the core module does behind sysfs, as far as the command can see it. The real one is
-// tested in guests; here the command meets what a real kernel does only rarely. The process of the tests cannot become the waiter: the waiter
-// runs beside it, the real program on these files, and hands back the arguments with which the command goes on.
+// tested in guests; here the command meets what a real kernel does only rarely. The process of the tests cannot become the
+// waiter: the waiter runs beside it, the real program on these files, and hands back the arguments with which the command goes on.
 using Ksplice.Cli.Machines;
 
 namespace Ksplice.Cli.Tests;
@@ -119,7 +119,8 @@ internal sealed class FakeKernel : Machine
             _ = AnswerAsync(Path.Combine(wait.Directory, "stage"), File.ReadAllText(Path.Combine(wait.Directory, "stage")));
         }
 
-        var (errors, arguments) = await WaiterProcess.RunAsync(_sysfs, wait with { Lock = 8 }, WaiterProcess.Say, Waiter.Resume(state), WhileWaiting, $"exec 8<>{LockPath};");
+        var (errors, arguments) = await WaiterProcess.RunAsync(
+            _sysfs, wait with { Lock = 8 }, WaiterProcess.Say, Waiter.Resume(state), WhileWaiting, $"exec 8<>{LockPath};");
         WaiterErrors += errors;
         Resumed.SetResult(arguments);
         await Task.Delay(Timeout.Infinite);

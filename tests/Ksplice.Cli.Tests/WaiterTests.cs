@@ -14,8 +14,10 @@ public sealed class WaiterTests : CommandFixture
     // A lock that was given back may be waited for: a child that another test starts has its descriptor until it runs its program.
     private IEnumerable<string> Requests => Kernel.Waits.Where(what => what != Wait.ForLock);
 
-    private Task<(string Errors, string[] Lines)> WaitAsync(string what, long until = Never, Action<int>? meanwhile = null, string before = "", string[]? program = null) =>
-        WaiterProcess.RunAsync(Package.Scratch, new Wait(what, Directory, until, 0), program ?? WaiterProcess.Say, Waiter.Resume("state"), meanwhile, before);
+    private Task<(string Errors, string[] Lines)> WaitAsync(
+        string what, long until = Never, Action<int>? meanwhile = null, string before = "", string[]? program = null) =>
+        WaiterProcess.RunAsync(
+            Package.Scratch, new Wait(what, Directory, until, 0), program ?? WaiterProcess.Say, Waiter.Resume("state"), meanwhile, before);
 
     private void Set(string file, string value)
     {
@@ -30,7 +32,8 @@ public sealed class WaiterTests : CommandFixture
 
     private static void AwaitWaiter(int process)
     {
-        while (File.ReadAllText($"/proc/{process}/comm") != "ksplice-waiter\n" || !File.ReadAllText($"/proc/{process}/status").Contains("SigBlk:\t0000000000004", StringComparison.Ordinal))
+        while (File.ReadAllText($"/proc/{process}/comm") != "ksplice-waiter\n"
+            || !File.ReadAllText($"/proc/{process}/status").Contains("SigBlk:\t0000000000004", StringComparison.Ordinal))
             Thread.Sleep(10);
     }
 
@@ -105,7 +108,11 @@ public sealed class WaiterTests : CommandFixture
             waiter = process;
             AwaitWaiter(process);
             Set("busy", "0");
-        }, program: ["/bin/bash", "-c", "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}", "bash"]);
+        }, program:
+        [
+            "/bin/bash", "-c", "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}",
+            "bash",
+        ]);
         Assert.Equal([waiter.ToString(CultureInfo.InvariantCulture), "/usr", "kept", "closed", "0000000000000000", "done"], lines);
     }
 

@@ -51,10 +51,13 @@ public static class ApplyCommand
     {
         using var guard = await session.LockAsync(cancellation);
         Stack<string> loaded = new(resumption.Loaded);
-        await OrTakeOutAsync(session.Machine, resumption.Id!, loaded, () => RequestAsync(session, resumption.Id!, guard, resumption.Until, loaded, cancellation));
+        await OrTakeOutAsync(
+            session.Machine, resumption.Id!, loaded,
+            () => RequestAsync(session, resumption.Id!, guard, resumption.Until, loaded, cancellation));
     }
 
-    private static async Task RequestAsync(Session session, string id, LockFile guard, long until, Stack<string> loaded, CancellationToken cancellation)
+    private static async Task RequestAsync(
+        Session session, string id, LockFile guard, long until, Stack<string> loaded, CancellationToken cancellation)
     {
         var machine = session.Machine;
         var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{id} did not appear");

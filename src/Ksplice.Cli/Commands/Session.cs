@@ -34,7 +34,9 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     public RestorePosition? Restoring { get; set; }
 
     /// <summary>When a command that began now has waited for so long.</summary>
-    public long Until(TimeSpan wait) => Resumption is { Point: not WaitPoint.Lock } resumption ? resumption.Until : Stopwatch.GetTimestamp() + (wait.Ticks * NanosecondsInTick);
+    public long Until(TimeSpan wait) => Resumption is { Point: not WaitPoint.Lock } resumption ? resumption.Until : After(wait);
+
+    private static long After(TimeSpan time) => Stopwatch.GetTimestamp() + (time.Ticks * NanosecondsInTick);
 
     private static TimeSpan Left(long until) => TimeSpan.FromTicks((until - Stopwatch.GetTimestamp()) / NanosecondsInTick);
 
@@ -63,7 +65,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     }
 
     /// <summary>Waits for the core to end what it is at; throws if it still works at <paramref name="until"/>.</summary>
-    public async Task IdleAsync(Update update, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+    public async Task IdleAsync(
+        Update update, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
     {
         if (Resumption is { Point: WaitPoint.Request })
             return;
@@ -87,7 +90,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. Until
     /// <paramref name="until"/> it asks again where threads were in the code, and lets the core end what it is at.
     /// </summary>
-    public async Task ReachAsync(Update update, string stage, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+    public async Task ReachAsync(
+        Update update, string stage, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
     {
         await IdleAsync(update, file, until, loaded, cancellation);
         while (Resumption is not null || update.Stage != stage)
@@ -103,7 +107,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             else
             {
                 var patience = Patience + TimeSpan.FromMilliseconds((double)update.MaxTries * update.RetryMilliseconds);
-                await WaitAsync(WaitPoint.Request, stage, file, update, Stopwatch.GetTimestamp() + (patience.Ticks * NanosecondsInTick), until, loaded, cancellation);
+                await WaitAsync(WaitPoint.Request, stage, file, update, After(patience), until, loaded, cancellation);
                 update.Ask(stage);
                 await EndAsync(update, patience, cancellation);
             }
@@ -124,7 +128,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// its own threads may be in the way.
     /// </summary>
     private async Task WaitAsync(
-        WaitPoint point, string what, LockFile file, Update? update, long giveUp, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+        WaitPoint point, string what, LockFile file, Update? update, long giveUp, long until, IReadOnlyCollection<string> loaded,
+        CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         var descriptor = file.PassOn();
@@ -133,7 +138,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             console.Profile.Out.Writer.Flush();
         var error = await Machine.BecomeWaiterAsync(new Wait(what, update?.Directory ?? "-", giveUp, descriptor), state.ToJson());
         file.TakeBack(descriptor);
-        Error.MarkupLineInterpolated($"[yellow]ksplice: warning:[/] the command waits as it is, and may be in the update's way itself: {Machine.Describe(error)}");
+        Error.MarkupLineInterpolated(
+            $"[yellow]ksplice: warning:[/] the command waits as it is, and may be in the update's way itself: {Machine.Describe(error)}");
     }
 
     /// <summary>The command is where it was before the wait.</summary>

@@ -15,9 +15,10 @@ public sealed record Wait(string What, string Directory, long Until, int Lock)
 {
     public const string ForLock = "lock", ForIdle = "idle";
 
-    /// <summary>The waiter's arguments before the command's own: the program to become by its descriptor, the signals that are blocked in it.</summary>
-    public IReadOnlyList<string> Arguments(int program, ulong mask) =>
-        ["ksplice-waiter", What, Directory, FormattableString.Invariant($"{Until}"), FormattableString.Invariant($"{program}"), FormattableString.Invariant($"{Lock}"), $"{mask:x}"];
+    /// <summary>
+    /// The waiter's arguments before the command's own: the program to become by its descriptor, the signals that are blocked in it.
+    /// </summary>
+    public IReadOnlyList<string> Arguments(int program, ulong mask) => ["ksplice-waiter", What, Directory, $"{Until}", $"{program}", $"{Lock}", $"{mask:x}"];
 }
 
 /// <summary>Becomes the waiter.</summary>
@@ -42,7 +43,9 @@ public static unsafe partial class Waiter
         }
     }
 
-    /// <summary>What stands behind the command's own arguments once it goes on; the waiter puts the end of the wait in the last one's place.</summary>
+    /// <summary>
+    /// What stands behind the command's own arguments once it goes on; the waiter puts the end of the wait in the last one's place.
+    /// </summary>
     public static string[] Resume(string state) => [Marker, state, "?"];
 
     /// <summary>Takes that off again: the own arguments, and the state and the wait's end if it goes on.</summary>
@@ -58,41 +61,44 @@ public static unsafe partial class Waiter
     /// </summary>
     public static int Become(Wait wait, string state)
     {
-        using var program = Load(out var error);
-        if (program is null)
-            return error;
-        // By its open file: what lies at its path may be another program by now.
-        var self = Open("/proc/self/exe", 0);
-        if (self < 0)
-            return Marshal.GetLastPInvokeError();
+        try
+        {
+            byte[][] resumed = [.. Split(OwnArguments(), Encoding.UTF8.GetString).Own, .. Resume(state).Select(Encoding.UTF8.GetBytes)];
+            using var program = Load();
+            if (program.IsInvalid)
+                return Marshal.GetLastPInvokeError();
+            // By its open file: what lies at its path may be another program by now.
+            using SafeFileHandle self = new(Open("/proc/self/exe", 0), ownsHandle: true);
+            return self.IsInvalid ? Marshal.GetLastPInvokeError() : Become(wait, program, self, resumed);
+        }
+        catch (IOException e)
+        {
+            return e.HResult; // of what the runtime reads and writes itself: the error number
+        }
+    }
+
+    private static int Become(Wait wait, SafeFileHandle program, SafeFileHandle self, byte[][] resumed)
+    {
         LockFile.CloseOnExec(wait.Lock, false);
         // A signal for this thread would meet a program that has no handler.
         ulong* all = stackalloc ulong[SignalSet], before = stackalloc ulong[SignalSet];
         new Span<ulong>(all, SignalSet).Fill(ulong.MaxValue);
         SetSignals(SetMask, all, before);
-        byte[][] arguments =
-        [
-            .. wait.Arguments(self, before[0]).Select(Encoding.UTF8.GetBytes),
-            .. Split(OwnArguments(), Encoding.UTF8.GetString).Own,
-            .. Resume(state).Select(Encoding.UTF8.GetBytes),
-        ];
-        error = Execute(FormattableString.Invariant($"/proc/self/fd/{program.DangerousGetHandle()}"), arguments);
+        var first = wait.Arguments((int)self.DangerousGetHandle(), before[0]).Select(Encoding.UTF8.GetBytes);
+        var error = Execute($"/proc/self/fd/{program.DangerousGetHandle()}", [.. first, .. resumed]);
         SetSignals(SetMask, before, null);
-        using SafeFileHandle close = new(self, ownsHandle: true);
         return error;
     }
 
-    private static SafeFileHandle? Load(out int error)
+    private static SafeFileHandle Load()
     {
         // Kernels before 6.3 don't know the flag, later ones may be set to want it.
         var file = CreateInMemory("ksplice-waiter", CloseOnExec | Executable);
         if (file < 0 && Marshal.GetLastPInvokeError() == InvalidArgument)
             file = CreateInMemory("ksplice-waiter", CloseOnExec);
-        error = file < 0 ? Marshal.GetLastPInvokeError() : 0;
-        if (file < 0)
-            return null;
         SafeFileHandle program = new(file, ownsHandle: true);
-        RandomAccess.Write(program, Program, 0);
+        if (!program.IsInvalid)
+            RandomAccess.Write(program, Program, 0);
         return program;
     }
 
