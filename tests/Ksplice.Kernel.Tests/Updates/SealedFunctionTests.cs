@@ -30,7 +30,7 @@ public sealed class SealedFunctionTests(Guest guest) : IDisposable
     {
         using var project = await ProjectAsync($"static unsigned long (*lookup)(const char *name) = {Name};\n\n", "READ_ONCE(lookup)(\"jiffies\")");
         string refusal = (await project.BuildAsync()).MustFailWith("KSP4007");
-        Assert.Contains("fs/proc/uptime.c: error KSP4007", refusal, StringComparison.Ordinal);
+        Assert.StartsWith("fs/proc/uptime.c", refusal, StringComparison.Ordinal);
         Assert.Contains($"at the start of {Name}, or the kernel overwrites it, and lookup takes its address", refusal, StringComparison.Ordinal);
     }
 
@@ -56,7 +56,7 @@ public sealed class SealedFunctionTests(Guest guest) : IDisposable
         Assert.Contains("no_match", result.Lines);
         Assert.Single(result.Lines, line => line.Contains($"an indirect call of it would fault, and the new code takes its address: {Name}, at ", StringComparison.Ordinal)
             && line.Contains("expected f3 0f 1e fa, found 66 0f 1f 00", StringComparison.Ordinal));
-        Assert.Equal(["apply 0", "1"], result.Lines[^2..]);
+        Assert.Equal(["apply 0", "1"], result.Lines.TakeLast(2));
     }
 
     // The helper, with match data as a build without the check would write it.
