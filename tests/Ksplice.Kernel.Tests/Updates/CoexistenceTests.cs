@@ -319,7 +319,7 @@ public sealed class CoexistenceTests(Guest guest)
     public async Task Bpf_programs_on_entry_and_exit_run_with_the_old_code_and_with_the_new()
     {
         using var project = await SampleAsync(guest);
-        var program = await ProgramAsync("bpf/attach.c");
+        var program = await UpdateGuest.ProgramAsync("bpf/attach.c");
         var result = await guest.RunAsync(
             $$"""
             echo 1 >/proc/sys/kernel/bpf_stats_enabled
@@ -356,7 +356,7 @@ public sealed class CoexistenceTests(Guest guest)
     public async Task Perf_samples_new_code_and_walks_through_it()
     {
         using var project = await SampleAsync(guest);
-        var program = await ProgramAsync("perf/sample.c");
+        var program = await UpdateGuest.ProgramAsync("perf/sample.c");
         var result = await guest.RunAsync(
             $$"""
             # Behind the redirect: the old code's first bytes still run.
@@ -368,14 +368,6 @@ public sealed class CoexistenceTests(Guest guest)
             UpdateGuest.Command, UpdateGuest.Package(project), program);
         result.MustEndWith(0);
         Assert.Equal(["old 1 1 1", "new 1 1 1"], result.Lines);
-    }
-
-    private static async Task<GuestFile> ProgramAsync(string source)
-    {
-        string program = Path.Combine(Directory.CreateTempSubdirectory("ksplice-program-").FullName, Path.GetFileNameWithoutExtension(source));
-        await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-O1", Repository.At("tests/Ksplice.Kernel.Tests", source), "-o", program])
-            .ExecuteAsync(TestContext.Current.CancellationToken);
-        return new GuestFile(program, "/bin/" + Path.GetFileName(program));
     }
 
     [Fact]

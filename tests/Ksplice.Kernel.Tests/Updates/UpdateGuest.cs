@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CliWrap;
 
 namespace Ksplice.Kernel.Tests.Updates;
 
@@ -15,6 +16,15 @@ internal static class UpdateGuest
     /// <summary>A module of the kernel, at /NAME.ko.</summary>
     public static GuestFile Module(string release, string path, string extension = ".ko") => new(
         Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release, "lib/modules", release, "kernel", path + extension), "/" + Path.GetFileName(path) + extension);
+
+    /// <summary>Compiles one of this project's C programs, for a guest's /bin.</summary>
+    public static async Task<GuestFile> ProgramAsync(string source)
+    {
+        string program = Path.Combine(Directory.CreateTempSubdirectory("ksplice-program-").FullName, Path.GetFileNameWithoutExtension(source));
+        await Cli.Wrap("gcc").WithArguments(["-static", "-O1", Repository.At("tests/Ksplice.Kernel.Tests", source), "-o", program])
+            .ExecuteAsync(TestContext.Current.CancellationToken);
+        return new GuestFile(program, "/bin/" + Path.GetFileName(program));
+    }
 
     /// <summary>The replaced functions that the manifest names.</summary>
     public static string[] Replaced(PatchProject project)
