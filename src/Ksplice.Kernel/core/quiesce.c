@@ -282,6 +282,18 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
 	return 0;
 }
 
+/*
+ * A CPU that is offline rests in its idle task, and an NMI or a kexec lets it go
+ * on for a moment from where it rests (K14).  Nobody has switched away from that
+ * task, so nothing tells how much of its stack is in use: all of it counts.
+ */
+static void check_resting(const struct check *check, struct task_struct *task)
+{
+	const unsigned long *stack = task_stack_page(task);
+
+	check_words(check, task, stack, stack + THREAD_SIZE / sizeof(*stack));
+}
+
 /**
  * ksplice_check_threads - check every thread against the code of an update
  * @update: the update; what is found is left in update->found
@@ -332,8 +344,13 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 			goto unknown;
 	}
 	/* K14: idle tasks are not on the list. */
-	for_each_online_cpu(cpu) {
+	for_each_possible_cpu(cpu) {
 		task = static_call(idle_task)(cpu);
+		if (!cpu_online(cpu)) {
+			if (task)
+				check_resting(&check, task);
+			continue;
+		}
 		err = check_task(&check, task, undo);
 		if (err)
 			goto unknown;

@@ -78,6 +78,37 @@ public sealed class PowerTests(Guest guest) : IDisposable
         Assert.Equal(["end: old old"], Seen(result));
     }
 
+    // K14: a processor that is offline has an idle task too; an NMI, or a kexec, lets it go on for a moment where it rests.
+    [Fact]
+    public async Task An_undo_waits_for_a_processor_that_rests_in_new_code()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("dead.patch", await KernelTree.ChangeAsync(guest.Release, "arch/x86/kernel/smpboot.c",
+            ("void native_play_dead(void)\n{\n", "void native_play_dead(void)\n{\n\tif (smp_processor_id() > 4096)\n\t\treturn;\n")));
+        (await project.BuildAsync()).MustSucceed();
+        Assert.Contains("native_play_dead", UpdateGuest.Replaced(project));
+        var result = await guest.RunAsync(
+            $$"""
+            {{See}}
+            ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+            online 0
+            ksplice undo {{project.Id}}
+            echo "undo $?"
+            online 1
+            ksplice undo {{project.Id}}
+            echo "undo $?"
+            online 0
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            online 1
+            """,
+            UpdateGuest.Command, UpdateGuest.Package(project));
+        result.MustEndWith(0);
+        Assert.Equal(["undo 3", "undo 0", "apply 3"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal) || line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Matches(@"swapper/1\W+0\W+new code", result.Errors);
+        Assert.Matches(@"swapper/1\W+0\W+native_play_dead", result.Errors);
+    }
+
     // With one processor the kernel takes the lock prefixes out of its own code and of each module's, and puts them back when a second one comes.
     [Fact]
     public async Task New_code_that_was_loaded_with_one_processor_locks_when_there_are_two()
