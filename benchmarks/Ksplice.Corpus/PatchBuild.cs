@@ -21,7 +21,7 @@ namespace Ksplice.Corpus;
 /// <param name="work">A folder for objects and patches.</param>
 internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, string newer, string work)
 {
-    private readonly RunningKernel _running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers));
+    private readonly RunningKernel _running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config));
     private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, []) ?? throw new InvalidDataException("no Module.symvers");
 
     /// <summary>Builds the update that changes <paramref name="source"/> alone, and asks the witnesses.</summary>

@@ -14,7 +14,7 @@ internal static class RuleRun
     /// <summary>Judges each pair under <paramref name="patches"/> and prints what is said and, as the last lines, the times.</summary>
     public static void Run(PreparedKernel kernel, KernelImage image, string patches, CancellationToken cancellation)
     {
-        RunningKernel running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers));
+        RunningKernel running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config));
         List<(long Bytes, double Compare, double Judge)> times = [];
         SortedDictionary<string, (int Rows, int Reports)> rules = new(StringComparer.Ordinal);
         foreach (string post in Directory.EnumerateFiles(patches, "post.o", SearchOption.AllDirectories).Order(StringComparer.Ordinal))

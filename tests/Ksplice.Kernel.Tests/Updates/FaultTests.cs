@@ -215,7 +215,7 @@ public sealed class FaultTests(Guest guest)
                 ksplice undo {{project.Id}}
                 echo "undo $?"
                 """,
-                UpdateGuest.Command, UpdateGuest.Package(project), await CoreAsync(work.FullName));
+                UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"));
             result.MustEndWith(0);
             Assert.Equal(["0 room for a task on its way out", "undo 3", "undo 0"], result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal)));
             Assert.Contains("more tasks are on their way out than there was room to keep track of: 1 ", result.Errors, StringComparison.Ordinal);

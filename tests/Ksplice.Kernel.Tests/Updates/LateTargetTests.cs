@@ -273,9 +273,9 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             ksplice undo {{second.Id}} || exit 1
             look "the first"
             ksplice apply {{UpdateGuest.Place(second)}} || exit 1
-            ksplice undo {{first.Id}} || exit 1
-            look "without what it stands on"
-            ksplice undo {{second.Id}} || exit 1
+            ksplice undo {{first.Id}} && exit 1
+            look "both, though no module is there"
+            ksplice undo {{second.Id}} && ksplice undo {{first.Id}} || exit 1
             look none
 
             # A kprobe on the upper one's jump in the lower one's code, while the module goes.
@@ -292,17 +292,17 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
 
             ksplice undo {{first.Id}} || exit 1
             cd {{UpdateGuest.Place(second)}}
-            insmod ksplice.ko; insmod ksplice_{{second.Id}}_0_helper.ko && insmod ksplice_{{second.Id}}_0_primary.ko || exit 1
+            insmod ksplice.ko; insmod ksplice_{{second.Id}}_0_helper.ko 2>/dev/null && exit 1
             ksplice apply {{UpdateGuest.Place(first)}} && ksplice apply {{UpdateGuest.Place(second)}} || exit 1
-            look "loaded first, applied last"
+            look "applied last"
             """,
             UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "both: woof0", "both: woof0", "the first: woop0", "without what it stands on: *oo*0", "none: loop0",
+                "both: woof0", "both: woof0", "the first: woop0", "both, though no module is there: woof0", "none: loop0",
                 "kept out: *oo*0", "come again: woof0", "the first again: woop0",
-                "loaded first, applied last: woof0",
+                "applied last: woof0",
             ],
             result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal)));
         Assert.Matches("(?m)^a kprobe at [0-9a-f]+ in the new code of loop keeps a jump there that has to go; take the kprobe off, and load loop again$", result.Output);

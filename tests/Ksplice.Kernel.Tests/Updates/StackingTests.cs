@@ -121,8 +121,8 @@ public sealed class StackingTests(Guest guest)
             ["apply early 2", .. round, .. round, "none"],
             result.Lines.Where(line => !Regex.IsMatch(line, "^(update [0-9a-f]{8} (applied|undone)|  )")).Select(line => line.TrimEnd()));
         Assert.Contains("in_use", result.Errors, StringComparison.Ordinal);
-        Assert.Contains($"update {second.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
-        Assert.Contains($"update {first.Id}, which it stands on, is not applied", result.Errors, StringComparison.Ordinal);
+        Assert.Contains($"the update was built on update {second.Id}, which is not applied", result.Errors, StringComparison.Ordinal);
+        Assert.Contains($"the update was built on update {first.Id}, which is not applied", result.Errors, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -170,6 +170,43 @@ public sealed class StackingTests(Guest guest)
             UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second));
         result.MustEndWith(0);
         Assert.Equal(["apply early 2", "one counter 0", "undo the lower one 2", "undo both 0", "0"], result.Lines);
+    }
+
+    // K24: where a per-CPU variable is does not tell whose it is, and nothing else of the lower update is referred to.
+    [Fact]
+    public async Task A_per_cpu_variable_of_another_update_stays_as_long_as_it_is_referred_to()
+    {
+        string brings = First.Replace("static unsigned long shown;", "DEFINE_PER_CPU(unsigned long, maps_shown);", StringComparison.Ordinal)
+            .Replace("return ++shown;", "return this_cpu_inc_return(maps_shown);", StringComparison.Ordinal);
+        using var first = await BuildAsync(brings);
+        using PatchProject second = new(guest.Release);
+        second.OnTopOf(first);
+        second.Write("update.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
+            ("static int uptime_proc_show(", "DECLARE_PER_CPU(unsigned long, maps_shown);\n\nstatic int uptime_proc_show("),
+            ("\treturn 0;\n", "\tseq_printf(m, \"shown %lu\\n\", per_cpu(maps_shown, 0) + per_cpu(maps_shown, 1));\n\treturn 0;\n")));
+        (await second.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            load() { insmod $1/ksplice_$2_0_helper.ko && insmod $1/ksplice_$2_0_primary.ko || exit 1; }
+            ask() { echo $2 >/sys/kernel/ksplice/$1/stage; while [ "$(cat /sys/kernel/ksplice/$1/busy)" = 1 ]; do sleep 0.1; done; echo "$2 $(cat /sys/kernel/ksplice/$1/abort_cause)"; }
+            one={{first.Id}} two={{second.Id}}
+            insmod {{UpdateGuest.Place(first)}}/ksplice.ko
+            load {{UpdateGuest.Place(first)}} $one; ask $one applied
+            load {{UpdateGuest.Place(second)}} $two; ask $two applied
+            cat /proc/1/smaps >/dev/null; [ $(sed -n 's/^shown //p' /proc/uptime) -gt 3 ]; echo "one variable $?"
+            ask $one reversed
+            ask $two reversed
+            ask $one reversed
+            rmmod ksplice_${one}_0_primary 2>/dev/null; echo "unload $?"
+            ask $two applied
+            rmmod ksplice_${two}_0_primary ksplice_${two}_0_helper || exit 1
+            rmmod ksplice_${one}_0_primary; echo "unload $?"
+            """,
+            UpdateGuest.Package(first), UpdateGuest.Package(second));
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["applied ok", "applied ok", "one variable 0", "reversed in_use", "reversed ok", "reversed ok", "unload 1", "applied base_missing", "unload 0"],
+            result.Lines);
     }
 
     // K25: nothing in memory tells that one of these needs the other.
