@@ -45,7 +45,7 @@ public static class StatusCommand
         }
 
         if (machine.Tracer == "dead")
-            console.MarkupLine("tracer:     dead");
+            console.MarkupLine("tracer:     dead; what is applied through it stays in force, and its modules stay loaded after an undo");
         foreach (var (id, release, isMissing) in enabled)
             console.MarkupLineInterpolated($"at boot:    {id} for {release ?? "a kernel that its damaged manifest does not tell"}{(isMissing ? ", NOT APPLIED" : "")}");
     }

@@ -62,10 +62,7 @@ public static class ViewCommand
 
     /// <summary>What keeps new code of an applied update from running, a sentence each.</summary>
     internal static IEnumerable<string> Troubles(Update update) => update.Stage != Update.Applied ? [] :
-    [
-        .. (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later"),
-        .. (update.RunningOld ?? []).Select(function => $"{function.Name} runs the old code, as the kernel's function tracer is dead"),
-    ];
+        (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later");
 
     private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
 
@@ -118,8 +115,6 @@ public static class ViewCommand
         writer.WriteEndArray();
         if (update.Overridden is { } overridden)
             WriteNames(writer, "overridden", overridden);
-        if (update.RunningOld is { } old)
-            WriteNames(writer, "runningOld", old.Select(function => function.Name));
         writer.WriteEndObject();
     }
 

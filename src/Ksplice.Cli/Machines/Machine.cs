@@ -49,8 +49,8 @@ public partial class Machine
     public string UpdatesDirectory => Path.Combine(Sysfs, "kernel", "ksplice");
 
     /// <summary>
-    /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and leads nothing any more. Null
-    /// if the core does not tell.
+    /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and takes no handler on or off any
+    /// more. Null if the core does not tell.
     /// </summary>
     public string? Tracer => Path.Combine(UpdatesDirectory, "ftrace") is var file && File.Exists(file) ? Read(file) : null;
 

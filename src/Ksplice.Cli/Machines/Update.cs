@@ -63,17 +63,6 @@ public sealed class Update(Machine machine, string directory)
     /// <summary>The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.</summary>
     public IReadOnlyList<string>? Overridden => File.Exists(Path.Combine(directory, "overridden")) ? Lines("overridden") : null;
 
-    /// <summary>
-    /// The functions of an applied update whose old code runs, because the function tracer, which is to lead on, is dead; null if the core
-    /// does not tell.
-    /// </summary>
-    public IReadOnlyList<ReplacedFunction>? RunningOld => machine.Tracer switch
-    {
-        null => null,
-        "dead" when Stage == Applied => [.. Functions.Where(function => function.NeedsTracer)],
-        _ => [],
-    };
-
     public IReadOnlyList<TargetState> Targets => [.. Table("targets", 2).Select(words => new TargetState(words[0], words[1]))];
 
     /// <summary>False once the core module has dropped it.</summary>

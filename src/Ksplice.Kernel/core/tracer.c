@@ -86,6 +86,8 @@ static int add_handler(struct ksplice_update *update, struct ksplice_function *f
 		ksplice_report(update, err == -EBUSY ? KSPLICE_REDIRECTED : KSPLICE_UNEXPECTED,
 			       err == -EBUSY ?
 			       "%s is redirected by a livepatch or a probe, or ftrace is disabled (%d)" :
+			       err == -ENODEV ?
+			       "%s cannot be redirected: the kernel has given up its function tracer (%d)" :
 			       "%s cannot be redirected through the function tracer (%d)",
 			       function->name, err);
 		ftrace_free_filter(&handler->ops);
