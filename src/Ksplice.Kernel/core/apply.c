@@ -155,8 +155,8 @@ static void apply(struct ksplice_update *update)
 		return;
 	if (hold_primaries(update) || attach_and_operate(update)) {
 		/*
-		 * New code may have run as pre hooks only; they are done, and
-		 * nothing of the primaries is reachable but what an earlier
+		 * Of the new code only hooks have run, and they are done.
+		 * Nothing of the primaries is reachable but what an earlier
 		 * time left.
 		 */
 		release_primaries(update, update->stage == KSPLICE_REVERSED);

@@ -13,9 +13,10 @@
  * keep an update whole over these gaps; one thread does all requests, so no
  * other update is applied or undone in them.
  *
- * update->report guards what sysfs shows and is held only to copy.  Order:
- * ksplice_operation, ftrace_lock, cpus_read_lock, text_mutex, update->report.
- * Inside stop_machine no lock is taken.
+ * update->report guards what sysfs shows and is held only to show and to change
+ * it.  Order: ksplice_operation, kprobe_mutex, ftrace_lock, cpus_read_lock,
+ * text_mutex, update->report; late.c's lock is taken inside of ksplice_operation
+ * or alone.  Inside stop_machine no lock is taken.
  */
 #ifndef KSPLICE_CORE_H
 #define KSPLICE_CORE_H
@@ -234,6 +235,7 @@ unsigned int ksplice_exiting_missed(void);
 /* redirect.c */
 int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target);
 void ksplice_redirect_unmap(struct ksplice_target *target);
+int ksplice_code_check(struct ksplice_update *update, const struct ksplice_target *target);
 int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
 const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
 						      bool undo);
@@ -266,6 +268,8 @@ void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kin
 
 /* stop.c */
 int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);
+void ksplice_keep_others_out(void);
+void ksplice_let_others_in(void);
 int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
 			 bool undo);
 void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);

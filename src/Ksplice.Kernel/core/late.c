@@ -144,7 +144,7 @@ static int redirect(struct ksplice_update *update, struct ksplice_target *target
 	err = ksplice_redirect_map(update, target);
 	if (err)
 		goto detach;
-	mutex_lock(kernel.ftrace_lock);
+	ksplice_keep_others_out();
 	mutex_lock(kernel.text_mutex);
 	err = ksplice_check_others(update, target, false);
 	if (!err) {
@@ -160,7 +160,7 @@ static int redirect(struct ksplice_update *update, struct ksplice_target *target
 		on_each_cpu(sync, NULL, 1);
 	}
 	mutex_unlock(kernel.text_mutex);
-	mutex_unlock(kernel.ftrace_lock);
+	ksplice_let_others_in();
 	ksplice_redirect_unmap(target);
 detach:
 	if (err)

@@ -46,6 +46,7 @@ static const struct {
 	{ "__init_begin", &kernel.init_begin },
 	{ "__init_end", &kernel.init_end },
 	{ "text_mutex", &kernel.text_mutex },
+	{ "kprobe_mutex", &kernel.kprobe_mutex },
 	{ "ftrace_lock", &kernel.ftrace_lock },
 	{ "kprobe_optinsn_slots", &kernel.optinsn_slots },
 	{ "modules", &kernel.modules },

@@ -53,6 +53,7 @@ KSPLICE_KERNEL_FUNCTIONS(KSPLICE_DECLARE)
 /* Objects, by address. */
 struct ksplice_kernel {
 	struct mutex *text_mutex;
+	struct mutex *kprobe_mutex;
 	struct mutex *ftrace_lock;
 	struct kprobe_insn_cache *optinsn_slots;
 	struct list_head *modules;

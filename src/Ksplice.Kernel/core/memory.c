@@ -6,9 +6,10 @@
  *
  * DOC: context and locking
  *
- * Called from a helper's init with text_mutex held (K12), so that nobody is
- * half way through rewriting text.  Memory is read by copy_from_kernel_nofault
- * only: freed init memory may be unmapped (K11).  May sleep.
+ * Called from a helper's init, or when a module comes, with text_mutex held
+ * (K12), so that nobody is half way through rewriting text.  What the match asks
+ * for is read by copy_from_kernel_nofault: freed init memory may be unmapped
+ * (K11).  The kernel's own tables are read as they are.  May sleep.
  */
 #include <linux/bsearch.h>
 #include <linux/bug.h>

@@ -13,8 +13,9 @@
  * runs first.  One that is being taken off is on the list of tasks on their way
  * out (K23, exiting.c), which a raw spinlock guards.
  *
- * Every word of every kernel stack that could be a return address is taken for
- * one: a false alarm costs a retry, a miss would cost the machine.
+ * Every word of every kernel stack from its stack pointer on, and all of an
+ * offline CPU's, that could be a return address is taken for one: a false alarm
+ * costs a retry, a miss would cost the machine.
  *
  * Return addresses are not all on stacks (K13): a kretprobe or the function
  * graph tracer parks them beside the task.  Nor do all that lead into a function

@@ -82,9 +82,29 @@ static int check_hooks(struct ksplice_update *update, const struct ksplice_targe
 }
 
 /**
+ * ksplice_code_check - is what a primary says of itself to be believed?
+ * @update: takes the reason if not
+ * @target: the target, with its primary's code set
+ *
+ * Return: 0 or an error.
+ */
+int ksplice_code_check(struct ksplice_update *update, const struct ksplice_target *target)
+{
+	unsigned long text, text_end;
+
+	if (target->code->abi != KSPLICE_ABI) {
+		ksplice_report(update, KSPLICE_BAD_DATA, "the primary for %s has abi %u, wanted is %u",
+			       target->name, target->code->abi, KSPLICE_ABI);
+		return -EINVAL;
+	}
+	ksplice_module_text(target->primary, &text, &text_end);
+	return check_hooks(update, target, text, text_end);
+}
+
+/**
  * ksplice_redirect_prepare - join a primary's new code to matched functions
  * @update: takes the reason of a failure
- * @target: the target, matched, with its primary's code set
+ * @target: the target, matched, with its primary's code set and checked
  *
  * Context: ksplice_operation held.
  * Return: 0, or -EINVAL for tables that do not fit what was matched.
@@ -93,22 +113,16 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 {
 	const struct ksplice_code *code = target->code;
 	unsigned long text, text_end;
-	int err;
 	u32 i;
 
 	ksplice_module_text(target->primary, &text, &text_end);
-	if (code->abi != KSPLICE_ABI || code->n_redirects != target->n_functions) {
-		ksplice_report(update, KSPLICE_BAD_DATA,
-			       "the primary for %s has abi %u and %u redirects, wanted are %u and %u",
-			       target->name, code->abi, code->n_redirects, KSPLICE_ABI,
-			       target->n_functions);
+	if (code->n_redirects != target->n_functions) {
+		ksplice_report(update, KSPLICE_BAD_DATA, "the primary for %s has %u redirects, wanted are %u",
+			       target->name, code->n_redirects, target->n_functions);
 		return -EINVAL;
 	}
 	if (!is_table(target->primary, code->redirects, code->n_redirects, sizeof(*code->redirects)))
 		return bad_tables(update, target, "redirect list", 0);
-	err = check_hooks(update, target, text, text_end);
-	if (err)
-		return err;
 	for (i = 0; i < target->n_functions; i++)
 		target->functions[i].code = 0;
 	for (i = 0; i < code->n_redirects; i++) {

@@ -6,12 +6,12 @@
  * DOC: context and locking
  *
  * Runs on the core's own thread (K17) with ksplice_operation held during a try
- * and given up between tries.  Around each stop: ftrace_lock, which keeps livepatches from coming, cpus_read_lock,
- * text_mutex, then the stop (K16: kprobes.c tells the deadlock of any other
- * order).  All online CPUs run the stop function: the first checks and writes,
+ * and given up between tries.  Around each stop: kprobe_mutex and ftrace_lock,
+ * which keep probes and livepatches from coming, cpus_read_lock, text_mutex, then
+ * the stop (K16: kprobes.c tells the deadlock of any other order).  All online CPUs run the stop function: the first checks and writes,
  * the others wait, and every one executes sync_core() before it leaves, because
  * nothing in multi_cpu_stop() serialises their instruction streams (K15).  A
- * failed try leaves the kernel as it was.
+ * failed try leaves all text as it was; check hooks may have run.
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
@@ -130,13 +130,36 @@ static noinline unsigned long find_probe(const struct ksplice_target *target,
 }
 
 /**
+ * ksplice_keep_others_out - keep probes and handlers of the tracer from coming and going
+ *
+ * Who registers a kprobe copies the instruction first, enters the probe into
+ * the kernel's table, and plants it later.  In between text_mutex is free and
+ * the text is what it was (K16): only kprobe_mutex tells that it is on its way.
+ *
+ * Context: process context, before cpus_read_lock and text_mutex.
+ */
+void ksplice_keep_others_out(void)
+{
+	mutex_lock(kernel.kprobe_mutex);
+	mutex_lock(kernel.ftrace_lock);
+}
+
+/**
+ * ksplice_let_others_in - the opposite
+ */
+void ksplice_let_others_in(void)
+{
+	mutex_unlock(kernel.ftrace_lock);
+	mutex_unlock(kernel.kprobe_mutex);
+}
+
+/**
  * ksplice_check_others - does a livepatch or a kprobe stand in a target's functions?
  * @update: takes the reason of a failure
  * @target: the target
  * @undo: a livepatch that came later does no harm
  *
- * Context: process context, ftrace_lock and text_mutex held: while they are,
- * nobody can redirect by ftrace or plant a probe.
+ * Context: process context, others kept out.
  * Return: 0 or an error.
  */
 int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
@@ -191,7 +214,7 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	atomic_set(&stop->arrived, 0);
 	update->n_found = 0;
 
-	mutex_lock(kernel.ftrace_lock);
+	ksplice_keep_others_out();
 	cpus_read_lock();
 	mutex_lock(kernel.text_mutex);
 	for_each_target(target, update) {
@@ -213,7 +236,7 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	}
 	mutex_unlock(kernel.text_mutex);
 	cpus_read_unlock();
-	mutex_unlock(kernel.ftrace_lock);
+	ksplice_let_others_in();
 
 	mutex_lock(&update->report);
 	update->tries++;

@@ -292,10 +292,9 @@ int ksplice_primary_register(const struct ksplice_primary *primary)
 		goto unlock;
 	}
 	set_primary(update, target, primary);
-	if (!target->helper->late || target->module)
+	err = ksplice_code_check(update, target);
+	if (!err && (!target->helper->late || target->module))
 		err = ksplice_target_join(update, target);
-	else
-		err = 0;
 	if (err) {
 		set_primary(update, target, NULL);
 		module_put(target->helper->owner);

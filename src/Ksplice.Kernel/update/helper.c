@@ -7,7 +7,8 @@
  * matching found, and the primary that is loaded next binds to it like to any
  * other module's exports.  All of this happens in process context under the
  * loader; the helper has no locks and no state of its own.  The match data is
- * init memory: the loader frees it when the init function has returned.
+ * init memory, unless the target may come later: the loader frees it when the
+ * init function has returned.
  */
 #include <linux/init.h>
 #include <linux/kernel.h>
