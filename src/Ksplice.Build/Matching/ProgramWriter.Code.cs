@@ -66,6 +66,9 @@ internal sealed partial class ProgramWriter
         {
             get
             {
+                // A label of assembly may stand before no code at all.
+                if (Instructions.Count == 0)
+                    return false;
                 int last = Instructions.Keys.Max();
                 return Instructions[last].Instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall
                     || Alternatives.Any(entries => entries.Key + entries.Max(entry => entry.Bytes[^2]) >= Bytes.Length)
