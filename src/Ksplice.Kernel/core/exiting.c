@@ -102,7 +102,7 @@ static void task_exits(struct task_struct *task)
 	bool is_scarce;
 
 	raw_spin_lock_irqsave(&exiting_lock, flags);
-	if (ksplice_fails("room for a task on its way out") || !add(task))
+	if (ksplice_fails_by_name("room for a task on its way out") || !add(task))
 		n_missed++;
 	is_scarce = n_missed || n_used > n_entries / 2;
 	raw_spin_unlock_irqrestore(&exiting_lock, flags);

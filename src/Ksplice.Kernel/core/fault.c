@@ -28,6 +28,11 @@ bool ksplice_fails(const char *point)
 	return true;
 }
 
+bool ksplice_fails_by_name(const char *point)
+{
+	return *wanted && ksplice_fails(point);
+}
+
 static int set_fail_at(const char *text, const struct kernel_param *parameter)
 {
 	int n;

@@ -5,6 +5,9 @@
  * Each place that can fail asks ksplice_fails() first.  The module parameter
  * fail_at counts down over these questions; the one at which it comes to zero
  * is answered with yes, once.  In any other core there is no such question.
+ *
+ * What any task may do at any time asks ksplice_fails_by_name(), which a count
+ * leaves out: else a count would come to zero elsewhere each time.
  */
 #ifndef KSPLICE_FAULT_H
 #define KSPLICE_FAULT_H
@@ -13,8 +16,14 @@
 
 #ifdef KSPLICE_FAULTS
 bool ksplice_fails(const char *point);
+bool ksplice_fails_by_name(const char *point);
 #else
 static inline bool ksplice_fails(const char *point)
+{
+	return false;
+}
+
+static inline bool ksplice_fails_by_name(const char *point)
 {
 	return false;
 }
