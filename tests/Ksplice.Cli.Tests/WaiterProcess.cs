@@ -17,8 +17,9 @@ internal static class WaiterProcess
         await File.WriteAllBytesAsync(file + ".bytes", Waiter.Program);
         string[] arguments = [.. wait.Arguments(9, 0), program[0], .. program[1..], .. resume];
         // bash makes the copy: a file that this process has open for writing may be in a child of another test, and does not run then.
+        // SIGINT may be ignored by who started the tests.
         ProcessStartInfo start = new(
-            "bash", ["-c", $"cp $0.bytes $0; chmod +x $0; {before} exec 9<{program[0]}; exec -a ksplice-waiter $0 \"$@\"", file, .. arguments[1..]])
+            "env", ["--default-signal=INT", "bash", "-c", $"cp $0.bytes $0; chmod +x $0; {before} exec 9<{program[0]}; exec -a ksplice-waiter $0 \"$@\"", file, .. arguments[1..]])
         {
             RedirectStandardError = true, RedirectStandardOutput = true,
         };
