@@ -35,7 +35,7 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
     ];
 
     // What the core calls, or what runs, between the first CPU's stop and the last one's release (core/stop.c).
-    private static readonly string[] StopRoots = ["multi_cpu_stop", "text_poke_kgdb", "copy_from_kernel_nofault", "ktime_get_mono_fast_ns", "idle_task", "get_kprobe", "memcmp", "memcpy", "_find_next_bit"];
+    private static readonly string[] StopRoots = ["multi_cpu_stop", "copy_from_kernel_nofault", "ktime_get_mono_fast_ns", "idle_task", "get_kprobe", "memcmp", "memcpy", "_find_next_bit"];
 
     // What is on the stacks of the threads that stop the machine, and of the one that asked for it.
     private static readonly string[] StopStacks = ["cpu_stopper_thread", "smpboot_thread_fn", "stop_machine_cpuslocked", "stop_cpus", "__stop_cpus", "wait_for_completion", "__wait_for_common"];

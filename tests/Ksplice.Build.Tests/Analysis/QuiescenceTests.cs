@@ -44,9 +44,10 @@ public class QuiescenceTests
     }
 
     [Theory]
-    [InlineData("arch/x86/kernel/alternative.c", "void *text_poke_kgdb(void *addr, const void *opcode, size_t len)\n{\n", "KSP5011", "text_poke_kgdb")]
+    [InlineData("mm/maccess.c", "long copy_from_kernel_nofault(void *dst, const void *src, size_t size)\n{\n", "KSP5011", "copy_from_kernel_nofault")]
     [InlineData("arch/x86/events/core.c", "perf_event_nmi_handler(unsigned int cmd, struct pt_regs *regs)\n{\n\tu64 start_clock;\n\tu64 finish_clock;\n\tint ret;\n", "KSP5012", "perf_event_nmi_handler")]
     [InlineData("fs/eventpoll.c", "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n", "KSP5014", null)]
+    [InlineData("arch/x86/mm/tlb.c", "void switch_mm_irqs_off(struct mm_struct *prev, struct mm_struct *next,\n\t\t\tstruct task_struct *tsk)\n{\n", null, null)]
     [InlineData("fs/proc/version.c", "static int version_proc_show(struct seq_file *m, void *v)\n{\n", null, null)]
     public async Task Code_that_runs_while_the_machine_is_stopped_or_waits_long_is_named(string file, string start, string? rule, string? name)
     {

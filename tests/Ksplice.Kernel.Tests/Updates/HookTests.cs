@@ -150,6 +150,41 @@ public sealed class HookTests(Guest guest)
             result.Lines);
     }
 
+    // K28: the core of a kernel with PREEMPT_RT takes no such update, whoever built it. The kernel here is another, so the core is told.
+    [Fact]
+    public async Task Hooks_in_the_stop_are_refused_by_the_core_of_a_real_time_kernel()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("hooks.patch", Patch);
+        (await project.BuildAsync()).MustSucceed();
+        const string RealTime = "IS_ENABLED(CONFIG_PREEMPT_RT)";
+        var folder = Directory.CreateTempSubdirectory("ksplice-real-time-");
+        try
+        {
+            TestModule.CopyCore(folder.FullName);
+            string redirect = Path.Combine(folder.FullName, "core", "redirect.c"), source = File.ReadAllText(redirect);
+            Assert.Contains(RealTime, source, StringComparison.Ordinal);
+            File.WriteAllText(redirect, source.Replace(RealTime, "1", StringComparison.Ordinal));
+            await TestModule.MakeAsync(folder.FullName, guest.Release);
+            var result = await guest.RunAsync(
+                $$"""
+                cd {{UpdateGuest.Place(project)}}
+                insmod /ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko || exit 1
+                insmod ksplice_{{project.Id}}_0_primary.ko && echo "primary taken"
+                cat /sys/kernel/ksplice/{{project.Id}}/abort_cause /sys/kernel/ksplice/{{project.Id}}/reason
+                """,
+                UpdateGuest.Package(project), new GuestFile(Path.Combine(folder.FullName, "ksplice.ko"), "/ksplice.ko"));
+            result.MustEndWith(0);
+            Assert.Equal(
+                ["bad_data", "the primary for vmlinux has hooks that run while the machine is stopped, which is not safe on a PREEMPT_RT kernel"],
+                result.Lines);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     // The kernel's hooks come before the module's: what the module's would give back was never taken.
     [Fact]
     public async Task A_target_whose_hooks_were_not_asked_is_not_told_of_the_failure()

@@ -174,6 +174,32 @@ public sealed class RefusalTests(Guest guest)
         Assert.Equal("apply 0", result.Lines[^1]);
     }
 
+    // K16: a probe that is being registered is in the kernel's table before anything of it is in the text; kprobe_mutex is held from
+    // the first step to the last.
+    [Fact]
+    public async Task While_a_kprobe_is_being_registered_nothing_is_tried()
+    {
+        using var project = await BuildAsync(guest);
+        var result = await guest.RunAsync(
+            $$"""
+            cd {{UpdateGuest.Place(project)}}
+            sys=/sys/kernel/ksplice/{{project.Id}}
+            look() { echo "$1: $(cat $sys/stage), busy $(cat $sys/busy), tries $(cat $sys/tries)"; }
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_primary.ko || exit 1
+            insmod /poke.ko hold=kprobe_mutex hold_ms=8000 2>/dev/null &
+            until dmesg | grep -q 'kprobe_mutex is held'; do sleep 0.1; done
+            echo applied >$sys/stage
+            sleep 4
+            look held
+            wait
+            while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+            look free
+            """,
+            ["--allow", "poke: "], UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+        result.MustEndWith(0);
+        Assert.Equal(["held: preparing, busy 1, tries 0", "free: applied, busy 0, tries 1"], result.Lines);
+    }
+
     // K11: with page table isolation freed init memory is not even mapped. A build on top of another leaves the name to the guest.
     [Fact]
     public async Task A_name_of_freed_init_memory()

@@ -1,6 +1,9 @@
 // An update's modules loaded by hand, in orders that `ksplice` never takes: the core says what is missing, and what is
 // there goes on working.
+using System.Buffers.Binary;
 using System.Text;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Kernel.Tests.Updates;
 
@@ -117,6 +120,52 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             [
                 "the helper for loop is of another build than what is loaded of this update",
                 "other_build", "the primary for vmlinux is of another build than its helper", "applied",
+            ],
+            result.Lines);
+    }
+
+    // The primary with another version of its tables in it, as one of another release would have. ABI: update.h, struct ksplice_code.
+    private GuestFile OfAnotherAbi(PatchProject project, string part)
+    {
+        string module = $"ksplice_{project.Id}_{part}.ko";
+        var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));
+        var elf = ModuleFile.Read(bytes, module).Elf;
+        var code = elf.Symbols.Single(symbol => symbol.Name == "ksplice_code");
+        var section = elf.Sections[code.SectionIndex].Data.Span;
+        int at = bytes.AsSpan().IndexOf(section);
+        Assert.True(at > 0 && bytes.AsSpan(at + 1).IndexOf(section) < 0, "the section of ksplice_code is not there once");
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(at + (int)code.Value), 999);
+        File.WriteAllBytes(Path.Combine(_work.FullName, module), bytes);
+        return new GuestFile(Path.Combine(_work.FullName, module), "/other/" + module);
+    }
+
+    // What is not understood is refused when it comes, also where the module that it is for is not loaded and nothing is asked of it yet.
+    [Fact]
+    public async Task A_primary_of_another_abi_is_refused_whether_its_module_is_there_or_not()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write("maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write("loop.patch", LateTargetTests.Loop);
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            update=ksplice_{{project.Id}} sys=/sys/kernel/ksplice/{{project.Id}}
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ${update}_0_helper.ko && insmod ${update}_1_helper.ko || exit 1
+            for part in 0 1; do
+                insmod /other/${update}_${part}_primary.ko && echo "primary taken"
+                cat $sys/abort_cause $sys/reason
+            done
+            insmod ${update}_0_primary.ko && insmod ${update}_1_primary.ko || exit 1
+            echo applied >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+            cat $sys/stage
+            """,
+            UpdateGuest.Package(project), OfAnotherAbi(project, "0_primary"), OfAnotherAbi(project, "1_primary"));
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "bad_data", "the primary for vmlinux has abi 999, wanted is 4",
+                "bad_data", "the primary for loop has abi 999, wanted is 4", "applied",
             ],
             result.Lines);
     }

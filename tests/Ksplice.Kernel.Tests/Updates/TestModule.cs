@@ -19,6 +19,14 @@ internal static class TestModule
     /// <summary>Builds the core in a folder; the guest has it as /ksplice.ko.</summary>
     public static async Task<GuestFile> BuildCoreAsync(string folder, string release, params string[] arguments)
     {
+        CopyCore(folder);
+        await MakeAsync(folder, release, arguments);
+        return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
+    }
+
+    /// <summary>Copies the core's sources to a folder.</summary>
+    public static void CopyCore(string folder)
+    {
         foreach (string part in (string[])["core", "include/ksplice", "match"])
         {
             string to = Directory.CreateDirectory(Path.Combine(folder, part)).FullName;
@@ -26,8 +34,6 @@ internal static class TestModule
                 File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
         }
         File.Copy(Repository.At("src/Ksplice.Kernel/Kbuild"), Path.Combine(folder, "Kbuild"));
-        await MakeAsync(folder, release, arguments);
-        return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
     }
 
     /// <summary>Builds the modules in a folder for a release.</summary>

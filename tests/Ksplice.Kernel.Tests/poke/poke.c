@@ -3,7 +3,8 @@
  * Changes one byte of a kernel function, for tests: for as long as the module is
  * loaded, a kernel that is not the one an update was built for; or several times
  * for some milliseconds under text_mutex, as who rewrites code does in several
- * steps, and then the module does not stay.
+ * steps, and then the module does not stay.  It does not stay either where it is
+ * to hold one of the kernel's mutexes for some milliseconds.
  */
 #include <linux/delay.h>
 #include <linux/kallsyms.h>
@@ -19,6 +20,10 @@ static int rewrite_ms;
 module_param(rewrite_ms, int, 0);
 static int rewrites = 1;
 module_param(rewrites, int, 0);
+static char *hold;
+module_param(hold, charp, 0);
+static int hold_ms;
+module_param(hold_ms, int, 0);
 
 static u8 *place;
 static u8 original;
@@ -56,8 +61,23 @@ static void rewrite(void)
 	mutex_unlock(lock);
 }
 
+static int hold_mutex(void)
+{
+	struct mutex *held = look_up(hold);
+
+	if (!held)
+		return -ENOENT;
+	mutex_lock(held);
+	pr_info("poke: %s is held\n", hold);
+	msleep(hold_ms);
+	mutex_unlock(held);
+	return -EAGAIN;
+}
+
 static int __init poke_init(void)
 {
+	if (hold)
+		return hold_mutex();
 	place = look_up(function);
 	poke = look_up("text_poke");
 	lock = look_up("text_mutex");
