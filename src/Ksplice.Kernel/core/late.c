@@ -19,8 +19,8 @@
  *
  * DOC: context and locking
  *
- * The notifier is the last of its chain: jump labels and static calls of the
- * module are what they will be.  It takes ksplice_operation only for a module
+ * The notifier has the lowest priority of its chain, so that it comes after those
+ * of jump labels and static calls: the module's are what they will be.  It takes ksplice_operation only for a module
  * that some target waits for.  Nobody who holds that waits for a loader, or for
  * the notifiers' semaphore, which this one holds for reading: hooks run without
  * it.  Who loads a module may be killed meanwhile; late_lock, taken inside of that or alone, guards

@@ -9,7 +9,7 @@
  * sets the instruction pointer to the new code instead.  Registering sleeps and
  * rewrites text, so a handler is registered before the machine is stopped and
  * only switched on inside the stop, at the same time as the jumps are written
- * (K18); PERMANENT keeps ftrace from being disabled under it.  A thread that is
+ * (K18); PERMANENT keeps an administrator from disabling ftrace under it.  A thread that is
  * on its way through the tracer has the function's own text on its stack and
  * counts as being in it.
  *

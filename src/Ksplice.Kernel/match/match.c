@@ -8,7 +8,7 @@
  * a candidate address, op by op.  Whatever an op refers to is a symbol; the
  * first op that meets a symbol gives it its value, every later one must agree.
  * The values that a walk found are kept only if the walk reaches the object's
- * end, so a wrong candidate leaves no trace.  An object is settled when one
+ * end, so a wrong candidate fixes no symbol.  An object is settled when one
  * candidate, and only one, survives; since a settled object fixes symbols of
  * others, the objects are tried in rounds until nothing changes any more
  * (Arnold & Kaashoek, EuroSys 2009, section 4).

@@ -6,8 +6,13 @@
  * DOC: how it works
  *
  * Each walk_ function takes whatever the kernel may have made of its site and
- * nothing else.  What a site now leads to is checked against the kernel's own
- * tables and functions, never by its spelling alone.
+ * nothing else.  What a site leads to is checked against the kernel's own tables
+ * and functions.  Where it leads nowhere (an ENDBR, a lock prefix) there is only
+ * its spelling.
+ *
+ * A site that was met in a variant of an alternative that did not match stays in
+ * the redirect's way.  That is the safe side: the function tracer leads on
+ * instead, or the function is refused.
  */
 #include "internal.h"
 

@@ -5,7 +5,7 @@
  * DOC: how it works
  *
  * The first op that meets a symbol gives it its value, every later one must
- * agree.  A journal keeps the order in which symbols became known, so that a
+ * agree; but equal content may stand at several places, and any will do.  A journal keeps the order in which symbols became known, so that a
  * walk that failed is undone by forgetting what it added.
  */
 #include "internal.h"

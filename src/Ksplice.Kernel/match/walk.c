@@ -16,7 +16,7 @@ static void keep_bytes(u8 *to, u8 *count, const u8 *from, size_t n)
 		memcpy(to, from, *count);
 }
 
-/* The first address of an instruction that may cover @address and is probed. */
+/* The nearest probe, at @address or before it, whose breakpoint or jump may cover @address. */
 static u64 probe_near(struct run *run, u64 address)
 {
 	u64 at;

@@ -10,7 +10,8 @@
  * sites that the kernel rewrites.  *Symbols* are the unknowns: whatever an op
  * refers to is a symbol, also a place in the middle of a function, and every
  * op that meets one either gives it its value or must agree with the value
- * that it has.  *Places* are the names of the units' text, in order: by them
+ * that it has; a symbol that stands for content agrees with whatever holds
+ * that.  *Places* are the names of the units' text, in order: by them
  * functions of one name are told apart.  Literal bytes and names stand in the
  * last two tables.
  *

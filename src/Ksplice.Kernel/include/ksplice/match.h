@@ -125,7 +125,10 @@ struct ksp_env {
 	int (*exception_entry)(struct ksp_env *env, u64 code, u64 *fixup, u32 *data);
 	/* How many of those are for code from @start to @end, one past the last byte. */
 	u64 (*count_exceptions)(struct ksp_env *env, u64 start, u64 end);
-	/* True if a call at the fentry site @site to @target is ftrace's. */
+	/* True if a call at the fentry site @site to @target is ftrace's.  Where the
+	 * targets are many and not known (trampolines), any call at a site that
+	 * ftrace has in its records.
+	 */
 	bool (*is_ftrace_target)(struct ksp_env *env, u64 site, u64 target);
 	/* True if a kprobe's breakpoint or jump stands at @address. */
 	bool (*is_probed)(struct ksp_env *env, u64 address);

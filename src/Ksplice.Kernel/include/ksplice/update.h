@@ -98,7 +98,8 @@ struct ksplice_primary {
  * @helper: the helper, from its init function
  *
  * Return: 0, or a negative errno that makes the load fail; the reason is in
- * the log and in /sys/kernel/ksplice/ID/abort_cause.
+ * the log, and in /sys/kernel/ksplice/ID/abort_cause unless the helper is of
+ * another abi.
  */
 int ksplice_helper_register(const struct ksplice_helper *helper);
 void ksplice_helper_unregister(const struct ksplice_helper *helper);
