@@ -11,8 +11,9 @@ BenchmarkSwitcher.FromAssembly(typeof(ReadObject).Assembly).Run(args);
 [ShortRunJob]
 public class ReadObject
 {
-    private readonly byte[] _bytes = File.ReadAllBytes(Environment.GetEnvironmentVariable("KSPLICE_OBJECT")
-        ?? throw new InvalidOperationException("set KSPLICE_OBJECT to a kernel object"));
+    private readonly byte[] _bytes = File.ReadAllBytes(
+        Environment.GetEnvironmentVariable("KSPLICE_OBJECT") ?? throw new InvalidOperationException("set KSPLICE_OBJECT to a kernel object")
+    );
 
     [Benchmark(Baseline = true)]
     public byte[] Copy() => [.. _bytes];

@@ -12,11 +12,26 @@ namespace Ksplice.Corpus;
 /// <param name="New">New functions.</param>
 /// <param name="Seconds">Wall time of all stages, both compilations included.</param>
 internal sealed record CorpusRow(
-    string Patch, string Result, string Diagnostic, string Message, string ConfirmedBy, SortedDictionary<string, string> Replaced, List<string> New, double Seconds)
+    string Patch,
+    string Result,
+    string Diagnostic,
+    string Message,
+    string ConfirmedBy,
+    SortedDictionary<string, string> Replaced,
+    List<string> New,
+    double Seconds
+)
 {
     /// <summary>The table, with the columns patch, result, diagnostic, confirmed_by, functions, seconds.</summary>
     public static string ToCsv(IEnumerable<CorpusRow> rows) =>
         "patch,result,diagnostic,confirmed_by,functions,seconds\n"
-        + string.Concat(rows.OrderBy(row => row.Patch, StringComparer.Ordinal).Select(row => string.Create(CultureInfo.InvariantCulture,
-            $"{row.Patch},{row.Result},{row.Diagnostic},{row.ConfirmedBy},{string.Join(' ', row.Replaced.Keys.Concat(row.New.Select(name => "+" + name)))},{row.Seconds:f1}\n")));
+        + string.Concat(
+            rows.OrderBy(row => row.Patch, StringComparer.Ordinal)
+                .Select(row =>
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{row.Patch},{row.Result},{row.Diagnostic},{row.ConfirmedBy},{string.Join(' ', row.Replaced.Keys.Concat(row.New.Select(name => "+" + name)))},{row.Seconds:f1}\n"
+                    )
+                )
+        );
 }

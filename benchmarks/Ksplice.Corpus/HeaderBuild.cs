@@ -25,21 +25,47 @@ namespace Ksplice.Corpus;
 /// <param name="Functions">Replaced and new functions of the kernel, distinct.</param>
 /// <param name="Wrong">Units of which a witness objects.</param>
 /// <param name="Seconds">Wall time.</param>
-internal sealed record HeaderRow(string Header, int Units, int OfModules, int Failed, int Differing, int ModulesDiffering, string Result, string Diagnostic, int Functions, int Wrong, double Seconds);
+internal sealed record HeaderRow(
+    string Header,
+    int Units,
+    int OfModules,
+    int Failed,
+    int Differing,
+    int ModulesDiffering,
+    string Result,
+    string Diagnostic,
+    int Functions,
+    int Wrong,
+    double Seconds
+);
 
 /// <summary>Builds updates that change one header.</summary>
 internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, string work)
 {
-    private sealed record UnitVerdict(CompilationUnit Unit, ObjectDiff? Diff, IReadOnlyList<Diagnostic> Errors, IReadOnlyList<string> Objections);
+    private sealed record UnitVerdict(
+        CompilationUnit Unit,
+        ObjectDiff? Diff,
+        IReadOnlyList<Diagnostic> Errors,
+        IReadOnlyList<string> Objections
+    );
 
     /// <summary>The headers to build, with the number of units that read each.</summary>
     public static IEnumerable<(string Header, int Units)> Choose(PreparedKernel kernel, IncludeIndex includes, string newer)
     {
-        var changed = Directory.EnumerateFiles(newer, "*.h", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(newer, path))
-            .Where(header => File.Exists(Path.Combine(kernel.SourceDirectory, header))
-                && !File.ReadAllBytes(Path.Combine(newer, header)).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, header))))
-            .Select(header => (header, includes.UsersOf(header).Count)).Where(pair => pair.Count != 0)
-            .OrderBy(pair => pair.Count).ThenBy(pair => pair.header, StringComparer.Ordinal).ToList();
+        var changed = Directory
+            .EnumerateFiles(newer, "*.h", SearchOption.AllDirectories)
+            .Select(path => Path.GetRelativePath(newer, path))
+            .Where(header =>
+                File.Exists(Path.Combine(kernel.SourceDirectory, header))
+                && !File.ReadAllBytes(Path.Combine(newer, header))
+                    .AsSpan()
+                    .SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, header)))
+            )
+            .Select(header => (header, includes.UsersOf(header).Count))
+            .Where(pair => pair.Count != 0)
+            .OrderBy(pair => pair.Count)
+            .ThenBy(pair => pair.header, StringComparer.Ordinal)
+            .ToList();
         Console.WriteLine($"{changed.Count} changed headers are read by units: {string.Join(' ', changed.Select(pair => pair.Count))}");
         return new[] { 10, 30, 50, 70, 80 }.Select(percent => changed[(changed.Count - 1) * percent / 100]);
     }
@@ -50,16 +76,40 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         var clock = Stopwatch.StartNew();
         DiagnosticBag diagnostics = [];
         string root = Path.Combine(build.Folder(header), "post");
-        if (await build.PatchAsync(header, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
+        if (
+            await build.PatchAsync(header, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
             || PostTree.Write(kernel.SourceDirectory, root, [patch], diagnostics, cancellation) is not { } tree
-            || await AffectedUnits.FindAsync(kernel, tree, NullLogger.Instance, diagnostics, cancellation).ConfigureAwait(false) is not { } affected)
-            return new(header, 0, 0, 0, 0, 0, "refused", string.Join(' ', diagnostics.Select(diagnostic => diagnostic.Id).Distinct()), 0, 0, clock.Elapsed.TotalSeconds);
+            || await AffectedUnits.FindAsync(kernel, tree, NullLogger.Instance, diagnostics, cancellation).ConfigureAwait(false)
+                is not { } affected
+        )
+            return new(
+                header,
+                0,
+                0,
+                0,
+                0,
+                0,
+                "refused",
+                string.Join(' ', diagnostics.Select(diagnostic => diagnostic.Id).Distinct()),
+                0,
+                0,
+                clock.Elapsed.TotalSeconds
+            );
         ConcurrentBag<UnitVerdict> verdicts = [];
-        await Parallel.ForEachAsync(affected.Index(), new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
-            async (unit, token) => verdicts.Add(await CompareAsync(header, unit.Item.Unit, unit.Index % 10 == 0, tree.Root, token).ConfigureAwait(false))).ConfigureAwait(false);
+        await Parallel
+            .ForEachAsync(
+                affected.Index(),
+                new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
+                async (unit, token) =>
+                    verdicts.Add(await CompareAsync(header, unit.Item.Unit, unit.Index % 10 == 0, tree.Root, token).ConfigureAwait(false))
+            )
+            .ConfigureAwait(false);
 
-        var diffs = verdicts.Where(verdict => verdict.Unit.Module is null && verdict.Diff is { IsEmpty: false }).Select(verdict => verdict.Diff!)
-            .OrderBy(diff => diff.Unit, StringComparer.Ordinal).ToList();
+        var diffs = verdicts
+            .Where(verdict => verdict.Unit.Module is null && verdict.Diff is { IsEmpty: false })
+            .Select(verdict => verdict.Diff!)
+            .OrderBy(diff => diff.Unit, StringComparer.Ordinal)
+            .ToList();
         var errors = verdicts.SelectMany(verdict => verdict.Errors).ToList();
         if (errors.Count == 0)
         {
@@ -68,30 +118,74 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         }
         int failed = verdicts.Count(verdict => verdict.Errors.Any(error => error.Id == KernelDiagnostics.CompilerError.Id));
         int modules = verdicts.Count(verdict => verdict.Unit.Module is not null && verdict.Diff is { IsEmpty: false });
-        await File.WriteAllLinesAsync(Path.Combine(build.Folder(header), "errors.txt"), verdicts.OrderBy(verdict => verdict.Unit.Source, StringComparer.Ordinal)
-            .SelectMany(verdict => verdict.Errors.Select(error => error.ToString()).Concat(verdict.Objections.Select(objection => $"{verdict.Unit.Source}: witness: {objection}"))), cancellation).ConfigureAwait(false);
-        string result = failed != 0 ? "not_alone" : errors.Count != 0 ? "refused" : diffs.Count + modules != 0 ? "updated" : "unchanged";
-        return new(header, affected.Count, affected.Count(unit => unit.Unit.Module is not null), failed, diffs.Count, modules, result,
+        await File.WriteAllLinesAsync(
+                Path.Combine(build.Folder(header), "errors.txt"),
+                verdicts
+                    .OrderBy(verdict => verdict.Unit.Source, StringComparer.Ordinal)
+                    .SelectMany(verdict =>
+                        verdict
+                            .Errors.Select(error => error.ToString())
+                            .Concat(verdict.Objections.Select(objection => $"{verdict.Unit.Source}: witness: {objection}"))
+                    ),
+                cancellation
+            )
+            .ConfigureAwait(false);
+        string result =
+            failed != 0 ? "not_alone"
+            : errors.Count != 0 ? "refused"
+            : diffs.Count + modules != 0 ? "updated"
+            : "unchanged";
+        return new(
+            header,
+            affected.Count,
+            affected.Count(unit => unit.Unit.Module is not null),
+            failed,
+            diffs.Count,
+            modules,
+            result,
             string.Join(' ', errors.Select(error => error.Id).Distinct().Order(StringComparer.Ordinal)),
-            diffs.SelectMany(diff => diff.Replaced.Select(function => function.Name).Concat(diff.NewFunctions.Select(function => function.Name))).Distinct().Count(),
-            verdicts.Count(verdict => verdict.Objections.Count != 0), clock.Elapsed.TotalSeconds);
+            diffs
+                .SelectMany(diff =>
+                    diff.Replaced.Select(function => function.Name).Concat(diff.NewFunctions.Select(function => function.Name))
+                )
+                .Distinct()
+                .Count(),
+            verdicts.Count(verdict => verdict.Objections.Count != 0),
+            clock.Elapsed.TotalSeconds
+        );
     }
 
     // Objects before the patch serve all headers.
-    private async Task<UnitVerdict> CompareAsync(string header, CompilationUnit unit, bool askAnyway, string root, CancellationToken cancellation)
+    private async Task<UnitVerdict> CompareAsync(
+        string header,
+        CompilationUnit unit,
+        bool askAnyway,
+        string root,
+        CancellationToken cancellation
+    )
     {
         DiagnosticBag diagnostics = [];
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
-        string pre = Path.Combine(work, "pre", unit.Source + ".o"), post = Path.Combine(build.Folder(header), "objects", unit.Source + ".o");
-        if (await compiler.CompileAsync(unit, root, post, [], diagnostics, cancellation).ConfigureAwait(false) is null
-            || (!File.Exists(pre) && await compiler.CompileAsync(unit, kernel.SourceDirectory, pre, [], diagnostics, cancellation).ConfigureAwait(false) is null))
+        string pre = Path.Combine(work, "pre", unit.Source + ".o"),
+            post = Path.Combine(build.Folder(header), "objects", unit.Source + ".o");
+        if (
+            await compiler.CompileAsync(unit, root, post, [], diagnostics, cancellation).ConfigureAwait(false) is null
+            || (
+                !File.Exists(pre)
+                && await compiler.CompileAsync(unit, kernel.SourceDirectory, pre, [], diagnostics, cancellation).ConfigureAwait(false)
+                    is null
+            )
+        )
             return Verdict(null, []);
         var diff = PatchBuild.Compare(unit.Source, PatchBuild.Read(pre), PatchBuild.Read(post), diagnostics);
         var errors = Errors();
         if (!askAnyway && diff is { IsEmpty: true })
             return Verdict(diff, []);
         var (replaced, brought) = PatchBuild.Functions(diff);
-        return Verdict(diff, (await PatchBuild.AskAsync(pre, post, errors, replaced, brought, cancellation).ConfigureAwait(false)).Objections);
+        return Verdict(
+            diff,
+            (await PatchBuild.AskAsync(pre, post, errors, replaced, brought, cancellation).ConfigureAwait(false)).Objections
+        );
 
         List<Diagnostic> Errors() => [.. diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)];
 
@@ -107,6 +201,12 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
     /// <summary>The table.</summary>
     public static string ToCsv(IEnumerable<HeaderRow> rows) =>
         "header,result,diagnostic,units,of_modules,not_compiled,differing,modules_differing,functions,wrong,seconds\n"
-        + string.Concat(rows.Select(row => string.Create(CultureInfo.InvariantCulture,
-            $"{row.Header},{row.Result},{row.Diagnostic},{row.Units},{row.OfModules},{row.Failed},{row.Differing},{row.ModulesDiffering},{row.Functions},{row.Wrong},{row.Seconds:f0}\n")));
+        + string.Concat(
+            rows.Select(row =>
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{row.Header},{row.Result},{row.Diagnostic},{row.Units},{row.OfModules},{row.Failed},{row.Differing},{row.ModulesDiffering},{row.Functions},{row.Wrong},{row.Seconds:f0}\n"
+                )
+            )
+        );
 }

@@ -24,17 +24,29 @@ internal sealed class LineProof(PreparedKernel kernel, PatchBuild build, string 
     /// <summary>The row of <paramref name="source"/>, or null if it does not compile alone.</summary>
     public async Task<LineRow?> RunAsync(string source, CancellationToken cancellation)
     {
-        string folder = build.Folder(source), pre = Path.Combine(folder, "pre.o"), post = Path.Combine(folder, "post.o");
+        string folder = build.Folder(source),
+            pre = Path.Combine(folder, "pre.o"),
+            post = Path.Combine(folder, "post.o");
         DiagnosticBag diagnostics = [];
         if (!File.Exists(post) || await build.PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch)
             return null;
         var (before, after) = Align(patch, Lines(Path.Combine(kernel.SourceDirectory, source)), Lines(Path.Combine(newer, source)));
         var real = await ObjectWitness.ReadAsync(pre, post, cancellation).ConfigureAwait(false);
-        var aligned = await ObjectWitness.ReadAsync(
-            await CompileAsync(source, patch, "aligned-pre", before, diagnostics, cancellation).ConfigureAwait(false),
-            await CompileAsync(source, patch, "aligned-post", after, diagnostics, cancellation).ConfigureAwait(false), cancellation).ConfigureAwait(false);
-        var plain = await ObjectWitness.ReadAsync(pre,
-            await CompileAsync(source, patch, "plain", Lines(Path.Combine(newer, source)), diagnostics, cancellation).ConfigureAwait(false), cancellation).ConfigureAwait(false);
+        var aligned = await ObjectWitness
+            .ReadAsync(
+                await CompileAsync(source, patch, "aligned-pre", before, diagnostics, cancellation).ConfigureAwait(false),
+                await CompileAsync(source, patch, "aligned-post", after, diagnostics, cancellation).ConfigureAwait(false),
+                cancellation
+            )
+            .ConfigureAwait(false);
+        var plain = await ObjectWitness
+            .ReadAsync(
+                pre,
+                await CompileAsync(source, patch, "plain", Lines(Path.Combine(newer, source)), diagnostics, cancellation)
+                    .ConfigureAwait(false),
+                cancellation
+            )
+            .ConfigureAwait(false);
         return new LineRow(source, real.Changed.Count, [.. real.Changed.Except(aligned.Changed)], [.. plain.Changed.Except(real.Changed)]);
     }
 
@@ -43,12 +55,14 @@ internal sealed class LineProof(PreparedKernel kernel, PatchBuild build, string 
     // Behind each run of changed lines the side that has fewer gets empty ones; within a macro they end in a backslash.
     private static (string[] Before, string[] After) Align(SourcePatch patch, string[] before, string[] after)
     {
-        List<string> first = [], second = [];
-        int a = 0, b = 0;
+        List<string> first = [],
+            second = [];
+        int a = 0,
+            b = 0;
         foreach (var hunk in patch.Files.SelectMany(file => file.Hunks))
         {
             // A hunk of no old lines names the line that it comes after.
-            for (int start = hunk.OldCount == 0 ? hunk.OldStart : hunk.OldStart - 1; a < start;)
+            for (int start = hunk.OldCount == 0 ? hunk.OldStart : hunk.OldStart - 1; a < start; )
                 Same();
             foreach (var line in hunk.Lines)
             {
@@ -83,19 +97,35 @@ internal sealed class LineProof(PreparedKernel kernel, PatchBuild build, string 
         }
     }
 
-    private async Task<string> CompileAsync(string source, SourcePatch patch, string name, string[] lines, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<string> CompileAsync(
+        string source,
+        SourcePatch patch,
+        string name,
+        string[] lines,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
-        string folder = build.Folder(source), output = Path.Combine(folder, name + ".o");
+        string folder = build.Folder(source),
+            output = Path.Combine(folder, name + ".o");
         if (PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, name), [patch], diagnostics, cancellation) is not { } tree)
             throw new InvalidDataException(string.Join('\n', diagnostics));
-        await File.WriteAllTextAsync(Path.Combine(tree.Root, source), string.Join('\n', lines), Encoding.Latin1, cancellation).ConfigureAwait(false);
-        return await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, tree.Root, output, [], diagnostics, cancellation).ConfigureAwait(false) is null
-            ? throw new InvalidDataException(string.Join('\n', diagnostics)) : output;
+        await File.WriteAllTextAsync(Path.Combine(tree.Root, source), string.Join('\n', lines), Encoding.Latin1, cancellation)
+            .ConfigureAwait(false);
+        return
+            await new UnitCompiler(kernel, NullLogger.Instance)
+                .CompileAsync(kernel.Units.Find(source)!, tree.Root, output, [], diagnostics, cancellation)
+                .ConfigureAwait(false)
+                is null
+            ? throw new InvalidDataException(string.Join('\n', diagnostics))
+            : output;
     }
 
     /// <summary>The table: patch, changed, only_lines, without_line_directives.</summary>
     public static string ToCsv(IEnumerable<LineRow> rows) =>
         "patch,changed,only_lines,without_line_directives\n"
-        + string.Concat(rows.OrderBy(row => row.Patch, StringComparer.Ordinal)
-            .Select(row => $"{row.Patch},{row.Changed},{string.Join(' ', row.OnlyLines)},{string.Join(' ', row.Without)}\n"));
+        + string.Concat(
+            rows.OrderBy(row => row.Patch, StringComparer.Ordinal)
+                .Select(row => $"{row.Patch},{row.Changed},{string.Join(' ', row.OnlyLines)},{string.Join(' ', row.Without)}\n")
+        );
 }

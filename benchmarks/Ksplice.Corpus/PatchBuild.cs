@@ -21,8 +21,13 @@ namespace Ksplice.Corpus;
 /// <param name="work">A folder for objects and patches.</param>
 internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, string newer, string work)
 {
-    private readonly RunningKernel _running = new(image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config));
-    private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, []) ?? throw new InvalidDataException("no Module.symvers");
+    private readonly RunningKernel _running = new(
+        image,
+        ModuleExports.Read(kernel.Release.ModuleSymvers),
+        KernelConfiguration.Read(kernel.Release.Config)
+    );
+    private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, [])
+        ?? throw new InvalidDataException("no Module.symvers");
 
     /// <summary>Builds the update that changes <paramref name="source"/> alone, and asks the witnesses.</summary>
     public async Task<CorpusRow> RunAsync(string source, CancellationToken cancellation)
@@ -32,11 +37,37 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
         var diff = await BuildAsync(source, diagnostics, cancellation).ConfigureAwait(false);
         double seconds = clock.Elapsed.TotalSeconds;
         var errors = diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error).ToList();
-        string result = errors.Count != 0 ? errors[0].Id == KernelDiagnostics.CompilerError.Id ? "not_alone" : "refused" : diff is { IsEmpty: true } ? "unchanged" : "updated";
+        string result =
+            errors.Count != 0
+                ? errors[0].Id == KernelDiagnostics.CompilerError.Id
+                    ? "not_alone"
+                    : "refused"
+                : diff is { IsEmpty: true }
+                    ? "unchanged"
+                    : "updated";
         var (replaced, brought) = Functions(result == "updated" ? diff : null);
-        var (confirmed, objections) = result == "not_alone" ? new Testimony("gcc", []) : await AskAsync(Path.Combine(Folder(source), "pre.o"), Path.Combine(Folder(source), "post.o"), errors, replaced, brought, cancellation).ConfigureAwait(false);
-        return new CorpusRow(source, objections.Count == 0 ? result : "wrong", errors.FirstOrDefault()?.Id ?? "",
-            string.Join('\n', errors.Select(error => error.ToString()).Concat(objections.Select(objection => "witness: " + objection))), confirmed, replaced, brought, seconds);
+        var (confirmed, objections) =
+            result == "not_alone"
+                ? new Testimony("gcc", [])
+                : await AskAsync(
+                        Path.Combine(Folder(source), "pre.o"),
+                        Path.Combine(Folder(source), "post.o"),
+                        errors,
+                        replaced,
+                        brought,
+                        cancellation
+                    )
+                    .ConfigureAwait(false);
+        return new CorpusRow(
+            source,
+            objections.Count == 0 ? result : "wrong",
+            errors.FirstOrDefault()?.Id ?? "",
+            string.Join('\n', errors.Select(error => error.ToString()).Concat(objections.Select(objection => "witness: " + objection))),
+            confirmed,
+            replaced,
+            brought,
+            seconds
+        );
     }
 
     /// <summary>The functions that an update of one unit replaces, with the reasons, and those that it brings.</summary>
@@ -52,8 +83,19 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
     public async Task<SourcePatch?> PatchAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         string patchFile = Path.Combine(Directory.CreateDirectory(Folder(source)).FullName, "fix.patch");
-        var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + source, "--label", "b/" + source, Path.Combine(kernel.SourceDirectory, source), Path.Combine(newer, source)])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(System.Text.Encoding.Latin1, cancellation).ConfigureAwait(false);
+        var diff = await Cli.Wrap("diff")
+            .WithArguments([
+                "-u",
+                "--label",
+                "a/" + source,
+                "--label",
+                "b/" + source,
+                Path.Combine(kernel.SourceDirectory, source),
+                Path.Combine(newer, source),
+            ])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(System.Text.Encoding.Latin1, cancellation)
+            .ConfigureAwait(false);
         await File.WriteAllTextAsync(patchFile, diff.StandardOutput, System.Text.Encoding.Latin1, cancellation).ConfigureAwait(false);
         return SourcePatch.Read(patchFile, diagnostics);
     }
@@ -64,19 +106,28 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
     private async Task<ObjectDiff?> BuildAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         string folder = Folder(source);
-        if (await PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
-            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellation) is not { } tree)
+        if (
+            await PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
+            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellation) is not { } tree
+        )
             return null;
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
         var unit = kernel.Units.Find(source)!;
-        string pre = Path.Combine(folder, "pre.o"), post = Path.Combine(folder, "post.o");
+        string pre = Path.Combine(folder, "pre.o"),
+            post = Path.Combine(folder, "post.o");
         foreach (var (root, output) in ((string, string)[])[(kernel.SourceDirectory, pre), (tree.Root, post)])
         {
             if (await compiler.CompileAsync(unit, root, output, [], diagnostics, cancellation).ConfigureAwait(false) is null)
                 return null;
         }
         AnalyzedUnit objects = new(source, null, Read(pre), Read(post));
-        UpdateJudgement.Judge(new AnalyzedUpdate([patch], [objects], _running, kernel.SourceDirectory), AnalyzerDriver.BuiltIn, [], diagnostics, cancellation);
+        UpdateJudgement.Judge(
+            new AnalyzedUpdate([patch], [objects], _running, kernel.SourceDirectory),
+            AnalyzerDriver.BuiltIn,
+            [],
+            diagnostics,
+            cancellation
+        );
         if (diagnostics.HasErrors)
             return null;
         var diff = ObjectDiffer.Compare(source, objects.Pre, objects.Post, []);
@@ -97,7 +148,10 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
     /// <summary>Matches an update's units against the image.</summary>
     public void Match(IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics)
     {
-        if (diffs.Count == 0 || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, _exported), diagnostics) is not { } data)
+        if (
+            diffs.Count == 0
+            || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, _exported), diagnostics) is not { } data
+        )
             return;
         ImageMatch.Check(data, image, diagnostics);
         StaticKeyCheck.Check(diffs, image, diagnostics);
@@ -105,7 +159,13 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
 
     /// <summary>Asks the witnesses about the verdict on a unit: its errors, or what it replaces and brings.</summary>
     public static async Task<Testimony> AskAsync(
-        string pre, string post, IReadOnlyList<Diagnostic> errors, IReadOnlyDictionary<string, string> replaced, IReadOnlyList<string> brought, CancellationToken cancellation)
+        string pre,
+        string post,
+        IReadOnlyList<Diagnostic> errors,
+        IReadOnlyDictionary<string, string> replaced,
+        IReadOnlyList<string> brought,
+        CancellationToken cancellation
+    )
     {
         if (!File.Exists(pre) || !File.Exists(post))
             return new("", ["there are no objects"]);
@@ -119,11 +179,16 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
                 objections.AddRange(types.Changed.Select(name => $"{name} differs"));
             return new(objections.Count == 0 ? "readelf objdump pahole" : "", objections);
         }
-        var witnesses = errors.Select(error => (error, seen: objects.Confirm(error.Id, error.Message) ?? types.Confirm(error.Id, error.Message))).ToList();
+        var witnesses = errors
+            .Select(error => (error, seen: objects.Confirm(error.Id, error.Message) ?? types.Confirm(error.Id, error.Message)))
+            .ToList();
         List<string> unseen = [.. witnesses.Where(witness => witness.seen is null).Select(witness => "does not see " + witness.error)];
         List<string> seen = [.. witnesses.Select(witness => witness.seen!).Distinct()];
         const int Named = 3;
-        return new(unseen.Count != 0 ? "" : string.Join(' ', seen.Take(Named)) + (seen.Count > Named ? $" +{seen.Count - Named}" : ""), unseen);
+        return new(
+            unseen.Count != 0 ? "" : string.Join(' ', seen.Take(Named)) + (seen.Count > Named ? $" +{seen.Count - Named}" : ""),
+            unseen
+        );
     }
 
     /// <summary>Reads an object.</summary>

@@ -14,136 +14,208 @@ using Spectre.Console;
 Option<string> release = new("--release") { Description = "The kernel to update: of the older source package", Required = true };
 Option<string> older = new("--older") { Description = "Its source tarball", Required = true };
 Option<string> newer = new("--newer") { Description = "The source tarball with the fixes", Required = true };
-Option<string> work = new("--work") { Description = "Where patches, objects and finished rows are kept; a run goes on from there", DefaultValueFactory = _ => Path.Combine(Path.GetTempPath(), "ksplice-corpus") };
+Option<string> work = new("--work")
+{
+    Description = "Where patches, objects and finished rows are kept; a run goes on from there",
+    DefaultValueFactory = _ => Path.Combine(Path.GetTempPath(), "ksplice-corpus"),
+};
 Option<string> output = new("--output") { Description = "The table to write", DefaultValueFactory = _ => "corpus.csv" };
 Option<string?> only = new("--only") { Description = "Run this source file's patch again and print its row" };
 RootCommand command = new("Builds every one-file patch between two source packages") { release, older, newer, work, output, only };
 var measure = new System.CommandLine.Command("measure", "Show what differencing costs on the objects that a run left in --work") { work };
-measure.SetAction(async (arguments, cancellation) =>
-{
-    string folder = Path.GetFullPath(arguments.GetRequiredValue(work));
-    await Measurement.RunAsync(Path.Combine(folder, "patches"), Path.Combine(folder, "linked"), cancellation);
-});
+measure.SetAction(
+    async (arguments, cancellation) =>
+    {
+        string folder = Path.GetFullPath(arguments.GetRequiredValue(work));
+        await Measurement.RunAsync(Path.Combine(folder, "patches"), Path.Combine(folder, "linked"), cancellation);
+    }
+);
 command.Add(measure);
-Argument<string> pre = new("PRE"), post = new("POST");
+Argument<string> pre = new("PRE"),
+    post = new("POST");
 var witness = new System.CommandLine.Command("witness", "Show what the witnesses see of two objects") { pre, post };
-witness.SetAction(async (arguments, cancellation) =>
-{
-    var seen = await ObjectWitness.ReadAsync(arguments.GetRequiredValue(pre), arguments.GetRequiredValue(post), cancellation);
-    foreach (string function in seen.Changed)
-        Console.WriteLine($"{function} differs\n{string.Join("", seen.Lines(function))}");
-    foreach (string function in seen.New)
-        Console.WriteLine($"{function} is new");
-    foreach (string objection in seen.Object(new Dictionary<string, string>(), []))
-        Console.WriteLine(objection);
-});
+witness.SetAction(
+    async (arguments, cancellation) =>
+    {
+        var seen = await ObjectWitness.ReadAsync(arguments.GetRequiredValue(pre), arguments.GetRequiredValue(post), cancellation);
+        foreach (string function in seen.Changed)
+            Console.WriteLine($"{function} differs\n{string.Join("", seen.Lines(function))}");
+        foreach (string function in seen.New)
+            Console.WriteLine($"{function} is new");
+        foreach (string objection in seen.Object(new Dictionary<string, string>(), []))
+            Console.WriteLine(objection);
+    }
+);
 command.Add(witness);
 var rules = new System.CommandLine.Command("rules", "Run the rules over the objects that a run left in --work") { release, older, work };
-rules.SetAction(async (arguments, cancellation) =>
-{
-    DiagnosticBag diagnostics = [];
-    var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) }, diagnostics, cancellation);
-    var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-    if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
+rules.SetAction(
+    async (arguments, cancellation) =>
     {
-        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
-        return 1;
+        DiagnosticBag diagnostics = [];
+        var resolved = await KernelReleaseResolver.ResolveAsync(
+            new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) },
+            diagnostics,
+            cancellation
+        );
+        var kernel = resolved is null
+            ? null
+            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+        if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
+        {
+            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+            return 1;
+        }
+        RuleRun.Run(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
+        return 0;
     }
-    RuleRun.Run(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
-    return 0;
-});
+);
 command.Add(rules);
-Option<bool> proof = new("--line-proof") { Description = "After the table, show for each patch that no function is replaced for a line number alone" };
+Option<bool> proof = new("--line-proof")
+{
+    Description = "After the table, show for each patch that no function is replaced for a line number alone",
+};
 Option<bool> headers = new("--headers") { Description = "Build five changed headers, chosen by a rule, instead of the files" };
 command.Add(proof);
 command.Add(headers);
-command.SetAction(async (arguments, cancellation) =>
-{
-    DiagnosticBag diagnostics = [];
-    var resolved = await KernelReleaseResolver.ResolveAsync(
-        new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) }, diagnostics, cancellation);
-    var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-    var image = kernel is null ? null : KernelImage.Open(kernel.Release.Image, diagnostics);
-    if (kernel is null || image is null)
+command.SetAction(
+    async (arguments, cancellation) =>
     {
-        await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
-        return 1;
-    }
-    string folder = Path.GetFullPath(arguments.GetRequiredValue(work)), table = arguments.GetRequiredValue(output);
-    string tree = await UnpackAsync(arguments.GetRequiredValue(newer), Path.Combine(folder, "newer"), cancellation);
-    PatchBuild build = new(kernel, image, tree, Path.Combine(folder, "patches"));
-    if (arguments.GetValue(headers))
-    {
-        HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
-        List<HeaderRow> built = [];
-        foreach (var (header, units) in HeaderBuild.Choose(kernel, await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation), tree).ToList())
+        DiagnosticBag diagnostics = [];
+        var resolved = await KernelReleaseResolver.ResolveAsync(
+            new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) },
+            diagnostics,
+            cancellation
+        );
+        var kernel = resolved is null
+            ? null
+            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+        var image = kernel is null ? null : KernelImage.Open(kernel.Release.Image, diagnostics);
+        if (kernel is null || image is null)
         {
-            Console.WriteLine($"{header}: {units} units");
-            var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () => headerBuild.RunAsync(header, cancellation));
-            Console.WriteLine($"{row}");
-            built.Add(row);
-            await File.WriteAllTextAsync(table, HeaderBuild.ToCsv(built), cancellation);
-        }
-        return 0;
-    }
-    var changed = Changed(kernel, tree);
-    string rows = Path.Combine(folder, "rows");
-    if (arguments.GetValue(only) is { } one)
-    {
-        if (!changed.Contains(one))
-        {
-            await Console.Error.WriteLineAsync($"{one} is not among the {changed.Count} changed files that are built into the kernel");
+            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
             return 1;
         }
-        FinishedRows.Forget(rows, one);
-        Console.WriteLine($"{await FinishedRows.ResumeAsync(rows, one, () => build.RunAsync(one, cancellation))}");
-        changed.RemoveAll(source => !FinishedRows.Has(rows, source));
+        string folder = Path.GetFullPath(arguments.GetRequiredValue(work)),
+            table = arguments.GetRequiredValue(output);
+        string tree = await UnpackAsync(arguments.GetRequiredValue(newer), Path.Combine(folder, "newer"), cancellation);
+        PatchBuild build = new(kernel, image, tree, Path.Combine(folder, "patches"));
+        if (arguments.GetValue(headers))
+        {
+            HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
+            List<HeaderRow> built = [];
+            foreach (
+                var (header, units) in HeaderBuild
+                    .Choose(kernel, await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation), tree)
+                    .ToList()
+            )
+            {
+                Console.WriteLine($"{header}: {units} units");
+                var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () =>
+                    headerBuild.RunAsync(header, cancellation)
+                );
+                Console.WriteLine($"{row}");
+                built.Add(row);
+                await File.WriteAllTextAsync(table, HeaderBuild.ToCsv(built), cancellation);
+            }
+            return 0;
+        }
+        var changed = Changed(kernel, tree);
+        string rows = Path.Combine(folder, "rows");
+        if (arguments.GetValue(only) is { } one)
+        {
+            if (!changed.Contains(one))
+            {
+                await Console.Error.WriteLineAsync($"{one} is not among the {changed.Count} changed files that are built into the kernel");
+                return 1;
+            }
+            FinishedRows.Forget(rows, one);
+            Console.WriteLine($"{await FinishedRows.ResumeAsync(rows, one, () => build.RunAsync(one, cancellation))}");
+            changed.RemoveAll(source => !FinishedRows.Has(rows, source));
+        }
+        var all = await InParallelAsync(
+            "patches",
+            changed,
+            source => FinishedRows.ResumeAsync(rows, source, () => build.RunAsync(source, cancellation)),
+            cancellation
+        );
+        await File.WriteAllTextAsync(table, CorpusRow.ToCsv(all), cancellation);
+        foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
+            Console.WriteLine($"{group.Count(), 5} {group.Key}");
+        foreach (var row in all.Where(row => row.Result == "wrong"))
+            Console.WriteLine($"{row.Patch}: {row.Message}");
+        if (arguments.GetValue(proof))
+        {
+            LineProof lines = new(kernel, build, tree);
+            string[] compiled = [.. all.Where(row => row.Result != "not_alone").Select(row => row.Patch)];
+            var proved = (
+                await InParallelAsync(
+                    "lines",
+                    compiled,
+                    source =>
+                        FinishedRows.ResumeAsync(Path.Combine(folder, "line-rows"), source, () => lines.RunAsync(source, cancellation)),
+                    cancellation
+                )
+            )
+                .OfType<LineRow>()
+                .ToList();
+            await File.WriteAllTextAsync(Path.ChangeExtension(table, null) + "-lines.csv", LineProof.ToCsv(proved), cancellation);
+            Console.WriteLine(
+                $"{proved.Sum(row => row.Changed)} functions of {proved.Count} patches differ, {proved.Sum(row => row.OnlyLines.Count)} of them for a line number alone; without #line {proved.Sum(row => row.Without.Count)} more would, in {proved.Count(row => row.Without.Count != 0)} patches"
+            );
+        }
+        return all.Any(row => row.Result == "wrong") ? 2 : 0;
     }
-    var all = await InParallelAsync("patches", changed, source => FinishedRows.ResumeAsync(rows, source, () => build.RunAsync(source, cancellation)), cancellation);
-    await File.WriteAllTextAsync(table, CorpusRow.ToCsv(all), cancellation);
-    foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
-        Console.WriteLine($"{group.Count(),5} {group.Key}");
-    foreach (var row in all.Where(row => row.Result == "wrong"))
-        Console.WriteLine($"{row.Patch}: {row.Message}");
-    if (arguments.GetValue(proof))
-    {
-        LineProof lines = new(kernel, build, tree);
-        string[] compiled = [.. all.Where(row => row.Result != "not_alone").Select(row => row.Patch)];
-        var proved = (await InParallelAsync("lines", compiled, source => FinishedRows.ResumeAsync(Path.Combine(folder, "line-rows"), source, () => lines.RunAsync(source, cancellation)), cancellation)).OfType<LineRow>().ToList();
-        await File.WriteAllTextAsync(Path.ChangeExtension(table, null) + "-lines.csv", LineProof.ToCsv(proved), cancellation);
-        Console.WriteLine($"{proved.Sum(row => row.Changed)} functions of {proved.Count} patches differ, {proved.Sum(row => row.OnlyLines.Count)} of them for a line number alone; without #line {proved.Sum(row => row.Without.Count)} more would, in {proved.Count(row => row.Without.Count != 0)} patches");
-    }
-    return all.Any(row => row.Result == "wrong") ? 2 : 0;
-});
+);
 return await command.Parse(args).InvokeAsync();
 
-static async Task<IReadOnlyList<T>> InParallelAsync<T>(string what, IReadOnlyCollection<string> sources, Func<string, Task<T>> make, CancellationToken cancellation)
+static async Task<IReadOnlyList<T>> InParallelAsync<T>(
+    string what,
+    IReadOnlyCollection<string> sources,
+    Func<string, Task<T>> make,
+    CancellationToken cancellation
+)
 {
     ConcurrentBag<T> made = [];
-    await AnsiConsole.Progress().StartAsync(async progress =>
-    {
-        var task = progress.AddTask(what, maxValue: sources.Count);
-        await Parallel.ForEachAsync(sources, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount }, async (source, _) =>
+    await AnsiConsole
+        .Progress()
+        .StartAsync(async progress =>
         {
-            made.Add(await make(source));
-            task.Increment(1);
+            var task = progress.AddTask(what, maxValue: sources.Count);
+            await Parallel.ForEachAsync(
+                sources,
+                new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
+                async (source, _) =>
+                {
+                    made.Add(await make(source));
+                    task.Increment(1);
+                }
+            );
         });
-    });
     return [.. made];
 }
-
 
 static async Task<string> UnpackAsync(string tarball, string folder, CancellationToken cancellation)
 {
     if (Directory.Exists(folder))
         return folder;
     string partial = Directory.CreateDirectory(folder + ".partial").FullName;
-    await Cli.Wrap("tar").WithArguments(["-xf", tarball, "-C", partial, "--strip-components=1", "--wildcards", "*.c", "*.h"]).ExecuteAsync(cancellation);
+    await Cli.Wrap("tar")
+        .WithArguments(["-xf", tarball, "-C", partial, "--strip-components=1", "--wildcards", "*.c", "*.h"])
+        .ExecuteAsync(cancellation);
     Directory.Move(partial, folder);
     return folder;
 }
 
 static List<string> Changed(PreparedKernel kernel, string newer) =>
-    [.. kernel.Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly).Select(unit => unit.Source).Distinct(StringComparer.Ordinal)
-        .Where(source => File.Exists(Path.Combine(newer, source))
-            && !File.ReadAllBytes(Path.Combine(newer, source)).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, source))))];
+    [
+        .. kernel
+            .Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly)
+            .Select(unit => unit.Source)
+            .Distinct(StringComparer.Ordinal)
+            .Where(source =>
+                File.Exists(Path.Combine(newer, source))
+                && !File.ReadAllBytes(Path.Combine(newer, source))
+                    .AsSpan()
+                    .SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, source)))
+            ),
+    ];

@@ -23,22 +23,42 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
         Directory.CreateDirectory(Path.Combine(work, "vectors"));
         for (int i = 0; i < vectors.Count; i++)
             await System.IO.File.WriteAllBytesAsync(File(i), vectors[i].Data, cancellation);
-        string c = Path.Combine(root, "src", "Ksplice.Kernel"), tests = Path.Combine(root, "tests", "Ksplice.Build.Tests", "Matching");
-        foreach (var (name, options) in new[] { ("checked", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"), ("fast", "-O2") })
+        string c = Path.Combine(root, "src", "Ksplice.Kernel"),
+            tests = Path.Combine(root, "tests", "Ksplice.Build.Tests", "Matching");
+        foreach (
+            var (name, options) in new[] { ("checked", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"), ("fast", "-O2") }
+        )
         {
-            await Cli.Wrap("gcc").WithArguments([.. options.Split(' '), "-I", Path.Combine(c, "include"), Path.Combine(tests, "interpreter.c"), Path.Combine(tests, "dumped.c"),
-                .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"), "-o", Program(name)]).ExecuteAsync(cancellation);
+            await Cli.Wrap("gcc")
+                .WithArguments([
+                    .. options.Split(' '),
+                    "-I",
+                    Path.Combine(c, "include"),
+                    Path.Combine(tests, "interpreter.c"),
+                    Path.Combine(tests, "dumped.c"),
+                    .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
+                    "-o",
+                    Program(name),
+                ])
+                .ExecuteAsync(cancellation);
         }
     }
 
     /// <summary>Compares all vectors, and as many mutations of what they match; returns how many differ.</summary>
-    public async Task<(int Tried, int Differing)> CompareAsync(IReadOnlyList<(int Vector, Mutation? Change)> cases, CancellationToken cancellation)
+    public async Task<(int Tried, int Differing)> CompareAsync(
+        IReadOnlyList<(int Vector, Mutation? Change)> cases,
+        CancellationToken cancellation
+    )
     {
         int differing = 0;
         ChangedMemory changed = new(memory);
         foreach (var chunk in cases.Chunk(Chunk))
         {
-            var arguments = chunk.Select(one => one.Change is null ? File(one.Vector) : $"@{one.Change.Address:x}:{Convert.ToHexString(one.Change.Bytes)}@{File(one.Vector)}");
+            var arguments = chunk.Select(one =>
+                one.Change is null
+                    ? File(one.Vector)
+                    : $"@{one.Change.Address:x}:{Convert.ToHexString(one.Change.Bytes)}@{File(one.Vector)}"
+            );
             var result = await Cli.Wrap(Program("checked")).WithArguments([kernel, .. arguments]).ExecuteBufferedAsync(cancellation);
             string[] lines = result.StandardOutput.TrimEnd('\0').Split('\0');
             for (int i = 0; i < chunk.Length; i++)
@@ -50,7 +70,9 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
                 if (i < lines.Length && lines[i] == mine)
                     continue;
                 differing++;
-                Console.WriteLine($"{vectors[chunk[i].Vector].Function} ({vectors[chunk[i].Vector].Unit}), {chunk[i].Change?.Kind}:\n  C# {mine}\n  C  {(i < lines.Length ? lines[i] : "nothing")}");
+                Console.WriteLine(
+                    $"{vectors[chunk[i].Vector].Function} ({vectors[chunk[i].Vector].Unit}), {chunk[i].Change?.Kind}:\n  C# {mine}\n  C  {(i < lines.Length ? lines[i] : "nothing")}"
+                );
             }
         }
         return (cases.Count, differing);
@@ -68,11 +90,14 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
             foreach (var vector in vectors)
                 MatchInterpreter.Match(vector.Data, memory);
         }
-        double managed = (Process.GetCurrentProcess().TotalProcessorTime - from).TotalSeconds / Times, native = 0;
+        double managed = (Process.GetCurrentProcess().TotalProcessorTime - from).TotalSeconds / Times,
+            native = 0;
         for (int start = 0; start < vectors.Count; start += Chunk)
         {
             var files = Enumerable.Range(start, Math.Min(Chunk, vectors.Count - start)).Select(File);
-            var result = await Cli.Wrap(Program("fast")).WithArguments([kernel, "-t", Times.ToString(CultureInfo.InvariantCulture), .. files]).ExecuteBufferedAsync(cancellation);
+            var result = await Cli.Wrap(Program("fast"))
+                .WithArguments([kernel, "-t", Times.ToString(CultureInfo.InvariantCulture), .. files])
+                .ExecuteBufferedAsync(cancellation);
             native += double.Parse(result.StandardOutput, CultureInfo.InvariantCulture) / Times;
         }
         return (managed, native);

@@ -39,9 +39,14 @@ internal sealed class GuestRun
         StringBuilder csv = new("kernel,unit,functions,matched,the same outside,median us,not matched\n");
         foreach (var unit in _rows.GroupBy(row => row.Vector.Unit))
         {
-            string rest = string.Join("; ", unit.Where(row => !row.Here.IsMatch).Select(row => $"{row.Vector.Function}: {row.Here.Failure!.Reason}"));
-            csv.Append(CultureInfo.InvariantCulture,
-                $"{_release},{unit.Key},{unit.Count()},{unit.Count(row => row.Here.IsMatch)},{unit.Count(row => row.Same)},{Quantile(unit.Select(row => row.Microseconds), 0.5):f0},{rest}\n");
+            string rest = string.Join(
+                "; ",
+                unit.Where(row => !row.Here.IsMatch).Select(row => $"{row.Vector.Function}: {row.Here.Failure!.Reason}")
+            );
+            csv.Append(
+                CultureInfo.InvariantCulture,
+                $"{_release},{unit.Key},{unit.Count()},{unit.Count(row => row.Here.IsMatch)},{unit.Count(row => row.Same)},{Quantile(unit.Select(row => row.Microseconds), 0.5):f0},{rest}\n"
+            );
         }
         return csv.ToString();
     }
@@ -50,9 +55,11 @@ internal sealed class GuestRun
     public string Summary()
     {
         var times = _rows.Select(row => row.Microseconds).ToList();
-        return string.Create(CultureInfo.InvariantCulture,
+        return string.Create(
+            CultureInfo.InvariantCulture,
             $"{_rows.Count} functions, {_rows.Count(row => row.Here.IsMatch)} matched, {Differing} with another result than outside; "
-            + $"us a function: median {Quantile(times, 0.5):f0}, 90 % below {Quantile(times, 0.9):f0}, most {times.Max():f0}, all {times.Sum() / 1e6:f1} s\n");
+                + $"us a function: median {Quantile(times, 0.5):f0}, 90 % below {Quantile(times, 0.9):f0}, most {times.Max():f0}, all {times.Sum() / 1e6:f1} s\n"
+        );
     }
 
     private static double Quantile(IEnumerable<double> values, double share)

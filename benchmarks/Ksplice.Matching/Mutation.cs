@@ -13,7 +13,14 @@ namespace Ksplice.Matching;
 internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
 {
     /// <summary>The kinds that <see cref="TryMake"/> knows.</summary>
-    public static readonly string[] Kinds = ["flipped byte", "branch to another target", "swapped call", "changed immediate", "replaced rodata byte"];
+    public static readonly string[] Kinds =
+    [
+        "flipped byte",
+        "branch to another target",
+        "swapped call",
+        "changed immediate",
+        "replaced rodata byte",
+    ];
 
     /// <summary>The kinds that <see cref="TryMakeEntry"/> knows.</summary>
     public static readonly string[] TableKinds = ["another bug entry", "another exception entry", "a further exception entry"];
@@ -54,10 +61,12 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             // On one processor the kernel itself writes a DS prefix over a LOCK prefix.
             return bytes[at] == 0xf0 && value == 0x3e ? null : new Mutation(kind, place.Start + (ulong)at, [value]);
         }
-        int field = offset + fields.ImmediateOffset, size = fields.ImmediateSize;
+        int field = offset + fields.ImmediateOffset,
+            size = fields.ImmediateSize;
         if (kind == Kinds[2])
         {
-            var other = all.Where(one => Fits(kind, one.Instruction, one.Fields) && one.Instruction.NearBranch64 != chosen.NearBranch64).ToList();
+            var other = all.Where(one => Fits(kind, one.Instruction, one.Fields) && one.Instruction.NearBranch64 != chosen.NearBranch64)
+                .ToList();
             if (other.Count == 0)
                 return null;
             byte[] far = new byte[4];
@@ -69,15 +78,24 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         }
         byte[] changed = bytes[field..(field + size)];
         changed[random.Next(size)] ^= (byte)(1 + random.Next(255));
-        return kind == Kinds[1] && size == 4 && IsSameJump(chosen.NextIP + (ulong)BinaryPrimitives.ReadInt32LittleEndian(changed), chosen.NearBranch64, memory)
+        return
+            kind == Kinds[1]
+            && size == 4
+            && IsSameJump(chosen.NextIP + (ulong)BinaryPrimitives.ReadInt32LittleEndian(changed), chosen.NearBranch64, memory)
             ? null
             : new Mutation(kind, place.Start + (ulong)field, changed);
     }
 
     /// <summary>A random change of that one of the <see cref="TableKinds"/> to an entry for code in <paramref name="places"/>; null if there is none.</summary>
-    public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(string kind, IReadOnlyList<MatchedPlace> places, IMatchMemory memory, Random random)
+    public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(
+        string kind,
+        IReadOnlyList<MatchedPlace> places,
+        IMatchMemory memory,
+        Random random
+    )
     {
-        List<ulong> all = [], fitting = [];
+        List<ulong> all = [],
+            fitting = [];
         foreach (var place in places.Where(place => place.IsCode && place.End > place.Start))
         {
             byte[] bytes = new byte[place.End - place.Start];
@@ -88,10 +106,16 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             while (decoder.IP < place.End)
                 all.Add(decoder.Decode().IP);
         }
-        fitting = [.. all.Where(code => kind == TableKinds[0] ? memory.TryFindBug(code, out _) : kind == TableKinds[1] == memory.TryFindException(code, out _))];
+        fitting =
+        [
+            .. all.Where(code =>
+                kind == TableKinds[0] ? memory.TryFindBug(code, out _) : kind == TableKinds[1] == memory.TryFindException(code, out _)
+            ),
+        ];
         if (fitting.Count == 0)
             return null;
-        ulong chosen = fitting[random.Next(fitting.Count)], other = all[random.Next(all.Count)];
+        ulong chosen = fitting[random.Next(fitting.Count)],
+            other = all[random.Next(all.Count)];
         uint bits = (uint)(1 + random.Next(255));
         if (kind == TableKinds[0])
         {
@@ -107,22 +131,29 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             return (chosen, target => target.SetBug(chosen, changed));
         }
         memory.TryFindException(chosen, out var exception);
-        ExceptionEntry? entry = kind == TableKinds[2] ? new ExceptionEntry(other, bits) : random.Next(3) switch
-        {
-            0 => null,
-            1 => exception with { Data = exception.Data ^ bits },
-            _ => exception with { Fixup = other == exception.Fixup ? other + 1 : other },
-        };
+        ExceptionEntry? entry =
+            kind == TableKinds[2]
+                ? new ExceptionEntry(other, bits)
+                : random.Next(3) switch
+                {
+                    0 => null,
+                    1 => exception with { Data = exception.Data ^ bits },
+                    _ => exception with { Fixup = other == exception.Fixup ? other + 1 : other },
+                };
         return (chosen, target => target.SetException(chosen, entry));
     }
 
     // Against ITS the kernel makes many thunks of one register, which do the same: jmp *reg; int3.
     private static bool IsSameJump(ulong one, ulong other, IMatchMemory memory)
     {
-        byte[] code = new byte[4], same = new byte[4];
+        byte[] code = new byte[4],
+            same = new byte[4];
         if (!memory.TryRead(one, code) || !memory.TryRead(other, same))
             return false;
-        int length = code is [0x41, 0xff, >= 0xe0 and <= 0xe7, 0xcc] ? 4 : code is [0xff, >= 0xe0 and <= 0xe7, 0xcc, _] ? 3 : 0;
+        int length =
+            code is [0x41, 0xff, >= 0xe0 and <= 0xe7, 0xcc] ? 4
+            : code is [0xff, >= 0xe0 and <= 0xe7, 0xcc, _] ? 3
+            : 0;
         return length != 0 && code.AsSpan(0, length).SequenceEqual(same.AsSpan(0, length));
     }
 

@@ -25,7 +25,8 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
         string[] kinds = [.. Mutation.Kinds, .. Mutation.TableKinds];
         foreach (string kind in kinds)
         {
-            int tried = 0, accepted = 0;
+            int tried = 0,
+                accepted = 0;
             while (tried < count / kinds.Length)
             {
                 cancellation.ThrowIfCancellationRequested();

@@ -27,7 +27,10 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
     /// <summary>Compiles a unit of both versions, and matches the other's.</summary>
     public async Task AddAsync(CompilationUnit unit, CompilationUnit otherUnit, CancellationToken cancellation)
     {
-        if (await mine.CompileAsync(unit, [], cancellation) is not { } pre || await other.CompileAsync(otherUnit, [], cancellation) is not { } old)
+        if (
+            await mine.CompileAsync(unit, [], cancellation) is not { } pre
+            || await other.CompileAsync(otherUnit, [], cancellation) is not { } old
+        )
             return;
         Units++;
         var (now, before) = (Functions(pre), Functions(old));
@@ -51,12 +54,15 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
         }
     }
 
-    private string Reason(MatchFailure? failure) => failure is null ? "no program"
+    private string Reason(MatchFailure? failure) =>
+        failure is null ? "no program"
         : failure.Reason == MatchReason.Different && memory.TryFindBug(failure.Address, out _) ? "another entry of the bug table"
         : failure.Reason.ToString();
 
     private static ILookup<string, ObjectNode> Functions(ElfObject elf) =>
-        new ObjectGraph(elf).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }).ToLookup(node => node.Name);
+        new ObjectGraph(elf)
+            .Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false })
+            .ToLookup(node => node.Name);
 
     private static IEnumerable<string> Code(ObjectNode node) =>
         [Convert.ToHexString(node.MaskedBytes()), .. node.References.Select(reference => $"{reference.Offset} {reference.External}")];

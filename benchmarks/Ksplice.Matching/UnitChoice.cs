@@ -11,10 +11,16 @@ internal static class UnitChoice
 
     /// <summary>Up to <paramref name="perPart"/> C units of each part, built into the kernel.</summary>
     public static List<CompilationUnit> Choose(PreparedKernel kernel, int perPart) =>
-        [.. Parts.SelectMany(part => kernel.Units.Units
-            .Where(unit => unit.Module is null && !unit.IsAssembly && unit.Source.StartsWith(part + "/", StringComparison.Ordinal))
-            .DistinctBy(unit => unit.Source)
-            .OrderBy(unit => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(unit.Source))), StringComparer.Ordinal)
-            .Take(perPart)
-            .OrderBy(unit => unit.Source, StringComparer.Ordinal))];
+        [
+            .. Parts.SelectMany(part =>
+                kernel
+                    .Units.Units.Where(unit =>
+                        unit.Module is null && !unit.IsAssembly && unit.Source.StartsWith(part + "/", StringComparison.Ordinal)
+                    )
+                    .DistinctBy(unit => unit.Source)
+                    .OrderBy(unit => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(unit.Source))), StringComparer.Ordinal)
+                    .Take(perPart)
+                    .OrderBy(unit => unit.Source, StringComparer.Ordinal)
+            ),
+        ];
 }

@@ -26,7 +26,10 @@ internal sealed record UnitRow(string Kernel, string Unit, int Functions, int Ma
     {
         StringBuilder csv = new("kernel,unit,functions,matched,reason\n");
         foreach (var row in rows)
-            csv.Append(null, $"{row.Kernel},{row.Unit},{row.Functions},{row.Matched},{string.Join("; ", row.Rest.Select(rest => $"{rest.Function}: {rest.Kind}")).Replace(",", "", StringComparison.Ordinal)}\n");
+            csv.Append(
+                null,
+                $"{row.Kernel},{row.Unit},{row.Functions},{row.Matched},{string.Join("; ", row.Rest.Select(rest => $"{rest.Function}: {rest.Kind}")).Replace(",", "", StringComparison.Ordinal)}\n"
+            );
         return csv.ToString();
     }
 }

@@ -17,15 +17,21 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
     public async Task<List<UnitRow>> RunAsync(IReadOnlyList<CompilationUnit> units, CancellationToken cancellation)
     {
         var todo = units.Where(unit => !File.Exists(RowOf(unit))).ToList();
-        await AnsiConsole.Progress().StartAsync(async progress =>
-        {
-            var task = progress.AddTask("units", maxValue: todo.Count);
-            await Parallel.ForEachAsync(todo, new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount }, async (unit, token) =>
+        await AnsiConsole
+            .Progress()
+            .StartAsync(async progress =>
             {
-                (await OneAsync(unit, token)).Save(RowOf(unit));
-                task.Increment(1);
+                var task = progress.AddTask("units", maxValue: todo.Count);
+                await Parallel.ForEachAsync(
+                    todo,
+                    new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
+                    async (unit, token) =>
+                    {
+                        (await OneAsync(unit, token)).Save(RowOf(unit));
+                        task.Increment(1);
+                    }
+                );
             });
-        });
         return [.. units.Select(unit => UnitRow.Load(RowOf(unit))).OfType<UnitRow>()];
     }
 
@@ -39,7 +45,18 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
     public async Task<ElfObject?> CompileAsync(CompilationUnit unit, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         string path = Path.Combine(work, "objects", unit.Object);
-        if (!File.Exists(path) && await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(unit, kernel.SourceDirectory, path, [], diagnostics, cancellation) is null)
+        if (
+            !File.Exists(path)
+            && await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+                unit,
+                kernel.SourceDirectory,
+                path,
+                [],
+                diagnostics,
+                cancellation
+            )
+                is null
+        )
             return null;
         string sites = UnitCompiler.SitesOf(path);
         return ElfObject.Read(await File.ReadAllBytesAsync(File.Exists(sites) ? sites : path, cancellation), unit.Source);
@@ -50,9 +67,17 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
         DiagnosticBag diagnostics = [];
         var pre = await CompileAsync(unit, diagnostics, cancellation);
         if (pre is null)
-            return new UnitRow(kernel.Release.Release, unit.Source, 0, 0, 0, [new Unmatched("", "does not compile", string.Join(' ', diagnostics))]);
+            return new UnitRow(
+                kernel.Release.Release,
+                unit.Source,
+                0,
+                0,
+                0,
+                [new Unmatched("", "does not compile", string.Join(' ', diagnostics))]
+            );
         List<Unmatched> rest = [];
-        int functions = 0, matched = 0;
+        int functions = 0,
+            matched = 0;
         long bytes = 0;
         foreach (var function in ObjectMatch.Run(pre, unit.Source, memory))
         {
@@ -64,7 +89,11 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
                 if (!function.HasRoom)
                     rest.Add(new Unmatched(function.Name, NoRoom, ""));
             }
-            else if (function.IsWeak && image.Symbols.Find(function.Name).Any() && image.Symbols.Find(function.Name).All(symbol => symbol.Type is not ('W' or 'w')))
+            else if (
+                function.IsWeak
+                && image.Symbols.Find(function.Name).Any()
+                && image.Symbols.Find(function.Name).All(symbol => symbol.Type is not ('W' or 'w'))
+            )
             {
                 // Its symbol in the image is a strong one: the linker took another file's definition.
                 functions--;
@@ -84,7 +113,11 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
     private static Unmatched Explain(FunctionMatch function)
     {
         if (function.Result?.Failure is not { } failure)
-            return new Unmatched(function.Name, string.Join(' ', function.Problems.Select(problem => problem.Id)), string.Join(' ', function.Problems));
+            return new Unmatched(
+                function.Name,
+                string.Join(' ', function.Problems.Select(problem => problem.Id)),
+                string.Join(' ', function.Problems)
+            );
         return new Unmatched(function.Name, failure.Reason.ToString(), failure.ToString());
     }
 }

@@ -26,11 +26,31 @@ internal sealed record Vector(string Unit, string Function, byte[] Data)
         ObjectGraph graph = new(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
-            RunSymbol[] exports = [.. function.References.Select(reference => reference.Target).OfType<ObjectNode>().Distinct()
-                .Where(node => node is { Kind: NodeKind.Function or NodeKind.Data, IsAnonymous: false, IsGlobal: false, Role: SectionRole.Code or SectionRole.Data })
-                .Select(node => new LocalSymbol(unit, node.Name, node.Section.Index, node.Start))];
+            RunSymbol[] exports =
+            [
+                .. function
+                    .References.Select(reference => reference.Target)
+                    .OfType<ObjectNode>()
+                    .Distinct()
+                    .Where(node =>
+                        node
+                            is {
+                                Kind: NodeKind.Function or NodeKind.Data,
+                                IsAnonymous: false,
+                                IsGlobal: false,
+                                Role: SectionRole.Code or SectionRole.Data
+                            }
+                    )
+                    .Select(node => new LocalSymbol(unit, node.Name, node.Section.Index, node.Start)),
+            ];
             // What only a rewritten site leads to cannot be asked for.
-            if ((MatchDataBuilder.Build(graph, unit, function, redirect: true, exports, []) ?? MatchDataBuilder.Build(graph, unit, function, redirect: true, [], [])) is { } data)
+            if (
+                (
+                    MatchDataBuilder.Build(graph, unit, function, redirect: true, exports, [])
+                    ?? MatchDataBuilder.Build(graph, unit, function, redirect: true, [], [])
+                ) is
+                { } data
+            )
                 yield return new Vector(unit, function.Name, data.Bytes);
         }
     }
@@ -39,11 +59,14 @@ internal sealed record Vector(string Unit, string Function, byte[] Data)
     public static List<(int Vector, Mutation? Change)> MutationsOf(IReadOnlyList<Vector> vectors, IMatchMemory memory, int count, int seed)
     {
         Random random = new(seed);
-        var matched = vectors.Select((vector, index) => (index, Places: MatchInterpreter.Locate(vector.Data, memory))).Where(vector => vector.Places.Count != 0).ToList();
+        var matched = vectors
+            .Select((vector, index) => (index, Places: MatchInterpreter.Locate(vector.Data, memory)))
+            .Where(vector => vector.Places.Count != 0)
+            .ToList();
         List<(int, Mutation?)> changes = [];
         foreach (string kind in Mutation.Kinds)
         {
-            for (int made = 0; made < count / Mutation.Kinds.Length;)
+            for (int made = 0; made < count / Mutation.Kinds.Length; )
             {
                 var (index, places) = matched[random.Next(matched.Count)];
                 if (Mutation.TryMake(kind, places, memory, random) is not { } mutation)

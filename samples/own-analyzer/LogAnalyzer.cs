@@ -9,7 +9,12 @@ namespace OwnAnalyzer;
 /// <summary>Finds code that newly writes to the kernel's log.</summary>
 public sealed class LogAnalyzer : UpdateAnalyzer
 {
-    private static readonly DiagnosticDescriptor NewLog = new("OWN0001", "New code writes to the log", "{0} calls _printk {1} times, {2} before the patch", DiagnosticSeverity.Warning)
+    private static readonly DiagnosticDescriptor NewLog = new(
+        "OWN0001",
+        "New code writes to the log",
+        "{0} calls _printk {1} times, {2} before the patch",
+        DiagnosticSeverity.Warning
+    )
     {
         Category = "House",
         HelpLink = "https://rules.example/OWN0001",
@@ -23,7 +28,8 @@ public sealed class LogAnalyzer : UpdateAnalyzer
 
     private static void Check(ActionContext<ChangedFunction> context)
     {
-        int before = Count(context.Subject.Pre), after = Count(context.Subject.Post);
+        int before = Count(context.Subject.Pre),
+            after = Count(context.Subject.Post);
         if (after > before)
             context.Report(NewLog, context.Unit!.Locate(context.Subject), context.Subject.Name, after, before);
     }

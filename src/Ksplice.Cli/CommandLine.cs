@@ -23,24 +23,34 @@ public static class CommandLine
     internal static RootCommand Root(Func<Session> session) =>
         new("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
         {
-            Apply(session), Undo(session), View(session), Status(session), Enable(session), Disable(session), Restore(session),
-            Diff(session), Match(session), Completion(session),
+            Apply(session),
+            Undo(session),
+            View(session),
+            Status(session),
+            Enable(session),
+            Disable(session),
+            Restore(session),
+            Diff(session),
+            Match(session),
+            Completion(session),
         };
 
     private static Option<bool> Json() => new("--json") { Description = "Print JSON." };
 
-    private static Option<int> Wait() => new("--wait")
-    {
-        Description = "Where threads are in the code, go on trying for so many seconds.", HelpName = "SECONDS",
-        Validators =
+    private static Option<int> Wait() =>
+        new("--wait")
         {
-            result =>
+            Description = "Where threads are in the code, go on trying for so many seconds.",
+            HelpName = "SECONDS",
+            Validators =
             {
-                if (result.Tokens is [var token] && (!int.TryParse(token.Value, out var seconds) || seconds < 0))
-                    result.AddError($"--wait takes seconds, and not '{token.Value}'");
+                result =>
+                {
+                    if (result.Tokens is [var token] && (!int.TryParse(token.Value, out var seconds) || seconds < 0))
+                        result.AddError($"--wait takes seconds, and not '{token.Value}'");
+                },
             },
-        },
-    };
+        };
 
     // The ids that there are; none for who may not see them.
     private static Argument<string> Offer(Argument<string> id, Func<IEnumerable<string>> ids)
@@ -64,18 +74,33 @@ public static class CommandLine
         var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
         var wait = Wait();
         var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path, wait };
-        command.SetAction((parsed, cancellation) => GuardAsync(session, () =>
-            ApplyCommand.RunAsync(session(), parsed.GetRequiredValue(path), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)));
+        command.SetAction(
+            (parsed, cancellation) =>
+                GuardAsync(session, () =>
+                    ApplyCommand.RunAsync(
+                        session(),
+                        parsed.GetRequiredValue(path),
+                        TimeSpan.FromSeconds(parsed.GetValue(wait)),
+                        cancellation
+                    )
+                )
+        );
         return command;
     }
 
     private static Command Undo(Func<Session> session)
     {
-        var id = Offer(new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." }, () => session().Machine.Updates().Select(update => update.Id));
+        var id = Offer(new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." }, () =>
+            session().Machine.Updates().Select(update => update.Id)
+        );
         var wait = Wait();
         var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id, wait };
-        command.SetAction((parsed, cancellation) => GuardAsync(session, () =>
-            UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)));
+        command.SetAction(
+            (parsed, cancellation) =>
+                GuardAsync(session, () =>
+                    UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)
+                )
+        );
         return command;
     }
 
@@ -83,17 +108,23 @@ public static class CommandLine
     {
         var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
         var command = new Command("enable", "Have an update applied at every boot; this does not apply it now.") { path };
-        command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => EnableCommand.EnableAsync(session(), parsed.GetRequiredValue(path), cancellation)));
+        command.SetAction(
+            (parsed, cancellation) =>
+                GuardAsync(session, () => EnableCommand.EnableAsync(session(), parsed.GetRequiredValue(path), cancellation))
+        );
         return command;
     }
 
     private static Command Disable(Func<Session> session)
     {
-        var id = Offer(new Argument<string>("ID") { Description = "The update's id." }, () => session().Machine.Enabled.All.Select(update => update.Id));
+        var id = Offer(new Argument<string>("ID") { Description = "The update's id." }, () =>
+            session().Machine.Enabled.All.Select(update => update.Id)
+        );
         var command = new Command("disable", "Have an update applied at boot no more; this does not undo it.") { id };
-        command.SetAction((parsed, cancellation) =>
-            GuardAsync(session, () => EnableCommand.DisableAsync(session(), parsed.GetRequiredValue(id), cancellation)));
+        command.SetAction(
+            (parsed, cancellation) =>
+                GuardAsync(session, () => EnableCommand.DisableAsync(session(), parsed.GetRequiredValue(id), cancellation))
+        );
         return command;
     }
 
@@ -110,10 +141,10 @@ public static class CommandLine
         var json = Json();
         var command = new Command("view", "Show the updates that are loaded.") { id, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
-        {
-            ViewCommand.Run(session(), parsed.GetValue(id), parsed.GetValue(json));
-            return Task.CompletedTask;
-        }));
+                {
+                    ViewCommand.Run(session(), parsed.GetValue(id), parsed.GetValue(json));
+                    return Task.CompletedTask;
+                }));
         return command;
     }
 
@@ -121,7 +152,9 @@ public static class CommandLine
     {
         var json = Json();
         var command = new Command("status", "Tell whether every update that is to be applied at boot is in place.") { json };
-        command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult((int)StatusCommand.Run(session(), parsed.GetValue(json)))));
+        command.SetAction(
+            (parsed, _) => GuardAsync(session, () => Task.FromResult((int)StatusCommand.Run(session(), parsed.GetValue(json))))
+        );
         return command;
     }
 
@@ -131,10 +164,10 @@ public static class CommandLine
         shell.AcceptOnlyFromAmong(CompletionCommand.Shells);
         var command = new Command("completion", "Print the script that lets a shell complete this command.") { shell };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
-        {
-            CompletionCommand.Run(Console.Out, parsed.GetRequiredValue(shell));
-            return Task.CompletedTask;
-        }));
+                {
+                    CompletionCommand.Run(Console.Out, parsed.GetRequiredValue(shell));
+                    return Task.CompletedTask;
+                }));
         return command;
     }
 
@@ -144,28 +177,66 @@ public static class CommandLine
         var post = new Argument<string>("POST") { Description = "The object of the patched source." };
         var json = Json();
         var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
-        command.SetAction((parsed, _) => GuardAsync(session, () =>
-            Task.FromResult(DiffCommand.Run(Console.Out, Console.Error, parsed.GetRequiredValue(pre), parsed.GetRequiredValue(post), parsed.GetValue(json)))));
+        command.SetAction(
+            (parsed, _) =>
+                GuardAsync(session, () =>
+                    Task.FromResult(
+                        DiffCommand.Run(
+                            Console.Out,
+                            Console.Error,
+                            parsed.GetRequiredValue(pre),
+                            parsed.GetRequiredValue(post),
+                            parsed.GetValue(json)
+                        )
+                    )
+                )
+        );
         return command;
     }
 
     private static Command Match(Func<Session> session)
     {
         var path = new Argument<string>("OBJECT") { Description = "The object, built as an update's unpatched objects are." };
-        var image = new Option<string>("--image") { Description = "A vmlinuz, a vmlinux, a module, /proc/kcore or a dump of a machine's memory.", Required = true };
-        var kernel = new Option<string?>("--kernel") { Description = "The kernel's image where --image is a module or memory; else the installed one." };
+        var image = new Option<string>("--image")
+        {
+            Description = "A vmlinuz, a vmlinux, a module, /proc/kcore or a dump of a machine's memory.",
+            Required = true,
+        };
+        var kernel = new Option<string?>("--kernel")
+        {
+            Description = "The kernel's image where --image is a module or memory; else the installed one.",
+        };
         var json = Json();
-        var command = new Command("match", "Show which functions of an object a kernel has, and where others differ.") { path, image, kernel, json };
-        command.SetAction((parsed, _) => GuardAsync(session, () => Task.FromResult(MatchCommand.Run(
-            Console.Out, Console.Error, parsed.GetRequiredValue(path), parsed.GetRequiredValue(image), parsed.GetValue(kernel), parsed.GetValue(json)))));
+        var command = new Command("match", "Show which functions of an object a kernel has, and where others differ.")
+        {
+            path,
+            image,
+            kernel,
+            json,
+        };
+        command.SetAction(
+            (parsed, _) =>
+                GuardAsync(session, () =>
+                    Task.FromResult(
+                        MatchCommand.Run(
+                            Console.Out,
+                            Console.Error,
+                            parsed.GetRequiredValue(path),
+                            parsed.GetRequiredValue(image),
+                            parsed.GetValue(kernel),
+                            parsed.GetValue(json)
+                        )
+                    )
+                )
+        );
         return command;
     }
 
     private static Task<int> GuardAsync(Func<Session> session, Func<Task> command) => GuardAsync(session, async () =>
-    {
-        await command();
-        return (int)ExitCode.Ok;
-    });
+        {
+            await command();
+            return (int)ExitCode.Ok;
+        });
 
     private static async Task<int> GuardAsync(Func<Session> session, Func<Task<int>> command)
     {

@@ -65,7 +65,12 @@ public sealed class AnalyzeUnits : KspliceTask
         AnalyzedUpdate update = new(patches, [.. Units.Select(UnitDiffs.Open)], kernel, OpenCache(Cache).SourceOf(release));
         UpdateJudgement.Judge(update, analyzers, Rules.All, Diagnostics, cancellation);
         WriteLogs();
-        File.WriteAllText(AcknowledgedFile, JsonSerializer.Serialize(Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))));
+        File.WriteAllText(
+            AcknowledgedFile,
+            JsonSerializer.Serialize(
+                Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))
+            )
+        );
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
         if (Record is not null)
@@ -90,7 +95,10 @@ public sealed class AnalyzeUnits : KspliceTask
         return diagnostic with
         {
             Location = diagnostic.Location is { } location ? PatchedSource.Find(location, _list, PostTree) : null,
-            Related = [.. diagnostic.Related.Select(related => related with { Location = PatchedSource.Find(related.Location, _list, PostTree) })],
+            Related =
+            [
+                .. diagnostic.Related.Select(related => related with { Location = PatchedSource.Find(related.Location, _list, PostTree) }),
+            ],
         };
     }
 }

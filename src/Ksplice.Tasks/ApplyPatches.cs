@@ -54,16 +54,27 @@ public sealed class ApplyPatches : KspliceTask
             return false;
         }
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        var kernel = await OpenCache(Cache)
-            .PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
+        var kernel = await OpenCache(Cache).PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;
         string[] paths = [.. Patches.Select(Full)];
-        if (UpdateBases.Resolve(release.Release, [.. BaseUpdates.Select(Full)], [.. BasePatches.Select(patch => (Full(patch), patch.GetMetadata("UpdateId")))], Diagnostics) is not { } bases
-            || All(bases.SelectMany(below => below.Patches), patch => SourcePatch.Parse(patch.Content.Span, patch.Path, Diagnostics)) is not { } basePatches
-            || All(paths, path => SourcePatch.Read(path, Diagnostics)) is not { } patches)
+        if (
+            UpdateBases.Resolve(
+                release.Release,
+                [.. BaseUpdates.Select(Full)],
+                [.. BasePatches.Select(patch => (Full(patch), patch.GetMetadata("UpdateId")))],
+                Diagnostics
+            )
+                is not { } bases
+            || All(bases.SelectMany(below => below.Patches), patch => SourcePatch.Parse(patch.Content.Span, patch.Path, Diagnostics))
+                is not { } basePatches
+            || All(paths, path => SourcePatch.Read(path, Diagnostics)) is not { } patches
+        )
             return false;
-        var pre = basePatches.Count == 0 ? null : Build.Patching.PostTree.Write(kernel.SourceDirectory, BaseTree, basePatches, Diagnostics, cancellation);
+        var pre =
+            basePatches.Count == 0
+                ? null
+                : Build.Patching.PostTree.Write(kernel.SourceDirectory, BaseTree, basePatches, Diagnostics, cancellation);
         if (pre is null && basePatches.Count != 0)
             return false;
         var tree = Build.Patching.PostTree.Write(kernel.SourceDirectory, PostTree, [.. basePatches, .. patches], Diagnostics, cancellation);
@@ -74,11 +85,20 @@ public sealed class ApplyPatches : KspliceTask
         if (units is null)
             return false;
         string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));
-        UnitList list = new(id, [.. units.Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))], [.. Lines(tree)]);
+        UnitList list = new(
+            id,
+            [.. units.Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))],
+            [.. Lines(tree)]
+        );
         list.Write(UnitsFile);
         BaseList.Write(BasesFile, bases);
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. BaseUpdates.Select(Full).SelectMany(UpdateBases.FilesOf), .. BasePatches.Select(Full), .. paths], [UnitsFile, BasesFile, .. Written(pre), .. Written(tree)]);
+            StageRecord.Write(
+                Record,
+                "",
+                [KernelFile, .. BaseUpdates.Select(Full).SelectMany(UpdateBases.FilesOf), .. BasePatches.Select(Full), .. paths],
+                [UnitsFile, BasesFile, .. Written(pre), .. Written(tree)]
+            );
         return true;
     }
 
@@ -92,9 +112,8 @@ public sealed class ApplyPatches : KspliceTask
         return patches.Count == results.Count ? patches : null;
     }
 
-    private static IEnumerable<string> Written(PostTree? tree) => tree is null
-        ? []
-        : tree.Files.Where(file => file.Change != FileChange.Deleted).Select(file => Path.Combine(tree.Root, file.Path));
+    private static IEnumerable<string> Written(PostTree? tree) =>
+        tree is null ? [] : tree.Files.Where(file => file.Change != FileChange.Deleted).Select(file => Path.Combine(tree.Root, file.Path));
 
     private static IEnumerable<PatchedLine> Lines(PostTree tree) =>
         from file in tree.Files

@@ -12,7 +12,8 @@ internal static class BaseList
     {
         try
         {
-            return JsonSerializer.Deserialize<List<UpdateBase>>(File.ReadAllBytes(path)) ?? throw new InvalidDataException($"'{path}' is empty");
+            return JsonSerializer.Deserialize<List<UpdateBase>>(File.ReadAllBytes(path))
+                ?? throw new InvalidDataException($"'{path}' is empty");
         }
         catch (JsonException problem)
         {

@@ -50,7 +50,8 @@ public sealed class CompileUnits : KspliceTask
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
         var kernel = await OpenCache(Cache)
-            .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false);
+            .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation)
+            .ConfigureAwait(false);
         if (kernel is null)
             return false;
         UnitCompiler compiler = new(kernel, Logger);
@@ -64,14 +65,19 @@ public sealed class CompileUnits : KspliceTask
         }
         int made = 0;
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
-        await Parallel.ForEachAsync(jobs, parallel, async (job, token) =>
-        {
-            if (await CompileAsync(compiler, kernel, job, token).ConfigureAwait(false))
-                Interlocked.Increment(ref made);
-        }).ConfigureAwait(false);
+        await Parallel
+            .ForEachAsync(jobs, parallel, async (job, token) =>
+            {
+                if (await CompileAsync(compiler, kernel, job, token).ConfigureAwait(false))
+                    Interlocked.Increment(ref made);
+            })
+            .ConfigureAwait(false);
         if (Diagnostics.HasErrors)
             return false;
-        if (Record is not null && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile)))
+        if (
+            Record is not null
+            && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile))
+        )
             StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitDiffs.Made(job.Object)));
         return true;
     }
@@ -88,7 +94,9 @@ public sealed class CompileUnits : KspliceTask
         StageRecord.Remove(record);
         // What depends on this object is not up to date from here on, whatever comes.
         StageRecord.Remove(Record);
-        var compiled = await compiler.CompileAsync(unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation).ConfigureAwait(false);
+        var compiled = await compiler
+            .CompileAsync(unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation)
+            .ConfigureAwait(false);
         if (compiled is null)
             return false;
         StageRecord.Write(record, command, compiled.Dependencies, UnitDiffs.Made(job.Object));
@@ -100,7 +108,10 @@ public sealed class CompileUnits : KspliceTask
     {
         ArgumentNullException.ThrowIfNull(diagnostic);
         return diagnostic.Location is { } location && File.Exists(UnitsFile)
-            ? diagnostic with { Location = PatchedSource.Find(location, UnitList.Open(UnitsFile), PostTree) }
+            ? diagnostic with
+            {
+                Location = PatchedSource.Find(location, UnitList.Open(UnitsFile), PostTree),
+            }
             : diagnostic;
     }
 }

@@ -50,25 +50,35 @@ public sealed class DiffUnits : KspliceTask
     }
 
     private static object? Describe(InstructionText? instruction) =>
-        instruction is null ? null : new { offset = instruction.Offset, instruction = instruction.Text, source = instruction.Source?.ToString() };
+        instruction is null
+            ? null
+            : new
+            {
+                offset = instruction.Offset,
+                instruction = instruction.Text,
+                source = instruction.Source?.ToString(),
+            };
 
-    private static object Describe(ObjectDiff diff) => new
-    {
-        unit = diff.Unit,
-        replaced = FunctionExplanation.Of(diff).Select(explained => new
+    private static object Describe(ObjectDiff diff) =>
+        new
         {
-            name = explained.Function.Name,
-            why = explained.Reason.ToString(),
-            inlined = explained.Inlined,
-            part = explained.Function.Why.Part,
-            offset = explained.Function.Why.Offset,
-            detail = explained.Function.Why.Detail,
-            pre = Describe(explained.Pre),
-            post = Describe(explained.Post),
-        }),
-        added = diff.NewFunctions.Select(function => function.Name),
-        removed = diff.RemovedFunctions,
-        needs = diff.Needed.Select(symbol => symbol.DisplayName),
-        pinnedBy = diff.Pins.Select(pin => $"{pin.Holder} holds the address of {pin.Target}"),
-    };
+            unit = diff.Unit,
+            replaced = FunctionExplanation
+                .Of(diff)
+                .Select(explained => new
+                {
+                    name = explained.Function.Name,
+                    why = explained.Reason.ToString(),
+                    inlined = explained.Inlined,
+                    part = explained.Function.Why.Part,
+                    offset = explained.Function.Why.Offset,
+                    detail = explained.Function.Why.Detail,
+                    pre = Describe(explained.Pre),
+                    post = Describe(explained.Post),
+                }),
+            added = diff.NewFunctions.Select(function => function.Name),
+            removed = diff.RemovedFunctions,
+            needs = diff.Needed.Select(symbol => symbol.DisplayName),
+            pinnedBy = diff.Pins.Select(pin => $"{pin.Holder} holds the address of {pin.Target}"),
+        };
 }

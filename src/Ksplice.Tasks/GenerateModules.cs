@@ -31,8 +31,10 @@ public sealed class GenerateModules : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
-            || TargetMatch.Build(targets, release, new ShippedModules(release), Diagnostics) is not { } matches)
+        if (
+            UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
+            || TargetMatch.Build(targets, release, new ShippedModules(release), Diagnostics) is not { } matches
+        )
             return Task.FromResult(false);
         if (Directory.Exists(SourceFolder))
             Directory.Delete(SourceFolder, recursive: true);

@@ -97,13 +97,25 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
                 Log.LogWarning(null, diagnostic.Id, null, help, place.Path, place.Line, place.Column, 0, 0, Escape(diagnostic.Message));
                 break;
             default:
-                Log.LogMessage(null, diagnostic.Id, null, place.Path, place.Line, place.Column, 0, 0, MessageImportance.Normal, Escape(diagnostic.Message));
+                Log.LogMessage(
+                    null,
+                    diagnostic.Id,
+                    null,
+                    place.Path,
+                    place.Line,
+                    place.Column,
+                    0,
+                    0,
+                    MessageImportance.Normal,
+                    Escape(diagnostic.Message)
+                );
                 break;
         }
     }
 
     // The message goes through string.Format.
-    private static string Escape(string message) => message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+    private static string Escape(string message) =>
+        message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
 
     /// <inheritdoc/>
     public void Dispose()

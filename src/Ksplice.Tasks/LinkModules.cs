@@ -54,20 +54,39 @@ public sealed class LinkModules : KspliceTask
         var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);
         if (core is null)
             return false;
-        var modules = await builder.BuildUpdateAsync(UpdateId, SourceFolder, core, OutputFolder, Diagnostics, cancellation).ConfigureAwait(false);
+        var modules = await builder
+            .BuildUpdateAsync(UpdateId, SourceFolder, core, OutputFolder, Diagnostics, cancellation)
+            .ConfigureAwait(false);
         if (modules is null)
             return false;
         string ownCore = Path.Combine(OutputFolder, Path.GetFileName(core.Module));
         File.Copy(core.Module, ownCore, overwrite: true);
-        Modules = [Item(ownCore, "core"), .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")])];
+        Modules =
+        [
+            Item(ownCore, "core"),
+            .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")]),
+        ];
         foreach (var module in signer is null ? [] : Modules)
         {
-            if (!await ModuleSigner.SignAsync(module.ItemSpec, signer!, Path.Combine(cache.FolderOf(kernel.Release), KernelCache.OutputFolder), Diagnostics, cancellation).ConfigureAwait(false))
+            if (
+                !await ModuleSigner
+                    .SignAsync(
+                        module.ItemSpec,
+                        signer!,
+                        Path.Combine(cache.FolderOf(kernel.Release), KernelCache.OutputFolder),
+                        Diagnostics,
+                        cancellation
+                    )
+                    .ConfigureAwait(false)
+            )
                 return false;
         }
         if (Record is not null)
         {
-            var inputs = Directory.GetFiles(SourceFolder, "*", SearchOption.AllDirectories).Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories)).Order(StringComparer.Ordinal);
+            var inputs = Directory
+                .GetFiles(SourceFolder, "*", SearchOption.AllDirectories)
+                .Concat(Directory.GetFiles(KernelSources, "*", SearchOption.AllDirectories))
+                .Order(StringComparer.Ordinal);
             StageRecord.Write(Record, UpdateId, [KernelFile, .. inputs], Modules.Select(module => module.ItemSpec));
         }
         return true;

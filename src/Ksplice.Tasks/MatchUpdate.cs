@@ -33,9 +33,11 @@ public sealed class MatchUpdate : KspliceTask
     {
         var release = Tasks.KernelFile.Open(KernelFile).Release;
         ShippedModules modules = new(release);
-        if (UnitDiffs.FindTargets("", Units, Diagnostics) is not { } targets
+        if (
+            UnitDiffs.FindTargets("", Units, Diagnostics) is not { } targets
             || TargetMatch.Build(targets, release, modules, Diagnostics) is not { } matches
-            || KernelImage.Open(release.Image, Diagnostics) is not { } image)
+            || KernelImage.Open(release.Image, Diagnostics) is not { } image
+        )
             return Task.FromResult(false);
         StringBuilder report = new();
         bool onTop = BaseList.Open(BasesFile).Count != 0;
@@ -45,7 +47,8 @@ public sealed class MatchUpdate : KspliceTask
             var module = match.Module is null ? null : LoadedModule.Load(match.Module, modules, image, Diagnostics);
             if (module is null && match.Module is not null)
                 continue;
-            var result = onTop ? ImageMatch.CheckOnTop(match.Data, module, image, Diagnostics)
+            var result =
+                onTop ? ImageMatch.CheckOnTop(match.Data, module, image, Diagnostics)
                 : module is null ? ImageMatch.Check(match.Data, image, Diagnostics)
                 : ImageMatch.Check(match.Data, module, image, Diagnostics);
             if (!StaticKeyCheck.Check(match.Diffs.Diffs, image, Diagnostics, module))
@@ -53,7 +56,10 @@ public sealed class MatchUpdate : KspliceTask
             if (result.IsMatch)
                 Describe(report, match.Module?.Path ?? release.Image, match.Data, result);
             else
-                report.Append(CultureInfo.InvariantCulture, $"{(report.Length == 0 ? "" : "\n")}{match.Diffs.Target.Name}: goes on top of other updates and is matched when it is applied\n");
+                report.Append(
+                    CultureInfo.InvariantCulture,
+                    $"{(report.Length == 0 ? "" : "\n")}{match.Diffs.Target.Name}: goes on top of other updates and is matched when it is applied\n"
+                );
         }
         if (Diagnostics.HasErrors)
             return Task.FromResult(false);
@@ -69,7 +75,10 @@ public sealed class MatchUpdate : KspliceTask
     {
         text.Append(CultureInfo.InvariantCulture, $"{(text.Length == 0 ? "" : "\n")}{path}\n\nreplaced functions\n");
         for (int i = 0; i < data.Functions.Length; i++)
-            text.Append(CultureInfo.InvariantCulture, $"{result.Functions[i].Start:x16} {data.Functions[i].Name} ({data.Functions[i].Unit}), {result.Functions[i].End - result.Functions[i].Start} bytes\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"{result.Functions[i].Start:x16} {data.Functions[i].Name} ({data.Functions[i].Unit}), {result.Functions[i].End - result.Functions[i].Start} bytes\n"
+            );
         text.Append("\nsymbols that new code needs\n");
         for (int i = 0; i < data.Exports.Length; i++)
             text.Append(CultureInfo.InvariantCulture, $"{result.Exports[i]:x16} {Escaped(data.Exports[i])}\n");

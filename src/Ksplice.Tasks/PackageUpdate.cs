@@ -62,8 +62,11 @@ public sealed class PackageUpdate : KspliceTask
     {
         RemoveOld();
         var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets || KernelImage.Open(release.Image, Diagnostics) is not { } image
-            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } kernel)
+        if (
+            UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
+            || KernelImage.Open(release.Image, Diagnostics) is not { } image
+            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } kernel
+        )
             return Task.FromResult(false);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
@@ -93,7 +96,11 @@ public sealed class PackageUpdate : KspliceTask
             Base = bases,
             Patches = patches,
             Files = [],
-            Tool = "Ksplice for .NET " + typeof(UpdateManifest).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0],
+            Tool =
+                "Ksplice for .NET "
+                + typeof(UpdateManifest)
+                    .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()
+                    ?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
         File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + UpdateId));
@@ -103,17 +110,31 @@ public sealed class PackageUpdate : KspliceTask
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
-            StageRecord.Write(Record, UpdateId, [KernelFile, BasesFile, AcknowledgedFile, .. inputs], [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]);
+            StageRecord.Write(
+                Record,
+                UpdateId,
+                [KernelFile, BasesFile, AcknowledgedFile, .. inputs],
+                [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
+            );
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
     }
 
-    private static ManifestTarget Describe(TargetDiffs target) => new(target.Target.Name, target.Target.Helper + ".ko", target.Target.Primary + ".ko",
-        [.. from diff in target.Diffs from function in diff.Replaced select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail)])
-    {
-        Late = target.Target.IsLate,
-    };
+    private static ManifestTarget Describe(TargetDiffs target) =>
+        new(
+            target.Target.Name,
+            target.Target.Helper + ".ko",
+            target.Target.Primary + ".ko",
+            [
+                .. from diff in target.Diffs
+                from function in diff.Replaced
+                select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail),
+            ]
+        )
+        {
+            Late = target.Target.IsLate,
+        };
 
     // What the patches were before must not lie beside what they are now.
     private void RemoveOld()

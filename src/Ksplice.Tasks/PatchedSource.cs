@@ -12,6 +12,11 @@ internal static class PatchedSource
             return location;
         string path = location.Path.StartsWith("./", StringComparison.Ordinal) ? location.Path[2..] : location.Path;
         var line = location.Line == 0 ? null : units?.Lines.FirstOrDefault(line => line.File == path && line.Line == location.Line);
-        return line is not null ? new SourceLocation(line.Patch, line.PatchLine, 1) : location with { Path = Path.Combine(Path.GetFullPath(postTree), path) };
+        return line is not null
+            ? new SourceLocation(line.Patch, line.PatchLine, 1)
+            : location with
+            {
+                Path = Path.Combine(Path.GetFullPath(postTree), path),
+            };
     }
 }

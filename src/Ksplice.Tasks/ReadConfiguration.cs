@@ -15,16 +15,29 @@ namespace Ksplice.Tasks;
 /// <param name="TreatWarningsAsErrors">The property.</param>
 /// <param name="Acknowledgements">The project's KspliceAcknowledge items.</param>
 public sealed record ConfigurationFile(
-    string Folder, IReadOnlyList<KeyValuePair<string, string>> Files, string NoWarn, string WarningsAsErrors, string WarningsNotAsErrors, bool TreatWarningsAsErrors, IReadOnlyList<Acknowledgement> Acknowledgements)
+    string Folder,
+    IReadOnlyList<KeyValuePair<string, string>> Files,
+    string NoWarn,
+    string WarningsAsErrors,
+    string WarningsNotAsErrors,
+    bool TreatWarningsAsErrors,
+    IReadOnlyList<Acknowledgement> Acknowledgements
+)
 {
     /// <summary>Reads the file; null if there is none.</summary>
     public static ConfigurationFile? Read(string? path) =>
         path is not null && File.Exists(path) ? JsonSerializer.Deserialize<ConfigurationFile>(File.ReadAllBytes(path)) : null;
 
     /// <summary>The engine's form.</summary>
-    public DiagnosticConfiguration ToConfiguration() => new(
-        [.. Files.Select(file => EditorConfig.Parse(file.Key, file.Value))], DiagnosticConfiguration.Ids(NoWarn), DiagnosticConfiguration.Ids(WarningsAsErrors),
-        DiagnosticConfiguration.Ids(WarningsNotAsErrors), TreatWarningsAsErrors, Folder);
+    public DiagnosticConfiguration ToConfiguration() =>
+        new(
+            [.. Files.Select(file => EditorConfig.Parse(file.Key, file.Value))],
+            DiagnosticConfiguration.Ids(NoWarn),
+            DiagnosticConfiguration.Ids(WarningsAsErrors),
+            DiagnosticConfiguration.Ids(WarningsNotAsErrors),
+            TreatWarningsAsErrors,
+            Folder
+        );
 }
 
 /// <summary>Collects what the project says about diagnostics.</summary>
@@ -61,10 +74,29 @@ public sealed class ReadConfiguration : KspliceTask
     {
         string folder = Path.GetDirectoryName(Path.GetFullPath(ProjectFile))!;
         // Of two .editorconfig files the nearer counts more; those that the project names are global mostly.
-        var named = Files.Select(file => file.GetMetadata("FullPath")).Where(File.Exists).Distinct(StringComparer.Ordinal).Select(path => EditorConfig.Parse(path, File.ReadAllText(path))).Where(file => file.IsGlobal);
+        var named = Files
+            .Select(file => file.GetMetadata("FullPath"))
+            .Where(File.Exists)
+            .Distinct(StringComparer.Ordinal)
+            .Select(path => EditorConfig.Parse(path, File.ReadAllText(path)))
+            .Where(file => file.IsGlobal);
         var paths = named.Concat(EditorConfig.Discover(folder)).Select(file => file.Path).Distinct(StringComparer.Ordinal);
-        ConfigurationFile file = new(folder, [.. paths.Select(path => KeyValuePair.Create(path, File.ReadAllText(path)))], NoWarn ?? "", WarningsAsErrors ?? "", WarningsNotAsErrors ?? "", TreatWarningsAsErrors,
-            [.. Acknowledgements.Select(item => new Acknowledgement(item.ItemSpec.Trim(), item.GetMetadata("Object").Trim(), item.GetMetadata("Reason").Trim(), Path.GetFileName(ProjectFile)))]);
+        ConfigurationFile file = new(
+            folder,
+            [.. paths.Select(path => KeyValuePair.Create(path, File.ReadAllText(path)))],
+            NoWarn ?? "",
+            WarningsAsErrors ?? "",
+            WarningsNotAsErrors ?? "",
+            TreatWarningsAsErrors,
+            [
+                .. Acknowledgements.Select(item => new Acknowledgement(
+                    item.ItemSpec.Trim(),
+                    item.GetMetadata("Object").Trim(),
+                    item.GetMetadata("Reason").Trim(),
+                    Path.GetFileName(ProjectFile)
+                )),
+            ]
+        );
         foreach (var (path, id, value) in file.ToConfiguration().Powerless(Rules.All))
             Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
         foreach (var acknowledgement in file.Acknowledgements)

@@ -28,16 +28,19 @@ public sealed class ReadUnits : KspliceTask
     {
         var list = UnitList.Open(UnitsFile);
         UpdateId = list.Id;
-        Units = [.. list.Units.Select(unit =>
-        {
-            TaskItem item = new(unit.Source);
-            string stem = Path.Combine(ObjectFolder, Path.ChangeExtension(unit.Source, null));
-            item.SetMetadata("Module", unit.Module ?? UpdateTarget.KernelName);
-            item.SetMetadata("Because", unit.Because);
-            item.SetMetadata("Pre", stem + ".pre.o");
-            item.SetMetadata("Post", stem + ".post.o");
-            return (ITaskItem)item;
-        })];
+        Units =
+        [
+            .. list.Units.Select(unit =>
+            {
+                TaskItem item = new(unit.Source);
+                string stem = Path.Combine(ObjectFolder, Path.ChangeExtension(unit.Source, null));
+                item.SetMetadata("Module", unit.Module ?? UpdateTarget.KernelName);
+                item.SetMetadata("Because", unit.Because);
+                item.SetMetadata("Pre", stem + ".pre.o");
+                item.SetMetadata("Post", stem + ".post.o");
+                return (ITaskItem)item;
+            }),
+        ];
         return Task.FromResult(true);
     }
 }

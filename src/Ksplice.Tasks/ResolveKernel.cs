@@ -70,8 +70,10 @@ public sealed class ResolveKernel : KspliceTask
             Cache = Cache,
         };
         var known = Tasks.KernelFile.Read(KernelFile);
-        var release = known is not null && known.Stamp == Stamp(options, known.Release) ? known.Release
-            : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
+        var release =
+            known is not null && known.Stamp == Stamp(options, known.Release)
+                ? known.Release
+                : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
         if (release is null)
             return false;
         new KernelFile(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
@@ -90,13 +92,24 @@ public sealed class ResolveKernel : KspliceTask
         foreach (string path in (string[])[release.Config, release.ModuleSymvers, release.Image, release.Source, Program(release.Compiler)])
         {
             FileInfo file = new(path);
-            text.Append('|').Append(path).Append(' ').Append(file.Exists ? file.Length : -1).Append(' ').Append(file.LastWriteTimeUtc.Ticks);
+            text.Append('|')
+                .Append(path)
+                .Append(' ')
+                .Append(file.Exists ? file.Length : -1)
+                .Append(' ')
+                .Append(file.LastWriteTimeUtc.Ticks);
         }
         return text.ToString();
     }
 
-    private static string Program(string name) => name.Contains('/', StringComparison.Ordinal) ? name
-        : (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Combine(folder, name)).FirstOrDefault(File.Exists) ?? name;
+    private static string Program(string name) =>
+        name.Contains('/', StringComparison.Ordinal)
+            ? name
+            : (Environment.GetEnvironmentVariable("PATH") ?? "")
+                .Split(':')
+                .Select(folder => Path.Combine(folder, name))
+                .FirstOrDefault(File.Exists)
+                ?? name;
 
     // Another engine or other C sources make other modules.
     private string Engine()

@@ -13,10 +13,16 @@ namespace Ksplice.Tasks;
 internal sealed record TargetMatch(TargetDiffs Diffs, ModuleFile? Module, ExportedSymbols Exported, MatchData Data)
 {
     /// <summary>The modules' files that <paramref name="matches"/> were made with.</summary>
-    public static IEnumerable<string> Files(IEnumerable<TargetMatch> matches) => matches.Select(match => match.Module?.Path).OfType<string>();
+    public static IEnumerable<string> Files(IEnumerable<TargetMatch> matches) =>
+        matches.Select(match => match.Module?.Path).OfType<string>();
 
     /// <summary>The match data of all targets; null after an error.</summary>
-    public static IReadOnlyList<TargetMatch>? Build(IReadOnlyList<TargetDiffs> targets, KernelRelease release, ShippedModules modules, DiagnosticBag diagnostics)
+    public static IReadOnlyList<TargetMatch>? Build(
+        IReadOnlyList<TargetDiffs> targets,
+        KernelRelease release,
+        ShippedModules modules,
+        DiagnosticBag diagnostics
+    )
     {
         List<TargetMatch> matches = [];
         if (ExportedSymbols.Read(release.ModuleSymvers, diagnostics) is not { } kernel)

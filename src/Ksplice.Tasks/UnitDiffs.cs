@@ -31,18 +31,23 @@ internal static class UnitDiffs
         Find(units, diagnostics) is { } diffs ? Split(updateId, units, diffs, diagnostics) : null;
 
     /// <summary>Puts the differences of <paramref name="units"/> to their targets.</summary>
-    public static IReadOnlyList<TargetDiffs>? Split(string updateId, IReadOnlyList<ITaskItem> units, IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics) =>
-        TargetDiffs.Split(updateId, [.. units.Zip(diffs, (unit, diff) => new UnitDiff(unit.GetMetadata("Module"), diff))], diagnostics);
+    public static IReadOnlyList<TargetDiffs>? Split(
+        string updateId,
+        IReadOnlyList<ITaskItem> units,
+        IReadOnlyList<ObjectDiff> diffs,
+        DiagnosticBag diagnostics
+    ) => TargetDiffs.Split(updateId, [.. units.Zip(diffs, (unit, diff) => new UnitDiff(unit.GetMetadata("Module"), diff))], diagnostics);
 
     /// <summary>A unit with its two objects.</summary>
     public static AnalyzedUnit Open(ITaskItem unit) =>
         new(unit.ItemSpec, unit.GetMetadata("Module") is { Length: > 0 } module ? module : null, Read(unit, "Pre"), Read(unit, "Post"));
 
-    private static ElfObject Read(ITaskItem unit, string side) => ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
+    private static ElfObject Read(ITaskItem unit, string side) =>
+        ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));
 
     /// <summary>The paths of all objects.</summary>
-    public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) => units.SelectMany(unit =>
-        Made(unit.GetMetadata("Pre")).Append(unit.GetMetadata("Post")));
+    public static IEnumerable<string> Objects(IEnumerable<ITaskItem> units) =>
+        units.SelectMany(unit => Made(unit.GetMetadata("Pre")).Append(unit.GetMetadata("Post")));
 
     /// <summary>What compiling made of <paramref name="output"/>: itself, and its copy with objtool's tables where there is one.</summary>
     public static IEnumerable<string> Made(string output) =>

@@ -19,7 +19,8 @@ internal static class UserAnalyzers
 
         protected override Assembly? Load(AssemblyName assemblyName) =>
             assemblyName.Name == typeof(UpdateAnalyzer).Assembly.GetName().Name ? typeof(UpdateAnalyzer).Assembly
-            : _resolver.ResolveAssemblyToPath(assemblyName) is { } file ? LoadFromMemory(file) : null;
+            : _resolver.ResolveAssemblyToPath(assemblyName) is { } file ? LoadFromMemory(file)
+            : null;
     }
 
     /// <summary>The analyzers of the assembly <paramref name="path"/>; none after an error.</summary>
@@ -34,7 +35,11 @@ internal static class UserAnalyzers
             try
             {
                 var types = new Context(Path.GetFullPath(path)).LoadFromMemory(path).GetExportedTypes();
-                foreach (var type in types.Where(type => !type.IsAbstract && type.IsSubclassOf(typeof(UpdateAnalyzer))).OrderBy(type => type.FullName, StringComparer.Ordinal))
+                foreach (
+                    var type in types
+                        .Where(type => !type.IsAbstract && type.IsSubclassOf(typeof(UpdateAnalyzer)))
+                        .OrderBy(type => type.FullName, StringComparer.Ordinal)
+                )
                     analyzers.Add((UpdateAnalyzer)Activator.CreateInstance(type)!);
                 if (analyzers.Count == 0)
                     problem = "has no public class that derives from Ksplice.Build.Analysis.UpdateAnalyzer";

@@ -51,15 +51,35 @@ public sealed class WriteReport : KspliceTask
         var units = UnitList.Open(UnitsFile);
         SourceText text = new();
         var said = UpdateReport.ReadSarif(File.ReadAllBytes(SarifFile));
-        string report = HtmlReport.Write(new(manifest, diffs, said, UpdateReport.ReadPlaces(File.ReadAllText(MatchReport)),
-            location => text.Line(location with { Path = Path.Combine(source, location.Path) }), location => text.Line(PatchedSource.Find(location, units, PostTree))));
+        string report = HtmlReport.Write(
+            new(
+                manifest,
+                diffs,
+                said,
+                UpdateReport.ReadPlaces(File.ReadAllText(MatchReport)),
+                location => text.Line(location with { Path = Path.Combine(source, location.Path) }),
+                location => text.Line(PatchedSource.Find(location, units, PostTree))
+            )
+        );
         string output = ReportOf(package);
         File.WriteAllText(output + ".new", report, new UTF8Encoding(false));
         File.Move(output + ".new", output, overwrite: true);
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, SarifFile, MatchReport, PathFile, Path.Combine(package, UpdateManifest.FileName), .. UnitDiffs.Objects(Units)], [output]);
-        Log.LogMessage(MessageImportance.High, "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}", diffs.Sum(diff => diff.Replaced.Count), diffs.Sum(diff => diff.NewFunctions.Count),
-            said.Count(diagnostic => diagnostic.Level == "warning"), manifest.Acknowledged.Count, output);
+            StageRecord.Write(
+                Record,
+                "",
+                [KernelFile, SarifFile, MatchReport, PathFile, Path.Combine(package, UpdateManifest.FileName), .. UnitDiffs.Objects(Units)],
+                [output]
+            );
+        Log.LogMessage(
+            MessageImportance.High,
+            "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}",
+            diffs.Sum(diff => diff.Replaced.Count),
+            diffs.Sum(diff => diff.NewFunctions.Count),
+            said.Count(diagnostic => diagnostic.Level == "warning"),
+            manifest.Acknowledged.Count,
+            output
+        );
         return Task.FromResult(true);
     }
 

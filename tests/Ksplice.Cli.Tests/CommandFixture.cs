@@ -6,7 +6,8 @@ namespace Ksplice.Cli.Tests;
 
 public abstract class CommandFixture : IDisposable
 {
-    private readonly StringWriter _out = new(), _error = new();
+    private readonly StringWriter _out = new(),
+        _error = new();
 
     private protected TestPackage Package { get; } = new();
 

@@ -105,13 +105,25 @@ public sealed class CommandTests : CommandFixture
     public async Task Undo_unloads_the_modules_of_every_target_last_loaded_first()
     {
         await RunAsync("apply", Package.Folder);
-        string second = $"ksplice_{TestPackage.Id}_1_", eleventh = $"ksplice_{TestPackage.Id}_10_";
-        foreach (var module in (string[])[second + "helper", eleventh + "helper", second + "primary", eleventh + "primary", $"ksplice_{TestPackage.Id}0_0_helper"])
+        string second = $"ksplice_{TestPackage.Id}_1_",
+            eleventh = $"ksplice_{TestPackage.Id}_10_";
+        foreach (
+            var module in (string[])
+                [second + "helper", eleventh + "helper", second + "primary", eleventh + "primary", $"ksplice_{TestPackage.Id}0_0_helper"]
+        )
             Directory.CreateDirectory(Path.Combine(Package.Scratch, "sys", "module", module));
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
         Assert.Equal(
-            [$"-{eleventh}primary", $"-{second}primary", "-" + TestPackage.Primary, $"-{eleventh}helper", $"-{second}helper", "-" + TestPackage.Helper],
-            Kernel.Log.Where(line => line.StartsWith("-ksplice_", StringComparison.Ordinal)));
+            [
+                $"-{eleventh}primary",
+                $"-{second}primary",
+                "-" + TestPackage.Primary,
+                $"-{eleventh}helper",
+                $"-{second}helper",
+                "-" + TestPackage.Helper,
+            ],
+            Kernel.Log.Where(line => line.StartsWith("-ksplice_", StringComparison.Ordinal))
+        );
     }
 
     [Fact]
@@ -162,8 +174,14 @@ public sealed class CommandTests : CommandFixture
         Kernel.UnloadErrors[$"ksplice_{TestPackage.Id}_2_helper"] = 16;
         var before = Kernel.Log.Count;
         Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
-        Assert.Equal(["2_primary", "1_primary", "0_primary", "2_helper", "0_helper"], Kernel.Log.Skip(before).Select(entry => entry[^(entry[^1] == 'y' ? 9 : 8)..]));
-        Assert.Equal([$"ksplice_{TestPackage.Id}_1_helper", $"ksplice_{TestPackage.Id}_2_helper", $"ksplice_{TestPackage.Id}_1_primary"], Kernel.ModulesOf(TestPackage.Id));
+        Assert.Equal(
+            ["2_primary", "1_primary", "0_primary", "2_helper", "0_helper"],
+            Kernel.Log.Skip(before).Select(entry => entry[^(entry[^1] == 'y' ? 9 : 8)..])
+        );
+        Assert.Equal(
+            [$"ksplice_{TestPackage.Id}_1_helper", $"ksplice_{TestPackage.Id}_2_helper", $"ksplice_{TestPackage.Id}_1_primary"],
+            Kernel.ModulesOf(TestPackage.Id)
+        );
         Assert.Contains("2_helper stays loaded: ", Output, StringComparison.Ordinal);
         Assert.DoesNotContain("2_helper stays loaded: the kernel", Output, StringComparison.Ordinal);
     }

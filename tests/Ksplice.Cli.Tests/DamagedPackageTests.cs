@@ -27,7 +27,10 @@ public sealed class DamagedPackageTests : IDisposable
     public void Reads_folder_and_archive_alike()
     {
         foreach (string path in (string[])[_package.Folder, _package.Archive])
-            Assert.Equal(TestPackage.Bytes(TestPackage.Helper + ".ko"), PackageFile.Open(path, s_nobody).Module(TestPackage.Helper).ToArray());
+            Assert.Equal(
+                TestPackage.Bytes(TestPackage.Helper + ".ko"),
+                PackageFile.Open(path, s_nobody).Module(TestPackage.Helper).ToArray()
+            );
     }
 
     [Fact]

@@ -6,7 +6,8 @@ namespace Ksplice.Cli.Tests;
 
 public sealed class DiffTests : IDisposable
 {
-    private const string Source = "extern int left(int), right(int); int limit = 4; int f(int a) { return left(a) + 3; } int g(int a) { return a * 5; }";
+    private const string Source =
+        "extern int left(int), right(int); int limit = 4; int f(int a) { return left(a) + 3; } int g(int a) { return a * 5; }";
 
     private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-diff-").FullName;
 
@@ -42,7 +43,11 @@ public sealed class DiffTests : IDisposable
 
     [Fact]
     public void Other_instructions_are_text() =>
-        Assert.Contains("replaced  g: text:", Diff(Source, Source.Replace("a * 5", "a / 5", StringComparison.Ordinal)).Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "replaced  g: text:",
+            Diff(Source, Source.Replace("a * 5", "a / 5", StringComparison.Ordinal)).Output,
+            StringComparison.Ordinal
+        );
 
     [Theory]
     [InlineData("-gdwarf-4")]
@@ -50,8 +55,14 @@ public sealed class DiffTests : IDisposable
     public void Instructions_have_the_lines_that_debug_data_gives(string debug)
     {
         const string Source = "extern int left(int);\nint f(int a)\n{\n    a =\n        left(a) ^ 3;\n    return a * left(1);\n}\n";
-        string[] both = [Compile("pre", Source, debug), Compile("post", "\n" + Source.Replace("^ 3", "^ 7", StringComparison.Ordinal), debug)];
-        var replaced = Assert.Single(JsonDocument.Parse(ProcessTests.Run(["diff", .. both, "--json"]).Output).RootElement.GetProperty("replaced").EnumerateArray());
+        string[] both =
+        [
+            Compile("pre", Source, debug),
+            Compile("post", "\n" + Source.Replace("^ 3", "^ 7", StringComparison.Ordinal), debug),
+        ];
+        var replaced = Assert.Single(
+            JsonDocument.Parse(ProcessTests.Run(["diff", .. both, "--json"]).Output).RootElement.GetProperty("replaced").EnumerateArray()
+        );
         Assert.EndsWith("pre.c(4)", replaced.GetProperty("pre").GetProperty("source").GetString(), StringComparison.Ordinal);
         Assert.EndsWith("post.c(5)", replaced.GetProperty("post").GetProperty("source").GetString(), StringComparison.Ordinal);
     }
@@ -73,11 +84,16 @@ public sealed class DiffTests : IDisposable
         Assert.Contains("replaced  f: an inlined callee, inner: f.cold+0x", Diff("fail(3)", "fail(4)"), StringComparison.Ordinal);
         // Its own code, though code of inlined functions stands around it.
         Assert.Contains("replaced  f: a constant: f+0x", Diff("left(17)", "left(19)"), StringComparison.Ordinal);
-        Assert.Contains("replaced  f: text: f+0x", Diff("{ return outer(a)", "{ if (a == 77) return 5; return outer(a)"), StringComparison.Ordinal);
+        Assert.Contains(
+            "replaced  f: text: f+0x",
+            Diff("{ return outer(a)", "{ if (a == 77) return 5; return outer(a)"),
+            StringComparison.Ordinal
+        );
 
         string Diff(string old, string now)
         {
-            string pre = Compile("pre", Inlining, debug), post = Compile("post", Inlining.Replace(old, now, StringComparison.Ordinal), debug);
+            string pre = Compile("pre", Inlining, debug),
+                post = Compile("post", Inlining.Replace(old, now, StringComparison.Ordinal), debug);
             return ProcessTests.Run("diff", pre, post).Output;
         }
     }
@@ -85,7 +101,8 @@ public sealed class DiffTests : IDisposable
     [Fact]
     public void A_branch_that_goes_further_is_not_the_difference_but_what_grew_behind_it()
     {
-        const string Source = "extern int probe(int), left(int); int f(int a) { if (__builtin_expect(probe(a), 1)) { left(1); left(2); } return probe(3); }";
+        const string Source =
+            "extern int probe(int), left(int); int f(int a) { if (__builtin_expect(probe(a), 1)) { left(1); left(2); } return probe(3); }";
         string output = Diff(Source, Source.Replace("left(2);", "left(2); left(7);", StringComparison.Ordinal)).Output;
         Assert.Matches(@"- [0-9a-f]{4}: mov \$3,%edi\n +\+ [0-9a-f]{4}: mov \$7,%edi", output);
     }
@@ -121,7 +138,10 @@ public sealed class DiffTests : IDisposable
         Assert.Equal(2, code);
         Assert.Contains("KSP3001", errors, StringComparison.Ordinal);
         var json = JsonDocument.Parse(Diff(Source, changed, "--json").Output).RootElement;
-        Assert.Equal(("refused", "KSP3001"), (json.GetProperty("result").GetString(), json.GetProperty("diagnostics")[0].GetProperty("id").GetString()));
+        Assert.Equal(
+            ("refused", "KSP3001"),
+            (json.GetProperty("result").GetString(), json.GetProperty("diagnostics")[0].GetProperty("id").GetString())
+        );
     }
 
     [Fact]
@@ -149,10 +169,16 @@ public sealed class DiffTests : IDisposable
     [Fact]
     public void Damaged_debug_data_ends_with_1()
     {
-        string pre = Compile("pre", Source, "-gdwarf-5"), post = Compile("post", Source.Replace("+ 3", "+ 7", StringComparison.Ordinal), "-gdwarf-5");
+        string pre = Compile("pre", Source, "-gdwarf-5"),
+            post = Compile("post", Source.Replace("+ 3", "+ 7", StringComparison.Ordinal), "-gdwarf-5");
         string lines = Path.Combine(_folder, "lines");
         File.WriteAllBytes(lines, [0xff, 0xff, 0xff, 0x7f, 5, 0]);
-        using (var objcopy = Process.Start("objcopy", ["--remove-section", ".rela.debug_line", "--update-section", ".debug_line=" + lines, post]))
+        using (
+            var objcopy = Process.Start(
+                "objcopy",
+                ["--remove-section", ".rela.debug_line", "--update-section", ".debug_line=" + lines, post]
+            )
+        )
             objcopy.WaitForExit();
         var (code, _, errors) = ProcessTests.Run("diff", pre, post);
         Assert.Equal(1, code);
@@ -162,7 +188,8 @@ public sealed class DiffTests : IDisposable
     [Fact]
     public void A_difference_in_a_cold_part_is_shown_there()
     {
-        const string Source = "extern void __attribute__((cold)) fail(int); extern int probe(int); int f(int a) { if (a < 0) { fail(3); return -1; } return probe(a); }";
+        const string Source =
+            "extern void __attribute__((cold)) fail(int); extern int probe(int); int f(int a) { if (a < 0) { fail(3); return -1; } return probe(a); }";
         var (code, output, _) = Diff(Source, Source.Replace("fail(3)", "fail(4)", StringComparison.Ordinal));
         Assert.Equal(0, code);
         Assert.Contains("replaced  f: a constant: f.cold+0x", output, StringComparison.Ordinal);
@@ -174,9 +201,26 @@ public sealed class DiffTests : IDisposable
 
     private string Compile(string name, string source, params string[] flags)
     {
-        string file = Path.Combine(_folder, name + ".c"), output = Path.Combine(_folder, name + ".o");
+        string file = Path.Combine(_folder, name + ".c"),
+            output = Path.Combine(_folder, name + ".o");
         File.WriteAllText(file, source);
-        using var gcc = Process.Start("gcc", ["-O2", "-c", "-ffunction-sections", "-fdata-sections", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-fno-asynchronous-unwind-tables", .. flags, file, "-o", output]);
+        using var gcc = Process.Start(
+            "gcc",
+            [
+                "-O2",
+                "-c",
+                "-ffunction-sections",
+                "-fdata-sections",
+                "-fno-pie",
+                "-mcmodel=kernel",
+                "-mno-red-zone",
+                "-fno-asynchronous-unwind-tables",
+                .. flags,
+                file,
+                "-o",
+                output,
+            ]
+        );
         gcc.WaitForExit();
         Assert.Equal(0, gcc.ExitCode);
         return output;

@@ -15,9 +15,20 @@ public sealed class EnableTests : CommandFixture
         var stored = Assert.Single(Kernel.Enabled.All);
         Assert.Equal(TestPackage.Id, stored.Id);
         Assert.Equal(
-            Directory.GetFiles(Package.Folder, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(Package.Folder, path)).Order(StringComparer.Ordinal),
-            Directory.GetFiles(stored.Folder, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(stored.Folder, path)).Order(StringComparer.Ordinal));
-        Assert.Contains(" restore\n", File.ReadAllText(Path.Combine(Units, "multi-user.target.wants", "ksplice.service")), StringComparison.Ordinal);
+            Directory
+                .GetFiles(Package.Folder, "*", SearchOption.AllDirectories)
+                .Select(path => Path.GetRelativePath(Package.Folder, path))
+                .Order(StringComparer.Ordinal),
+            Directory
+                .GetFiles(stored.Folder, "*", SearchOption.AllDirectories)
+                .Select(path => Path.GetRelativePath(stored.Folder, path))
+                .Order(StringComparer.Ordinal)
+        );
+        Assert.Contains(
+            " restore\n",
+            File.ReadAllText(Path.Combine(Units, "multi-user.target.wants", "ksplice.service")),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -73,6 +84,10 @@ public sealed class EnableTests : CommandFixture
 
         await RunAsync("disable", TestPackage.Id);
         Kernel.Enabled.Add(Build.Generation.UpdatePackage.Open(Package.Folder, [])!, """/opt/a b/50% "$x"\ksplice""");
-        Assert.Contains(""" ExecStart="/opt/a b/50%% \"$$x\"\\ksplice" restore """.Trim(), await File.ReadAllTextAsync(Path.Combine(Units, "ksplice.service"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        Assert.Contains(
+            """ ExecStart="/opt/a b/50%% \"$$x\"\\ksplice" restore """.Trim(),
+            await File.ReadAllTextAsync(Path.Combine(Units, "ksplice.service"), TestContext.Current.CancellationToken),
+            StringComparison.Ordinal
+        );
     }
 }

@@ -10,7 +10,13 @@ internal sealed class FakeKernel : Machine
     private readonly string _sysfs;
 
     public FakeKernel(string folder)
-        : base(Path.Combine(folder, "sys"), Path.Combine(folder, "run"), Path.Combine(folder, "store"), Path.Combine(folder, "units"), Path.Combine(folder, "trusted"))
+        : base(
+            Path.Combine(folder, "sys"),
+            Path.Combine(folder, "run"),
+            Path.Combine(folder, "store"),
+            Path.Combine(folder, "units"),
+            Path.Combine(folder, "trusted")
+        )
     {
         _sysfs = Path.Combine(folder, "sys");
         Directory.CreateDirectory(Path.Combine(_sysfs, "module"));
@@ -120,7 +126,16 @@ internal sealed class FakeKernel : Machine
         }
 
         var (errors, arguments) = await WaiterProcess.RunAsync(
-            _sysfs, wait with { Lock = 8 }, WaiterProcess.Say, Waiter.Resume(state), WhileWaiting, $"exec 8<>{LockPath};");
+            _sysfs,
+            wait with
+            {
+                Lock = 8,
+            },
+            WaiterProcess.Say,
+            Waiter.Resume(state),
+            WhileWaiting,
+            $"exec 8<>{LockPath};"
+        );
         WaiterErrors += errors;
         Resumed.SetResult(arguments);
         await Task.Delay(Timeout.Infinite);

@@ -20,20 +20,31 @@ public sealed class ManualTests
             // From the command's line in the synopsis to the next.
             var synopsis = Manual.Split($".Nm\n.Cm {command.Name}\n")[1].Split(".Nm\n")[0].Split(".Sh")[0];
             Assert.Equal(
-                command.Options.Where(option => option is not System.CommandLine.Help.HelpOption).Select(option => option.Name[1..]).Order(StringComparer.Ordinal),
-                Regex.Matches(synopsis, "Fl (-[a-z]+)").Select(match => match.Groups[1].Value).Order(StringComparer.Ordinal));
+                command
+                    .Options.Where(option => option is not System.CommandLine.Help.HelpOption)
+                    .Select(option => option.Name[1..])
+                    .Order(StringComparer.Ordinal),
+                Regex.Matches(synopsis, "Fl (-[a-z]+)").Select(match => match.Groups[1].Value).Order(StringComparer.Ordinal)
+            );
             Assert.Contains($".It Cm {command.Name}\n", Manual, StringComparison.Ordinal);
         }
 
         Assert.Equal(
             Enum.GetValues<ExitCode>().Select(code => (int)code),
-            Regex.Matches(Manual, @"^\.It (\d+)$", RegexOptions.Multiline).Select(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)));
+            Regex
+                .Matches(Manual, @"^\.It (\d+)$", RegexOptions.Multiline)
+                .Select(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))
+        );
     }
 
     [Fact]
     public void The_man_page_is_well_formed()
     {
-        var start = new ProcessStartInfo("mandoc", ["-T", "lint", "-W", "warning", s_page]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("mandoc", ["-T", "lint", "-W", "warning", s_page])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         using var process = Process.Start(start)!;
         var findings = process.StandardOutput.ReadToEnd() + process.StandardError.ReadToEnd();
         process.WaitForExit();

@@ -14,9 +14,13 @@ public sealed class MatchTests : IDisposable
     [InlineData(".text", 2)]
     public void Init_code_alone_ends_with_3_and_code_that_the_kernel_lacks_with_2(string section, int code)
     {
-        string source = Path.Combine(_folder, "unit.c"), made = Path.Combine(_folder, "unit.o");
+        string source = Path.Combine(_folder, "unit.c"),
+            made = Path.Combine(_folder, "unit.o");
         File.WriteAllText(source, $"int __attribute__((section(\"{section}\"))) not_of_any_kernel(int a) {{ return a * 5; }}\n");
-        using var gcc = Process.Start("gcc", ["-O2", "-c", "-fno-pie", "-mcmodel=kernel", "-fno-asynchronous-unwind-tables", source, "-o", made]);
+        using var gcc = Process.Start(
+            "gcc",
+            ["-O2", "-c", "-fno-pie", "-mcmodel=kernel", "-fno-asynchronous-unwind-tables", source, "-o", made]
+        );
         gcc.WaitForExit();
         Assert.Equal(0, gcc.ExitCode);
         var (ended, output, errors) = ProcessTests.Run("match", made, "--image", StockKernel.Image);

@@ -80,8 +80,12 @@ public sealed class ProcessTests : IDisposable
         return (process.ExitCode, output, errors.GetAwaiter().GetResult());
     }
 
-    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
-    {
-        RedirectStandardOutput = true, RedirectStandardError = true,
-    })!;
+    private static Process Start(params string[] arguments) =>
+        Process.Start(
+            new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "ksplice"), arguments)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            }
+        )!;
 }

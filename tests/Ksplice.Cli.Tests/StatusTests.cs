@@ -50,27 +50,47 @@ public sealed class StatusTests : CommandFixture
     [InlineData("", "alive", ExitCode.Ok)]
     [InlineData("show_smap", "alive", ExitCode.Refused, "show_smap is overridden by a livepatch that came later")]
     [InlineData("", "dead", ExitCode.Ok)]
-    public async Task Tells_of_new_code_that_is_applied_and_does_not_run_and_of_a_dead_tracer(string overridden, string ftrace, ExitCode expected, params string[] troubles)
+    public async Task Tells_of_new_code_that_is_applied_and_does_not_run_and_of_a_dead_tracer(
+        string overridden,
+        string ftrace,
+        ExitCode expected,
+        params string[] troubles
+    )
     {
         await RunAsync("apply", Package.Folder);
         Kernel.Tell(TestPackage.Id, "show_smap 0x1 0x2 vmlinux jump\nshow_map 0x3 0x4 vmlinux tracer", overridden, ftrace);
         ForgetOutput();
         Assert.Equal(expected, await RunAsync("status"));
-        Assert.Equal(troubles, Output.Split('\n').Where(line => line.Contains("NOT IN FORCE: ", StringComparison.Ordinal)).Select(line => line.Split("NOT IN FORCE: ")[1]));
+        Assert.Equal(
+            troubles,
+            Output
+                .Split('\n')
+                .Where(line => line.Contains("NOT IN FORCE: ", StringComparison.Ordinal))
+                .Select(line => line.Split("NOT IN FORCE: ")[1])
+        );
         Assert.Equal(ftrace == "dead", Output.Contains("tracer:     dead", StringComparison.Ordinal));
 
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
         Assert.Contains("function:  show_smap 0x1 -> 0x2 (vmlinux)\n", Output, StringComparison.Ordinal);
         Assert.Contains("function:  show_map 0x3 -> 0x4 (vmlinux, through the function tracer)\n", Output, StringComparison.Ordinal);
-        Assert.Equal(troubles, Output.Split('\n').Where(line => line.StartsWith("NOT IN FORCE: ", StringComparison.Ordinal)).Select(line => line.Split("NOT IN FORCE: ")[1]));
+        Assert.Equal(
+            troubles,
+            Output
+                .Split('\n')
+                .Where(line => line.StartsWith("NOT IN FORCE: ", StringComparison.Ordinal))
+                .Select(line => line.Split("NOT IN FORCE: ")[1])
+        );
 
         ForgetOutput();
         Assert.Equal(expected, await RunAsync("status", "--json"));
         var state = JsonDocument.Parse(Output).RootElement;
         Assert.Equal(ftrace, state.GetProperty("ftrace").GetString());
         var update = state.GetProperty("updates")[0];
-        Assert.Equal(["jump", "tracer"], update.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("way").GetString()));
+        Assert.Equal(
+            ["jump", "tracer"],
+            update.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("way").GetString())
+        );
         Assert.Equal(overridden, string.Join(' ', update.GetProperty("overridden").EnumerateArray()));
 
         await RunAsync("undo", TestPackage.Id);

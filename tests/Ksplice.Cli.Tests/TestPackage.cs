@@ -13,8 +13,20 @@ internal sealed class TestPackage : IDisposable
 
     public TestPackage(string release = Release, params string[] modules)
     {
-        ManifestTarget[] targets = [.. modules.Prepend("vmlinux").Select((name, t) => new ManifestTarget(
-            name, $"ksplice_{Id}_{t}_helper.ko", $"ksplice_{Id}_{t}_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")]))];
+        ManifestTarget[] targets =
+        [
+            .. modules
+                .Prepend("vmlinux")
+                .Select(
+                    (name, t) =>
+                        new ManifestTarget(
+                            name,
+                            $"ksplice_{Id}_{t}_helper.ko",
+                            $"ksplice_{Id}_{t}_primary.ko",
+                            [new ManifestFunction("f", "fs/f.c", "bytes differ")]
+                        )
+                ),
+        ];
         string[] files = ["ksplice.ko", .. targets.SelectMany(t => new[] { t.Helper, t.Primary }), "patches/one.patch", "README.txt"];
         UpdateManifest manifest = new()
         {
@@ -28,7 +40,11 @@ internal sealed class TestPackage : IDisposable
             Files = [],
             Tool = "test",
         };
-        (Folder, Archive) = UpdatePackage.Write(_root, manifest, files.ToDictionary(file => file, file => (ReadOnlyMemory<byte>)Bytes(file)));
+        (Folder, Archive) = UpdatePackage.Write(
+            _root,
+            manifest,
+            files.ToDictionary(file => file, file => (ReadOnlyMemory<byte>)Bytes(file))
+        );
     }
 
     public static string Helper => $"ksplice_{Id}_0_helper";

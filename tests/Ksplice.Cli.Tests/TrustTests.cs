@@ -66,12 +66,18 @@ public sealed class TrustTests : CommandFixture
         var identity = await IdentityAsync(name);
         File.WriteAllBytes(
             Path.Combine(Package.Folder, PackageSignature.FileName),
-            PackageSignature.Sign(File.ReadAllBytes(Path.Combine(Package.Folder, UpdateManifest.FileName)), identity.Key, identity.Certificate));
+            PackageSignature.Sign(
+                File.ReadAllBytes(Path.Combine(Package.Folder, UpdateManifest.FileName)),
+                identity.Key,
+                identity.Certificate
+            )
+        );
     }
 
     private async Task<SigningIdentity> IdentityAsync(string name)
     {
-        string key = Path.Combine(Package.Scratch, name + ".pem"), certificate = Path.Combine(Package.Scratch, name + ".x509");
+        string key = Path.Combine(Package.Scratch, name + ".pem"),
+            certificate = Path.Combine(Package.Scratch, name + ".x509");
         if (!File.Exists(key))
             await SigningKey.MakeAsync(Package.Scratch, name);
         Assert.True(SigningIdentity.TryRead(key, certificate, [], out var identity));

@@ -11,7 +11,13 @@ internal static class WaiterProcess
 
     /// <summary>Runs it until the program that it became ends; returns what was written, the output by lines.</summary>
     public static async Task<(string Errors, string[] Lines)> RunAsync(
-        string scratch, Wait wait, string[] program, string[] resume, Action<int>? meanwhile = null, string before = "")
+        string scratch,
+        Wait wait,
+        string[] program,
+        string[] resume,
+        Action<int>? meanwhile = null,
+        string before = ""
+    )
     {
         var file = Path.Combine(scratch, $"waiter-{Guid.NewGuid():n}");
         await File.WriteAllBytesAsync(file + ".bytes", Waiter.Program);
@@ -19,9 +25,19 @@ internal static class WaiterProcess
         // bash makes the copy: a file that this process has open for writing may be in a child of another test, and does not run then.
         // SIGINT may be ignored by who started the tests.
         ProcessStartInfo start = new(
-            "env", ["--default-signal=INT", "bash", "-c", $"cp $0.bytes $0; chmod +x $0; {before} exec 9<{program[0]}; exec -a ksplice-waiter $0 \"$@\"", file, .. arguments[1..]])
+            "env",
+            [
+                "--default-signal=INT",
+                "bash",
+                "-c",
+                $"cp $0.bytes $0; chmod +x $0; {before} exec 9<{program[0]}; exec -a ksplice-waiter $0 \"$@\"",
+                file,
+                .. arguments[1..],
+            ]
+        )
         {
-            RedirectStandardError = true, RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
         };
         using var process = Process.Start(start)!;
         meanwhile?.Invoke(process.Id);

@@ -15,9 +15,20 @@ public sealed class WaiterTests : CommandFixture
     private IEnumerable<string> Requests => Kernel.Waits.Where(what => what != Wait.ForLock);
 
     private Task<(string Errors, string[] Lines)> WaitAsync(
-        string what, long until = Never, Action<int>? meanwhile = null, string before = "", string[]? program = null) =>
+        string what,
+        long until = Never,
+        Action<int>? meanwhile = null,
+        string before = "",
+        string[]? program = null
+    ) =>
         WaiterProcess.RunAsync(
-            Package.Scratch, new Wait(what, Directory, until, 0), program ?? WaiterProcess.Say, Waiter.Resume("state"), meanwhile, before);
+            Package.Scratch,
+            new Wait(what, Directory, until, 0),
+            program ?? WaiterProcess.Say,
+            Waiter.Resume("state"),
+            meanwhile,
+            before
+        );
 
     private void Set(string file, string value)
     {
@@ -32,8 +43,10 @@ public sealed class WaiterTests : CommandFixture
 
     private static void AwaitWaiter(int process)
     {
-        while (File.ReadAllText($"/proc/{process}/comm") != "ksplice-waiter\n"
-            || !File.ReadAllText($"/proc/{process}/status").Contains("SigBlk:\t0000000000004", StringComparison.Ordinal))
+        while (
+            File.ReadAllText($"/proc/{process}/comm") != "ksplice-waiter\n"
+            || !File.ReadAllText($"/proc/{process}/status").Contains("SigBlk:\t0000000000004", StringComparison.Ordinal)
+        )
             Thread.Sleep(10);
     }
 
@@ -103,16 +116,23 @@ public sealed class WaiterTests : CommandFixture
     {
         Set("busy", "1");
         var waiter = 0;
-        var (_, lines) = await WaitAsync("idle", before: "cd /usr; export WORD=kept;", meanwhile: process =>
-        {
-            waiter = process;
-            AwaitWaiter(process);
-            Set("busy", "0");
-        }, program:
-        [
-            "/bin/bash", "-c", "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}",
-            "bash",
-        ]);
+        var (_, lines) = await WaitAsync(
+            "idle",
+            before: "cd /usr; export WORD=kept;",
+            meanwhile: process =>
+            {
+                waiter = process;
+                AwaitWaiter(process);
+                Set("busy", "0");
+            },
+            program:
+            [
+                "/bin/bash",
+                "-c",
+                "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}",
+                "bash",
+            ]
+        );
         Assert.Equal([waiter.ToString(CultureInfo.InvariantCulture), "/usr", "kept", "closed", "0000000000000000", "done"], lines);
     }
 

@@ -10,14 +10,31 @@ public sealed class AnalysisTests
     public async Task Own_analyzers_report_and_configuration_files_decide_how_loudly()
     {
         using PatchProject project = new(Patches.Release);
-        project.Write("fix.patch", await Patches.ChangeAsync("fs/proc/task_mmu.c", "\tsmap_gather_stats(vma, &mss, 0);\n\n\tshow_map_vma(m, vma);", "\tsmap_gather_stats(vma, &mss, 0);\n\tpr_info(\"smap\\n\");\n\tshow_map_vma(m, vma);"));
-        project.Write("Directory.Build.targets", $"""
+        project.Write(
+            "fix.patch",
+            await Patches.ChangeAsync(
+                "fs/proc/task_mmu.c",
+                "\tsmap_gather_stats(vma, &mss, 0);\n\n\tshow_map_vma(m, vma);",
+                "\tsmap_gather_stats(vma, &mss, 0);\n\tpr_info(\"smap\\n\");\n\tshow_map_vma(m, vma);"
+            )
+        );
+        project.Write(
+            "Directory.Build.targets",
+            $"""
             <Project><ItemGroup>
-              <ProjectReference Include="{Repository.At("samples", "own-analyzer", "own-analyzer.csproj")}" ReferenceOutputAssembly="false" OutputItemType="KspliceAnalyzer" />
+              <ProjectReference Include="{Repository.At(
+                "samples",
+                "own-analyzer",
+                "own-analyzer.csproj"
+            )}" ReferenceOutputAssembly="false" OutputItemType="KspliceAnalyzer" />
             </ItemGroup></Project>
-            """);
+            """
+        );
         string sarif = project.At("log/build.sarif");
-        project.Write("Directory.Build.props", $"<Project><PropertyGroup><ErrorLog>{sarif},version=2.1</ErrorLog></PropertyGroup></Project>");
+        project.Write(
+            "Directory.Build.props",
+            $"<Project><PropertyGroup><ErrorLog>{sarif},version=2.1</ErrorLog></PropertyGroup></Project>"
+        );
         var shown = (await project.BuildAsync()).MustSucceed();
         string line = shown.Output.Split('\n').First(line => line.Contains("warning OWN0001", StringComparison.Ordinal));
         Assert.Contains("show_smap calls _printk 1 times, 0 before", line, StringComparison.Ordinal);
@@ -26,30 +43,51 @@ public sealed class AnalysisTests
             Assert.Contains("https://rules.example/OWN0001", log.RootElement.GetRawText(), StringComparison.Ordinal);
 
         // By patched path, in the nearest file; a section about other files says nothing.
-        project.Write(".editorconfig", "root = true\n[fs/{proc,sysfs}/*.c]\ndotnet_diagnostic.OWN0001.severity = error\n[mm/*.c]\ndotnet_diagnostic.OWN0001.severity = none\n");
+        project.Write(
+            ".editorconfig",
+            "root = true\n[fs/{proc,sysfs}/*.c]\ndotnet_diagnostic.OWN0001.severity = error\n[mm/*.c]\ndotnet_diagnostic.OWN0001.severity = none\n"
+        );
         (await project.BuildAsync()).MustFailWith("OWN0001");
         (await project.BuildAsync()).MustFailWith("OWN0001");
-        project.Write(".editorconfig", "root = true\n[*.c]\ndotnet_diagnostic.OWN0001.severity = none\ndotnet_diagnostic.KSP5001.severity = none\n");
+        project.Write(
+            ".editorconfig",
+            "root = true\n[*.c]\ndotnet_diagnostic.OWN0001.severity = none\ndotnet_diagnostic.KSP5001.severity = none\n"
+        );
         var quiet = (await project.BuildAsync()).MustSucceed();
         Assert.DoesNotContain("OWN0001", quiet.Output, StringComparison.Ordinal);
         Assert.Contains("warning KSP5074", quiet.Output, StringComparison.Ordinal);
         File.Delete(project.At(".editorconfig"));
         (await project.BuildAsync("-p:TreatWarningsAsErrors=true")).MustFailWith("OWN0001");
-        Assert.DoesNotContain("OWN0001", (await project.BuildAsync("-p:TreatWarningsAsErrors=true", "-p:NoWarn=OWN0001")).MustSucceed().Output, StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "OWN0001",
+            (await project.BuildAsync("-p:TreatWarningsAsErrors=true", "-p:NoWarn=OWN0001")).MustSucceed().Output,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public async Task A_missing_analyzer_and_an_error_stop_the_build_and_an_acknowledged_error_stands_in_the_manifest()
     {
         using PatchProject project = new(Patches.Release);
-        project.Write("fix.patch", await Patches.ChangeAsync("fs/proc/cmdline.c", "static int cmdline_proc_show", """
-            #include <ksplice/hooks.h>
+        project.Write(
+            "fix.patch",
+            await Patches.ChangeAsync(
+                "fs/proc/cmdline.c",
+                "static int cmdline_proc_show",
+                """
+                #include <ksplice/hooks.h>
 
-            static void raise(void) { }
-            ksplice_apply(raise);
-            static int cmdline_proc_show
-            """.Trim()));
-        string data = await Patches.ChangeAsync("kernel/printk/printk.c", "int __read_mostly suppress_printk;", "int __read_mostly suppress_printk = 1;");
+                static void raise(void) { }
+                ksplice_apply(raise);
+                static int cmdline_proc_show
+                """.Trim()
+            )
+        );
+        string data = await Patches.ChangeAsync(
+            "kernel/printk/printk.c",
+            "int __read_mostly suppress_printk;",
+            "int __read_mostly suppress_printk = 1;"
+        );
         project.Write("data.patch", data);
         project.Write("Directory.Build.targets", "<Project><ItemGroup><KspliceAnalyzer Include=\"no-such.dll\" /></ItemGroup></Project>");
         var refused = await project.BuildAsync();
@@ -57,19 +95,34 @@ public sealed class AnalysisTests
         string line = refused.MustFailWith("KSP3001");
         Assert.Contains("its value changes from 0 to 1", line, StringComparison.Ordinal);
         Assert.Contains("data.patch(8,1)", line, StringComparison.Ordinal);
-        project.Write("Directory.Build.targets", "<Project><ItemGroup><KspliceAcknowledge Include=\"KSP3001\" Object=\"suppress_printk\" /></ItemGroup></Project>");
+        project.Write(
+            "Directory.Build.targets",
+            "<Project><ItemGroup><KspliceAcknowledge Include=\"KSP3001\" Object=\"suppress_printk\" /></ItemGroup></Project>"
+        );
         Assert.Contains("gives no reason", (await project.BuildAsync()).MustFailWith("KSP5073"), StringComparison.Ordinal);
-        project.Write("Directory.Build.targets", """
+        project.Write(
+            "Directory.Build.targets",
+            """
             <Project><ItemGroup>
               <KspliceAcknowledge Include="KSP3001" Object="suppress_printk" Reason="the hook sets it" />
               <KspliceAcknowledge Include="KSP3001" Object="no_such_variable" Reason="left over" />
             </ItemGroup></Project>
-            """);
+            """
+        );
         var built = (await project.BuildAsync()).MustSucceed();
         Assert.Contains("warning KSP5072: KSP3001 of 'no_such_variable'", built.Output, StringComparison.Ordinal);
         Assert.Contains("0 replaced, 1 new functions; 1 warnings, 1 acknowledged errors; report: ", built.Output, StringComparison.Ordinal);
-        using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken));
+        using var manifest = JsonDocument.Parse(
+            await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
+        );
         var acknowledged = Assert.Single(manifest.RootElement.GetProperty("acknowledged").EnumerateArray());
-        Assert.Equal(("KSP3001", "suppress_printk", "the hook sets it"), (acknowledged.GetProperty("id").GetString(), acknowledged.GetProperty("object").GetString(), acknowledged.GetProperty("reason").GetString()));
+        Assert.Equal(
+            ("KSP3001", "suppress_printk", "the hook sets it"),
+            (
+                acknowledged.GetProperty("id").GetString(),
+                acknowledged.GetProperty("object").GetString(),
+                acknowledged.GetProperty("reason").GetString()
+            )
+        );
     }
 }

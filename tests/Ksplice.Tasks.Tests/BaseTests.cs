@@ -23,24 +23,33 @@ public sealed class BaseTests
 
     private const string Lower = "0badcafe";
 
-    private static string Base(string file, string? id = Lower) => $"<KernelBasePatch Include=\"{file}\" {(id is null ? "" : $"UpdateId=\"{id}\"")} />";
+    private static string Base(string file, string? id = Lower) =>
+        $"<KernelBasePatch Include=\"{file}\" {(id is null ? "" : $"UpdateId=\"{id}\"")} />";
 
     // What the helper tells the core: the array that its registration points at.
     private static string[] BasesOf(string package)
     {
         var helper = ElfObject.Read(File.ReadAllBytes(Assert.Single(Directory.GetFiles(package, "*_helper.ko"))), "helper");
         var array = helper.Symbols.Single(symbol => symbol.Name == "bases");
-        return [.. helper.Sections[array.SectionIndex].Relocations.Where(relocation => relocation.Offset >= array.Value && relocation.Offset < array.Value + array.Size).Select(relocation =>
-        {
-            var symbol = helper.Symbols[relocation.SymbolIndex];
-            var text = helper.Sections[symbol.SectionIndex].Data.Span[(int)(symbol.Value + (ulong)relocation.Addend)..];
-            return Encoding.ASCII.GetString(text[..text.IndexOf((byte)0)]);
-        })];
+        return
+        [
+            .. helper
+                .Sections[array.SectionIndex]
+                .Relocations.Where(relocation => relocation.Offset >= array.Value && relocation.Offset < array.Value + array.Size)
+                .Select(relocation =>
+                {
+                    var symbol = helper.Symbols[relocation.SymbolIndex];
+                    var text = helper.Sections[symbol.SectionIndex].Data.Span[(int)(symbol.Value + (ulong)relocation.Addend)..];
+                    return Encoding.ASCII.GetString(text[..text.IndexOf((byte)0)]);
+                }),
+        ];
     }
 
     private static async Task<string> ManifestBaseAsync(PatchProject project)
     {
-        using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken));
+        using var manifest = JsonDocument.Parse(
+            await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
+        );
         return JsonSerializer.Serialize(manifest.RootElement.GetProperty("base"));
     }
 
@@ -53,16 +62,33 @@ public sealed class BaseTests
         project.Items(Base("lower.base"));
         project.Write("upper.patch", Upper);
         var built = (await project.BuildAsync("-tl:off", "-v:normal")).MustSucceed();
-        Assert.Contains("info KSP4064", built.Output.Replace("message KSP4064", "info KSP4064", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Contains(
+            "info KSP4064",
+            built.Output.Replace("message KSP4064", "info KSP4064", StringComparison.Ordinal),
+            StringComparison.Ordinal
+        );
         Assert.Equal([Lower], BasesOf(project.Package));
         Assert.Equal($$"""[{"id":"{{Lower}}","patches":["base/{{Lower}}/01-lower.base"]}]""", await ManifestBaseAsync(project));
-        Assert.Equal(Patches.Smaps, await File.ReadAllTextAsync(Path.Combine(project.Package, "base", Lower, "01-lower.base"), TestContext.Current.CancellationToken));
+        Assert.Equal(
+            Patches.Smaps,
+            await File.ReadAllTextAsync(
+                Path.Combine(project.Package, "base", Lower, "01-lower.base"),
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.Equal("01-upper.patch", Path.GetFileName(Assert.Single(Directory.GetFiles(Path.Combine(project.Package, "patches")))));
-        Assert.Contains($"can be undone after it only:\n\n    {Lower}\n        base/{Lower}/01-lower.base\n", await File.ReadAllTextAsync(Path.Combine(project.Package, "README.txt"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        Assert.Contains(
+            $"can be undone after it only:\n\n    {Lower}\n        base/{Lower}/01-lower.base\n",
+            await File.ReadAllTextAsync(Path.Combine(project.Package, "README.txt"), TestContext.Current.CancellationToken),
+            StringComparison.Ordinal
+        );
         // One build's modules know each other by its digest.
         string digest = File.ReadLines(Assert.Single(Directory.GetFiles(project.At("obj"), "update_config.h", SearchOption.AllDirectories)))
-            .Single(line => line.Contains("KSPLICE_DIGEST", StringComparison.Ordinal)).Split('"')[1];
-        Assert.All(Directory.GetFiles(project.Package, "ksplice_*.ko"), module => Assert.True(File.ReadAllBytes(module).AsSpan().IndexOf(Encoding.ASCII.GetBytes(digest)) > 0, module));
+            .Single(line => line.Contains("KSPLICE_DIGEST", StringComparison.Ordinal))
+            .Split('"')[1];
+        Assert.All(Directory.GetFiles(project.Package, "ksplice_*.ko"), module =>
+            Assert.True(File.ReadAllBytes(module).AsSpan().IndexOf(Encoding.ASCII.GetBytes(digest)) > 0, module)
+        );
 
         // Another id or another lower one makes another update; without it the upper one does not fit the source.
         string id = project.Id;
@@ -94,13 +120,16 @@ public sealed class BaseTests
         }
         project.Items("<KernelBaseUpdate Include=\"lower.base\" />");
         (await project.BuildAsync()).MustFailWith("KSP6011");
-        Assert.False(Directory.Exists(project.At("bin")) && Directory.GetFiles(project.At("bin"), "*", SearchOption.AllDirectories).Length != 0);
+        Assert.False(
+            Directory.Exists(project.At("bin")) && Directory.GetFiles(project.At("bin"), "*", SearchOption.AllDirectories).Length != 0
+        );
     }
 
     [Fact]
     public async Task A_package_is_one_line_and_counts_as_its_patches_do()
     {
-        using PatchProject lower = new(Patches.Release), upper = new(Patches.Release);
+        using PatchProject lower = new(Patches.Release),
+            upper = new(Patches.Release);
         lower.Write("lower.base", Patches.Smaps);
         lower.Items("<KernelPatch Include=\"lower.base\" />");
         (await lower.BuildAsync()).MustSucceed();
@@ -118,7 +147,9 @@ public sealed class BaseTests
         Assert.DoesNotContain("KsplicePatch", again.Ran);
         Assert.DoesNotContain("KsplicePackage", again.Ran);
         // The archive and the bare patch with its id say the same, and so make the same bytes.
-        foreach (string item in (string[])[$"<KernelBaseUpdate Include=\"{lower.Package}.tar.zst\" />", Base(lower.At("lower.base"), lower.Id)])
+        foreach (
+            string item in (string[])[$"<KernelBaseUpdate Include=\"{lower.Package}.tar.zst\" />", Base(lower.At("lower.base"), lower.Id)]
+        )
         {
             upper.Items(item);
             Assert.Empty(new BuildLog((await upper.BuildAsync()).MustSucceed()).Compiled);

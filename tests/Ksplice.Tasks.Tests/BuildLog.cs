@@ -11,15 +11,24 @@ internal sealed class BuildLog
 
     /// <summary>The names of the Sdk's targets that ran tasks.</summary>
     public IReadOnlyList<string> Ran =>
-    [
-        .. _build.FindChildrenRecursive<Target>(target => target.Name.StartsWith("Ksplice", StringComparison.Ordinal)
-            && target.Children.OfType<Microsoft.Build.Logging.StructuredLogger.Task>().Any()).Select(target => target.Name).Distinct(),
-    ];
+        [
+            .. _build
+                .FindChildrenRecursive<Target>(target =>
+                    target.Name.StartsWith("Ksplice", StringComparison.Ordinal)
+                    && target.Children.OfType<Microsoft.Build.Logging.StructuredLogger.Task>().Any()
+                )
+                .Select(target => target.Name)
+                .Distinct(),
+        ];
 
     /// <summary>Why each unit was compiled: the messages of the compile task.</summary>
     public IReadOnlyList<string> Compiled => Messages("compiling ");
 
     /// <summary>The messages that begin so.</summary>
     public IReadOnlyList<string> Messages(string start) =>
-        [.. _build.FindChildrenRecursive<Message>(message => message.Text.StartsWith(start, StringComparison.Ordinal)).Select(message => message.Text)];
+        [
+            .. _build
+                .FindChildrenRecursive<Message>(message => message.Text.StartsWith(start, StringComparison.Ordinal))
+                .Select(message => message.Text),
+        ];
 }

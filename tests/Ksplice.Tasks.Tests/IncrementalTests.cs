@@ -5,12 +5,35 @@ public sealed class IncrementalTests
 {
     private static readonly string[] Stages =
     [
-        "KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceWriteSigning", "KsplicePatch", "KspliceReadUnits", "KspliceCompile",
-        "KspliceAnalyze", "KspliceDiff", "KspliceMatch", "KspliceGenerate", "KspliceLink", "KsplicePackage", "KspliceReport", "KspliceReadPackage",
+        "KspliceConfigure",
+        "KspliceResolveKernel",
+        "KspliceVerify",
+        "KspliceWriteInputs",
+        "KspliceWriteSigning",
+        "KsplicePatch",
+        "KspliceReadUnits",
+        "KspliceCompile",
+        "KspliceAnalyze",
+        "KspliceDiff",
+        "KspliceMatch",
+        "KspliceGenerate",
+        "KspliceLink",
+        "KsplicePackage",
+        "KspliceReport",
+        "KspliceReadPackage",
     ];
 
     private static readonly string[] AlwaysRun =
-        ["KspliceConfigure", "KspliceResolveKernel", "KspliceVerify", "KspliceWriteInputs", "KspliceWriteSigning", "KspliceReadUnits", "KspliceCompile", "KspliceReadPackage"];
+    [
+        "KspliceConfigure",
+        "KspliceResolveKernel",
+        "KspliceVerify",
+        "KspliceWriteInputs",
+        "KspliceWriteSigning",
+        "KspliceReadUnits",
+        "KspliceCompile",
+        "KspliceReadPackage",
+    ];
 
     private static PatchProject TwoPatches()
     {
@@ -28,7 +51,10 @@ public sealed class IncrementalTests
         Assert.Equal(Stages.Order(), first.Ran.Except(["KsplicePrepareKernel"]).Order());
         Assert.Equal(4, first.Compiled.Count);
         string package = project.Package;
-        var before = Directory.GetFiles(package, "*", SearchOption.AllDirectories).Append(package + ".html").ToDictionary(file => file, File.GetLastWriteTimeUtc);
+        var before = Directory
+            .GetFiles(package, "*", SearchOption.AllDirectories)
+            .Append(package + ".html")
+            .ToDictionary(file => file, File.GetLastWriteTimeUtc);
         var second = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Equal(AlwaysRun.Order(), second.Ran.Order());
         Assert.Empty(second.Compiled);
@@ -65,9 +91,17 @@ public sealed class IncrementalTests
         using PatchProject project = new(Patches.Release);
         project.Write("smaps.patch", Patches.Smaps);
         (await project.BuildAsync()).MustSucceed();
-        var outputs = Directory.GetFiles(project.At("bin"), "*", SearchOption.AllDirectories)
-            .Concat(Directory.GetFiles(project.At("obj/Debug/ksplice"), "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint })
-                .Where(path => !path.EndsWith(".ksplice-tree.json", StringComparison.Ordinal)))
+        var outputs = Directory
+            .GetFiles(project.At("bin"), "*", SearchOption.AllDirectories)
+            .Concat(
+                Directory
+                    .GetFiles(
+                        project.At("obj/Debug/ksplice"),
+                        "*",
+                        new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint }
+                    )
+                    .Where(path => !path.EndsWith(".ksplice-tree.json", StringComparison.Ordinal))
+            )
             .ToDictionary(path => path, File.ReadAllBytes);
         Assert.True(outputs.Count > 20);
         bool delete = true;
@@ -87,8 +121,12 @@ public sealed class IncrementalTests
             {
                 Assert.True(File.Exists(path), $"{path} was not made again");
                 // Records hold times; the order of the types in an object's .BTF is gcc's mood.
-                if (!path.Contains("/records/", StringComparison.Ordinal) && !path.EndsWith(".record", StringComparison.Ordinal) && !path.EndsWith(".pre.o", StringComparison.Ordinal)
-                    && !path.EndsWith(".post.o", StringComparison.Ordinal))
+                if (
+                    !path.Contains("/records/", StringComparison.Ordinal)
+                    && !path.EndsWith(".record", StringComparison.Ordinal)
+                    && !path.EndsWith(".pre.o", StringComparison.Ordinal)
+                    && !path.EndsWith(".post.o", StringComparison.Ordinal)
+                )
                     Assert.True(outputs[path].AsSpan().SequenceEqual(File.ReadAllBytes(path)), $"{path} is not what it was");
             }
         }
@@ -153,9 +191,17 @@ public sealed class IncrementalTests
         using PatchProject project = new(Patches.Release);
         project.Write("smaps.patch", Patches.Smaps);
         (await project.RunAsync(["restore"])).MustSucceed();
-        var log = new BuildLog((await project.RunAsync(
-            ["msbuild", "-t:ResolveAssemblyReferencesDesignTime;ResolveProjectReferencesDesignTime;Compile", "-p:DesignTimeBuild=true", "-p:BuildingInsideVisualStudio=true", "-p:SkipCompilerExecution=true"]))
-            .MustSucceed());
+        var log = new BuildLog(
+            (
+                await project.RunAsync([
+                    "msbuild",
+                    "-t:ResolveAssemblyReferencesDesignTime;ResolveProjectReferencesDesignTime;Compile",
+                    "-p:DesignTimeBuild=true",
+                    "-p:BuildingInsideVisualStudio=true",
+                    "-p:SkipCompilerExecution=true",
+                ])
+            ).MustSucceed()
+        );
         Assert.Empty(log.Ran);
         Assert.False(Directory.Exists(project.At("obj/Debug/ksplice")));
     }
@@ -165,13 +211,16 @@ public sealed class IncrementalTests
     {
         using PatchProject project = new(Patches.Release);
         project.Write("smaps.patch", Patches.Smaps);
-        File.WriteAllText(project.At("Directory.Build.targets"), """
+        File.WriteAllText(
+            project.At("Directory.Build.targets"),
+            """
             <Project>
               <Target Name="Tell" AfterTargets="KspliceBuild">
                 <Message Importance="high" Text="update %(KspliceUpdate.UpdateId) in %(KspliceUpdate.Identity) and %(KspliceUpdate.Archive)" />
               </Target>
             </Project>
-            """);
+            """
+        );
         for (int build = 0; build < 2; build++)
         {
             string output = (await project.BuildAsync()).MustSucceed().Output;
@@ -186,12 +235,17 @@ public sealed class IncrementalTests
         project.Write("smaps.patch", Patches.Smaps);
         (await project.RunAsync(["restore"])).MustSucceed();
         string units = project.At($"obj/Debug/ksplice/{Patches.Release}/units");
-        using var dotnet = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("env", ["--default-signal=INT", "dotnet", "build", "--no-restore", "-nodeReuse:false", "-tl:off"])
-        {
-            WorkingDirectory = project.Folder,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        using var dotnet = System.Diagnostics.Process.Start(
+            new System.Diagnostics.ProcessStartInfo(
+                "env",
+                ["--default-signal=INT", "dotnet", "build", "--no-restore", "-nodeReuse:false", "-tl:off"]
+            )
+            {
+                WorkingDirectory = project.Folder,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            }
+        )!;
         while (!Directory.Exists(units) || Directory.GetFiles(units, "*", SearchOption.AllDirectories).Length == 0)
         {
             Assert.False(dotnet.HasExited, "the build ended before it could be cancelled");
@@ -200,9 +254,13 @@ public sealed class IncrementalTests
         Assert.Equal(0, Kill(dotnet.Id, Interrupt));
         await dotnet.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.NotEqual(0, dotnet.ExitCode);
-        Assert.DoesNotContain(Directory.GetFiles(units, "*", SearchOption.AllDirectories), path => path.EndsWith(".tmp", StringComparison.Ordinal));
-        Assert.DoesNotContain(Directory.GetDirectories("/proc").Select(folder => Path.Combine(folder, "cmdline")).Where(File.Exists).Select(ReadOrEmpty),
-            line => line.Contains(project.Folder, StringComparison.Ordinal));
+        Assert.DoesNotContain(Directory.GetFiles(units, "*", SearchOption.AllDirectories), path =>
+            path.EndsWith(".tmp", StringComparison.Ordinal)
+        );
+        Assert.DoesNotContain(
+            Directory.GetDirectories("/proc").Select(folder => Path.Combine(folder, "cmdline")).Where(File.Exists).Select(ReadOrEmpty),
+            line => line.Contains(project.Folder, StringComparison.Ordinal)
+        );
         (await project.BuildAsync()).MustSucceed();
     }
 

@@ -13,17 +13,23 @@ public sealed class PackageTests : IDisposable
     [Fact]
     public async Task A_project_in_an_empty_folder_builds_with_the_packed_Sdk()
     {
-        string feed = Path.Combine(_folder, "feed"), project = Path.Combine(_folder, "project");
+        string feed = Path.Combine(_folder, "feed"),
+            project = Path.Combine(_folder, "project");
         await DotnetAsync(Repository.Root, "pack", "src/Ksplice.Tasks", "-c", "Release", "-o", feed);
         string version = Path.GetFileNameWithoutExtension(Assert.Single(Directory.GetFiles(feed, "*.nupkg")))["Ksplice.Sdk.".Length..];
         Directory.CreateDirectory(project);
-        File.WriteAllText(Path.Combine(project, "nuget.config"), $"""
+        File.WriteAllText(
+            Path.Combine(project, "nuget.config"),
+            $"""
             <configuration>
               <config><add key="globalPackagesFolder" value="{_folder}/packages" /></config>
               <packageSources><clear /><add key="feed" value="{feed}" /></packageSources>
             </configuration>
-            """);
-        File.WriteAllText(Path.Combine(project, "fix.csproj"), $"""
+            """
+        );
+        File.WriteAllText(
+            Path.Combine(project, "fix.csproj"),
+            $"""
             <Project Sdk="Ksplice.Sdk/{version}">
               <PropertyGroup>
                 <KernelRelease>{Patches.Release}</KernelRelease>
@@ -32,7 +38,8 @@ public sealed class PackageTests : IDisposable
                 <KernelPatch Include="*.patch" />
               </ItemGroup>
             </Project>
-            """);
+            """
+        );
         File.WriteAllText(Path.Combine(project, "smaps.patch"), Patches.Smaps);
         await DotnetAsync(project, "build", "-nodeReuse:false");
         string package = Assert.Single(Directory.GetDirectories(Path.Combine(project, "bin", "Debug", Patches.Release)));
@@ -41,9 +48,14 @@ public sealed class PackageTests : IDisposable
 
     private static async Task DotnetAsync(string folder, params string[] arguments)
     {
-        var result = await Cli.Wrap("dotnet").WithArguments(arguments).WithWorkingDirectory(folder)
-            .WithEnvironmentVariables(variables => variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1"))
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        var result = await Cli.Wrap("dotnet")
+            .WithArguments(arguments)
+            .WithWorkingDirectory(folder)
+            .WithEnvironmentVariables(variables =>
+                variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1")
+            )
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(result.ExitCode == 0, result.StandardOutput + result.StandardError);
     }
 }

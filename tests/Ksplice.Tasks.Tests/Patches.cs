@@ -16,5 +16,6 @@ internal static class Patches
     public static async Task<string> SourceAsync() => (await KernelTree.PrepareAsync(Release)).SourceDirectory;
 
     /// <summary>A patch of one file of the kernel: the first place of <paramref name="old"/> becomes <paramref name="changed"/>.</summary>
-    public static Task<string> ChangeAsync(string file, string old, string changed) => KernelTree.ChangeAsync(Release, file, (old, changed));
+    public static Task<string> ChangeAsync(string file, string old, string changed) =>
+        KernelTree.ChangeAsync(Release, file, (old, changed));
 }

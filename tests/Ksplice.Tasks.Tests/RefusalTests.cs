@@ -54,7 +54,11 @@ public sealed class RefusalTests
 
     [Fact]
     public async Task A_patch_for_another_version() =>
-        Assert.Contains("fix.patch(8,1): error KSP1016", await RefusedAsync(Patches.Smaps.Replace("KernelPageSize", "KernelPageSizes", StringComparison.Ordinal), "KSP1016"), StringComparison.Ordinal);
+        Assert.Contains(
+            "fix.patch(8,1): error KSP1016",
+            await RefusedAsync(Patches.Smaps.Replace("KernelPageSize", "KernelPageSizes", StringComparison.Ordinal), "KSP1016"),
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public Task A_path_that_leaves_the_tree() =>
@@ -62,11 +66,22 @@ public sealed class RefusalTests
 
     [Fact]
     public async Task A_compile_error_at_its_place_in_the_patch() =>
-        Assert.Contains("fix.patch(12,1): error KSP2009", await RefusedAsync(Patches.Smaps.Replace("vma_pages(vma)", "vma_no_such(vma)", StringComparison.Ordinal), "KSP2009"), StringComparison.Ordinal);
+        Assert.Contains(
+            "fix.patch(12,1): error KSP2009",
+            await RefusedAsync(Patches.Smaps.Replace("vma_pages(vma)", "vma_no_such(vma)", StringComparison.Ordinal), "KSP2009"),
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public async Task Changed_initialised_data() =>
-        await RefusedAsync(await Patches.ChangeAsync("kernel/printk/printk.c", "int __read_mostly suppress_printk;", "int __read_mostly suppress_printk = 1;"), "KSP3001");
+        await RefusedAsync(
+            await Patches.ChangeAsync(
+                "kernel/printk/printk.c",
+                "int __read_mostly suppress_printk;",
+                "int __read_mostly suppress_printk = 1;"
+            ),
+            "KSP3001"
+        );
 
     [Fact]
     public async Task A_struct_that_grew()
@@ -77,7 +92,14 @@ public sealed class RefusalTests
 
     [Fact]
     public Task A_change_of_nothing_but_a_comment() =>
-        RefusedAsync(Patches.Smaps.Replace("\tseq_printf(m, \"Pages:          %8lu\\n\", vma_pages(vma));", "\t/* Pages */", StringComparison.Ordinal), "KSP6003");
+        RefusedAsync(
+            Patches.Smaps.Replace(
+                "\tseq_printf(m, \"Pages:          %8lu\\n\", vma_pages(vma));",
+                "\t/* Pages */",
+                StringComparison.Ordinal
+            ),
+            "KSP6003"
+        );
 
     [Fact]
     public Task A_truncated_source_tarball()
@@ -131,13 +153,27 @@ public sealed class RefusalTests
     [Fact]
     public async Task A_compiled_file_that_is_deleted()
     {
-        var lines = await File.ReadAllLinesAsync(Path.Combine(await Patches.SourceAsync(), "fs/proc/cmdline.c"), TestContext.Current.CancellationToken);
-        await RefusedAsync($"--- a/fs/proc/cmdline.c\n+++ /dev/null\n@@ -1,{lines.Length} +0,0 @@\n" + string.Concat(lines.Select(line => "-" + line + "\n")), "KSP1032");
+        var lines = await File.ReadAllLinesAsync(
+            Path.Combine(await Patches.SourceAsync(), "fs/proc/cmdline.c"),
+            TestContext.Current.CancellationToken
+        );
+        await RefusedAsync(
+            $"--- a/fs/proc/cmdline.c\n+++ /dev/null\n@@ -1,{lines.Length} +0,0 @@\n"
+                + string.Concat(lines.Select(line => "-" + line + "\n")),
+            "KSP1032"
+        );
     }
 
     [Fact]
     public async Task A_header_that_is_included_past_the_post_tree() =>
-        await RefusedAsync(await Patches.ChangeAsync("fs/proc/cmdline.c", "#include <linux/fs.h>", $"#include \"{await Patches.SourceAsync()}/include/linux/fs.h\""), "KSP2011");
+        await RefusedAsync(
+            await Patches.ChangeAsync(
+                "fs/proc/cmdline.c",
+                "#include <linux/fs.h>",
+                $"#include \"{await Patches.SourceAsync()}/include/linux/fs.h\""
+            ),
+            "KSP2011"
+        );
 
     [Fact]
     public async Task An_image_of_another_release()
@@ -157,16 +193,27 @@ public sealed class RefusalTests
     [InlineData("KSP2013", "olddefconfig modules_prepare vmlinux modules:\n\t@true\n", "printed no compile commands")]
     public async Task A_source_tree_that_cannot_be_prepared(string id, string rules, string words)
     {
-        string version = (await File.ReadAllLinesAsync(Path.Combine(await Patches.SourceAsync(), "Makefile"), TestContext.Current.CancellationToken))
-            .Where(line => line.StartsWith("VERSION", StringComparison.Ordinal) || line.StartsWith("PATCHLEVEL", StringComparison.Ordinal) || line.StartsWith("SUBLEVEL", StringComparison.Ordinal))
+        string version = (
+            await File.ReadAllLinesAsync(Path.Combine(await Patches.SourceAsync(), "Makefile"), TestContext.Current.CancellationToken)
+        )
+            .Where(line =>
+                line.StartsWith("VERSION", StringComparison.Ordinal)
+                || line.StartsWith("PATCHLEVEL", StringComparison.Ordinal)
+                || line.StartsWith("SUBLEVEL", StringComparison.Ordinal)
+            )
             .Aggregate("", (text, line) => text + line + "\n");
         var folder = Directory.CreateTempSubdirectory("ksplice-tree-");
         try
         {
-            string cache = Path.Combine(folder.FullName, "cache"), tree = Path.Combine(folder.FullName, "tree");
+            string cache = Path.Combine(folder.FullName, "cache"),
+                tree = Path.Combine(folder.FullName, "tree");
             Directory.CreateDirectory(tree);
             File.WriteAllText(Path.Combine(tree, "Makefile"), version + rules);
-            Assert.Contains(words, await RefusedAsync(Patches.Smaps, id, ("KernelSource", tree), ("KernelImage", Patches.Image), ("KernelCache", cache)), StringComparison.Ordinal);
+            Assert.Contains(
+                words,
+                await RefusedAsync(Patches.Smaps, id, ("KernelSource", tree), ("KernelImage", Patches.Image), ("KernelCache", cache)),
+                StringComparison.Ordinal
+            );
             // Nothing that could be mistaken for a prepared tree.
             Assert.Empty(Directory.GetDirectories(Path.Combine(cache, "kernels")));
         }
@@ -190,7 +237,12 @@ public sealed class RefusalTests
     public void A_help_page_stands_behind_an_error()
     {
         Engine engine = new();
-        using ResolveKernel task = new() { BuildEngine = engine, ProjectFile = "x.csproj", HelpFolder = Repository.At("docs", "diagnostics") };
+        using ResolveKernel task = new()
+        {
+            BuildEngine = engine,
+            ProjectFile = "x.csproj",
+            HelpFolder = Repository.At("docs", "diagnostics"),
+        };
         Assert.False(task.Execute());
         var error = Assert.Single(engine.Errors);
         Assert.Equal(("KSP2022", "x.csproj"), (error.Code, error.File));
@@ -209,20 +261,19 @@ public sealed class RefusalTests
 
         public string ProjectFileOfTaskNode => "";
 
-        public bool BuildProjectFile(string projectFileName, string[] targetNames, IDictionary globalProperties, IDictionary targetOutputs) => false;
+        public bool BuildProjectFile(
+            string projectFileName,
+            string[] targetNames,
+            IDictionary globalProperties,
+            IDictionary targetOutputs
+        ) => false;
 
-        public void LogCustomEvent(CustomBuildEventArgs e)
-        {
-        }
+        public void LogCustomEvent(CustomBuildEventArgs e) { }
 
         public void LogErrorEvent(BuildErrorEventArgs e) => Errors.Add(e);
 
-        public void LogMessageEvent(BuildMessageEventArgs e)
-        {
-        }
+        public void LogMessageEvent(BuildMessageEventArgs e) { }
 
-        public void LogWarningEvent(BuildWarningEventArgs e)
-        {
-        }
+        public void LogWarningEvent(BuildWarningEventArgs e) { }
     }
 }

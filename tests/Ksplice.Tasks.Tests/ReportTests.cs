@@ -34,13 +34,15 @@ public sealed class ReportTests
     }
 
     private static async Task<BufferedCommandResult> ChromiumAsync(string action, string report, params string[] more) =>
-        await Cli.Wrap(Browser).WithArguments(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", action, .. more, "file://" + report]).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        await Cli.Wrap(Browser)
+            .WithArguments(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", action, .. more, "file://" + report])
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
 
     // Width, height and the colour of the first pixel: in the first line and column, whatever the filter, that stands as it is.
     private static (int, int, int) Picture(byte[] png)
     {
         using MemoryStream packed = new();
-        for (int at = 8; at < png.Length;)
+        for (int at = 8; at < png.Length; )
         {
             int length = BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(at));
             if (png.AsSpan(at + 4, 4).SequenceEqual("IDAT"u8))
@@ -51,6 +53,10 @@ public sealed class ReportTests
         using ZLibStream pixels = new(packed, CompressionMode.Decompress);
         byte[] first = new byte[4];
         pixels.ReadExactly(first);
-        return (BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(16)), BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(20)), (first[1] << 16) | (first[2] << 8) | first[3]);
+        return (
+            BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(16)),
+            BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(20)),
+            (first[1] << 16) | (first[2] << 8) | first[3]
+        );
     }
 }

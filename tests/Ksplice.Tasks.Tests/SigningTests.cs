@@ -22,11 +22,15 @@ public sealed class SigningTests
         Assert.DoesNotContain(again.Ran, name => name is "KspliceLink" or "KsplicePackage");
 
         var (otherKey, otherCertificate) = await SigningKey.MakeAsync(project.Folder, "second");
-        var other = new BuildLog((await project.BuildAsync($"-p:UpdateSigningKey={otherKey}", $"-p:UpdateSigningCertificate={otherCertificate}")).MustSucceed());
+        var other = new BuildLog(
+            (await project.BuildAsync($"-p:UpdateSigningKey={otherKey}", $"-p:UpdateSigningCertificate={otherCertificate}")).MustSucceed()
+        );
         Assert.Empty(other.Compiled);
         AssertSigned(project, otherKey, otherCertificate);
 
-        string line = (await project.BuildAsync($"-p:UpdateSigningKey={key}", $"-p:UpdateSigningCertificate={otherCertificate}")).MustFailWith("KSP6050");
+        string line = (
+            await project.BuildAsync($"-p:UpdateSigningKey={key}", $"-p:UpdateSigningCertificate={otherCertificate}")
+        ).MustFailWith("KSP6050");
         Assert.Contains("second.x509 is not the certificate of", line, StringComparison.Ordinal);
         (await project.BuildAsync($"-p:UpdateSigningKey={key}")).MustFailWith("KSP6050");
 
@@ -41,7 +45,11 @@ public sealed class SigningTests
         var package = UpdatePackage.Open(project.Package, diagnostics)!;
         Assert.True(SigningIdentity.TryRead(key, certificate, diagnostics, out var signer));
         Assert.Empty(diagnostics);
-        Assert.True(PackageSignature.Verify(package.Files[UpdateManifest.FileName].Span, package.Files[PackageSignature.FileName].Span, [signer!.Certificate]).IsTrusted);
+        Assert.True(
+            PackageSignature
+                .Verify(package.Files[UpdateManifest.FileName].Span, package.Files[PackageSignature.FileName].Span, [signer!.Certificate])
+                .IsTrusted
+        );
         Assert.All(Directory.GetFiles(project.Package, "*.ko"), module => Assert.True(IsSigned(module)));
     }
 

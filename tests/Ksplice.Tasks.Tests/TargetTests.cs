@@ -9,8 +9,12 @@ public sealed class TargetTests
     private static string Loop { get; } = File.ReadAllText(Repository.At("samples", "d-loop-backing-file", "loop-backing-file.patch"));
 
     // compact_store is a static function of the kernel too.
-    private static Task<string> ZramAsync() => Patches.ChangeAsync("drivers/block/zram/zram_drv.c",
-        "\tif (!init_done(zram)) {\n\t\tup_read(&zram->init_lock);\n\t\treturn -EINVAL;\n\t}\n\n\tzs_compact", "\tif (!init_done(zram)) {\n\t\tup_read(&zram->init_lock);\n\t\treturn -ENODEV;\n\t}\n\n\tzs_compact");
+    private static Task<string> ZramAsync() =>
+        Patches.ChangeAsync(
+            "drivers/block/zram/zram_drv.c",
+            "\tif (!init_done(zram)) {\n\t\tup_read(&zram->init_lock);\n\t\treturn -EINVAL;\n\t}\n\n\tzs_compact",
+            "\tif (!init_done(zram)) {\n\t\tup_read(&zram->init_lock);\n\t\treturn -ENODEV;\n\t}\n\n\tzs_compact"
+        );
 
     [Fact]
     public async Task The_kernel_and_two_modules_make_three_pairs_and_a_second_build_makes_nothing()
@@ -21,29 +25,44 @@ public sealed class TargetTests
         project.Write("3-zram.patch", await ZramAsync());
         var first = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Equal(6, first.Compiled.Count);
-        using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken));
+        using var manifest = JsonDocument.Parse(
+            await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
+        );
         Assert.Equal(
             [
                 $"vmlinux ksplice_{project.Id}_0_helper.ko ksplice_{project.Id}_0_primary.ko show_smap",
                 $"loop ksplice_{project.Id}_1_helper.ko ksplice_{project.Id}_1_primary.ko loop_attr_do_show_backing_file",
                 $"zram ksplice_{project.Id}_2_helper.ko ksplice_{project.Id}_2_primary.ko compact_store",
             ],
-            manifest.RootElement.GetProperty("targets").EnumerateArray().Select(target =>
-                $"{target.GetProperty("name")} {target.GetProperty("helper")} {target.GetProperty("primary")} {string.Join(' ', target.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("name")))}"));
+            manifest
+                .RootElement.GetProperty("targets")
+                .EnumerateArray()
+                .Select(target =>
+                    $"{target.GetProperty("name")} {target.GetProperty("helper")} {target.GetProperty("primary")} {string.Join(' ', target.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("name")))}"
+                )
+        );
         Assert.Equal(7, Directory.GetFiles(project.Package, "*.ko").Length);
         // Each primary is bound to the exports of its own helper, if to any; a late one's fields are left to the core, as zram's use of what zsmalloc exports.
         for (int i = 0; i < 3; i++)
         {
             string path = Path.Combine(project.Package, $"ksplice_{project.Id}_{i}_primary.ko");
-            var undefined = ElfObject.Read(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken), path).Symbols.Where(symbol => symbol.IsUndefined).Select(symbol => symbol.Name).ToList();
-            Assert.DoesNotContain(undefined, name => name.StartsWith("ksp_", StringComparison.Ordinal) && !name.StartsWith($"ksp_{project.Id}_{i}_", StringComparison.Ordinal));
+            var undefined = ElfObject
+                .Read(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken), path)
+                .Symbols.Where(symbol => symbol.IsUndefined)
+                .Select(symbol => symbol.Name)
+                .ToList();
+            Assert.DoesNotContain(undefined, name =>
+                name.StartsWith("ksp_", StringComparison.Ordinal) && !name.StartsWith($"ksp_{project.Id}_{i}_", StringComparison.Ordinal)
+            );
             Assert.Equal(i == 2, undefined.Contains("ksplice_unresolved"));
             Assert.DoesNotContain("zs_compact", undefined);
         }
         var before = Directory.GetFiles(project.Package).ToDictionary(file => file, File.GetLastWriteTimeUtc);
         var second = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Empty(second.Compiled);
-        Assert.DoesNotContain(second.Ran, name => name is "KspliceDiff" or "KspliceMatch" or "KspliceGenerate" or "KspliceLink" or "KsplicePackage");
+        Assert.DoesNotContain(second.Ran, name =>
+            name is "KspliceDiff" or "KspliceMatch" or "KspliceGenerate" or "KspliceLink" or "KsplicePackage"
+        );
         Assert.All(before, file => Assert.Equal(file.Value, File.GetLastWriteTimeUtc(file.Key)));
 
         // One target less: its modules do not stay in the package.
@@ -58,7 +77,9 @@ public sealed class TargetTests
         using PatchProject project = new(Patches.Release);
         project.Write("sha1.patch", await Patches.ChangeAsync("arch/x86/crypto/sha1_ni_asm.S", "\tRET\n", "\tnop\n\tRET\n"));
         (await project.BuildAsync()).MustSucceed();
-        using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken));
+        using var manifest = JsonDocument.Parse(
+            await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
+        );
         Assert.Equal("sha1_ssse3", manifest.RootElement.GetProperty("targets")[0].GetProperty("name").GetString());
     }
 
@@ -69,14 +90,23 @@ public sealed class TargetTests
         (string Old, string Changed)[] changes =
         [
             ("\t\terr = -EIO;", "\t\terr = -EBUSY;"),
-            ("\tunregister_blkdev(LOOP_MAJOR, \"loop\");\n\tmisc_deregister(&loop_misc);", "\tmisc_deregister(&loop_misc);\n\tunregister_blkdev(LOOP_MAJOR, \"loop\");"),
-            ("module_param(max_part, int, 0444);\nMODULE_PARM_DESC(max_part, \"Maximum", "module_param(max_part, int, 0644);\nMODULE_PARM_DESC(max_part, \"Largest"),
+            (
+                "\tunregister_blkdev(LOOP_MAJOR, \"loop\");\n\tmisc_deregister(&loop_misc);",
+                "\tmisc_deregister(&loop_misc);\n\tunregister_blkdev(LOOP_MAJOR, \"loop\");"
+            ),
+            (
+                "module_param(max_part, int, 0444);\nMODULE_PARM_DESC(max_part, \"Maximum",
+                "module_param(max_part, int, 0644);\nMODULE_PARM_DESC(max_part, \"Largest"
+            ),
         ];
         for (int i = 0; i < changes.Length; i++)
             project.Write($"{i}.patch", await Patches.ChangeAsync("drivers/block/loop.c", changes[i].Old, changes[i].Changed));
         var build = await project.BuildAsync();
         build.MustFailWith("KSP3004");
-        foreach (string what in (string[])["KSP3004: 'init_module'", "KSP3004: 'cleanup_module'", "KSP3005: Section .modinfo", "KSP3005: Section __param"])
+        foreach (
+            string what in (string[])
+                ["KSP3004: 'init_module'", "KSP3004: 'cleanup_module'", "KSP3005: Section .modinfo", "KSP3005: Section __param"]
+        )
             Assert.Contains(what, build.Output, StringComparison.Ordinal);
     }
 

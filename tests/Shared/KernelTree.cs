@@ -14,14 +14,17 @@ internal static class KernelTree
     {
         DiagnosticBag diagnostics = [];
         var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release, Source = source }, diagnostics);
-        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics);
+        var kernel = resolved is null
+            ? null
+            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics);
         return kernel ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
     }
 
     /// <summary>A patch of one file of a release: the first place of each old text becomes the new one.</summary>
     public static async Task<string> ChangeAsync(string release, string file, params (string Old, string New)[] changes)
     {
-        string path = Path.Combine((await PrepareAsync(release)).SourceDirectory, file), edited = Path.GetTempFileName();
+        string path = Path.Combine((await PrepareAsync(release)).SourceDirectory, file),
+            edited = Path.GetTempFileName();
         try
         {
             string text = await File.ReadAllTextAsync(path);
@@ -43,8 +46,10 @@ internal static class KernelTree
     /// <summary>What <c>diff -u</c> says of two files, as a patch of <paramref name="file"/>.</summary>
     public static async Task<string> DiffAsync(string file, string before, string after)
     {
-        var diff = await Cli.Wrap("diff").WithArguments(["-u", "--label", "a/" + file, "--label", "b/" + file, before, after])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        var diff = await Cli.Wrap("diff")
+            .WithArguments(["-u", "--label", "a/" + file, "--label", "b/" + file, before, after])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         return diff.StandardOutput;
     }
 }

@@ -13,8 +13,10 @@ internal static class NewerSeries
 
     private static async Task<string> SetUpAsync()
     {
-        var made = await Cli.Wrap(Repository.At("build", "setup")).WithArguments(["--series", "6.12"])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
+        var made = await Cli.Wrap(Repository.At("build", "setup"))
+            .WithArguments(["--series", "6.12"])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync();
         Assert.True(made.ExitCode == 0, made.StandardError);
         return made.StandardOutput.TrimEnd().Split('\n')[^1];
     }

@@ -47,26 +47,30 @@ internal sealed class PatchProject : IDisposable
         : this(Directory.CreateTempSubdirectory("ksplice-project-").FullName, owned: true)
     {
         string source = Repository.At("src", "Ksplice.Tasks");
-        XElement settings = new("PropertyGroup",
+        XElement settings = new(
+            "PropertyGroup",
             new XElement("KernelRelease", release),
             new XElement("KspliceTasksAssembly", Repository.At("artifacts", "bin", "Ksplice.Tasks", "debug", "Ksplice.Tasks.dll")),
             new XElement("KspliceKernelSources", Repository.At("src", "Ksplice.Kernel")),
             new XElement("KspliceHelpFolder", Repository.At("docs", "diagnostics")),
-            properties.Select(property => new XElement(property.Name, property.Value)));
-        XElement project = new("Project",
+            properties.Select(property => new XElement(property.Name, property.Value))
+        );
+        XElement project = new(
+            "Project",
             new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.props")),
             settings,
-            new XElement("ItemGroup",
-                new XElement("KernelPatch", new XAttribute("Include", "*.patch"))),
+            new XElement("ItemGroup", new XElement("KernelPatch", new XAttribute("Include", "*.patch"))),
             new XElement("Import", new XAttribute("Project", ItemsFile), new XAttribute("Condition", $"Exists('{ItemsFile}')")),
-            new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.targets")));
+            new XElement("Import", new XAttribute("Project", source + "/Sdk/Sdk.targets"))
+        );
         File.WriteAllText(At("update.csproj"), project.ToString());
         foreach (string stop in (string[])["Directory.Build.props", "Directory.Build.targets"])
             File.WriteAllText(At(stop), "<Project />");
     }
 
     /// <summary>A sample of this clone, where it stands, for a kernel.</summary>
-    public static PatchProject Sample(string name, string release) => new(Repository.At("samples", name), owned: false) { _release = release };
+    public static PatchProject Sample(string name, string release) =>
+        new(Repository.At("samples", name), owned: false) { _release = release };
 
     /// <summary>The project's folder.</summary>
     public string Folder { get; }
@@ -75,8 +79,10 @@ internal sealed class PatchProject : IDisposable
     public string At(string path) => Path.Combine(Folder, path);
 
     /// <summary>The package's folder: the only one there is for the kernel.</summary>
-    public string Package => Assert.Single(Directory.GetDirectories(At("bin"), "ksplice-????????", SearchOption.AllDirectories),
-        package => _release is null || Path.GetFileName(Path.GetDirectoryName(package)) == _release);
+    public string Package =>
+        Assert.Single(Directory.GetDirectories(At("bin"), "ksplice-????????", SearchOption.AllDirectories), package =>
+            _release is null || Path.GetFileName(Path.GetDirectoryName(package)) == _release
+        );
 
     /// <summary>The update's id.</summary>
     public string Id => Path.GetFileName(Package)["ksplice-".Length..];
@@ -88,10 +94,12 @@ internal sealed class PatchProject : IDisposable
     public void Items(params string[] items) => Write(ItemsFile, $"<Project><ItemGroup>{string.Concat(items)}</ItemGroup></Project>");
 
     /// <summary>Puts the project on top of updates that are built.</summary>
-    public void OnTopOf(params PatchProject[] lower) => Items([.. lower.Select(project => $"<KernelBaseUpdate Include=\"{project.Package}\" />")]);
+    public void OnTopOf(params PatchProject[] lower) =>
+        Items([.. lower.Select(project => $"<KernelBaseUpdate Include=\"{project.Package}\" />")]);
 
     /// <summary>Runs <c>dotnet build</c>.</summary>
-    public Task<BuildResult> BuildAsync(params string[] arguments) => RunAsync(["build", .. _release is null ? [] : (string[])[$"-p:KernelRelease={_release}"], .. arguments]);
+    public Task<BuildResult> BuildAsync(params string[] arguments) =>
+        RunAsync(["build", .. _release is null ? [] : (string[])[$"-p:KernelRelease={_release}"], .. arguments]);
 
     /// <summary>Runs <c>dotnet</c> in the project's folder.</summary>
     public async Task<BuildResult> RunAsync(IEnumerable<string> arguments)
@@ -113,8 +121,12 @@ internal sealed class PatchProject : IDisposable
     private async Task<BuildResult> RunNowAsync(IEnumerable<string> arguments, CancellationToken cancellation)
     {
         string log = Path.Combine(_owned ? Folder : Path.GetTempPath(), $"build-{Environment.ProcessId}-{++_builds}.binlog");
-        var result = await Cli.Wrap("dotnet").WithArguments([.. arguments, $"-bl:{log}", "-nodeReuse:false", "-tl:off"]).WithWorkingDirectory(Folder)
-            .WithEnvironmentVariables(variables => variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1"))
+        var result = await Cli.Wrap("dotnet")
+            .WithArguments([.. arguments, $"-bl:{log}", "-nodeReuse:false", "-tl:off"])
+            .WithWorkingDirectory(Folder)
+            .WithEnvironmentVariables(variables =>
+                variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1")
+            )
             .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(Encoding.UTF8, cancellation);
         return new BuildResult(result.ExitCode, result.StandardOutput + result.StandardError, log);

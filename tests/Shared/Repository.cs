@@ -6,8 +6,7 @@ internal static class Repository
     public static string Root { get; } = Find();
 
     /// <summary>The command as build/test publishes it.</summary>
-    public static string Command =>
-        Path.Combine(Root, "artifacts", "publish", "Ksplice.Cli", "release_linux-x64", "ksplice");
+    public static string Command => Path.Combine(Root, "artifacts", "publish", "Ksplice.Cli", "release_linux-x64", "ksplice");
 
     public static string At(params string[] parts) => Path.Combine([Root, .. parts]);
 

@@ -8,7 +8,8 @@ internal static class StockKernel
     private static readonly string Images = Path.Combine(KernelCache.DefaultRoot, "images");
 
     /// <summary>Its release; empty if there is none.</summary>
-    public static string Release { get; } = Environment.GetEnvironmentVariable("KSPLICE_RELEASE") is { Length: > 0 } named ? named : Newest();
+    public static string Release { get; } =
+        Environment.GetEnvironmentVariable("KSPLICE_RELEASE") is { Length: > 0 } named ? named : Newest();
 
     /// <summary>Its unpacked package: boot/ and lib/modules/.</summary>
     public static string Folder => Path.Combine(Images, Release);
@@ -16,6 +17,13 @@ internal static class StockKernel
     /// <summary>Its image.</summary>
     public static string Image => Path.Combine(Folder, "boot", "vmlinuz-" + Release);
 
-    private static string Newest() => !Directory.Exists(Images) ? ""
-        : Directory.GetDirectories(Images, "6.1.*-cloud-amd64").Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal).LastOrDefault() ?? "";
+    private static string Newest() =>
+        !Directory.Exists(Images)
+            ? ""
+            : Directory
+                .GetDirectories(Images, "6.1.*-cloud-amd64")
+                .Select(path => Path.GetFileName(path)!)
+                .Order(StringComparer.Ordinal)
+                .LastOrDefault()
+                ?? "";
 }

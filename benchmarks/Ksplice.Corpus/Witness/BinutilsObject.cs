@@ -37,13 +37,36 @@ internal sealed partial class BinutilsObject
         {
             if (SectionLine().Match(line) is { Success: true } header)
             {
-                Sections.Add(new WitnessSection(Number(header, 1), header.Groups[2].Value, header.Groups[3].Value, Hex(header, 4), Hex(header, 5), header.Groups[6].Value.Trim()));
+                Sections.Add(
+                    new WitnessSection(
+                        Number(header, 1),
+                        header.Groups[2].Value,
+                        header.Groups[3].Value,
+                        Hex(header, 4),
+                        Hex(header, 5),
+                        header.Groups[6].Value.Trim()
+                    )
+                );
             }
             else if (SymbolLine().Match(line) is { Success: true } symbol)
             {
                 string place = symbol.Groups[6].Value;
-                Symbols.Add(new WitnessSymbol(Number(symbol, 1), Hex(symbol, 2), Convert.ToInt32(symbol.Groups[3].Value, symbol.Groups[3].Value.StartsWith("0x", StringComparison.Ordinal) ? 16 : 10),
-                    symbol.Groups[4].Value, symbol.Groups[5].Value == "LOCAL", int.TryParse(place, out int index) ? index : place == "UND" ? 0 : -1, symbol.Groups[7].Value));
+                Symbols.Add(
+                    new WitnessSymbol(
+                        Number(symbol, 1),
+                        Hex(symbol, 2),
+                        Convert.ToInt32(
+                            symbol.Groups[3].Value,
+                            symbol.Groups[3].Value.StartsWith("0x", StringComparison.Ordinal) ? 16 : 10
+                        ),
+                        symbol.Groups[4].Value,
+                        symbol.Groups[5].Value == "LOCAL",
+                        int.TryParse(place, out int index) ? index
+                            : place == "UND" ? 0
+                            : -1,
+                        symbol.Groups[7].Value
+                    )
+                );
             }
             else if (RelocationHeader().Match(line) is { Success: true } table)
             {
@@ -58,7 +81,13 @@ internal sealed partial class BinutilsObject
             }
         }
         // Sections may share a name; relocations are told apart by their order, which is the sections'.
-        Relocations = Sections.Select(one => relocations.TryGetValue(one.Name, out var list) ? [.. list.OrderBy(relocation => relocation.Offset)] : (List<WitnessRelocation>)[]).ToList();
+        Relocations = Sections
+            .Select(one =>
+                relocations.TryGetValue(one.Name, out var list)
+                    ? [.. list.OrderBy(relocation => relocation.Offset)]
+                    : (List<WitnessRelocation>)[]
+            )
+            .ToList();
         Code = Sections.Select(_ => (List<WitnessInstruction>)[]).ToList();
         ReadCode(objdump);
     }
@@ -84,7 +113,11 @@ internal sealed partial class BinutilsObject
             await RunAsync("objcopy", ["-g", path, stripped], cancellation).ConfigureAwait(false);
             var readelf = RunAsync("readelf", ["-SsrW", stripped], cancellation);
             string objdump = await RunAsync("objdump", ["-dwz", "--no-show-raw-insn", stripped], cancellation).ConfigureAwait(false);
-            return new BinutilsObject(await File.ReadAllBytesAsync(stripped, cancellation).ConfigureAwait(false), await readelf.ConfigureAwait(false), objdump);
+            return new BinutilsObject(
+                await File.ReadAllBytesAsync(stripped, cancellation).ConfigureAwait(false),
+                await readelf.ConfigureAwait(false),
+                objdump
+            );
         }
         finally
         {
@@ -92,9 +125,20 @@ internal sealed partial class BinutilsObject
         }
     }
 
-    internal static async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, CancellationToken cancellation, CommandResultValidation validation = CommandResultValidation.ZeroExitCode) =>
-        (await Cli.Wrap(tool).WithArguments(arguments).WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C")).WithValidation(validation)
-            .ExecuteBufferedAsync(Encoding.Latin1, cancellation).ConfigureAwait(false)).StandardOutput;
+    internal static async Task<string> RunAsync(
+        string tool,
+        IReadOnlyList<string> arguments,
+        CancellationToken cancellation,
+        CommandResultValidation validation = CommandResultValidation.ZeroExitCode
+    ) =>
+        (
+            await Cli.Wrap(tool)
+                .WithArguments(arguments)
+                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
+                .WithValidation(validation)
+                .ExecuteBufferedAsync(Encoding.Latin1, cancellation)
+                .ConfigureAwait(false)
+        ).StandardOutput;
 
     private void ReadCode(string objdump)
     {
@@ -135,7 +179,9 @@ internal sealed partial class BinutilsObject
 
     private static int Hex(Match match, int group) => (int)Convert.ToInt64(match.Groups[group].Value, 16);
 
-    [GeneratedRegex(@"^ +\[ *(\d+)\] (.*?) +(NULL|[A-Z][A-Z0-9_]+) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+ +([A-Za-z]*) +\d+ +\d+ +\d+$")]
+    [GeneratedRegex(
+        @"^ +\[ *(\d+)\] (.*?) +(NULL|[A-Z][A-Z0-9_]+) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+ +([A-Za-z]*) +\d+ +\d+ +\d+$"
+    )]
     private static partial Regex SectionLine();
 
     [GeneratedRegex(@"^ +(\d+): ([0-9a-f]{16}) +(\d+|0x[0-9a-f]+) (\w+) +(\w+) +\w+ (?:\[.*?\] )? *(\w+) ?(.*)$")]

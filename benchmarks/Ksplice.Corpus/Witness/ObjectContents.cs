@@ -26,13 +26,22 @@ internal sealed partial class ObjectContents
         foreach (var symbol in elf.Symbols.Where(symbol => symbol.Section > 0 && symbol.Type is not ("SECTION" or "FILE")))
             _bySection[symbol.Section].Add(symbol);
         foreach (var symbols in _bySection)
-            symbols.Sort((a, b) => a.Value != b.Value ? a.Value.CompareTo(b.Value) : b.Size != a.Size ? b.Size.CompareTo(a.Size) : string.CompareOrdinal(a.Name, b.Name));
+            symbols.Sort(
+                (a, b) =>
+                    a.Value != b.Value ? a.Value.CompareTo(b.Value)
+                    : b.Size != a.Size ? b.Size.CompareTo(a.Size)
+                    : string.CompareOrdinal(a.Name, b.Name)
+            );
         foreach (var section in elf.Sections.Where(section => section is { IsLoaded: true, Size: > 0 } && !IsOfTheBuild(section.Name)))
         {
             if (section.IsCode)
                 ReadCode(section);
         }
-        foreach (var section in elf.Sections.Where(section => section.IsLoaded && !section.IsCode && !section.IsMerged && !IsOfTheBuild(section.Name)))
+        foreach (
+            var section in elf.Sections.Where(section =>
+                section.IsLoaded && !section.IsCode && !section.IsMerged && !IsOfTheBuild(section.Name)
+            )
+        )
             ReadData(section);
     }
 
@@ -53,18 +62,28 @@ internal sealed partial class ObjectContents
 
     // Exports are compared by nobody here: names and checksums, which symbols and types tell. ORC follows from the code.
     private static bool IsOfTheBuild(string name) =>
-        name.StartsWith(".discard", StringComparison.Ordinal) || name.StartsWith(".note", StringComparison.Ordinal) || name.StartsWith(".orc_", StringComparison.Ordinal)
-        || name.Contains("_ksymtab", StringComparison.Ordinal) || name.Contains("_kcrctab", StringComparison.Ordinal) || name is ".exitcall.exit";
+        name.StartsWith(".discard", StringComparison.Ordinal)
+        || name.StartsWith(".note", StringComparison.Ordinal)
+        || name.StartsWith(".orc_", StringComparison.Ordinal)
+        || name.Contains("_ksymtab", StringComparison.Ordinal)
+        || name.Contains("_kcrctab", StringComparison.Ordinal)
+        || name is ".exitcall.exit";
 
     /// <summary>A name without the numbers that the compiler gave.</summary>
-    public static string Stem(string name) => CompilerNumber().Replace(name, m => m.Value.StartsWith("__UNIQUE", StringComparison.Ordinal) ? UniqueNumber().Replace(m.Value, "#") : ".#");
+    public static string Stem(string name) =>
+        CompilerNumber()
+            .Replace(name, m => m.Value.StartsWith("__UNIQUE", StringComparison.Ordinal) ? UniqueNumber().Replace(m.Value, "#") : ".#");
 
     /// <summary>The function that a part of one belongs to.</summary>
-    public static string Whole(string name) => Stem(name).Replace(".cold", "", StringComparison.Ordinal).Replace(".#.#", ".#", StringComparison.Ordinal);
+    public static string Whole(string name) =>
+        Stem(name).Replace(".cold", "", StringComparison.Ordinal).Replace(".#.#", ".#", StringComparison.Ordinal);
 
     private void ReadCode(WitnessSection section)
     {
-        var symbols = _bySection[section.Index].Where(symbol => symbol.Type is "FUNC" or "NOTYPE").DistinctBy(symbol => symbol.Value).ToList();
+        var symbols = _bySection[section.Index]
+            .Where(symbol => symbol.Type is "FUNC" or "NOTYPE")
+            .DistinctBy(symbol => symbol.Value)
+            .ToList();
         for (int i = 0; i < symbols.Count; i++)
         {
             var symbol = symbols[i];
@@ -73,7 +92,10 @@ internal sealed partial class ObjectContents
             string name = Whole(symbol.Name);
             SectionOf.TryAdd(name, section.Name);
             StringBuilder text = new($"{Stem(symbol.Name)}:\n");
-            foreach (var instruction in _elf.Code[section.Index].Where(instruction => instruction.Offset >= symbol.Value && instruction.Offset < end))
+            foreach (
+                var instruction in _elf.Code[section.Index]
+                    .Where(instruction => instruction.Offset >= symbol.Value && instruction.Offset < end)
+            )
                 text.AppendLine(Line(section, instruction, symbol.Value, end, name));
             AddFunction(name, text.ToString());
         }
@@ -97,17 +119,20 @@ internal sealed partial class ObjectContents
             text = Place().Replace(comment < 0 ? text : text[..comment], "");
             return $"{instruction.Offset - start:x} {text.Trim()} {string.Join(' ', relocations.Select(relocation => Describe(relocation, section, user, code: true)))}";
         }
-        return $"{instruction.Offset - start:x} " + Place().Replace(text, match =>
-        {
-            int target = Convert.ToInt32(match.Groups[1].Value, 16);
-            return target >= start && target < end ? $"+{target - start:x}" : Name(section, target, user);
-        });
+        return $"{instruction.Offset - start:x} "
+            + Place()
+                .Replace(text, match =>
+                {
+                    int target = Convert.ToInt32(match.Groups[1].Value, 16);
+                    return target >= start && target < end ? $"+{target - start:x}" : Name(section, target, user);
+                });
     }
 
     private List<WitnessRelocation> Within(WitnessSection section, int start, int size)
     {
         var all = _elf.Relocations[section.Index];
-        int low = 0, high = all.Count;
+        int low = 0,
+            high = all.Count;
         while (low < high)
         {
             int middle = (low + high) / 2;
@@ -177,7 +202,15 @@ internal sealed partial class ObjectContents
             string name = Stem(symbol.Name);
             if (!Data.TryGetValue(name, out var list))
                 Data[name] = list = [];
-            list.Add(new WitnessData(section.Name, section.IsWritable, symbol.IsLocal, symbol.Size, Content(section, symbol.Value, Math.Min(symbol.Size, section.Size - symbol.Value), name)));
+            list.Add(
+                new WitnessData(
+                    section.Name,
+                    section.IsWritable,
+                    symbol.IsLocal,
+                    symbol.Size,
+                    Content(section, symbol.Value, Math.Min(symbol.Size, section.Size - symbol.Value), name)
+                )
+            );
         }
     }
 
@@ -191,10 +224,13 @@ internal sealed partial class ObjectContents
         {
             int end = i + 1 < keys.Count ? keys[i + 1].Offset : section.Size;
             string function = IntoCode(keys[i])!;
-            int start = keys[i].Offset, size = end - start;
+            int start = keys[i].Offset,
+                size = end - start;
             // A replacement of no bytes (its length is the last of the entry) points at whatever follows.
             bool empty = section.Name == ".altinstructions" && _elf.Bytes(section, end - 1, 1)[0] == 0;
-            string entry = empty ? Content(section, start, 4, function) + Convert.ToHexString(_elf.Bytes(section, start + 8, size - 8)) : Content(section, start, size, function);
+            string entry = empty
+                ? Content(section, start, 4, function) + Convert.ToHexString(_elf.Bytes(section, start + 8, size - 8))
+                : Content(section, start, size, function);
             AddFunction(function, $"{section.Name}: {entry}\n");
         }
         return true;
@@ -206,7 +242,9 @@ internal sealed partial class ObjectContents
         if (symbol.Section <= 0 || !_elf.Sections[symbol.Section].IsCode)
             return null;
         int offset = symbol.Value + relocation.Addend;
-        return _bySection[symbol.Section].LastOrDefault(one => one.Value <= offset && one.Type is "FUNC" or "NOTYPE") is { } function ? Whole(function.Name) : null;
+        return _bySection[symbol.Section].LastOrDefault(one => one.Value <= offset && one.Type is "FUNC" or "NOTYPE") is { } function
+            ? Whole(function.Name)
+            : null;
     }
 
     private string Content(WitnessSection section, int start, int size, string user)

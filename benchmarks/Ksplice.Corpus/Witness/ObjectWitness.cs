@@ -13,12 +13,18 @@ internal sealed record Testimony(string ConfirmedBy, IReadOnlyList<string> Objec
 /// <summary>The differences of two objects.</summary>
 internal sealed partial class ObjectWitness
 {
-    private readonly ObjectContents _pre, _post;
+    private readonly ObjectContents _pre,
+        _post;
 
     private ObjectWitness(ObjectContents pre, ObjectContents post)
     {
         (_pre, _post) = (pre, post);
-        Changed = [.. pre.Functions.Where(function => post.Functions.TryGetValue(function.Key, out var now) && !now.SetEquals(function.Value)).Select(function => function.Key)];
+        Changed =
+        [
+            .. pre
+                .Functions.Where(function => post.Functions.TryGetValue(function.Key, out var now) && !now.SetEquals(function.Value))
+                .Select(function => function.Key),
+        ];
         New = [.. post.Functions.Keys.Except(pre.Functions.Keys)];
         Gone = [.. pre.Functions.Keys.Except(post.Functions.Keys)];
     }
@@ -33,12 +39,17 @@ internal sealed partial class ObjectWitness
     public SortedSet<string> Gone { get; }
 
     public static async Task<ObjectWitness> ReadAsync(string pre, string post, CancellationToken cancellation) =>
-        new(new ObjectContents(await BinutilsObject.ReadAsync(pre, cancellation).ConfigureAwait(false)),
-            new ObjectContents(await BinutilsObject.ReadAsync(post, cancellation).ConfigureAwait(false)));
+        new(
+            new ObjectContents(await BinutilsObject.ReadAsync(pre, cancellation).ConfigureAwait(false)),
+            new ObjectContents(await BinutilsObject.ReadAsync(post, cancellation).ConfigureAwait(false))
+        );
 
     /// <summary>What of a function the objects do not have in common, a line each.</summary>
     public IEnumerable<string> Lines(string function) =>
-        _pre.Functions[function].Except(_post.Functions[function]).Select(text => "- " + text).Concat(_post.Functions[function].Except(_pre.Functions[function]).Select(text => "+ " + text));
+        _pre.Functions[function]
+            .Except(_post.Functions[function])
+            .Select(text => "- " + text)
+            .Concat(_post.Functions[function].Except(_pre.Functions[function]).Select(text => "+ " + text));
 
     /// <summary>Whether an update that replaces and brings these functions covers all that differs.</summary>
     /// <param name="replaced">The replaced functions, with the reason that the engine gives for each.</param>
@@ -50,8 +61,17 @@ internal sealed partial class ObjectWitness
         List<string> objections = [];
         objections.AddRange(Changed.Except(names).Except(fresh).Select(name => $"{name} differs and is not replaced"));
         // The exit code of a built-in unit is no part of the kernel.
-        objections.AddRange(New.Except(fresh).Except(names).Where(name => _post.SectionOf[name] != ".exit.text").Select(name => $"{name} is new and not carried"));
-        foreach (var (name, reason) in replaced.Where(function => !Changed.Contains(ObjectContents.Whole(function.Key)) && !reasonIsElsewhere(function.Value)))
+        objections.AddRange(
+            New.Except(fresh)
+                .Except(names)
+                .Where(name => _post.SectionOf[name] != ".exit.text")
+                .Select(name => $"{name} is new and not carried")
+        );
+        foreach (
+            var (name, reason) in replaced.Where(function =>
+                !Changed.Contains(ObjectContents.Whole(function.Key)) && !reasonIsElsewhere(function.Value)
+            )
+        )
             objections.Add($"{name} is replaced ({reason}) and does not differ");
         foreach (string name in _pre.Data.Keys.Order(StringComparer.Ordinal))
         {
@@ -71,8 +91,11 @@ internal sealed partial class ObjectWitness
     {
         List<WitnessData> left = [.. _post.Data.GetValueOrDefault(name) ?? []];
         bool known = left.Count != 0;
-        int missing = _pre.Data[name].Count(data => !IsNobodys(data) && !left.Remove(left.FirstOrDefault(other => Same(data, other)) ?? data));
-        return missing == 0 ? null : known ? "differs" : "is gone";
+        int missing = _pre.Data[name]
+            .Count(data => !IsNobodys(data) && !left.Remove(left.FirstOrDefault(other => Same(data, other)) ?? data));
+        return missing == 0 ? null
+            : known ? "differs"
+            : "is gone";
     }
 
     private static bool Same(WitnessData a, WitnessData b) =>
@@ -87,17 +110,32 @@ internal sealed partial class ObjectWitness
     // Constants that only replaced functions use come along with them.
     private bool TravelsWith(string name, HashSet<string> replaced) =>
         _pre.Data[name].TrueForAll(data => data is { IsWritable: false, IsLocal: true })
-        && (_pre.Users.GetValueOrDefault(name) ?? []).All(user => replaced.Contains(user) || _pre.Data.ContainsKey(user) && user != name && TravelsWith(user, replaced));
+        && (_pre.Users.GetValueOrDefault(name) ?? []).All(user =>
+            replaced.Contains(user) || _pre.Data.ContainsKey(user) && user != name && TravelsWith(user, replaced)
+        );
 
     private bool RestDiffers(string section) => _pre.Rest.GetValueOrDefault(section) != _post.Rest.GetValueOrDefault(section);
 
     /// <summary>Whether what an error of differencing names does differ, and how that was seen; null if it does not.</summary>
     public string? Confirm(string id, string message)
     {
-        string name = (id == "KSP5005" ? Variable() : Quoted()).Match(message) is { Success: true } match ? ObjectContents.Stem(match.Groups[1].Value) : "";
+        string name = (id == "KSP5005" ? Variable() : Quoted()).Match(message) is { Success: true } match
+            ? ObjectContents.Stem(match.Groups[1].Value)
+            : "";
         switch (id)
         {
-            case "KSP3001" or "KSP3002" or "KSP3012" or "KSP5005" or "KSP3043" or "KSP3044" or "KSP3045" or "KSP3046" or "KSP3047" or "KSP3048" or "KSP3049" or "KSP3050":
+            case "KSP3001"
+            or "KSP3002"
+            or "KSP3012"
+            or "KSP5005"
+            or "KSP3043"
+            or "KSP3044"
+            or "KSP3045"
+            or "KSP3046"
+            or "KSP3047"
+            or "KSP3048"
+            or "KSP3049"
+            or "KSP3050":
                 if (_pre.Data.ContainsKey(name) && DataChange(name) is not null)
                     return $"bytes:{name}";
                 if (_post.Data.ContainsKey(name) && !_pre.Data.ContainsKey(name))
@@ -105,7 +143,9 @@ internal sealed partial class ObjectWitness
                 return RestDiffers(name) ? $"bytes:{name}" : null;
             case "KSP3004":
                 name = ObjectContents.Whole(name);
-                return Changed.Contains(name) && _pre.SectionOf[name].StartsWith('.') && InitSection().IsMatch(_pre.SectionOf[name]) ? $"objdump:{name}" : null;
+                return Changed.Contains(name) && _pre.SectionOf[name].StartsWith('.') && InitSection().IsMatch(_pre.SectionOf[name])
+                    ? $"objdump:{name}"
+                    : null;
             case "KSP5011" or "KSP5012" or "KSP5013":
                 return Changed.Contains(ObjectContents.Whole(name)) ? $"objdump:{name}" : null;
             case "KSP3005":
@@ -119,7 +159,9 @@ internal sealed partial class ObjectWitness
     private bool SectionSymbolsDiffer(string section)
     {
         static IEnumerable<string> Of(ObjectContents contents, string section) =>
-            contents.Data.SelectMany(data => data.Value.Where(one => one.Section == section).Select(one => data.Key + one.Content)).Order(StringComparer.Ordinal);
+            contents
+                .Data.SelectMany(data => data.Value.Where(one => one.Section == section).Select(one => data.Key + one.Content))
+                .Order(StringComparer.Ordinal);
         return !Of(_pre, section).SequenceEqual(Of(_post, section), StringComparer.Ordinal);
     }
 

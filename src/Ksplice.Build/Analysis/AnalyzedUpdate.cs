@@ -1,8 +1,8 @@
 // What analyzers look at. Everything here is found when it is first asked for, once, and never changes after that, so that
 // analyzers may run side by side.
+using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Dwarf;
-using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
@@ -14,9 +14,16 @@ namespace Ksplice.Build.Analysis;
 /// <param name="units">The units that they touch.</param>
 /// <param name="kernel">The kernel that is to be updated; null where only objects are at hand.</param>
 /// <param name="sourceRoot">The unpatched source tree, or null if it is not at hand.</param>
-public sealed class AnalyzedUpdate(IReadOnlyList<SourcePatch> patches, IReadOnlyList<AnalyzedUnit> units, RunningKernel? kernel = null, string? sourceRoot = null)
+public sealed class AnalyzedUpdate(
+    IReadOnlyList<SourcePatch> patches,
+    IReadOnlyList<AnalyzedUnit> units,
+    RunningKernel? kernel = null,
+    string? sourceRoot = null
+)
 {
-    private readonly Lazy<HashSet<string>> _replaced = new(() => [.. units.SelectMany(unit => unit.Changes.Functions).Where(function => function.Pre is not null).Select(function => function.Name)]);
+    private readonly Lazy<HashSet<string>> _replaced = new(() =>
+        [.. units.SelectMany(unit => unit.Changes.Functions).Where(function => function.Pre is not null).Select(function => function.Name)]
+    );
 
     /// <summary>The patches, in the order of their application.</summary>
     public IReadOnlyList<SourcePatch> Patches => patches;
@@ -71,8 +78,10 @@ public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string,
 public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, ElfObject post)
 {
     private readonly Lazy<ObjectChanges> _changes = new(() => ObjectChanges.Find(pre, post));
-    private readonly Lazy<BtfTypes?> _preTypes = new(() => BtfReader.Read(pre)), _postTypes = new(() => BtfReader.Read(post));
-    private readonly Lazy<SourceMap> _preSource = new(() => new SourceMap(pre)), _postSource = new(() => new SourceMap(post));
+    private readonly Lazy<BtfTypes?> _preTypes = new(() => BtfReader.Read(pre)),
+        _postTypes = new(() => BtfReader.Read(post));
+    private readonly Lazy<SourceMap> _preSource = new(() => new SourceMap(pre)),
+        _postSource = new(() => new SourceMap(post));
 
     /// <summary>Its path in the source tree.</summary>
     public string Source => source;
@@ -112,23 +121,34 @@ public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, E
     public SourceLocation Locate(ChangedFunction function)
     {
         ArgumentNullException.ThrowIfNull(function);
-        return FirstChangedLine(function) ?? PostSource.Function(function.Name) ?? PreSource.Function(function.Name) ?? new SourceLocation(source);
+        return FirstChangedLine(function)
+            ?? PostSource.Function(function.Name)
+            ?? PreSource.Function(function.Name)
+            ?? new SourceLocation(source);
     }
 
     /// <summary>Where <paramref name="variable"/> is declared, likewise.</summary>
     public SourceLocation Locate(ChangedVariable variable)
     {
         ArgumentNullException.ThrowIfNull(variable);
-        return (variable.Post is { } post ? PostSource.Variable(post.Range) : null) ?? (variable.Pre is { } pre ? PreSource.Variable(pre.Range) : null) ?? new SourceLocation(source);
+        return (variable.Post is { } post ? PostSource.Variable(post.Range) : null)
+            ?? (variable.Pre is { } pre ? PreSource.Variable(pre.Range) : null)
+            ?? new SourceLocation(source);
     }
 
     /// <summary>Where a type, function or variable of that name is declared; the member, if one is named.</summary>
     public SourceLocation Locate(string name, string? member) =>
-        PostSource.Declaration(name, member) ?? PreSource.Declaration(name, member) ?? PostSource.Declaration(name, null) ?? new SourceLocation(source);
+        PostSource.Declaration(name, member)
+        ?? PreSource.Declaration(name, member)
+        ?? PostSource.Declaration(name, null)
+        ?? new SourceLocation(source);
 
     private SourceLocation? FirstChangedLine(ChangedFunction function)
     {
-        if (function is not { Post: { } after, Why: { Kind: FunctionDifference.Text or FunctionDifference.Relocation } why } || why.Part != function.Name)
+        if (
+            function is not { Post: { } after, Why: { Kind: FunctionDifference.Text or FunctionDifference.Relocation } why }
+            || why.Part != function.Name
+        )
             return null;
         return PostSource.Line(after.Parts[0].Range.Section, after.Parts[0].Range.Offset + why.Offset);
     }
@@ -145,27 +165,35 @@ public sealed class SourceMap
     {
         _lines = new(() => LineTable.Read(elf));
         _entries = new(() => DebugNode.Read(elf, _lines.Value));
-        _declarations = new(() => Entries.Where(entry => !entry.IsDeclaration && entry.Location is not null && Prefix(entry.Tag) is not null)
-            .ToLookup(entry => Prefix(entry.Tag) + entry.Name, StringComparer.Ordinal));
+        _declarations = new(() =>
+            Entries
+                .Where(entry => !entry.IsDeclaration && entry.Location is not null && Prefix(entry.Tag) is not null)
+                .ToLookup(entry => Prefix(entry.Tag) + entry.Name, StringComparer.Ordinal)
+        );
     }
 
     internal IReadOnlyList<DebugNode> Entries => _entries.Value;
 
     /// <summary>The source line of the code at an offset of a section, or null.</summary>
-    public SourceLocation? Line(int section, ulong offset) => _lines.Value?.Lines(section, offset, offset + 1).FirstOrDefault() ?? _lines.Value?.Find(section, offset);
+    public SourceLocation? Line(int section, ulong offset) =>
+        _lines.Value?.Lines(section, offset, offset + 1).FirstOrDefault() ?? _lines.Value?.Find(section, offset);
 
     /// <summary>Every source line that a function's code comes from, those of functions inlined into it included, each once.</summary>
     public IEnumerable<SourceLocation> Lines(ObjectFunction function)
     {
         ArgumentNullException.ThrowIfNull(function);
-        return function.Parts.SelectMany(part => _lines.Value?.Lines(part.Range.Section, part.Range.Offset, part.Range.Offset + part.Range.Size) ?? []).DistinctBy(line => (line.Path, line.Line));
+        return function
+            .Parts.SelectMany(part => _lines.Value?.Lines(part.Range.Section, part.Range.Offset, part.Range.Offset + part.Range.Size) ?? [])
+            .DistinctBy(line => (line.Path, line.Line));
     }
 
     /// <summary>Where a function is defined, or null.</summary>
-    public SourceLocation? Function(string name) => Entries.FirstOrDefault(entry => entry.Tag == DebugTag.Subprogram && !entry.IsDeclaration && entry.Name == name)?.Location;
+    public SourceLocation? Function(string name) =>
+        Entries.FirstOrDefault(entry => entry.Tag == DebugTag.Subprogram && !entry.IsDeclaration && entry.Name == name)?.Location;
 
     /// <summary>Where the variable at <paramref name="range"/> is defined, or null.</summary>
-    public SourceLocation? Variable(ObjectRange range) => Entries.FirstOrDefault(entry => entry.Tag == DebugTag.Variable && entry.Place == (range.Section, range.Offset))?.Location;
+    public SourceLocation? Variable(ObjectRange range) =>
+        Entries.FirstOrDefault(entry => entry.Tag == DebugTag.Variable && entry.Place == (range.Section, range.Offset))?.Location;
 
     /// <summary>Where <c>struct x</c>, <c>union x</c>, <c>enum x</c>, a typedef, function or variable is declared, or its member; or null.</summary>
     public SourceLocation? Declaration(string name, string? member)
@@ -175,18 +203,24 @@ public sealed class SourceMap
             if (member is null)
                 return entry.Location;
             var type = entry.Tag == DebugTag.Typedef ? entry.Type : entry;
-            if (Entries.FirstOrDefault(candidate => candidate.Tag == DebugTag.Member && candidate.Parent == type && candidate.Name == member)?.Location is { } found)
+            if (
+                Entries
+                    .FirstOrDefault(candidate => candidate.Tag == DebugTag.Member && candidate.Parent == type && candidate.Name == member)
+                    ?.Location is
+                { } found
+            )
                 return found;
         }
         return null;
     }
 
-    private static string? Prefix(ulong tag) => tag switch
-    {
-        DebugTag.Structure => "struct ",
-        DebugTag.Union => "union ",
-        DebugTag.Enumeration => "enum ",
-        DebugTag.Typedef or DebugTag.Subprogram or DebugTag.Variable => "",
-        _ => null,
-    };
+    private static string? Prefix(ulong tag) =>
+        tag switch
+        {
+            DebugTag.Structure => "struct ",
+            DebugTag.Union => "union ",
+            DebugTag.Enumeration => "enum ",
+            DebugTag.Typedef or DebugTag.Subprogram or DebugTag.Variable => "",
+            _ => null,
+        };
 }

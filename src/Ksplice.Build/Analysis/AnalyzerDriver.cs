@@ -11,10 +11,15 @@ namespace Ksplice.Build.Analysis;
 public static class AnalyzerDriver
 {
     /// <summary>The project's own analyzers.</summary>
-    public static IReadOnlyList<UpdateAnalyzer> BuiltIn { get; } = [new TypeAnalyzer(), new DataAnalyzer(), new QuiescenceAnalyzer(), new PairAnalyzer(), new SymbolAnalyzer(), new HookAnalyzer()];
+    public static IReadOnlyList<UpdateAnalyzer> BuiltIn { get; } =
+    [new TypeAnalyzer(), new DataAnalyzer(), new QuiescenceAnalyzer(), new PairAnalyzer(), new SymbolAnalyzer(), new HookAnalyzer()];
 
     /// <summary>What <paramref name="analyzers"/> find in <paramref name="update"/>, by place and rule.</summary>
-    public static IReadOnlyList<Diagnostic> Run(IReadOnlyList<UpdateAnalyzer> analyzers, AnalyzedUpdate update, CancellationToken cancellation = default)
+    public static IReadOnlyList<Diagnostic> Run(
+        IReadOnlyList<UpdateAnalyzer> analyzers,
+        AnalyzedUpdate update,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(analyzers);
         ConcurrentBag<Diagnostic> found = [];
@@ -23,18 +28,28 @@ public static class AnalyzerDriver
         foreach (var analyzer in analyzers)
             Guard(analyzer, found.Add, () => calls.AddRange(Register(analyzer, update, cancellation)));
         Parallel.ForEach(calls, options, call => Guard(call.Analyzer, found.Add, () => call.Call(diagnostic =>
-        {
-            if (!call.Rules.Contains(diagnostic.Id))
-                throw new InvalidOperationException($"it reported {diagnostic.Id}, which is not among its SupportedDiagnostics");
-            found.Add(diagnostic);
-        })));
-        return [.. found.OrderBy(diagnostic => diagnostic.Location?.Path ?? "", StringComparer.Ordinal)
-            .ThenBy(diagnostic => diagnostic.Location?.Line ?? 0).ThenBy(diagnostic => diagnostic.Location?.Column ?? 0)
-            .ThenBy(diagnostic => diagnostic.Id, StringComparer.Ordinal).ThenBy(diagnostic => diagnostic.Message, StringComparer.Ordinal)
-            .DistinctBy(diagnostic => (diagnostic.Id, diagnostic.Location, diagnostic.Message))];
+                {
+                    if (!call.Rules.Contains(diagnostic.Id))
+                        throw new InvalidOperationException($"it reported {diagnostic.Id}, which is not among its SupportedDiagnostics");
+                    found.Add(diagnostic);
+                })));
+        return
+        [
+            .. found
+                .OrderBy(diagnostic => diagnostic.Location?.Path ?? "", StringComparer.Ordinal)
+                .ThenBy(diagnostic => diagnostic.Location?.Line ?? 0)
+                .ThenBy(diagnostic => diagnostic.Location?.Column ?? 0)
+                .ThenBy(diagnostic => diagnostic.Id, StringComparer.Ordinal)
+                .ThenBy(diagnostic => diagnostic.Message, StringComparer.Ordinal)
+                .DistinctBy(diagnostic => (diagnostic.Id, diagnostic.Location, diagnostic.Message)),
+        ];
     }
 
-    private static IEnumerable<(UpdateAnalyzer, HashSet<string>, Action<Action<Diagnostic>>)> Register(UpdateAnalyzer analyzer, AnalyzedUpdate update, CancellationToken cancellation)
+    private static IEnumerable<(UpdateAnalyzer, HashSet<string>, Action<Action<Diagnostic>>)> Register(
+        UpdateAnalyzer analyzer,
+        AnalyzedUpdate update,
+        CancellationToken cancellation
+    )
     {
         AnalysisContext context = new();
         analyzer.Initialize(context);
@@ -60,7 +75,16 @@ public static class AnalyzerDriver
 #pragma warning restore CA1031
         {
             string at = problem.StackTrace?.Split('\n').FirstOrDefault()?.Trim() ?? "";
-            report(Diagnostic.Create(AnalysisDiagnostics.AnalyzerFailed, null, analyzer.GetType().FullName, problem.GetType().Name, problem.Message, at));
+            report(
+                Diagnostic.Create(
+                    AnalysisDiagnostics.AnalyzerFailed,
+                    null,
+                    analyzer.GetType().FullName,
+                    problem.GetType().Name,
+                    problem.Message,
+                    at
+                )
+            );
         }
     }
 }

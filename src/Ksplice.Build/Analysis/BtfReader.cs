@@ -43,12 +43,16 @@ public static class BtfReader
             ElfFormatException.Throw(name, strings.Start, "the BTF strings do not start and end with a zero byte");
 
         var offsets = new List<int>(types.Size / 16) { 0 };
-        for (var at = types.Start; at < types.Start + types.Size;)
+        for (var at = types.Start; at < types.Start + types.Size; )
         {
             var left = types.Start + types.Size - at;
             var size = left < 12 ? -1 : TypeSize(Word(bytes, at + 4));
             if (size < 0)
-                ElfFormatException.Throw(name, at, left < 12 ? "a BTF type is cut off" : $"BTF kind {(Word(bytes, at + 4) >> 24) & 0x1f} is not known");
+                ElfFormatException.Throw(
+                    name,
+                    at,
+                    left < 12 ? "a BTF type is cut off" : $"BTF kind {(Word(bytes, at + 4) >> 24) & 0x1f} is not known"
+                );
             if (size > left)
                 ElfFormatException.Throw(name, at, "a BTF type is cut off");
             offsets.Add(at);
@@ -77,8 +81,15 @@ public static class BtfReader
             BtfKind.Array => 24,
             BtfKind.Struct or BtfKind.Union or BtfKind.DataSection or BtfKind.Enum64 => 12 + (length * 12),
             BtfKind.Enum or BtfKind.FunctionPrototype => 12 + (length * 8),
-            BtfKind.Pointer or BtfKind.Forward or BtfKind.Typedef or BtfKind.Volatile or BtfKind.Const or BtfKind.Restrict
-                or BtfKind.Function or BtfKind.Float or BtfKind.TypeTag => 12,
+            BtfKind.Pointer
+            or BtfKind.Forward
+            or BtfKind.Typedef
+            or BtfKind.Volatile
+            or BtfKind.Const
+            or BtfKind.Restrict
+            or BtfKind.Function
+            or BtfKind.Float
+            or BtfKind.TypeTag => 12,
             _ => -1,
         };
     }
@@ -94,7 +105,11 @@ public static class BtfReader
         void CheckType(int at)
         {
             if (types.Word(id, at) >= types.Count)
-                ElfFormatException.Throw(types.Name, offset + at, $"BTF type {id} refers to type {types.Word(id, at)}, the last is {types.Count - 1}");
+                ElfFormatException.Throw(
+                    types.Name,
+                    offset + at,
+                    $"BTF type {id} refers to type {types.Word(id, at)}, the last is {types.Count - 1}"
+                );
         }
 
         CheckName(0);

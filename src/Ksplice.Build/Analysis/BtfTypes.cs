@@ -105,7 +105,12 @@ public sealed class BtfTypes
         {
             var at = 12 + (i * 12);
             var offset = Word(id, at + 8);
-            members[i] = new BtfMember(String(Word(id, at)), MemberType(id, i), bitFields ? offset & 0xffffff : offset, bitFields ? offset >> 24 : 0);
+            members[i] = new BtfMember(
+                String(Word(id, at)),
+                MemberType(id, i),
+                bitFields ? offset & 0xffffff : offset,
+                bitFields ? offset >> 24 : 0
+            );
         }
         return members;
     }
@@ -174,7 +179,9 @@ public sealed class BtfTypes
     internal bool HasMemberLike(int id, int index, BtfTypes other, int otherId)
     {
         var at = 12 + (index * 12);
-        return KindFlag(id) == other.KindFlag(otherId) && Word(id, at + 8) == other.Word(otherId, at + 8) && Text(Word(id, at)).SequenceEqual(other.Text(other.Word(otherId, at)));
+        return KindFlag(id) == other.KindFlag(otherId)
+            && Word(id, at + 8) == other.Word(otherId, at + 8)
+            && Text(Word(id, at)).SequenceEqual(other.Text(other.Word(otherId, at)));
     }
 
     internal int Length(int id) => (int)(Word(id, 4) & 0xffff);

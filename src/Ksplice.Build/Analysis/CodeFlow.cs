@@ -98,23 +98,42 @@ internal sealed record CodeFlow(IReadOnlyList<FlowBlock> Blocks, IReadOnlyList<(
                 return;
             var constants = decoder.GetConstantOffsets(instruction);
             CodeReference? Field(bool has, int offset) => has ? references[start + (ulong)offset].FirstOrDefault() : null;
-            var reference = Field(constants.HasImmediate, constants.ImmediateOffset) ?? Field(constants.HasDisplacement, constants.DisplacementOffset);
+            var reference = Field(constants.HasImmediate, constants.ImmediateOffset)
+                ?? Field(constants.HasDisplacement, constants.DisplacementOffset);
             bool near = instruction.Op0Kind == OpKind.NearBranch64;
-            long? inside = !near ? null : reference is null ? Place(index, (long)instruction.NearBranchTarget) : reference.Part >= 0 ? Place(reference.Part, reference.TargetOffset) : null;
+            long? inside =
+                !near ? null
+                : reference is null ? Place(index, (long)instruction.NearBranchTarget)
+                : reference.Part >= 0 ? Place(reference.Part, reference.TargetOffset)
+                : null;
             string? outside = near && inside is null ? reference!.Target : null;
-            long here = Place(index, (long)start), next = Place(index, (long)decoder.IP);
-            if (instruction.OpCount > 0 && instruction.Op0Kind == OpKind.Register && instruction.Op0Register is Register.RDI or Register.EDI)
+            long here = Place(index, (long)start),
+                next = Place(index, (long)decoder.IP);
+            if (
+                instruction.OpCount > 0
+                && instruction.Op0Kind == OpKind.Register
+                && instruction.Op0Register is Register.RDI or Register.EDI
+            )
                 argument = reference is { TakesAddress: true, TargetOffset: 0 } ? reference.Target : null;
-            steps.Add(instruction.FlowControl switch
-            {
-                FlowControl.Call or FlowControl.IndirectCall => new(here, next, outside, null, true, false),
-                FlowControl.Return => new(here, next, null, null, false, true),
-                FlowControl.UnconditionalBranch when outside is not null => new(here, next, outside == ReturnThunk ? null : outside, null, false, true),
-                FlowControl.UnconditionalBranch => new(here, next, null, inside, false, false),
-                FlowControl.IndirectBranch => new(here, next, null, null, false, true),
-                FlowControl.ConditionalBranch => new(here, next, outside, inside, true, outside is not null),
-                _ => new(here, next, null, null, true, false),
-            });
+            steps.Add(
+                instruction.FlowControl switch
+                {
+                    FlowControl.Call or FlowControl.IndirectCall => new(here, next, outside, null, true, false),
+                    FlowControl.Return => new(here, next, null, null, false, true),
+                    FlowControl.UnconditionalBranch when outside is not null => new(
+                        here,
+                        next,
+                        outside == ReturnThunk ? null : outside,
+                        null,
+                        false,
+                        true
+                    ),
+                    FlowControl.UnconditionalBranch => new(here, next, null, inside, false, false),
+                    FlowControl.IndirectBranch => new(here, next, null, null, false, true),
+                    FlowControl.ConditionalBranch => new(here, next, outside, inside, true, outside is not null),
+                    _ => new(here, next, null, null, true, false),
+                }
+            );
             if (outside is not null && argument is not null)
                 handed.Add((argument, outside));
             if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall)
@@ -134,16 +153,25 @@ internal sealed record CodeFlow(IReadOnlyList<FlowBlock> Blocks, IReadOnlyList<(
             runs[^1].Steps.Add(step);
             open = step.Jump is null && step.Continues && !step.Returns;
         }
-        var byStart = runs.Select((run, index) => (run.Start, index)).DistinctBy(run => run.Start).ToDictionary(run => run.Start, run => run.index);
-        return [.. runs.Select(run =>
-        {
-            var last = run.Steps[^1];
-            List<int> next = [];
-            if (last.Jump is { } jump && byStart.TryGetValue(jump, out int target))
-                next.Add(target);
-            if (last.Continues && byStart.TryGetValue(last.Next, out int following))
-                next.Add(following);
-            return new FlowBlock([.. run.Steps.Select(step => step.Call).OfType<string>()], next, run.Steps.Exists(step => step.Returns));
-        })];
+        var byStart = runs.Select((run, index) => (run.Start, index))
+            .DistinctBy(run => run.Start)
+            .ToDictionary(run => run.Start, run => run.index);
+        return
+        [
+            .. runs.Select(run =>
+            {
+                var last = run.Steps[^1];
+                List<int> next = [];
+                if (last.Jump is { } jump && byStart.TryGetValue(jump, out int target))
+                    next.Add(target);
+                if (last.Continues && byStart.TryGetValue(last.Next, out int following))
+                    next.Add(following);
+                return new FlowBlock(
+                    [.. run.Steps.Select(step => step.Call).OfType<string>()],
+                    next,
+                    run.Steps.Exists(step => step.Returns)
+                );
+            }),
+        ];
     }
 }

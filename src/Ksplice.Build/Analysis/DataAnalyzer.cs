@@ -22,9 +22,17 @@ public sealed class DataAnalyzer : UpdateAnalyzer
         if (context.Subject is not { Pre: null, Post: { IsWritable: true } post } || IsBookkeeping(post.Section))
             return;
         string value = post.Bytes.IsEmpty ? "of zeros" : "of " + post.Section;
-        context.Report(DataDiagnostics.NewData, context.Unit!.Locate(context.Subject), context.Subject.Name, context.Unit.Source, post.Range.Size.ToString(CultureInfo.InvariantCulture), value);
+        context.Report(
+            DataDiagnostics.NewData,
+            context.Unit!.Locate(context.Subject),
+            context.Subject.Name,
+            context.Unit.Source,
+            post.Range.Size.ToString(CultureInfo.InvariantCulture),
+            value
+        );
     }
 
     // Flags of WARN_ONCE and descriptors of debug prints come with the code.
-    private static bool IsBookkeeping(string section) => section is ".data.once" or ".data..once" or "__dyndbg" || section.StartsWith("__", StringComparison.Ordinal);
+    private static bool IsBookkeeping(string section) =>
+        section is ".data.once" or ".data..once" or "__dyndbg" || section.StartsWith("__", StringComparison.Ordinal);
 }

@@ -22,7 +22,8 @@ public sealed class DataDifference
 {
     private const int Most = 100;
     private readonly BtfTypes _types;
-    private readonly ObjectVariable _pre, _post;
+    private readonly ObjectVariable _pre,
+        _post;
     private readonly List<MemberDifference> _found = [];
 
     private DataDifference(BtfTypes types, ObjectVariable pre, ObjectVariable post) => (_types, _pre, _post) = (types, pre, post);
@@ -32,7 +33,12 @@ public sealed class DataDifference
     {
         ArgumentNullException.ThrowIfNull(unit);
         ArgumentNullException.ThrowIfNull(change);
-        if (change is not { Pre: { } pre, Post: { } post } || pre.Range.Size != post.Range.Size || unit.PreTypes is not { } types || TypeOf(types, pre.Name) is not { } type)
+        if (
+            change is not { Pre: { } pre, Post: { } post }
+            || pre.Range.Size != post.Range.Size
+            || unit.PreTypes is not { } types
+            || TypeOf(types, pre.Name) is not { } type
+        )
             return [];
         DataDifference difference = new(types, pre, post);
         difference.Compare(type, 0, "", 0);
@@ -78,10 +84,17 @@ public sealed class DataDifference
             case BtfKind.Array:
                 ulong step = Size(_types.Resolve(_types.Referenced(id)));
                 for (uint i = 0; step != 0 && i < _types.ElementCount(id); i++)
-                    Compare(_types.Referenced(id), offset + (i * step), string.Create(CultureInfo.InvariantCulture, $"{path}[{i}]"), depth + 1);
+                    Compare(
+                        _types.Referenced(id),
+                        offset + (i * step),
+                        string.Create(CultureInfo.InvariantCulture, $"{path}[{i}]"),
+                        depth + 1
+                    );
                 break;
             default:
-                bool function = _types.KindOf(id) == BtfKind.Pointer && _types.KindOf(_types.Resolve(_types.Referenced(id))) == BtfKind.FunctionPrototype;
+                bool function =
+                    _types.KindOf(id) == BtfKind.Pointer
+                    && _types.KindOf(_types.Resolve(_types.Referenced(id))) == BtfKind.FunctionPrototype;
                 _found.Add(new(path, Value(_pre, id, offset, size), Value(_post, id, offset, size), function));
                 break;
         }
@@ -89,7 +102,8 @@ public sealed class DataDifference
 
     private void CompareBits(ulong offset, BtfMember member, string name)
     {
-        ulong before = Bits(_pre, offset, member), after = Bits(_post, offset, member);
+        ulong before = Bits(_pre, offset, member),
+            after = Bits(_post, offset, member);
         if (before != after)
             _found.Add(new(name, before.ToString(CultureInfo.InvariantCulture), after.ToString(CultureInfo.InvariantCulture), false));
     }
@@ -107,10 +121,13 @@ public sealed class DataDifference
     }
 
     private bool Same(ulong offset, ulong size) =>
-        Bytes(_pre, offset, size).AsSpan().SequenceEqual(Bytes(_post, offset, size)) && References(_pre, offset, size).SequenceEqual(References(_post, offset, size));
+        Bytes(_pre, offset, size).AsSpan().SequenceEqual(Bytes(_post, offset, size))
+        && References(_pre, offset, size).SequenceEqual(References(_post, offset, size));
 
     private static IEnumerable<(ulong, string, long)> References(ObjectVariable variable, ulong offset, ulong size) =>
-        variable.References.Where(reference => reference.Offset >= offset && reference.Offset < offset + size).Select(reference => (reference.Offset, reference.Target, reference.TargetOffset));
+        variable
+            .References.Where(reference => reference.Offset >= offset && reference.Offset < offset + size)
+            .Select(reference => (reference.Offset, reference.Target, reference.TargetOffset));
 
     // What starts as zeros has no bytes.
     private static byte[] Bytes(ObjectVariable variable, ulong offset, ulong size)
@@ -121,13 +138,16 @@ public sealed class DataDifference
         return bytes;
     }
 
-    private static string Text(ObjectVariable variable, ulong offset, ulong size) => $"\"{Encoding.Latin1.GetString(Bytes(variable, offset, size)).TrimEnd('\0')}\"";
+    private static string Text(ObjectVariable variable, ulong offset, ulong size) =>
+        $"\"{Encoding.Latin1.GetString(Bytes(variable, offset, size)).TrimEnd('\0')}\"";
 
     private string Value(ObjectVariable variable, int id, ulong offset, ulong size)
     {
         var pointer = variable.References.FirstOrDefault(reference => reference.Offset == offset);
         if (pointer is not null)
-            return pointer.TargetOffset == 0 ? pointer.Target : string.Create(CultureInfo.InvariantCulture, $"{pointer.Target}+{pointer.TargetOffset}");
+            return pointer.TargetOffset == 0
+                ? pointer.Target
+                : string.Create(CultureInfo.InvariantCulture, $"{pointer.Target}+{pointer.TargetOffset}");
         byte[] wide = new byte[8];
         byte[] bytes = Bytes(variable, offset, Math.Min(size, 8));
         bytes.CopyTo(wide, 0);
@@ -138,18 +158,28 @@ public sealed class DataDifference
         return _types.KindOf(id) switch
         {
             BtfKind.Pointer => value == 0 ? "NULL" : $"0x{value:x}",
-            BtfKind.Enum or BtfKind.Enum64 => _types.Enumerators(id).Where(entry => (int)entry.Value == (int)value).Select(entry => entry.Name).FirstOrDefault() ?? value.ToString(CultureInfo.InvariantCulture),
+            BtfKind.Enum or BtfKind.Enum64 => _types
+                .Enumerators(id)
+                .Where(entry => (int)entry.Value == (int)value)
+                .Select(entry => entry.Name)
+                .FirstOrDefault()
+                ?? value.ToString(CultureInfo.InvariantCulture),
             _ => signed ? value.ToString(CultureInfo.InvariantCulture) : ((ulong)value).ToString(CultureInfo.InvariantCulture),
         };
     }
 
-    private bool IsCharacter(int type) => _types.Resolve(type) is var id && _types.KindOf(id) == BtfKind.Int && _types.SizeOf(id) == 1 && _types.NameOf(id) is "char" or "signed char";
+    private bool IsCharacter(int type) =>
+        _types.Resolve(type) is var id
+        && _types.KindOf(id) == BtfKind.Int
+        && _types.SizeOf(id) == 1
+        && _types.NameOf(id) is "char" or "signed char";
 
-    private ulong Size(int id) => _types.KindOf(id) switch
-    {
-        BtfKind.Int or BtfKind.Float or BtfKind.Struct or BtfKind.Union or BtfKind.Enum or BtfKind.Enum64 => _types.SizeOf(id),
-        BtfKind.Pointer => 8,
-        BtfKind.Array => _types.ElementCount(id) * Size(_types.Resolve(_types.Referenced(id))),
-        _ => 0,
-    };
+    private ulong Size(int id) =>
+        _types.KindOf(id) switch
+        {
+            BtfKind.Int or BtfKind.Float or BtfKind.Struct or BtfKind.Union or BtfKind.Enum or BtfKind.Enum64 => _types.SizeOf(id),
+            BtfKind.Pointer => 8,
+            BtfKind.Array => _types.ElementCount(id) * Size(_types.Resolve(_types.Referenced(id))),
+            _ => 0,
+        };
 }

@@ -41,22 +41,34 @@ internal static partial class DataKind
 
     // struct kernel_param leads to the variable, by itself or through a kparam_string or kparam_array.
     private static bool IsParameter(ElfObject elf, ObjectVariable variable) =>
-        elf.Sections.Where(section => section.Name == "__param" || section.Name.StartsWith(".rodata.__param_", StringComparison.Ordinal))
-            .SelectMany(section => section.Relocations).Any(relocation => IsPlace(elf.Symbols[relocation.SymbolIndex], relocation.Addend, variable));
+        elf
+            .Sections.Where(section => section.Name == "__param" || section.Name.StartsWith(".rodata.__param_", StringComparison.Ordinal))
+            .SelectMany(section => section.Relocations)
+            .Any(relocation => IsPlace(elf.Symbols[relocation.SymbolIndex], relocation.Addend, variable));
 
     private static bool IsPlace(ElfSymbol symbol, long addend, ObjectVariable variable) =>
-        !symbol.IsUndefined && !symbol.IsReserved && symbol.SectionIndex == variable.Range.Section && symbol.Value + (ulong)addend == variable.Range.Offset;
+        !symbol.IsUndefined
+        && !symbol.IsReserved
+        && symbol.SectionIndex == variable.Range.Section
+        && symbol.Value + (ulong)addend == variable.Range.Offset;
 
     // As many elements as the enum has constants, before and after.
     private static bool GrowsWithEnum(AnalyzedUnit unit, ChangedVariable change, int? type)
     {
-        if (type is not { } before || change is not { Pre: { } pre, Post: { } post } || pre.Range.Size >= post.Range.Size || unit.PostTypes is not { } types
-            || DataDifference.TypeOf(types, post.Name) is not { } after)
+        if (
+            type is not { } before
+            || change is not { Pre: { } pre, Post: { } post }
+            || pre.Range.Size >= post.Range.Size
+            || unit.PostTypes is not { } types
+            || DataDifference.TypeOf(types, post.Name) is not { } after
+        )
             return false;
         var (old, now) = (unit.PreTypes!.Resolve(before), types.Resolve(after));
         if (unit.PreTypes.KindOf(old) != BtfKind.Array || types.KindOf(now) != BtfKind.Array)
             return false;
-        var grown = Counts(unit.PreTypes).Join(Counts(types), pair => pair.Key, pair => pair.Key, (a, b) => (a.Value, b.Value)).Where(pair => pair.Item1 < pair.Item2);
+        var grown = Counts(unit.PreTypes)
+            .Join(Counts(types), pair => pair.Key, pair => pair.Key, (a, b) => (a.Value, b.Value))
+            .Where(pair => pair.Item1 < pair.Item2);
         return grown.Any(pair => Near(unit.PreTypes.ElementCount(old), pair.Item1) && Near(types.ElementCount(now), pair.Item2));
     }
 
@@ -65,6 +77,15 @@ internal static partial class DataKind
 
     // By the first constant's name: an enum may have none of its own.
     private static Dictionary<string, long> Counts(BtfTypes types) =>
-        Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64).Select(types.Enumerators).Where(constants => constants.Count > 1)
-            .GroupBy(constants => constants[0].Name, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Max(constants => constants.Max(constant => constant.Value)) + 1, StringComparer.Ordinal);
+        Enumerable
+            .Range(1, types.Count - 1)
+            .Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64)
+            .Select(types.Enumerators)
+            .Where(constants => constants.Count > 1)
+            .GroupBy(constants => constants[0].Name, StringComparer.Ordinal)
+            .ToDictionary(
+                group => group.Key,
+                group => group.Max(constants => constants.Max(constant => constant.Value)) + 1,
+                StringComparer.Ordinal
+            );
 }

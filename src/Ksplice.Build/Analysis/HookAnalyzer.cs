@@ -22,54 +22,59 @@ public sealed class HookAnalyzer : UpdateAnalyzer
     // The kinds that run while the machine is stopped (include/ksplice/hooks.h).
     private static readonly HashSet<string> InStop = ["check_apply", "apply", "check_reverse", "reverse"];
 
-    private const string WaitsForModprobe = "waits for modprobe", LoadsModule = "loads a module if none is there that it needs", WaitsForProgram = "runs a program, which may load or unload a module",
-        IsLoader = "loads or unloads a module itself", WritesToChain = "waits for the chain of module notifiers";
+    private const string WaitsForModprobe = "waits for modprobe",
+        LoadsModule = "loads a module if none is there that it needs",
+        WaitsForProgram = "runs a program, which may load or unload a module",
+        IsLoader = "loads or unloads a module itself",
+        WritesToChain = "waits for the chain of module notifiers";
 
     /// <summary>What no hook may call, and why, for a sentence that goes on after "which".</summary>
-    internal static IReadOnlyDictionary<string, string> Forbidden { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
-    {
-        // request_module(), request_module_nowait() and try_then_request_module() are macros for it.
-        ["__request_module"] = WaitsForModprobe,
+    internal static IReadOnlyDictionary<string, string> Forbidden { get; } =
+        new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            // request_module(), request_module_nowait() and try_then_request_module() are macros for it.
+            ["__request_module"] = WaitsForModprobe,
 
-        ["get_fs_type"] = LoadsModule,
-        ["dev_load"] = LoadsModule,
-        ["sock_create"] = LoadsModule,
-        ["sock_create_kern"] = LoadsModule,
-        ["__sock_create"] = LoadsModule,
-        ["crypto_has_alg"] = LoadsModule,
-        ["crypto_alg_mod_lookup"] = LoadsModule,
-        ["crypto_find_alg"] = LoadsModule,
-        ["crypto_alloc_base"] = LoadsModule,
-        ["crypto_alloc_tfm_node"] = LoadsModule,
-        ["crypto_alloc_shash"] = LoadsModule,
-        ["crypto_alloc_ahash"] = LoadsModule,
-        ["crypto_alloc_skcipher"] = LoadsModule,
-        ["crypto_alloc_sync_skcipher"] = LoadsModule,
-        ["crypto_alloc_aead"] = LoadsModule,
-        ["crypto_alloc_akcipher"] = LoadsModule,
-        ["crypto_alloc_kpp"] = LoadsModule,
-        ["crypto_alloc_rng"] = LoadsModule,
-        ["crypto_alloc_acomp"] = LoadsModule,
+            ["get_fs_type"] = LoadsModule,
+            ["dev_load"] = LoadsModule,
+            ["sock_create"] = LoadsModule,
+            ["sock_create_kern"] = LoadsModule,
+            ["__sock_create"] = LoadsModule,
+            ["crypto_has_alg"] = LoadsModule,
+            ["crypto_alg_mod_lookup"] = LoadsModule,
+            ["crypto_find_alg"] = LoadsModule,
+            ["crypto_alloc_base"] = LoadsModule,
+            ["crypto_alloc_tfm_node"] = LoadsModule,
+            ["crypto_alloc_shash"] = LoadsModule,
+            ["crypto_alloc_ahash"] = LoadsModule,
+            ["crypto_alloc_skcipher"] = LoadsModule,
+            ["crypto_alloc_sync_skcipher"] = LoadsModule,
+            ["crypto_alloc_aead"] = LoadsModule,
+            ["crypto_alloc_akcipher"] = LoadsModule,
+            ["crypto_alloc_kpp"] = LoadsModule,
+            ["crypto_alloc_rng"] = LoadsModule,
+            ["crypto_alloc_acomp"] = LoadsModule,
 
-        ["call_usermodehelper"] = WaitsForProgram,
-        ["call_usermodehelper_exec"] = WaitsForProgram,
+            ["call_usermodehelper"] = WaitsForProgram,
+            ["call_usermodehelper_exec"] = WaitsForProgram,
 
-        // A patch of the loader's own file may refer to these.
-        ["load_module"] = IsLoader,
-        ["__x64_sys_init_module"] = IsLoader,
-        ["__x64_sys_finit_module"] = IsLoader,
-        ["__x64_sys_delete_module"] = IsLoader,
-        ["__do_sys_init_module"] = IsLoader,
-        ["__do_sys_finit_module"] = IsLoader,
-        ["__do_sys_delete_module"] = IsLoader,
+            // A patch of the loader's own file may refer to these.
+            ["load_module"] = IsLoader,
+            ["__x64_sys_init_module"] = IsLoader,
+            ["__x64_sys_finit_module"] = IsLoader,
+            ["__x64_sys_delete_module"] = IsLoader,
+            ["__do_sys_init_module"] = IsLoader,
+            ["__do_sys_finit_module"] = IsLoader,
+            ["__do_sys_delete_module"] = IsLoader,
 
-        ["register_module_notifier"] = WritesToChain,
-        ["unregister_module_notifier"] = WritesToChain,
-        ["module_notify_list"] = WritesToChain,
-    };
+            ["register_module_notifier"] = WritesToChain,
+            ["unregister_module_notifier"] = WritesToChain,
+            ["module_notify_list"] = WritesToChain,
+        };
 
     /// <inheritdoc/>
-    public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } = [CodeDiagnostics.HookInRealTimeStop, CodeDiagnostics.HookWaitsForModules];
+    public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } =
+    [CodeDiagnostics.HookInRealTimeStop, CodeDiagnostics.HookWaitsForModules];
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -95,7 +100,15 @@ public sealed class HookAnalyzer : UpdateAnalyzer
             if (InStop.Contains(hook.Kind) && update.Kernel is { } kernel && kernel.Configuration.Has("CONFIG_PREEMPT_RT"))
                 context.Report(CodeDiagnostics.HookInRealTimeStop, place, hook.Name, hook.Kind, kernel.Image.Release);
             foreach (var (name, through) in code.ForbiddenIn(hook.Unit, hook.Name, hook.Function))
-                context.Report(CodeDiagnostics.HookWaitsForModules, place, hook.Name, hook.Kind, string.Concat(through.Select(function => $"{function}, ")), name, Forbidden[name]);
+                context.Report(
+                    CodeDiagnostics.HookWaitsForModules,
+                    place,
+                    hook.Name,
+                    hook.Kind,
+                    string.Concat(through.Select(function => $"{function}, ")),
+                    name,
+                    Forbidden[name]
+                );
         }
     }
 
@@ -107,8 +120,11 @@ public sealed class HookAnalyzer : UpdateAnalyzer
             {
                 var symbol = unit.Post.Symbols[relocation.SymbolIndex];
                 ulong offset = symbol.Value + (ulong)relocation.Addend;
-                var function = symbol.IsUndefined ? null
-                    : unit.Changes.PostFunctions.FirstOrDefault(function => function.Parts[0].Range is var range && range.Section == symbol.SectionIndex && range.Offset == offset);
+                var function = symbol.IsUndefined
+                    ? null
+                    : unit.Changes.PostFunctions.FirstOrDefault(function =>
+                        function.Parts[0].Range is var range && range.Section == symbol.SectionIndex && range.Offset == offset
+                    );
                 yield return new(unit, section.Name[SectionPrefix.Length..], function?.Name ?? symbol.Name, function);
             }
         }
@@ -117,11 +133,14 @@ public sealed class HookAnalyzer : UpdateAnalyzer
     /// <summary>The code of all units, as it is after the patch.</summary>
     private sealed class Code(AnalyzedUpdate update)
     {
-        private readonly Dictionary<AnalyzedUnit, ILookup<string, ObjectFunction>> _own =
-            update.Units.ToDictionary(unit => unit, unit => unit.Changes.PostFunctions.ToLookup(function => function.Name, StringComparer.Ordinal));
+        private readonly Dictionary<AnalyzedUnit, ILookup<string, ObjectFunction>> _own = update.Units.ToDictionary(
+            unit => unit,
+            unit => unit.Changes.PostFunctions.ToLookup(function => function.Name, StringComparer.Ordinal)
+        );
 
-        private readonly ILookup<string, (AnalyzedUnit Unit, ObjectFunction Function)> _global = update.Units
-            .SelectMany(unit => unit.Changes.PostFunctions.Where(function => function.IsGlobal).Select(function => (unit, function))).ToLookup(pair => pair.function.Name, StringComparer.Ordinal);
+        private readonly ILookup<string, (AnalyzedUnit Unit, ObjectFunction Function)> _global = update
+            .Units.SelectMany(unit => unit.Changes.PostFunctions.Where(function => function.IsGlobal).Select(function => (unit, function)))
+            .ToLookup(pair => pair.function.Name, StringComparer.Ordinal);
 
         /// <summary>Each forbidden name that the hook refers to, with the functions on the way to it.</summary>
         public IEnumerable<(string Name, IReadOnlyList<string> Through)> ForbiddenIn(AnalyzedUnit unit, string name, ObjectFunction? hook)
@@ -136,7 +155,12 @@ public sealed class HookAnalyzer : UpdateAnalyzer
             while (work.TryDequeue(out var at))
             {
                 // An address counts too: who takes that of such a function means to call it.
-                foreach (string target in at.Function.Parts.SelectMany(part => part.References).Select(reference => reference.Target).Where(Forbidden.ContainsKey))
+                foreach (
+                    string target in at
+                        .Function.Parts.SelectMany(part => part.References)
+                        .Select(reference => reference.Target)
+                        .Where(Forbidden.ContainsKey)
+                )
                     found.TryAdd(target, at.Through);
                 foreach (string call in at.Function.Calls)
                 {

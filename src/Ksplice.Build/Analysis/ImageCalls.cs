@@ -10,7 +10,9 @@ namespace Ksplice.Build.Analysis;
 internal sealed class ImageCalls(KernelImage image)
 {
     private readonly ConcurrentDictionary<ulong, IReadOnlyList<ulong>> _calls = new();
-    private readonly Lazy<ILookup<ulong, string>> _names = new(() => image.Symbols.Symbols.ToLookup(symbol => symbol.Address, symbol => symbol.Name));
+    private readonly Lazy<ILookup<ulong, string>> _names = new(() =>
+        image.Symbols.Symbols.ToLookup(symbol => symbol.Address, symbol => symbol.Name)
+    );
 
     /// <summary>Every name of the function at <paramref name="address"/>.</summary>
     public IEnumerable<string> NamesOf(ulong address) => _names.Value[address];
@@ -20,7 +22,11 @@ internal sealed class ImageCalls(KernelImage image)
 
     /// <summary>All that is called from <paramref name="roots"/>, they included, as far as <paramref name="follow"/> agrees and not deeper than
     /// <paramref name="depth"/> calls: the name by the address of each, and the one that it is called from.</summary>
-    public IReadOnlyDictionary<ulong, (string Name, string? Caller)> Closure(IEnumerable<string> roots, Func<string, bool> follow, int depth)
+    public IReadOnlyDictionary<ulong, (string Name, string? Caller)> Closure(
+        IEnumerable<string> roots,
+        Func<string, bool> follow,
+        int depth
+    )
     {
         Dictionary<ulong, (string, string?)> found = [];
         Dictionary<ulong, int> depths = [];
@@ -38,7 +44,12 @@ internal sealed class ImageCalls(KernelImage image)
                 continue;
             foreach (ulong callee in From(function))
             {
-                if (!found.ContainsKey(callee) && image.Symbols.Nearest(callee) is { } nearest && nearest.Symbol.Address == callee && follow(nearest.Symbol.Name))
+                if (
+                    !found.ContainsKey(callee)
+                    && image.Symbols.Nearest(callee) is { } nearest
+                    && nearest.Symbol.Address == callee
+                    && follow(nearest.Symbol.Name)
+                )
                 {
                     found.Add(callee, (nearest.Symbol.Name, caller));
                     depths.Add(callee, at + 1);

@@ -59,8 +59,15 @@ public sealed class ImageReferences(KernelImage image)
             decoder.Decode(out var instruction);
             if (instruction.NextIP <= place)
                 continue;
-            bool branch = instruction.FlowControl is FlowControl.Call or FlowControl.UnconditionalBranch or FlowControl.ConditionalBranch && instruction.NearBranchTarget == target;
-            bool address = !branch && (Immediate(instruction) == target || (instruction.IsIPRelativeMemoryOperand && instruction.IPRelativeMemoryAddress == target));
+            bool branch =
+                instruction.FlowControl is FlowControl.Call or FlowControl.UnconditionalBranch or FlowControl.ConditionalBranch
+                && instruction.NearBranchTarget == target;
+            bool address =
+                !branch
+                && (
+                    Immediate(instruction) == target
+                    || (instruction.IsIPRelativeMemoryOperand && instruction.IPRelativeMemoryAddress == target)
+                );
             if (branch || address)
                 found.Add(new(nearest.Symbol.Name, instruction.IP, branch));
             return;
@@ -79,5 +86,8 @@ public sealed class ImageReferences(KernelImage image)
 
     // What ran at boot calls nothing any more.
     private bool IsInit(ulong place) =>
-        image.Symbols.FindUnique("__init_begin") is { } begin && image.Symbols.FindUnique("__init_end") is { } end && place >= begin && place < end;
+        image.Symbols.FindUnique("__init_begin") is { } begin
+        && image.Symbols.FindUnique("__init_end") is { } end
+        && place >= begin
+        && place < end;
 }

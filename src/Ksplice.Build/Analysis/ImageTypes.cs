@@ -14,7 +14,11 @@ internal static class ImageTypes
         var byName = Index(image);
         for (int id = 1; id < unit.Count; id++)
         {
-            if (Keyword(unit.KindOf(id)) is not { } keyword || unit.NameOf(id) is not { Length: > 0 } name || !byName.TryGetValue(keyword + name, out var rivals))
+            if (
+                Keyword(unit.KindOf(id)) is not { } keyword
+                || unit.NameOf(id) is not { Length: > 0 } name
+                || !byName.TryGetValue(keyword + name, out var rivals)
+            )
                 continue;
             string? difference = null;
             foreach (int rival in rivals)
@@ -42,20 +46,23 @@ internal static class ImageTypes
         return index;
     }
 
-    private static string? Keyword(BtfKind kind) => kind switch
-    {
-        BtfKind.Struct => "struct ",
-        BtfKind.Union => "union ",
-        BtfKind.Enum or BtfKind.Enum64 => "enum ",
-        _ => null,
-    };
+    private static string? Keyword(BtfKind kind) =>
+        kind switch
+        {
+            BtfKind.Struct => "struct ",
+            BtfKind.Union => "union ",
+            BtfKind.Enum or BtfKind.Enum64 => "enum ",
+            _ => null,
+        };
 
     private static string? Difference(BtfTypes unit, int id, BtfTypes image, int rival)
     {
         if (unit.SizeOf(id) != image.SizeOf(rival))
             return string.Create(CultureInfo.InvariantCulture, $"{unit.SizeOf(id)} bytes here, {image.SizeOf(rival)} there");
         if (unit.KindOf(id) is BtfKind.Enum or BtfKind.Enum64)
-            return OtherConstant(unit.Enumerators(id), image.Enumerators(rival)) is { } constant ? $"'{constant}' is another constant or missing" : null;
+            return OtherConstant(unit.Enumerators(id), image.Enumerators(rival)) is { } constant
+                ? $"'{constant}' is another constant or missing"
+                : null;
         var (here, there) = (unit.Members(id), image.Members(rival));
         for (int i = 0; i < Math.Max(here.Count, there.Count); i++)
         {

@@ -37,7 +37,13 @@ public sealed class MemberUses(string sourceRoot)
                 }
             }
         }
-        return [.. found.OrderBy(candidate => candidate.Location.Path, StringComparer.Ordinal).ThenBy(candidate => candidate.Location.Line).ThenBy(candidate => candidate.Function, StringComparer.Ordinal)];
+        return
+        [
+            .. found
+                .OrderBy(candidate => candidate.Location.Path, StringComparer.Ordinal)
+                .ThenBy(candidate => candidate.Location.Line)
+                .ThenBy(candidate => candidate.Function, StringComparer.Ordinal),
+        ];
     }
 
     private string? Text(SourceLocation location)

@@ -19,6 +19,13 @@ public sealed class PairAnalyzer : UpdateAnalyzer
     private static void Check(ActionContext<ChangedFunction> context)
     {
         foreach (var pair in PairBalance.Find(context.Subject))
-            context.Report(CodeDiagnostics.PairsDiffer, context.Unit!.Locate(context.Subject), context.Subject.Name, pair.Kind, pair.Before, pair.After);
+            context.Report(
+                CodeDiagnostics.PairsDiffer,
+                context.Unit!.Locate(context.Subject),
+                context.Subject.Name,
+                pair.Kind,
+                pair.Before,
+                pair.After
+            );
     }
 }

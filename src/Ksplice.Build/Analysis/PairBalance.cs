@@ -21,9 +21,21 @@ internal static class PairBalance
 
     private static readonly (string Kind, string[] Acquire, string[] Release)[] Kinds =
     [
-        ("spinlock", ["_raw_spin_lock", "_raw_spin_lock_irq", "_raw_spin_lock_irqsave", "_raw_spin_lock_bh"], ["_raw_spin_unlock", "_raw_spin_unlock_irq", "_raw_spin_unlock_irqrestore", "_raw_spin_unlock_bh"]),
-        ("read lock", ["_raw_read_lock", "_raw_read_lock_irq", "_raw_read_lock_irqsave", "_raw_read_lock_bh"], ["_raw_read_unlock", "_raw_read_unlock_irq", "_raw_read_unlock_irqrestore", "_raw_read_unlock_bh"]),
-        ("write lock", ["_raw_write_lock", "_raw_write_lock_irq", "_raw_write_lock_irqsave", "_raw_write_lock_bh"], ["_raw_write_unlock", "_raw_write_unlock_irq", "_raw_write_unlock_irqrestore", "_raw_write_unlock_bh"]),
+        (
+            "spinlock",
+            ["_raw_spin_lock", "_raw_spin_lock_irq", "_raw_spin_lock_irqsave", "_raw_spin_lock_bh"],
+            ["_raw_spin_unlock", "_raw_spin_unlock_irq", "_raw_spin_unlock_irqrestore", "_raw_spin_unlock_bh"]
+        ),
+        (
+            "read lock",
+            ["_raw_read_lock", "_raw_read_lock_irq", "_raw_read_lock_irqsave", "_raw_read_lock_bh"],
+            ["_raw_read_unlock", "_raw_read_unlock_irq", "_raw_read_unlock_irqrestore", "_raw_read_unlock_bh"]
+        ),
+        (
+            "write lock",
+            ["_raw_write_lock", "_raw_write_lock_irq", "_raw_write_lock_irqsave", "_raw_write_lock_bh"],
+            ["_raw_write_unlock", "_raw_write_unlock_irq", "_raw_write_unlock_irqrestore", "_raw_write_unlock_bh"]
+        ),
         ("mutex", ["mutex_lock", "mutex_lock_nested", "mutex_lock_interruptible", "mutex_lock_killable"], ["mutex_unlock"]),
         ("semaphore for reading", ["down_read", "down_read_interruptible", "down_read_killable"], ["up_read"]),
         ("semaphore for writing", ["down_write", "down_write_killable"], ["up_write"]),
@@ -36,7 +48,11 @@ internal static class PairBalance
         ("device reference", ["get_device"], ["put_device"]),
         ("object reference", ["kobject_get"], ["kobject_put"]),
         ("module reference", ["try_module_get", "__module_get"], ["module_put"]),
-        ("memory", ["__kmalloc", "kmalloc_trace", "__kmalloc_node", "kmalloc_large", "kmemdup", "kstrdup", "kvmalloc_node", "vmalloc", "vzalloc"], ["kfree", "kvfree", "vfree", "kfree_sensitive"]),
+        (
+            "memory",
+            ["__kmalloc", "kmalloc_trace", "__kmalloc_node", "kmalloc_large", "kmemdup", "kstrdup", "kvmalloc_node", "vmalloc", "vzalloc"],
+            ["kfree", "kvfree", "vfree", "kfree_sensitive"]
+        ),
         ("slab object", ["kmem_cache_alloc", "kmem_cache_alloc_node", "kmem_cache_alloc_lru"], ["kmem_cache_free"]),
     ];
 
@@ -52,7 +68,8 @@ internal static class PairBalance
         var (before, after) = (CodeFlow.Of(pre), CodeFlow.Of(post));
         foreach (int kind in Used(before).Union(Used(after)).Order())
         {
-            int was = AtReturn(before, kind), now = AtReturn(after, kind);
+            int was = AtReturn(before, kind),
+                now = AtReturn(after, kind);
             if (was != now && was != 0 && now != 0)
                 yield return new(Kinds[kind].Kind, Words(was), Words(now));
         }
@@ -93,5 +110,11 @@ internal static class PairBalance
     }
 
     private static string Words(int state) =>
-        string.Join(" or ", Enumerable.Range(-Most, (2 * Most) + 1).Where(count => (state & (1 << (count + Most))) != 0).Select(count => count.ToString("+0;-0;0", CultureInfo.InvariantCulture)));
+        string.Join(
+            " or ",
+            Enumerable
+                .Range(-Most, (2 * Most) + 1)
+                .Where(count => (state & (1 << (count + Most))) != 0)
+                .Select(count => count.ToString("+0;-0;0", CultureInfo.InvariantCulture))
+        );
 }

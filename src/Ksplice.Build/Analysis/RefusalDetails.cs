@@ -27,8 +27,15 @@ public sealed class RefusalDetails(AnalyzedUnit unit)
         var rule = DataKind.RuleOf(unit, variable, members);
         if (members.Count == 0 && rule == DifferencingDiagnostics.ChangedData)
             return diagnostic with { Location = location };
-        string detail = members.Count == 0 ? variable.Why?.Detail ?? Sizes(variable)
-            : string.Join(", ", members.Take(MembersToName)) + (members.Count > MembersToName ? string.Create(CultureInfo.InvariantCulture, $" and {members.Count - MembersToName} more") : "");
+        string detail =
+            members.Count == 0
+                ? variable.Why?.Detail ?? Sizes(variable)
+                : string.Join(", ", members.Take(MembersToName))
+                    + (
+                        members.Count > MembersToName
+                            ? string.Create(CultureInfo.InvariantCulture, $" and {members.Count - MembersToName} more")
+                            : ""
+                    );
         return Diagnostic.Create(rule, location, name, variable.Why?.Offset ?? 0, unit.Source, detail) with { Object = name };
     }
 

@@ -10,7 +10,11 @@ public static class SarifLog
     public static byte[] Write(IReadOnlyCollection<Diagnostic> diagnostics)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var rules = diagnostics.Select(diagnostic => diagnostic.Descriptor).DistinctBy(rule => rule.Id).OrderBy(rule => rule.Id, StringComparer.Ordinal).ToList();
+        var rules = diagnostics
+            .Select(diagnostic => diagnostic.Descriptor)
+            .DistinctBy(rule => rule.Id)
+            .OrderBy(rule => rule.Id, StringComparer.Ordinal)
+            .ToList();
         using MemoryStream bytes = new();
         using (Utf8JsonWriter json = new(bytes, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
         {
@@ -80,19 +84,25 @@ public static class SarifLog
         json.WriteEndObject();
     }
 
-    private static string Level(DiagnosticSeverity severity) => severity switch
-    {
-        DiagnosticSeverity.Error => "error",
-        DiagnosticSeverity.Warning => "warning",
-        _ => "note",
-    };
+    private static string Level(DiagnosticSeverity severity) =>
+        severity switch
+        {
+            DiagnosticSeverity.Error => "error",
+            DiagnosticSeverity.Warning => "warning",
+            _ => "note",
+        };
 
     private static void WriteLocation(Utf8JsonWriter json, SourceLocation location, string? message)
     {
         json.WriteStartObject();
         json.WriteStartObject("physicalLocation");
         json.WriteStartObject("artifactLocation");
-        json.WriteString("uri", Path.IsPathRooted(location.Path) ? new Uri(location.Path).AbsoluteUri : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal));
+        json.WriteString(
+            "uri",
+            Path.IsPathRooted(location.Path)
+                ? new Uri(location.Path).AbsoluteUri
+                : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal)
+        );
         json.WriteEndObject();
         if (location.Line > 0)
         {

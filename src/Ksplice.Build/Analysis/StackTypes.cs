@@ -25,25 +25,46 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
     public IReadOnlyList<string>? Owners()
     {
         var entries = unit.PreSource.Entries;
-        var definitions = entries.Where(entry => entry.Tag is DebugTag.Structure or DebugTag.Union && !entry.IsDeclaration && Keyword(entry) + entry.Name == type).ToList();
+        var definitions = entries
+            .Where(entry =>
+                entry.Tag is DebugTag.Structure or DebugTag.Union && !entry.IsDeclaration && Keyword(entry) + entry.Name == type
+            )
+            .ToList();
         if (definitions.Count != 1 || definitions[0].Location?.Path is not { } file || !IsUnit(file) || update.SourceRoot is null)
             return null;
         var definition = definitions[0];
         if (entries.FirstOrDefault(entry => EscapesThrough(entry, definition)) is { } escape)
             return No($"'{escape.Name}' holds or points to one");
-        var takers = entries.Where(entry => entry is { Tag: DebugTag.Parameter, Parent.Tag: DebugTag.Subprogram } && Reaches(entry.Type, definition) == Reach.Pointer)
-            .Select(entry => entry.Parent!.Name).Where(name => name.Length != 0).ToHashSet(StringComparer.Ordinal);
+        var takers = entries
+            .Where(entry =>
+                entry is { Tag: DebugTag.Parameter, Parent.Tag: DebugTag.Subprogram } && Reaches(entry.Type, definition) == Reach.Pointer
+            )
+            .Select(entry => entry.Parent!.Name)
+            .Where(name => name.Length != 0)
+            .ToHashSet(StringComparer.Ordinal);
         if (takers.FirstOrDefault(taker => IsGlobal(taker) || IsAddressTaken(taker)) is { } handed)
             return No($"{handed} takes one and may be called from anywhere");
-        var owners = entries.Where(entry => entry.Tag == DebugTag.Variable && Reaches(entry.Type, definition) == Reach.Value)
-            .Select(Function).OfType<DebugNode>().Where(function => function.Place is not null)
-            .Select(function => function.Name).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToList();
-        var replaced = unit.Changes.Functions.Where(function => function is { Pre: not null, Post: not null }).Select(function => function.Name.Split('.')[0]).ToHashSet(StringComparer.Ordinal);
+        var owners = entries
+            .Where(entry => entry.Tag == DebugTag.Variable && Reaches(entry.Type, definition) == Reach.Value)
+            .Select(Function)
+            .OfType<DebugNode>()
+            .Where(function => function.Place is not null)
+            .Select(function => function.Name)
+            .Distinct(StringComparer.Ordinal)
+            .Order(StringComparer.Ordinal)
+            .ToList();
+        var replaced = unit
+            .Changes.Functions.Where(function => function is { Pre: not null, Post: not null })
+            .Select(function => function.Name.Split('.')[0])
+            .ToHashSet(StringComparer.Ordinal);
         if (owners.Count == 0)
             return No("no function has such a variable");
         if (owners.Find(owner => !replaced.Contains(owner)) is { } stays)
             return No($"{stays} has one and is not replaced");
-        string source = Comments().Replace(File.ReadAllText(Path.Combine(update.SourceRoot, unit.Source), System.Text.Encoding.Latin1), comment => new string('\n', comment.Value.Count(c => c == '\n')) + " ");
+        string source = Comments()
+            .Replace(File.ReadAllText(Path.Combine(update.SourceRoot, unit.Source), System.Text.Encoding.Latin1), comment =>
+                new string('\n', comment.Value.Count(c => c == '\n')) + " "
+            );
         return OnlyDeclares(source) && CallsPassOn(source, entries, definition, takers) ? owners : null;
     }
 
@@ -73,20 +94,26 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
             if (candidate == definition)
                 return pointer ? Reach.Pointer : Reach.Value;
             pointer |= candidate.Tag == DebugTag.Pointer;
-            if (candidate.Tag is not (DebugTag.Pointer or DebugTag.Array or DebugTag.Typedef or DebugTag.Const or DebugTag.Volatile or DebugTag.Restrict))
+            if (
+                candidate.Tag
+                is not (DebugTag.Pointer or DebugTag.Array or DebugTag.Typedef or DebugTag.Const or DebugTag.Volatile or DebugTag.Restrict)
+            )
                 return Reach.No;
         }
         return Reach.No;
     }
 
-    private static bool EscapesThrough(DebugNode entry, DebugNode definition) => entry.Tag switch
-    {
-        DebugTag.Member => Reaches(entry.Type, definition) != Reach.No,
-        DebugTag.Subprogram or DebugTag.SubroutineType => Reaches(entry.Type, definition) != Reach.No,
-        DebugTag.Parameter when entry.Parent?.Tag == DebugTag.SubroutineType => Reaches(entry.Type, definition) != Reach.No,
-        DebugTag.Variable => Reaches(entry.Type, definition) is var reach && reach != Reach.No && (reach == Reach.Pointer || entry.Place is not null || Function(entry) is null),
-        _ => false,
-    };
+    private static bool EscapesThrough(DebugNode entry, DebugNode definition) =>
+        entry.Tag switch
+        {
+            DebugTag.Member => Reaches(entry.Type, definition) != Reach.No,
+            DebugTag.Subprogram or DebugTag.SubroutineType => Reaches(entry.Type, definition) != Reach.No,
+            DebugTag.Parameter when entry.Parent?.Tag == DebugTag.SubroutineType => Reaches(entry.Type, definition) != Reach.No,
+            DebugTag.Variable => Reaches(entry.Type, definition) is var reach
+                && reach != Reach.No
+                && (reach == Reach.Pointer || entry.Place is not null || Function(entry) is null),
+            _ => false,
+        };
 
     private static DebugNode? Function(DebugNode entry)
     {
@@ -96,26 +123,50 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
         return parent;
     }
 
-    private bool IsGlobal(string function) => unit.Pre.Symbols.Any(symbol => symbol.Name == function && symbol.Binding != ElfSymbolBinding.Local);
+    private bool IsGlobal(string function) =>
+        unit.Pre.Symbols.Any(symbol => symbol.Name == function && symbol.Binding != ElfSymbolBinding.Local);
 
     private bool IsAddressTaken(string function)
     {
         // The clones that the compiler makes of a function have its name and a suffix.
         bool Is(string name) => name == function || name.StartsWith(function + ".", StringComparison.Ordinal);
-        return unit.Changes.PreFunctions.Any(user => user.Parts.Any(part => part.References.Any(reference => reference.TakesAddress && Is(reference.Target))))
-            || unit.Pre.Sections.Where(section => section.IsAllocated && !section.IsExecutable && section.Name.StartsWith(".data", StringComparison.Ordinal) | section.Name.StartsWith(".rodata", StringComparison.Ordinal))
-                .Any(section => section.Relocations.Any(relocation => unit.Pre.Symbols[relocation.SymbolIndex] is { } symbol && (Is(symbol.Name) || PointsTo(symbol, relocation.Addend, Is))));
+        return unit.Changes.PreFunctions.Any(user =>
+                user.Parts.Any(part => part.References.Any(reference => reference.TakesAddress && Is(reference.Target)))
+            )
+            || unit.Pre.Sections.Where(section =>
+                    section.IsAllocated
+                    && !section.IsExecutable
+                    && section.Name.StartsWith(".data", StringComparison.Ordinal)
+                        | section.Name.StartsWith(".rodata", StringComparison.Ordinal)
+                )
+                .Any(section =>
+                    section.Relocations.Any(relocation =>
+                        unit.Pre.Symbols[relocation.SymbolIndex] is { } symbol
+                        && (Is(symbol.Name) || PointsTo(symbol, relocation.Addend, Is))
+                    )
+                );
     }
 
     private bool PointsTo(ElfSymbol section, long addend, Func<string, bool> isIt) =>
-        section.Type == ElfSymbolType.Section && unit.Changes.PreFunctions.Any(function => isIt(function.Name) && function.Parts[0].Range.Section == section.SectionIndex && function.Parts[0].Range.Offset == (ulong)addend);
+        section.Type == ElfSymbolType.Section
+        && unit.Changes.PreFunctions.Any(function =>
+            isIt(function.Name)
+            && function.Parts[0].Range.Section == section.SectionIndex
+            && function.Parts[0].Range.Offset == (ulong)addend
+        );
 
     // Definition, declaration, `struct x name`, `struct x *name` in a list of parameters.
     private bool OnlyDeclares(string code)
     {
-        foreach (Match match in Regex.Matches(code, Regex.Escape(type).Replace("\\ ", @"\s+", StringComparison.Ordinal) + @"\b\s*(?<next>[^;=]{0,80})"))
+        foreach (
+            Match match in Regex.Matches(
+                code,
+                Regex.Escape(type).Replace("\\ ", @"\s+", StringComparison.Ordinal) + @"\b\s*(?<next>[^;=]{0,80})"
+            )
+        )
         {
-            string before = code[..match.Index].TrimEnd(), next = match.Groups["next"].Value;
+            string before = code[..match.Index].TrimEnd(),
+                next = match.Groups["next"].Value;
             bool definition = next.StartsWith('{') || next.Length == 0;
             bool variable = Regex.IsMatch(next, @"^\w+\s*($|[\[,)])") && !before.EndsWith("sizeof(", StringComparison.Ordinal);
             bool parameter = Regex.IsMatch(next, @"^\*\s*(const\s+)?\w+\s*[,)]") && Regex.IsMatch(before, @"[(,]\s*(const)?$");
@@ -130,20 +181,41 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
     private bool CallsPassOn(string code, IReadOnlyList<DebugNode> entries, DebugNode definition, HashSet<string> takers)
     {
         // Names mean something within a function: the last one that is defined above a call.
-        var named = entries.Where(entry => entry.Tag is DebugTag.Parameter or DebugTag.Variable && entry.Name.Length != 0 && entry.Type is not null && !IsInlined(entry))
+        var named = entries
+            .Where(entry =>
+                entry.Tag is DebugTag.Parameter or DebugTag.Variable
+                && entry.Name.Length != 0
+                && entry.Type is not null
+                && !IsInlined(entry)
+            )
             .ToLookup(entry => (Function(entry)?.Name ?? "", entry.Name), entry => Reaches(entry.Type, definition));
-        var functions = entries.Where(entry => entry is { Tag: DebugTag.Subprogram, IsDeclaration: false, Location: not null } && IsUnit(entry.Location.Path))
-            .Select(entry => (entry.Location!.Line, entry.Name)).Distinct().OrderBy(function => function.Line).ToList();
+        var functions = entries
+            .Where(entry => entry is { Tag: DebugTag.Subprogram, IsDeclaration: false, Location: not null } && IsUnit(entry.Location.Path))
+            .Select(entry => (entry.Location!.Line, entry.Name))
+            .Distinct()
+            .OrderBy(function => function.Line)
+            .ToList();
         foreach (string taker in takers)
         {
-            var places = entries.Where(entry => entry.Tag == DebugTag.Parameter && entry.Parent is { Tag: DebugTag.Subprogram } parent && parent.Name == taker)
-                .GroupBy(entry => entry.Parent!).First().Select((entry, index) => (entry, index)).Where(pair => Reaches(pair.entry.Type, definition) == Reach.Pointer).Select(pair => pair.index).ToList();
+            var places = entries
+                .Where(entry =>
+                    entry.Tag == DebugTag.Parameter && entry.Parent is { Tag: DebugTag.Subprogram } parent && parent.Name == taker
+                )
+                .GroupBy(entry => entry.Parent!)
+                .First()
+                .Select((entry, index) => (entry, index))
+                .Where(pair => Reaches(pair.entry.Type, definition) == Reach.Pointer)
+                .Select(pair => pair.index)
+                .ToList();
             foreach (Match call in Regex.Matches(code, $@"\b{Regex.Escape(taker)}\s*\("))
             {
                 var arguments = Arguments(code, call.Index + call.Length);
                 int line = code.AsSpan(0, call.Index).Count('\n') + 1;
                 string caller = functions.LastOrDefault(function => function.Line <= line).Name ?? "";
-                if (arguments is null || places.Exists(place => place >= arguments.Count || !IsPassedOn(arguments[place], name => named[(caller, name)])))
+                if (
+                    arguments is null
+                    || places.Exists(place => place >= arguments.Count || !IsPassedOn(arguments[place], name => named[(caller, name)]))
+                )
                     return No($"a call of {taker} passes something else") is not null;
             }
         }
@@ -157,7 +229,9 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
             return true;
         bool address = argument.StartsWith('&');
         string name = argument.TrimStart('&').Trim();
-        return Regex.IsMatch(name, @"^\w+$") && named(name).ToList() is { Count: > 0 } meanings && meanings.TrueForAll(reach => reach == (address ? Reach.Value : Reach.Pointer));
+        return Regex.IsMatch(name, @"^\w+$")
+            && named(name).ToList() is { Count: > 0 } meanings
+            && meanings.TrueForAll(reach => reach == (address ? Reach.Value : Reach.Pointer));
     }
 
     private static bool IsInlined(DebugNode entry)
@@ -173,7 +247,8 @@ internal sealed class StackTypes(AnalyzedUpdate update, AnalyzedUnit unit, strin
     private static List<string>? Arguments(string code, int start)
     {
         List<string> arguments = [];
-        int depth = 0, from = start;
+        int depth = 0,
+            from = start;
         for (int at = start; at < code.Length && at < start + 2000; at++)
         {
             if (code[at] is '(' or '[' or '{')

@@ -12,7 +12,8 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
     private const int NamesToShow = 4;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } = [CodeDiagnostics.ExportChecksum, CodeDiagnostics.OnlyInModule];
+    public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } =
+    [CodeDiagnostics.ExportChecksum, CodeDiagnostics.OnlyInModule];
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -24,25 +25,33 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
 
     private static void CheckExports(ActionContext<AnalyzedUpdate> context)
     {
-        var promised = from unit in context.Update.Units
-                       from change in unit.TypeChanges
-                       where change.Rule != TypeDiagnostics.VariableChanged
-                       from export in Exports(unit)
-                       where Reaches(unit.PreTypes!, export, change.Name)
-                       group (unit, export) by change.Name into byType
-                       orderby byType.Key
-                       select byType;
+        var promised =
+            from unit in context.Update.Units
+            from change in unit.TypeChanges
+            where change.Rule != TypeDiagnostics.VariableChanged
+            from export in Exports(unit)
+            where Reaches(unit.PreTypes!, export, change.Name)
+            group (unit, export) by change.Name into byType
+            orderby byType.Key
+            select byType;
         foreach (var type in promised)
         {
             var names = type.Select(pair => pair.export).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToList();
-            string shown = string.Join(", ", names.Take(NamesToShow)) + (names.Count > NamesToShow ? $" and {names.Count - NamesToShow} more" : "");
+            string shown =
+                string.Join(", ", names.Take(NamesToShow)) + (names.Count > NamesToShow ? $" and {names.Count - NamesToShow} more" : "");
             context.Report(CodeDiagnostics.ExportChecksum, type.First().unit.Locate(type.Key, null), type.Key, shown);
         }
     }
 
     /// <summary>The names that a unit exports.</summary>
-    internal static IEnumerable<string> Exports(AnalyzedUnit unit) => unit.Pre.Sections.Where(section => SectionCatalog.IsExports(section.Name)).SelectMany(section => section.Relocations)
-        .Select(relocation => unit.Pre.Symbols[relocation.SymbolIndex]).Where(symbol => symbol.Type is ElfSymbolType.Function or ElfSymbolType.Object).Select(symbol => symbol.Name).Distinct(StringComparer.Ordinal);
+    internal static IEnumerable<string> Exports(AnalyzedUnit unit) =>
+        unit
+            .Pre.Sections.Where(section => SectionCatalog.IsExports(section.Name))
+            .SelectMany(section => section.Relocations)
+            .Select(relocation => unit.Pre.Symbols[relocation.SymbolIndex])
+            .Where(symbol => symbol.Type is ElfSymbolType.Function or ElfSymbolType.Object)
+            .Select(symbol => symbol.Name)
+            .Distinct(StringComparer.Ordinal);
 
     /// <summary>True if the type of the function or variable <paramref name="symbol"/> leads to <paramref name="type"/>, or is the symbol itself.</summary>
     internal static bool Reaches(BtfTypes types, string symbol, string type)
@@ -50,7 +59,11 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
         if (symbol == type)
             return true;
         HashSet<int> seen = [];
-        Stack<int> work = new(Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Function or BtfKind.Variable && types.NameOf(id) == symbol));
+        Stack<int> work = new(
+            Enumerable
+                .Range(1, types.Count - 1)
+                .Where(id => types.KindOf(id) is BtfKind.Function or BtfKind.Variable && types.NameOf(id) == symbol)
+        );
         while (work.TryPop(out int id))
         {
             if (!seen.Add(id))
@@ -69,7 +82,15 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
                     foreach (var parameter in types.Parameters(id))
                         work.Push(parameter.Type);
                     break;
-                case BtfKind.Pointer or BtfKind.Array or BtfKind.Typedef or BtfKind.Const or BtfKind.Volatile or BtfKind.Restrict or BtfKind.TypeTag or BtfKind.Function or BtfKind.Variable:
+                case BtfKind.Pointer
+                or BtfKind.Array
+                or BtfKind.Typedef
+                or BtfKind.Const
+                or BtfKind.Volatile
+                or BtfKind.Restrict
+                or BtfKind.TypeTag
+                or BtfKind.Function
+                or BtfKind.Variable:
                     work.Push(types.Referenced(id));
                     break;
             }
@@ -77,20 +98,26 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
         return false;
     }
 
-    private static string Spelled(BtfTypes types, int id, BtfKind kind) => kind switch
-    {
-        BtfKind.Struct => "struct " + types.NameOf(id),
-        BtfKind.Union => "union " + types.NameOf(id),
-        BtfKind.Enum or BtfKind.Enum64 => "enum " + types.NameOf(id),
-        BtfKind.Typedef => types.NameOf(id),
-        _ => "",
-    };
+    private static string Spelled(BtfTypes types, int id, BtfKind kind) =>
+        kind switch
+        {
+            BtfKind.Struct => "struct " + types.NameOf(id),
+            BtfKind.Union => "union " + types.NameOf(id),
+            BtfKind.Enum or BtfKind.Enum64 => "enum " + types.NameOf(id),
+            BtfKind.Typedef => types.NameOf(id),
+            _ => "",
+        };
 
     // A module's own needs are matched; the kernel's must be the kernel's.
     private static void CheckModule(ActionContext<ReferencedSymbol> context)
     {
         var (symbol, unit) = (context.Subject, context.Unit!);
-        if (unit.Module is null && context.Update.Kernel is { } kernel && kernel.ModuleExports.TryGetValue(symbol.Name, out string? module) && !kernel.Image.Symbols.Find(symbol.Name).Any())
+        if (
+            unit.Module is null
+            && context.Update.Kernel is { } kernel
+            && kernel.ModuleExports.TryGetValue(symbol.Name, out string? module)
+            && !kernel.Image.Symbols.Find(symbol.Name).Any()
+        )
             context.Report(CodeDiagnostics.OnlyInModule, unit.Locate(symbol.User), symbol.User.Name, symbol.Name, module);
     }
 }

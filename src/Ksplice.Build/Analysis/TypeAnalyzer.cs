@@ -13,8 +13,16 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
     /// <inheritdoc/>
     public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } =
     [
-        TypeDiagnostics.SizeChanged, TypeDiagnostics.MemberChanged, TypeDiagnostics.EnumChanged, TypeDiagnostics.PrototypeChanged, TypeDiagnostics.VariableChanged,
-        TypeDiagnostics.TypedefChanged, TypeDiagnostics.NoTypes, TypeDiagnostics.OtherKernel, TypeDiagnostics.OnStacksOnly, TypeDiagnostics.CallersReplaced,
+        TypeDiagnostics.SizeChanged,
+        TypeDiagnostics.MemberChanged,
+        TypeDiagnostics.EnumChanged,
+        TypeDiagnostics.PrototypeChanged,
+        TypeDiagnostics.VariableChanged,
+        TypeDiagnostics.TypedefChanged,
+        TypeDiagnostics.NoTypes,
+        TypeDiagnostics.OtherKernel,
+        TypeDiagnostics.OnStacksOnly,
+        TypeDiagnostics.CallersReplaced,
     ];
 
     /// <inheritdoc/>
@@ -39,12 +47,23 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
 
     private static void CheckAgainstImage(ActionContext<AnalyzedUnit> context)
     {
-        if (context.Update.Kernel is not { Types: { } image } kernel || context.Subject.PreTypes is not { } types || context.Subject.Module is not null)
+        if (
+            context.Update.Kernel is not { Types: { } image } kernel
+            || context.Subject.PreTypes is not { } types
+            || context.Subject.Module is not null
+        )
             return;
         foreach (var (name, difference) in ImageTypes.Differences(types, image))
         {
-            context.Report(Diagnostic.Create(TypeDiagnostics.OtherKernel, context.Subject.PreSource.Declaration(name, null) ?? new SourceLocation(context.Subject.Source),
-                name, kernel.Image.Release, difference));
+            context.Report(
+                Diagnostic.Create(
+                    TypeDiagnostics.OtherKernel,
+                    context.Subject.PreSource.Declaration(name, null) ?? new SourceLocation(context.Subject.Source),
+                    name,
+                    kernel.Image.Release,
+                    difference
+                )
+            );
         }
     }
 
@@ -64,28 +83,62 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
             StackTypes stacks = new(update, unit, change.Name);
             if (stacks.Owners() is { } owners)
             {
-                context.Report(Diagnostic.Create(TypeDiagnostics.OnStacksOnly, location, change.Name + (change.Member is null ? "" : $" (member '{change.Member}')"), Names(owners)));
+                context.Report(
+                    Diagnostic.Create(
+                        TypeDiagnostics.OnStacksOnly,
+                        location,
+                        change.Name + (change.Member is null ? "" : $" (member '{change.Member}')"),
+                        Names(owners)
+                    )
+                );
                 return;
             }
             elsewhere = stacks.Reason is { } reason ? $" (not on stacks only: {reason})" : "";
         }
-        IReadOnlyList<MemberUse> uses = change.Member is { } member && change.Rule == TypeDiagnostics.MemberChanged && update.Members is { } members ? members.Outside(update, units, member) : [];
-        string who = elsewhere + (uses.Count == 0 ? "" : $"; functions that are not replaced use a member of that name: {Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])}");
-        context.Report(change.ToDiagnostic(location, who) with { Related = [.. uses.Select(use => new RelatedLocation(use.Location, $"{use.Function} uses '{change.Member}'"))] });
+        IReadOnlyList<MemberUse> uses =
+            change.Member is { } member && change.Rule == TypeDiagnostics.MemberChanged && update.Members is { } members
+                ? members.Outside(update, units, member)
+                : [];
+        string who =
+            elsewhere
+            + (
+                uses.Count == 0
+                    ? ""
+                    : $"; functions that are not replaced use a member of that name: {Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])}"
+            );
+        context.Report(
+            change.ToDiagnostic(location, who) with
+            {
+                Related = [.. uses.Select(use => new RelatedLocation(use.Location, $"{use.Function} uses '{change.Member}'"))],
+            }
+        );
     }
 
     // Every unit of the update is compiled anew; who calls from elsewhere stands in the image.
     private static void CheckCallers(ActionContext<TypeChange> context, SourceLocation location, List<AnalyzedUnit> units)
     {
         var (change, update) = (context.Subject, context.Update);
-        bool exported = units.Exists(unit => unit.Pre.Sections.Any(section => Differencing.SectionCatalog.IsExports(section.Name)
-            && section.Relocations.Any(relocation => unit.Pre.Symbols[relocation.SymbolIndex].Name == change.Name)));
-        string more = exported ? "it is exported, and modules were compiled with the old one" : "callers elsewhere were compiled with the old one";
+        bool exported = units.Exists(unit =>
+            unit.Pre.Sections.Any(section =>
+                Differencing.SectionCatalog.IsExports(section.Name)
+                && section.Relocations.Any(relocation => unit.Pre.Symbols[relocation.SymbolIndex].Name == change.Name)
+            )
+        );
+        string more = exported
+            ? "it is exported, and modules were compiled with the old one"
+            : "callers elsewhere were compiled with the old one";
         IReadOnlyList<ImageReference> outside = [];
         if (update.Kernel is { } kernel && kernel.Image.Symbols.FindUnique(change.Name) is { } address)
         {
-            var compiled = update.Units.SelectMany(unit => unit.Changes.PreFunctions.Select(function => function.Name)).ToHashSet(StringComparer.Ordinal);
-            outside = [.. kernel.References.To(address).Where(reference => !compiled.Contains(reference.Holder) && !IsBookkeeping(reference.Holder))];
+            var compiled = update
+                .Units.SelectMany(unit => unit.Changes.PreFunctions.Select(function => function.Name))
+                .ToHashSet(StringComparer.Ordinal);
+            outside =
+            [
+                .. kernel
+                    .References.To(address)
+                    .Where(reference => !compiled.Contains(reference.Holder) && !IsBookkeeping(reference.Holder)),
+            ];
             if (outside.Count == 0 && !exported)
             {
                 context.Report(Diagnostic.Create(TypeDiagnostics.CallersReplaced, location, change.Name, change.Before, change.After));
@@ -101,11 +154,20 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
     }
 
     private static List<string> Who(IReadOnlyList<ImageReference> references, bool branch) =>
-        [.. references.Where(reference => reference.IsBranch == branch).Select(reference => reference.Holder).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        [
+            .. references
+                .Where(reference => reference.IsBranch == branch)
+                .Select(reference => reference.Holder)
+                .Distinct(StringComparer.Ordinal)
+                .Order(StringComparer.Ordinal),
+        ];
 
     // Tables of the loader, of ftrace and of exports hold every function's address.
-    private static bool IsBookkeeping(string holder) => holder.StartsWith("__start_", StringComparison.Ordinal) || holder.StartsWith("__stop_", StringComparison.Ordinal)
-        || holder.StartsWith("__ksymtab", StringComparison.Ordinal) || holder.StartsWith("__kstrtab", StringComparison.Ordinal);
+    private static bool IsBookkeeping(string holder) =>
+        holder.StartsWith("__start_", StringComparison.Ordinal)
+        || holder.StartsWith("__stop_", StringComparison.Ordinal)
+        || holder.StartsWith("__ksymtab", StringComparison.Ordinal)
+        || holder.StartsWith("__kstrtab", StringComparison.Ordinal);
 
     private static string Names(IReadOnlyList<string> names) =>
         string.Join(", ", names.Take(NamesToShow)) + (names.Count > NamesToShow ? $" and {names.Count - NamesToShow} more" : "");

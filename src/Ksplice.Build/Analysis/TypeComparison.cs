@@ -19,7 +19,10 @@ public sealed record TypeChange(DiagnosticDescriptor Rule, string Name, string? 
 {
     /// <summary>The report of the change; <paramref name="more"/> ends its sentence.</summary>
     public Diagnostic ToDiagnostic(SourceLocation location, string more = "") =>
-        Diagnostic.Create(Rule, location, Member is null ? [Name, Before, After, more] : [Name, Member, Before, more]) with { Object = Name };
+        Diagnostic.Create(Rule, location, Member is null ? [Name, Before, After, more] : [Name, Member, Before, more]) with
+        {
+            Object = Name,
+        };
 }
 
 /// <summary>Compares the types of a unit's pre and post object.</summary>
@@ -58,13 +61,21 @@ public sealed class TypeComparison
         ArgumentNullException.ThrowIfNull(bag);
         var changes = Find(pre, post, globals);
         foreach (var change in changes)
-            bag.Add(change.ToDiagnostic(new SourceLocation(unit), change.Rule == TypeDiagnostics.PrototypeChanged ? "callers elsewhere were compiled with the old one" : ""));
+            bag.Add(
+                change.ToDiagnostic(
+                    new SourceLocation(unit),
+                    change.Rule == TypeDiagnostics.PrototypeChanged ? "callers elsewhere were compiled with the old one" : ""
+                )
+            );
         return changes.Count == 0;
     }
 
     /// <summary>The names with global binding of an object: gcc 12 writes linkage 0 for every function, so the symbol table has to tell.</summary>
     public static IReadOnlySet<string> Globals(ElfObject pre) =>
-        pre.Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local).Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
+        pre
+            .Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local)
+            .Select(symbol => symbol.Name)
+            .ToHashSet(StringComparer.Ordinal);
 
     /// <summary>All that is not the same in <paramref name="post"/> as in <paramref name="pre"/>, by kind and name.</summary>
     public static IReadOnlyList<TypeChange> Find(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals)
@@ -121,12 +132,14 @@ public sealed class TypeComparison
         return result;
     }
 
-    private static string Shape(BtfTypes types, int id) => types.KindOf(id) switch
-    {
-        BtfKind.Struct or BtfKind.Union => $"{types.SizeOf(id)} {string.Join(' ', types.Members(id).Select(member => $"{member.Name}@{member.BitOffset} {types.Describe(member.Type)}"))}",
-        BtfKind.Enum or BtfKind.Enum64 => string.Join(' ', types.Enumerators(id).Select(entry => $"{entry.Name}={entry.Value}")),
-        _ => types.Describe(types.Referenced(id)),
-    };
+    private static string Shape(BtfTypes types, int id) =>
+        types.KindOf(id) switch
+        {
+            BtfKind.Struct or BtfKind.Union =>
+                $"{types.SizeOf(id)} {string.Join(' ', types.Members(id).Select(member => $"{member.Name}@{member.BitOffset} {types.Describe(member.Type)}"))}",
+            BtfKind.Enum or BtfKind.Enum64 => string.Join(' ', types.Enumerators(id).Select(entry => $"{entry.Name}={entry.Value}")),
+            _ => types.Describe(types.Referenced(id)),
+        };
 
     private void CompareMembers(string name, int before, int after)
     {
@@ -138,8 +151,12 @@ public sealed class TypeComparison
         foreach (var (member, change) in changes.Take(MembersToName))
             Report(TypeDiagnostics.MemberChanged, name, member, change);
         if (changes.Count > MembersToName)
-            Report(TypeDiagnostics.MemberChanged, name, changes[MembersToName].Member,
-                $"and {changes.Count - MembersToName - 1} more after it change, too");
+            Report(
+                TypeDiagnostics.MemberChanged,
+                name,
+                changes[MembersToName].Member,
+                $"and {changes.Count - MembersToName - 1} more after it change, too"
+            );
     }
 
     /// <summary>Members by name; anonymous ones by their place among the anonymous.</summary>
@@ -150,7 +167,9 @@ public sealed class TypeComparison
     }
 
     private IEnumerable<(string Member, string Change)> MemberChanges(
-        List<(string Name, BtfMember Member)> before, List<(string Name, BtfMember Member)> after)
+        List<(string Name, BtfMember Member)> before,
+        List<(string Name, BtfMember Member)> after
+    )
     {
         var news = new Dictionary<string, BtfMember>(StringComparer.Ordinal);
         foreach (var (name, member) in after)
@@ -224,18 +243,32 @@ public sealed class TypeComparison
     }
 
     private static IEnumerable<int> AnonymousEnums(BtfTypes types) =>
-        Enumerable.Range(1, types.Count - 1).Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64 && types.NameOf(id).Length == 0)
+        Enumerable
+            .Range(1, types.Count - 1)
+            .Where(id => types.KindOf(id) is BtfKind.Enum or BtfKind.Enum64 && types.NameOf(id).Length == 0)
             .OrderBy(id => Shape(types, id), StringComparer.Ordinal);
 
     private void CompareTypedef(string name, int before, int after)
     {
         var (old, now) = (_pre.Resolve(before), _post.Resolve(after));
-        if (_pre.KindOf(old) is BtfKind.Struct or BtfKind.Union && _pre.KindOf(old) == _post.KindOf(now)
-            && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
+        if (
+            _pre.KindOf(old) is BtfKind.Struct or BtfKind.Union
+            && _pre.KindOf(old) == _post.KindOf(now)
+            && _pre.NameOf(old).Length == 0
+            && _post.NameOf(now).Length == 0
+        )
             CompareMembers("typedef " + name, old, now);
-        else if (!(_pre.KindOf(old) is BtfKind.Enum or BtfKind.Enum64 && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
-            && !_equality.AreEqual(old, now))
-            Report(TypeDiagnostics.TypedefChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+        else if (
+            !(_pre.KindOf(old) is BtfKind.Enum or BtfKind.Enum64 && _pre.NameOf(old).Length == 0 && _post.NameOf(now).Length == 0)
+            && !_equality.AreEqual(old, now)
+        )
+            Report(
+                TypeDiagnostics.TypedefChanged,
+                name,
+                null,
+                _pre.Describe(_pre.Referenced(before)),
+                _post.Describe(_post.Referenced(after))
+            );
     }
 
     private void CompareFunction(string name, int before, int after)
@@ -244,7 +277,13 @@ public sealed class TypeComparison
         if (!_globals.Contains(name))
             return;
         if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
-            Report(TypeDiagnostics.PrototypeChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+            Report(
+                TypeDiagnostics.PrototypeChanged,
+                name,
+                null,
+                _pre.Describe(_pre.Referenced(before)),
+                _post.Describe(_post.Referenced(after))
+            );
     }
 
     private void CompareVariable(string name, int before, int after)
@@ -253,6 +292,12 @@ public sealed class TypeComparison
         if (SymbolNames.Base(name) != name)
             return;
         if (!_equality.AreEqual(_pre.Referenced(before), _post.Referenced(after)))
-            Report(TypeDiagnostics.VariableChanged, name, null, _pre.Describe(_pre.Referenced(before)), _post.Describe(_post.Referenced(after)));
+            Report(
+                TypeDiagnostics.VariableChanged,
+                name,
+                null,
+                _pre.Describe(_pre.Referenced(before)),
+                _post.Describe(_post.Referenced(after))
+            );
     }
 }

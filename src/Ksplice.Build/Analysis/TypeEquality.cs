@@ -81,7 +81,8 @@ internal sealed class TypeEquality(BtfTypes pre, BtfTypes post)
             case BtfKind.Enum or BtfKind.Enum64:
                 return pre.SizeOf(before) == post.SizeOf(after) && pre.Enumerators(before).SequenceEqual(post.Enumerators(after));
             case BtfKind.FunctionPrototype:
-                return Equal(pre.Referenced(before), post.Referenced(after)) && ParametersEqual(pre.Parameters(before), post.Parameters(after));
+                return Equal(pre.Referenced(before), post.Referenced(after))
+                    && ParametersEqual(pre.Parameters(before), post.Parameters(after));
             case BtfKind.Forward:
                 return true;
             default:
@@ -114,12 +115,13 @@ internal sealed class TypeEquality(BtfTypes pre, BtfTypes post)
     }
 
     /// <summary>A declaration is of the same kind as its definition.</summary>
-    private static char Tag(BtfTypes types, int id) => types.KindOf(id) switch
-    {
-        BtfKind.Struct => 's',
-        BtfKind.Union => 'u',
-        BtfKind.Forward => types.IsUnionForward(id) ? 'u' : 's',
-        BtfKind.Enum or BtfKind.Enum64 => 'e',
-        var kind => (char)kind,
-    };
+    private static char Tag(BtfTypes types, int id) =>
+        types.KindOf(id) switch
+        {
+            BtfKind.Struct => 's',
+            BtfKind.Union => 'u',
+            BtfKind.Forward => types.IsUnionForward(id) ? 'u' : 's',
+            BtfKind.Enum or BtfKind.Enum64 => 'e',
+            var kind => (char)kind,
+        };
 }

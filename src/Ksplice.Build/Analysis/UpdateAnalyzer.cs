@@ -38,16 +38,32 @@ public sealed class AnalysisContext
 
     /// <summary>Calls <paramref name="action"/> for each function whose code differs, is new or is gone.</summary>
     public void RegisterFunctionChangeAction(Action<ActionContext<ChangedFunction>> action) =>
-        Registrations.Add((update, list) => list.AddRange(action, update.Units.SelectMany(unit => unit.Changes.Functions.Select(change => (change, (AnalyzedUnit?)unit)))));
+        Registrations.Add(
+            (update, list) =>
+                list.AddRange(
+                    action,
+                    update.Units.SelectMany(unit => unit.Changes.Functions.Select(change => (change, (AnalyzedUnit?)unit)))
+                )
+        );
 
     /// <summary>Calls <paramref name="action"/> for each variable or constant that differs, is new or is gone.</summary>
     public void RegisterDataChangeAction(Action<ActionContext<ChangedVariable>> action) =>
-        Registrations.Add((update, list) => list.AddRange(action, update.Units.SelectMany(unit => unit.Changes.Data.Select(change => (change, (AnalyzedUnit?)unit)))));
+        Registrations.Add(
+            (update, list) =>
+                list.AddRange(action, update.Units.SelectMany(unit => unit.Changes.Data.Select(change => (change, (AnalyzedUnit?)unit))))
+        );
 
     /// <summary>Calls <paramref name="action"/> for each change of a type: once, with the first unit that has it.</summary>
     public void RegisterTypeChangeAction(Action<ActionContext<TypeChange>> action) =>
-        Registrations.Add((update, list) => list.AddRange(action,
-            update.Units.SelectMany(unit => unit.TypeChanges.Select(change => (change, (AnalyzedUnit?)unit))).DistinctBy(pair => pair.change)));
+        Registrations.Add(
+            (update, list) =>
+                list.AddRange(
+                    action,
+                    update
+                        .Units.SelectMany(unit => unit.TypeChanges.Select(change => (change, (AnalyzedUnit?)unit)))
+                        .DistinctBy(pair => pair.change)
+                )
+        );
 
     /// <summary>Calls <paramref name="action"/> for each name outside of the unit that changed code refers to.</summary>
     public void RegisterSymbolAction(Action<ActionContext<ReferencedSymbol>> action) =>
@@ -59,14 +75,18 @@ public sealed class AnalysisContext
 
     private static IEnumerable<(ReferencedSymbol, AnalyzedUnit?)> Symbols(AnalyzedUnit unit)
     {
-        var undefined = unit.Post.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
+        var undefined = unit
+            .Post.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0)
+            .Select(symbol => symbol.Name)
+            .ToHashSet(StringComparer.Ordinal);
         var known = unit.Pre.Symbols.Select(symbol => symbol.Name).ToHashSet(StringComparer.Ordinal);
-        var uses = from function in unit.Changes.Functions
-                   where function.Post is not null
-                   from part in function.Post!.Parts
-                   from reference in part.References
-                   where undefined.Contains(reference.Target)
-                   select new ReferencedSymbol(reference.Target, function, !known.Contains(reference.Target));
+        var uses =
+            from function in unit.Changes.Functions
+            where function.Post is not null
+            from part in function.Post!.Parts
+            from reference in part.References
+            where undefined.Contains(reference.Target)
+            select new ReferencedSymbol(reference.Target, function, !known.Contains(reference.Target));
         return uses.DistinctBy(symbol => symbol.Name).Select(symbol => (symbol, (AnalyzedUnit?)unit));
     }
 }
@@ -77,8 +97,13 @@ public sealed class ActionContext<T>
 {
     private readonly Action<Diagnostic> _report;
 
-    internal ActionContext(T subject, AnalyzedUnit? unit, AnalyzedUpdate update, Action<Diagnostic> report, CancellationToken cancellation) =>
-        (Subject, Unit, Update, _report, Cancellation) = (subject, unit, update, report, cancellation);
+    internal ActionContext(
+        T subject,
+        AnalyzedUnit? unit,
+        AnalyzedUpdate update,
+        Action<Diagnostic> report,
+        CancellationToken cancellation
+    ) => (Subject, Unit, Update, _report, Cancellation) = (subject, unit, update, report, cancellation);
 
     /// <summary>What the action is called for.</summary>
     public T Subject { get; }
@@ -96,7 +121,8 @@ public sealed class ActionContext<T>
     public void Report(Diagnostic diagnostic) => _report(diagnostic);
 
     /// <summary>Reports a finding, of one of the analyzer's own rules.</summary>
-    public void Report(DiagnosticDescriptor rule, SourceLocation? location, params object?[] arguments) => _report(Diagnostic.Create(rule, location, arguments));
+    public void Report(DiagnosticDescriptor rule, SourceLocation? location, params object?[] arguments) =>
+        _report(Diagnostic.Create(rule, location, arguments));
 }
 
 /// <summary>The calls that an update makes of an analyzer's actions.</summary>

@@ -10,7 +10,13 @@ namespace Ksplice.Build.Analysis;
 public static class UpdateJudgement
 {
     /// <summary>Reports to <paramref name="diagnostics"/> all that speaks against <paramref name="update"/>; <paramref name="rules"/> are those that may be acknowledged or not.</summary>
-    public static void Judge(AnalyzedUpdate update, IReadOnlyList<UpdateAnalyzer> analyzers, IReadOnlyList<DiagnosticDescriptor> rules, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public static void Judge(
+        AnalyzedUpdate update,
+        IReadOnlyList<UpdateAnalyzer> analyzers,
+        IReadOnlyList<DiagnosticDescriptor> rules,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(update);
         ArgumentNullException.ThrowIfNull(diagnostics);
@@ -51,12 +57,18 @@ public static class UpdateJudgement
     }
 
     /// <summary>Reports what is missing in an acknowledgement, or that nobody can take over what it names.</summary>
-    public static void Check(Acknowledgement acknowledgement, IReadOnlyList<DiagnosticDescriptor> rules, SourceLocation location, DiagnosticBag diagnostics)
+    public static void Check(
+        Acknowledgement acknowledgement,
+        IReadOnlyList<DiagnosticDescriptor> rules,
+        SourceLocation location,
+        DiagnosticBag diagnostics
+    )
     {
         ArgumentNullException.ThrowIfNull(acknowledgement);
         ArgumentNullException.ThrowIfNull(diagnostics);
         var rule = rules.FirstOrDefault(rule => rule.Id == acknowledgement.Id);
-        string? problem = acknowledgement.Object.Length == 0 ? "names no object: set Object to what the error names"
+        string? problem =
+            acknowledgement.Object.Length == 0 ? "names no object: set Object to what the error names"
             : acknowledgement.Reason.Length == 0 ? "gives no reason: set Reason to why the change is safe"
             : rule is null && acknowledgement.Id.StartsWith("KSP", StringComparison.Ordinal) ? "names no rule"
             : rule is { CanBeAcknowledged: false } ? $"is about '{rule.Title}', which nobody can take over: such an update cannot be made"

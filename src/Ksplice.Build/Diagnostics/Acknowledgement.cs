@@ -35,7 +35,11 @@ public sealed record Acknowledgement(string Id, string Object, string Reason, st
             // The compiler may align one array behind another.
             string[] words = Encoding.UTF8.GetString(section.Data.Span).Split('\0', StringSplitOptions.RemoveEmptyEntries);
             if (words.Length % 3 != 0)
-                ElfFormatException.Throw(post.Name, 0, $"section {SectionName} holds {words.Length} texts: ksplice_acknowledge takes a rule, an object and a reason, none of them empty");
+                ElfFormatException.Throw(
+                    post.Name,
+                    0,
+                    $"section {SectionName} holds {words.Length} texts: ksplice_acknowledge takes a rule, an object and a reason, none of them empty"
+                );
             for (int i = 0; i < words.Length; i += 3)
                 found.Add(new Acknowledgement(words[i], words[i + 1], words[i + 2], unit));
         }

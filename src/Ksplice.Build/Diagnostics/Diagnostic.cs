@@ -9,7 +9,10 @@ namespace Ksplice.Build.Diagnostics;
 public sealed record SourceLocation(string Path, int Line = 0, int Column = 0)
 {
     /// <inheritdoc/>
-    public override string ToString() => Line == 0 ? Path : Column == 0 ? $"{Path}({Line})" : $"{Path}({Line},{Column})";
+    public override string ToString() =>
+        Line == 0 ? Path
+        : Column == 0 ? $"{Path}({Line})"
+        : $"{Path}({Line},{Column})";
 }
 
 /// <summary>A further place that a report speaks of.</summary>

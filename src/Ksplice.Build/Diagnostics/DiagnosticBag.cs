@@ -77,10 +77,17 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
         diagnostic = Refine?.Invoke(diagnostic) ?? diagnostic;
         lock (_lock)
         {
-            if (diagnostic.Severity == DiagnosticSeverity.Error && _acknowledgements.Find(candidate => candidate.Covers(diagnostic)) is { } acknowledged)
+            if (
+                diagnostic.Severity == DiagnosticSeverity.Error
+                && _acknowledgements.Find(candidate => candidate.Covers(diagnostic)) is { } acknowledged
+            )
             {
                 _used.Add(acknowledged);
-                diagnostic = diagnostic with { Severity = DiagnosticSeverity.Info, Message = $"{diagnostic.Message} (acknowledged: {acknowledged.Reason})" };
+                diagnostic = diagnostic with
+                {
+                    Severity = DiagnosticSeverity.Info,
+                    Message = $"{diagnostic.Message} (acknowledged: {acknowledged.Reason})",
+                };
             }
             _diagnostics.Add(diagnostic);
         }

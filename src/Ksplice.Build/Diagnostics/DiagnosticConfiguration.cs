@@ -11,14 +11,23 @@ namespace Ksplice.Build.Diagnostics;
 /// <param name="TreatWarningsAsErrors">True if all warnings are errors.</param>
 /// <param name="Folder">The project's folder: paths of the kernel's sources are taken as if they lay below it.</param>
 public sealed record DiagnosticConfiguration(
-    IReadOnlyList<EditorConfig> Files, IReadOnlySet<string> NoWarn, IReadOnlySet<string> WarningsAsErrors, IReadOnlySet<string> WarningsNotAsErrors, bool TreatWarningsAsErrors, string Folder)
+    IReadOnlyList<EditorConfig> Files,
+    IReadOnlySet<string> NoWarn,
+    IReadOnlySet<string> WarningsAsErrors,
+    IReadOnlySet<string> WarningsNotAsErrors,
+    bool TreatWarningsAsErrors,
+    string Folder
+)
 {
     /// <summary>Says nothing.</summary>
-    public static DiagnosticConfiguration None { get; } = new([], new HashSet<string>(), new HashSet<string>(), new HashSet<string>(), false, "/");
+    public static DiagnosticConfiguration None { get; } =
+        new([], new HashSet<string>(), new HashSet<string>(), new HashSet<string>(), false, "/");
 
     /// <summary>Takes a list of ids apart, as NoWarn and its like have them.</summary>
     public static IReadOnlySet<string> Ids(string? list) =>
-        (list ?? "").Split([';', ',', ' ', '\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        (list ?? "")
+            .Split([';', ',', ' ', '\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries)
+            .ToHashSet(StringComparer.OrdinalIgnoreCase);
 
     /// <summary>The report as it counts, or null if it is not to be shown.</summary>
     public Diagnostic? Apply(Diagnostic diagnostic)
@@ -56,24 +65,36 @@ public sealed record DiagnosticConfiguration(
     {
         ArgumentNullException.ThrowIfNull(errors);
         return from rule in errors
-               where rule.Severity == DiagnosticSeverity.Error
-               from file in Files
-               from section in file.Sections
-               where section.Properties.TryGetValue($"dotnet_diagnostic.{rule.Id.ToLowerInvariant()}.severity", out string? value) && value is not ("error" or "default")
-               select (file.Path, rule.Id, section.Properties[$"dotnet_diagnostic.{rule.Id.ToLowerInvariant()}.severity"]);
+            where rule.Severity == DiagnosticSeverity.Error
+            from file in Files
+            from section in file.Sections
+            where
+                section.Properties.TryGetValue($"dotnet_diagnostic.{rule.Id.ToLowerInvariant()}.severity", out string? value)
+                && value is not ("error" or "default")
+            select (file.Path, rule.Id, section.Properties[$"dotnet_diagnostic.{rule.Id.ToLowerInvariant()}.severity"]);
     }
 
     // Any one rule's setting counts more than one of its category, and that more than one of all.
     private string? Configured(Diagnostic diagnostic)
     {
-        foreach (string key in (string[])[$"dotnet_diagnostic.{diagnostic.Id}.severity", $"dotnet_analyzer_diagnostic.category-{diagnostic.Descriptor.Category}.severity", "dotnet_analyzer_diagnostic.severity"])
+        foreach (
+            string key in (string[])
+                [
+                    $"dotnet_diagnostic.{diagnostic.Id}.severity",
+                    $"dotnet_analyzer_diagnostic.category-{diagnostic.Descriptor.Category}.severity",
+                    "dotnet_analyzer_diagnostic.severity",
+                ]
+        )
         {
             string? value = null;
             foreach (var file in Files.OrderBy(file => !file.IsGlobal))
             {
                 foreach (var section in file.Sections)
                 {
-                    if (section.Properties.TryGetValue(key.ToLowerInvariant(), out string? here) && Counts(file, section, diagnostic.Location?.Path))
+                    if (
+                        section.Properties.TryGetValue(key.ToLowerInvariant(), out string? here)
+                        && Counts(file, section, diagnostic.Location?.Path)
+                    )
                         value = here;
                 }
             }
@@ -89,7 +110,8 @@ public sealed record DiagnosticConfiguration(
             return file.IsGlobal;
         if (path is null)
             return section.Glob is "*" or "**";
-        string full = Path.GetFullPath(path, Folder), folder = file.IsGlobal ? "/" : Path.GetDirectoryName(file.Path) ?? "/";
+        string full = Path.GetFullPath(path, Folder),
+            folder = file.IsGlobal ? "/" : Path.GetDirectoryName(file.Path) ?? "/";
         return section.Matches(Path.GetRelativePath(folder, full)) || (file.IsGlobal && section.Matches(path));
     }
 }

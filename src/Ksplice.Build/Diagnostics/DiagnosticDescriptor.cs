@@ -25,10 +25,18 @@ public enum DiagnosticSeverity
 public sealed record DiagnosticDescriptor(string Id, string Title, string MessageFormat, DiagnosticSeverity Severity)
 {
     /// <summary>The group that the rule belongs to; the stage's name for the project's own rules.</summary>
-    public string Category { get => field ?? OwnCategory(Id); init; }
+    public string Category
+    {
+        get => field ?? OwnCategory(Id);
+        init;
+    }
 
     /// <summary>The page that explains the rule: a file of this project's documentation, or an address for a rule of others.</summary>
-    public string HelpLink { get => field ?? $"docs/diagnostics/{Id}.md"; init; }
+    public string HelpLink
+    {
+        get => field ?? $"docs/diagnostics/{Id}.md";
+        init;
+    }
 
     /// <summary>True for an error that a person may take over, one named object at a time (<see cref="Acknowledgement"/>): what it
     /// warns of can be put right by a hook. Other errors mean that the update cannot be made.</summary>

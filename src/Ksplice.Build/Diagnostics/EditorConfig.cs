@@ -24,7 +24,10 @@ public sealed record EditorConfigSection(string Glob, IReadOnlyDictionary<string
     private static Regex ToRegex(string glob)
     {
         // Without a slash, or with one at the end only, the glob may match in any folder.
-        string anchored = glob.StartsWith('/') ? glob : glob.IndexOf('/') >= 0 ? "/" + glob : "/**/" + glob;
+        string anchored =
+            glob.StartsWith('/') ? glob
+            : glob.IndexOf('/') >= 0 ? "/" + glob
+            : "/**/" + glob;
         StringBuilder regex = new("^");
         int depth = 0;
         for (int i = 0; i < anchored.Length; i++)
@@ -74,13 +77,19 @@ public sealed record EditorConfigSection(string Glob, IReadOnlyDictionary<string
         return new Regex(regex.Append('$').ToString(), RegexOptions.CultureInvariant);
     }
 
-    private static string Escape(string set) => set.Replace("\\", @"\\", StringComparison.Ordinal).Replace("[", @"\[", StringComparison.Ordinal).Replace("^", @"\^", StringComparison.Ordinal);
+    private static string Escape(string set) =>
+        set.Replace("\\", @"\\", StringComparison.Ordinal)
+            .Replace("[", @"\[", StringComparison.Ordinal)
+            .Replace("^", @"\^", StringComparison.Ordinal);
 
     private static string? Range(string glob, ref int at)
     {
-        if (Regex.Match(glob[at..], @"^\{(-?\d+)\.\.(-?\d+)\}") is not { Success: true } range
-            || !int.TryParse(range.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out int from) || !int.TryParse(range.Groups[2].ValueSpan, CultureInfo.InvariantCulture, out int to)
-            || Math.Abs((long)from - to) > 10_000)
+        if (
+            Regex.Match(glob[at..], @"^\{(-?\d+)\.\.(-?\d+)\}") is not { Success: true } range
+            || !int.TryParse(range.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out int from)
+            || !int.TryParse(range.Groups[2].ValueSpan, CultureInfo.InvariantCulture, out int to)
+            || Math.Abs((long)from - to) > 10_000
+        )
             return null;
         at += range.Length - 1;
         return $"(?:{string.Join('|', Enumerable.Range(Math.Min(from, to), Math.Abs(from - to) + 1))})";
@@ -131,7 +140,8 @@ public sealed record EditorConfig(string Path, bool IsGlobal, bool IsRoot, IRead
         bool root = false;
         for (var at = new DirectoryInfo(folder); at is not null; at = at.Parent)
         {
-            string global = System.IO.Path.Combine(at.FullName, ".globalconfig"), local = System.IO.Path.Combine(at.FullName, ".editorconfig");
+            string global = System.IO.Path.Combine(at.FullName, ".globalconfig"),
+                local = System.IO.Path.Combine(at.FullName, ".editorconfig");
             if (!root && File.Exists(local))
             {
                 var file = Parse(local, File.ReadAllText(local));

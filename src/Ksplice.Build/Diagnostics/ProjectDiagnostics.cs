@@ -10,29 +10,47 @@ public static class ProjectDiagnostics
     public static readonly DiagnosticDescriptor MalformedObject = Error("KSP2021", "An object is malformed", "{0}; clean and build again");
 
     /// <summary>KSP2022: KernelRelease is not set.</summary>
-    public static readonly DiagnosticDescriptor NoRelease = Error("KSP2022", "No kernel release is named",
-        "the project does not say which kernel it is for; set KernelRelease to what `uname -r` shows there, <KernelRelease>6.1.0-56-cloud-amd64</KernelRelease>");
+    public static readonly DiagnosticDescriptor NoRelease = Error(
+        "KSP2022",
+        "No kernel release is named",
+        "the project does not say which kernel it is for; set KernelRelease to what `uname -r` shows there, <KernelRelease>6.1.0-56-cloud-amd64</KernelRelease>"
+    );
 
     /// <summary>KSP2023: no KernelPatch items.</summary>
-    public static readonly DiagnosticDescriptor NoPatch = Error("KSP2023", "No patch is named",
-        "the project has no KernelPatch item; add <KernelPatch Include=\"*.patch\" />");
+    public static readonly DiagnosticDescriptor NoPatch = Error(
+        "KSP2023",
+        "No patch is named",
+        "the project has no KernelPatch item; add <KernelPatch Include=\"*.patch\" />"
+    );
 
     /// <summary>KSP2024: it is not said which update a patch below belongs to.</summary>
-    public static readonly DiagnosticDescriptor NoUpdateOfBase = Error("KSP2024", "A base patch does not say its update",
+    public static readonly DiagnosticDescriptor NoUpdateOfBase = Error(
+        "KSP2024",
+        "A base patch does not say its update",
         "KernelBasePatch {0} {1}; set it to the id of the applied update that brought the patch, as `ksplice view` shows it: "
-        + "<KernelBasePatch Include=\"{0}\" UpdateId=\"0123abcd\" />, or name that update's package as KernelBaseUpdate");
+            + "<KernelBasePatch Include=\"{0}\" UpdateId=\"0123abcd\" />, or name that update's package as KernelBaseUpdate"
+    );
 
     /// <summary>KSP2025: the patches of one update below are not listed one after the other.</summary>
-    public static readonly DiagnosticDescriptor BaseApart = Error("KSP2025", "Base patches of one update stand apart",
-        "KernelBasePatch {0} is of update {1}, and stands behind patches of update {2}; list the patches of each update together, those of the lowest update first");
+    public static readonly DiagnosticDescriptor BaseApart = Error(
+        "KSP2025",
+        "Base patches of one update stand apart",
+        "KernelBasePatch {0} is of update {1}, and stands behind patches of update {2}; list the patches of each update together, those of the lowest update first"
+    );
 
     /// <summary>KSP2026: an update below is for another kernel.</summary>
-    public static readonly DiagnosticDescriptor BaseOfOtherKernel = Error("KSP2026", "A base update is for another kernel",
-        "update {0} is for kernel {1}, this project is for {2}; build the base for {2} too");
+    public static readonly DiagnosticDescriptor BaseOfOtherKernel = Error(
+        "KSP2026",
+        "A base update is for another kernel",
+        "update {0} is for kernel {1}, this project is for {2}; build the base for {2} too"
+    );
 
     /// <summary>KSP2027: two places disagree about an update below.</summary>
-    public static readonly DiagnosticDescriptor BasesDiffer = Error("KSP2027", "Two base updates of one id differ",
-        "update {0} has other patches here than in {1}; one of them is not what is applied");
+    public static readonly DiagnosticDescriptor BasesDiffer = Error(
+        "KSP2027",
+        "Two base updates of one id differ",
+        "update {0} has other patches here than in {1}; one of them is not what is applied"
+    );
 
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

@@ -18,8 +18,13 @@ internal sealed partial class CarriedContent
             _pieceOf[nodes[i]] = i;
         foreach (var node in nodes)
             _pieces.Add(Piece(node) with { Behind = Behind(node, nodes) });
-        foreach (var (node, entry) in nodes.SelectMany(node => node.Entries.Select(entry => (node, entry)))
-            .OrderBy(pair => pair.entry.Section.Index).ThenBy(pair => _pieceOf[pair.node]).ThenBy(pair => pair.entry.Start))
+        foreach (
+            var (node, entry) in nodes
+                .SelectMany(node => node.Entries.Select(entry => (node, entry)))
+                .OrderBy(pair => pair.entry.Section.Index)
+                .ThenBy(pair => _pieceOf[pair.node])
+                .ThenBy(pair => pair.entry.Start)
+        )
         {
             if (SectionCatalog.IsRuntimeConstant(entry.Section.Name))
                 AddConstant(node, entry);
@@ -36,8 +41,15 @@ internal sealed partial class CarriedContent
             Pre = correlation.Pre.Elf,
             Post = correlation.Post.Elf,
             Replaced = [.. nodes.Where(replaced.ContainsKey).Select(Replaced)],
-            NewFunctions = [.. nodes.Where(node => (node.Kind == NodeKind.Function || node is { Kind: NodeKind.Fragment, IsGlobal: true }) && correlation.PreOf(node) is null)
-                .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node]))],
+            NewFunctions =
+            [
+                .. nodes
+                    .Where(node =>
+                        (node.Kind == NodeKind.Function || node is { Kind: NodeKind.Fragment, IsGlobal: true })
+                        && correlation.PreOf(node) is null
+                    )
+                    .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node])),
+            ],
             RemovedFunctions = removed,
             Carried = _pieces,
             Needed = _needed,
@@ -51,7 +63,13 @@ internal sealed partial class CarriedContent
     {
         var old = correlation.PreOf(node)!;
         static IReadOnlyList<ObjectRange> Ranges(ObjectNode function) =>
-            [function.Range, .. function.Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary).Concat(Fragments(function)).Select(part => part.Range)];
+            [
+                function.Range,
+                .. function
+                    .Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary)
+                    .Concat(Fragments(function))
+                    .Select(part => part.Range),
+            ];
         return new ReplacedFunction(old.Name, old.IsGlobal, Ranges(old), Ranges(node), _pieceOf[node], replaced[node]);
     }
 
@@ -63,7 +81,14 @@ internal sealed partial class CarriedContent
         {
             foreach (var reference in reached[i].References)
             {
-                if (reference is { IsBranch: true, Target: { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: false, IsAnonymous: false } fragment } && !reached.Contains(fragment))
+                if (
+                    reference
+                        is {
+                            IsBranch: true,
+                            Target: { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: false, IsAnonymous: false } fragment
+                        }
+                    && !reached.Contains(fragment)
+                )
                     reached.Add(fragment);
             }
         }
@@ -74,19 +99,27 @@ internal sealed partial class CarriedContent
     private int Behind(ObjectNode node, List<ObjectNode> sorted)
     {
         var before = sorted.FindLast(other => other.Section == node.Section && other.Start < node.Start);
-        return before is not null && _neighbours.Exists(pair => pair.Item1.Section == node.Section
-            && Math.Min(pair.Item1.Start, pair.Item2.Start) < node.Start && Math.Max(pair.Item1.Start, pair.Item2.Start) >= node.Start) ? _pieceOf[before] : -1;
+        return
+            before is not null
+            && _neighbours.Exists(pair =>
+                pair.Item1.Section == node.Section
+                && Math.Min(pair.Item1.Start, pair.Item2.Start) < node.Start
+                && Math.Max(pair.Item1.Start, pair.Item2.Start) >= node.Start
+            )
+            ? _pieceOf[before]
+            : -1;
     }
 
-    private static string OutputSection(ObjectNode node) => node.Kind switch
-    {
-        NodeKind.Function or NodeKind.Fragment => ".text",
-        NodeKind.ColdPart => ".text.unlikely",
-        NodeKind.String or NodeKind.Constant => ".rodata",
-        NodeKind.Data when IsPerCpu(node) => ".data..percpu",
-        NodeKind.Data => SectionCatalog.DataClass(node.Section.Name),
-        _ => node.Section.Name,
-    };
+    private static string OutputSection(ObjectNode node) =>
+        node.Kind switch
+        {
+            NodeKind.Function or NodeKind.Fragment => ".text",
+            NodeKind.ColdPart => ".text.unlikely",
+            NodeKind.String or NodeKind.Constant => ".rodata",
+            NodeKind.Data when IsPerCpu(node) => ".data..percpu",
+            NodeKind.Data => SectionCatalog.DataClass(node.Section.Name),
+            _ => node.Section.Name,
+        };
 
     private CarriedPiece Piece(ObjectNode node)
     {
@@ -103,9 +136,21 @@ internal sealed partial class CarriedContent
         byte[] bytes = node.MaskedBytes();
         foreach (var reference in node.References.Where(reference => reference.IsShort))
             bytes[reference.Offset] = node.Bytes[(int)reference.Offset];
-        return new CarriedPiece(kind, node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name, node.IsGlobal && !IsCopy(node), node.Range,
-            OutputSection(node), node.Section.Type, node.Section.Flags & Kept, Alignment(node), bytes,
-            [.. node.References.Where(reference => !reference.IsShort).Select(reference => Reference(reference, reference.Offset))]) { Padding = (int)node.Padding };
+        return new CarriedPiece(
+            kind,
+            node.Kind == NodeKind.Hook || node.Symbols.Count == 0 ? "" : node.Name,
+            node.IsGlobal && !IsCopy(node),
+            node.Range,
+            OutputSection(node),
+            node.Section.Type,
+            node.Section.Flags & Kept,
+            Alignment(node),
+            bytes,
+            [.. node.References.Where(reference => !reference.IsShort).Select(reference => Reference(reference, reference.Offset))]
+        )
+        {
+            Padding = (int)node.Padding,
+        };
     }
 
     // The alignment that the place in the object proves.
@@ -121,16 +166,36 @@ internal sealed partial class CarriedContent
         var (target, symbol, distance) = Bind(reference);
         if (symbol is not null && _neededSet.Add(symbol))
             _needed.Add(symbol);
-        return new CarriedReference(offset, reference.Type, target is null ? -1 : _pieceOf.GetValueOrDefault(target, -1), symbol,
-            distance + reference.Adjustment, reference.IsBranch) { TakesAddress = reference.TakesAddress };
+        return new CarriedReference(
+            offset,
+            reference.Type,
+            target is null ? -1 : _pieceOf.GetValueOrDefault(target, -1),
+            symbol,
+            distance + reference.Adjustment,
+            reference.IsBranch
+        )
+        {
+            TakesAddress = reference.TakesAddress,
+        };
     }
 
     private void AddEntry(ObjectNode node, TableEntry entry)
     {
         const ElfSectionFlags Kept = ElfSectionFlags.Alloc | ElfSectionFlags.Write;
-        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, new ObjectRange(entry.Section.Index, entry.Start, entry.Size),
-            entry.Section.Name, entry.Section.Type, entry.Section.Flags & Kept, Math.Max(entry.Section.Alignment, 1), entry.MaskedBytes(),
-            [.. entry.References.Select(reference => Reference(reference, reference.Offset))]));
+        _pieces.Add(
+            new CarriedPiece(
+                CarriedKind.SpecialEntry,
+                "",
+                false,
+                new ObjectRange(entry.Section.Index, entry.Start, entry.Size),
+                entry.Section.Name,
+                entry.Section.Type,
+                entry.Section.Flags & Kept,
+                Math.Max(entry.Section.Alignment, 1),
+                entry.MaskedBytes(),
+                [.. entry.References.Select(reference => Reference(reference, reference.Offset))]
+            )
+        );
         if (entry.Orc is { } orc)
             AddOrc(orc);
     }
@@ -150,26 +215,57 @@ internal sealed partial class CarriedContent
     private void AddOrc(ObjectRange range)
     {
         var section = correlation.Post.Elf.Sections[range.Section];
-        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, range, section.Name, section.Type,
-            ElfSectionFlags.Alloc, Math.Max(section.Alignment, 1), section.Data.Slice((int)range.Offset, (int)range.Size), []));
+        _pieces.Add(
+            new CarriedPiece(
+                CarriedKind.SpecialEntry,
+                "",
+                false,
+                range,
+                section.Name,
+                section.Type,
+                ElfSectionFlags.Alloc,
+                Math.Max(section.Alignment, 1),
+                section.Data.Slice((int)range.Offset, (int)range.Size),
+                []
+            )
+        );
     }
 
     // objtool writes an entry only where the state changes, also from one function of a section to the next. A function
     // that is cut out of such a section takes the entry that was in force at its start with it.
     private void AddOrcStart(ObjectNode node)
     {
-        if (!node.IsCode || node.Kind == NodeKind.Replacement || node.Start == 0
-            || node.Entries.Exists(entry => entry.Orc is not null && entry.KeyOffset == 0))
+        if (
+            !node.IsCode
+            || node.Kind == NodeKind.Replacement
+            || node.Start == 0
+            || node.Entries.Exists(entry => entry.Orc is not null && entry.KeyOffset == 0)
+        )
             return;
-        var inForce = correlation.Post.Nodes.Where(other => other.Section == node.Section && other.Start < node.Start)
-            .SelectMany(other => other.Entries.Where(entry => entry.Orc is not null)
-                .Select(entry => (Place: (long)other.Start + entry.KeyOffset, entry)))
-            .OrderBy(pair => pair.Place).LastOrDefault().entry;
+        var inForce = correlation
+            .Post.Nodes.Where(other => other.Section == node.Section && other.Start < node.Start)
+            .SelectMany(other =>
+                other.Entries.Where(entry => entry.Orc is not null).Select(entry => (Place: (long)other.Start + entry.KeyOffset, entry))
+            )
+            .OrderBy(pair => pair.Place)
+            .LastOrDefault()
+            .entry;
         if (inForce is null)
             return;
-        _pieces.Add(new CarriedPiece(CarriedKind.SpecialEntry, "", false, new ObjectRange(inForce.Section.Index, inForce.Start, inForce.Size),
-            inForce.Section.Name, inForce.Section.Type, ElfSectionFlags.Alloc, Math.Max(inForce.Section.Alignment, 1), inForce.MaskedBytes(),
-            [new CarriedReference(0, ElfRelocationType.Pc32, _pieceOf[node], null, 0, false)]));
+        _pieces.Add(
+            new CarriedPiece(
+                CarriedKind.SpecialEntry,
+                "",
+                false,
+                new ObjectRange(inForce.Section.Index, inForce.Start, inForce.Size),
+                inForce.Section.Name,
+                inForce.Section.Type,
+                ElfSectionFlags.Alloc,
+                Math.Max(inForce.Section.Alignment, 1),
+                inForce.MaskedBytes(),
+                [new CarriedReference(0, ElfRelocationType.Pc32, _pieceOf[node], null, 0, false)]
+            )
+        );
         AddOrc(inForce.Orc!.Value);
     }
 }

@@ -13,7 +13,8 @@ internal sealed partial class CarriedContent(
     Correlation correlation,
     IReadOnlyDictionary<ObjectNode, FunctionChange> replaced,
     IReadOnlyList<string> removed,
-    DiagnosticBag diagnostics)
+    DiagnosticBag diagnostics
+)
 {
     private static readonly string[] FixedCode = [".entry.text", ".noinstr.text", ".static_call.text"];
 
@@ -41,8 +42,18 @@ internal sealed partial class CarriedContent(
         FindKnownStrings();
         foreach (var node in correlation.Post.Nodes)
         {
-            bool root = replaced.ContainsKey(node) || node.Kind == NodeKind.Hook
-                || (node is { Kind: NodeKind.Function or NodeKind.Fragment or NodeKind.Data, Role: SectionRole.Code or SectionRole.Data, IsGlobal: true } && correlation.PreOf(node) is null);
+            bool root =
+                replaced.ContainsKey(node)
+                || node.Kind == NodeKind.Hook
+                || (
+                    node
+                        is {
+                            Kind: NodeKind.Function or NodeKind.Fragment or NodeKind.Data,
+                            Role: SectionRole.Code or SectionRole.Data,
+                            IsGlobal: true
+                        }
+                    && correlation.PreOf(node) is null
+                );
             if (root)
                 Carry(node);
         }
@@ -66,7 +77,9 @@ internal sealed partial class CarriedContent(
         foreach (var node in replaced.Keys)
         {
             var old = correlation.PreOf(node)!;
-            foreach (var reference in old.Parts.Where(part => part.Kind == NodeKind.ColdPart).Prepend(old).SelectMany(part => part.References))
+            foreach (
+                var reference in old.Parts.Where(part => part.Kind == NodeKind.ColdPart).Prepend(old).SelectMany(part => part.References)
+            )
             {
                 if (reference is { Target: { Kind: NodeKind.String, Section.EntrySize: 1 } text, TargetOffset: >= 0 })
                     _knownStrings.Add(Content(text));
@@ -83,9 +96,16 @@ internal sealed partial class CarriedContent(
         if (node.Immovable is not null)
             Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, node.Immovable);
         // Where it was counts as much as where it is: the redirect would stand in the old place.
-        if (node.Kind is NodeKind.Function or NodeKind.Fragment && (IsFixed(node) ? node : correlation.PreOf(node)) is { } there && IsFixed(there))
+        if (
+            node.Kind is NodeKind.Function or NodeKind.Fragment
+            && (IsFixed(node) ? node : correlation.PreOf(node)) is { } there
+            && IsFixed(there)
+        )
             Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
-        if (node.Padding is > 0 and var padding && node.Section.Data.Span.Slice((int)(node.Start - padding), (int)padding).ContainsAnyExcept((byte)0x90))
+        if (
+            node.Padding is > 0 and var padding
+            && node.Section.Data.Span.Slice((int)(node.Start - padding), (int)padding).ContainsAnyExcept((byte)0x90)
+        )
             Report(DifferencingDiagnostics.ImmovableCode, node.Name, unit, "what stands before it is neither a no-op nor another function");
         if (node.Kind == NodeKind.Data)
             CheckData(node);
@@ -109,15 +129,28 @@ internal sealed partial class CarriedContent(
     {
         if (node.Role == SectionRole.Collected && node.Section.Name != "__dyndbg")
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
-        if (IsPerCpu(node) && node.Section.Name is not (".data..percpu" or ".data..percpu..shared_aligned" or ".data..percpu..read_mostly" or ".data..percpu..page_aligned"))
+        if (
+            IsPerCpu(node)
+            && node.Section.Name
+                is not (".data..percpu" or ".data..percpu..shared_aligned" or ".data..percpu..read_mostly" or ".data..percpu..page_aligned")
+        )
             Report(DifferencingDiagnostics.PerCpuSection, node.Name, unit, node.Section.Name, ".data..percpu");
         else if (SectionCatalog.IsOfImage(node.Section.Name))
             Report(DifferencingDiagnostics.ImageSection, node.Name, unit, node.Section.Name);
         bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
         if (state && correlation.Ambiguous.TryGetValue(node, out var rivals))
         {
-            Report(DifferencingDiagnostics.Ambiguous, node.Name, unit,
-                string.Join(", ", rivals.Select(rival => $"{rival.Name} (used by {string.Join(", ", rival.Referrers.Select(user => user.Holder.Name).Distinct())})")));
+            Report(
+                DifferencingDiagnostics.Ambiguous,
+                node.Name,
+                unit,
+                string.Join(
+                    ", ",
+                    rivals.Select(rival =>
+                        $"{rival.Name} (used by {string.Join(", ", rival.Referrers.Select(user => user.Holder.Name).Distinct())})"
+                    )
+                )
+            );
         }
     }
 
@@ -128,7 +161,9 @@ internal sealed partial class CarriedContent(
     {
         if (reference.Field is TableField.Key or TableField.Code or TableField.Replacement)
             return BindPlace(reference);
-        var bound = reference.Target is null ? (null, new GlobalSymbol(reference.External!), reference.TargetOffset) : BindTarget(reference, reference.Target);
+        var bound = reference.Target is null
+            ? (null, new GlobalSymbol(reference.External!), reference.TargetOffset)
+            : BindTarget(reference, reference.Target);
         if (reference.Field == TableField.StaticKey && bound.Item2 is not null)
             AddKey(reference, bound.Item2);
         return bound;
@@ -137,7 +172,11 @@ internal sealed partial class CarriedContent(
     // Where a table entry points at code, the code of its own function is meant, wherever that is.
     private (ObjectNode?, RunSymbol?, long) BindPlace(ObjectReference reference)
     {
-        if (reference.Target is { } target && _carried.Contains(target) && (reference.Field != TableField.Replacement || target.Root == reference.Holder.Root))
+        if (
+            reference.Target is { } target
+            && _carried.Contains(target)
+            && (reference.Field != TableField.Replacement || target.Root == reference.Holder.Root)
+        )
             return (target, null, reference.TargetOffset);
         if (reference.Field == TableField.Replacement)
             return (reference.Holder, null, 0); // a replacement of no bytes
@@ -148,7 +187,8 @@ internal sealed partial class CarriedContent(
 
     // A place in code that can travel: not in init memory, not between two functions.
     private static bool IsInside(ObjectReference reference) =>
-        reference is { Target: { IsCode: true, Role: SectionRole.Code } target, TargetOffset: >= 0 } && reference.TargetOffset < (long)target.Size;
+        reference is { Target: { IsCode: true, Role: SectionRole.Code } target, TargetOffset: >= 0 }
+        && reference.TargetOffset < (long)target.Size;
 
     private (ObjectNode?, RunSymbol?, long) Along(ObjectReference reference)
     {
@@ -166,7 +206,13 @@ internal sealed partial class CarriedContent(
                 return Own(reference, target);
             case NodeKind.Dropped:
             case NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart when target.Role == SectionRole.Dropped:
-                Report(DifferencingDiagnostics.InitReference, reference.Holder.Name, unit, NodeComparer.Describe(reference), target.Section.Name);
+                Report(
+                    DifferencingDiagnostics.InitReference,
+                    reference.Holder.Name,
+                    unit,
+                    NodeComparer.Describe(reference),
+                    target.Section.Name
+                );
                 return default;
             case NodeKind.Unknown:
                 Report(DifferencingDiagnostics.UnknownSection, target.Section.Name, unit, $"is referred to by '{reference.Holder.Name}'");
@@ -182,7 +228,8 @@ internal sealed partial class CarriedContent(
     {
         bool constants = target is { IsAnonymous: true, IsWritable: false, Role: SectionRole.Data };
         // No code leads matching to the names in a debug print's descriptor; a copy says the same.
-        bool names = reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
+        bool names =
+            reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
         if (!constants && !names && correlation.PreOf(target) is { } old)
             return (null, RunSymbolOf(old), reference.TargetOffset);
         return Own(reference, target);
@@ -197,7 +244,11 @@ internal sealed partial class CarriedContent(
         bool brought = old is null || replaced.ContainsKey(function);
         if (reference.IsShort && !own)
         {
-            if (!IsInside(reference) || target.Section != reference.Holder.Section || OutputSection(target) != OutputSection(reference.Holder))
+            if (
+                !IsInside(reference)
+                || target.Section != reference.Holder.Section
+                || OutputSection(target) != OutputSection(reference.Holder)
+            )
                 return Middle(reference);
             _neighbours.Add((reference.Holder, target));
             return Along(reference);
@@ -230,8 +281,10 @@ internal sealed partial class CarriedContent(
     private (ObjectNode?, RunSymbol?, long) Own(ObjectReference reference, ObjectNode target)
     {
         Carry(target);
-        bool leaves = reference is { TakesAddress: true, IsBranch: false, Field: null }
-            && reference.Holder.Kind != NodeKind.Hook && reference.Holder.Role != SectionRole.Collected;
+        bool leaves =
+            reference is { TakesAddress: true, IsBranch: false, Field: null }
+            && reference.Holder.Kind != NodeKind.Hook
+            && reference.Holder.Role != SectionRole.Collected;
         if (leaves)
         {
             var reason = new PinReason(reference.Holder.Root.Name, NodeComparer.Describe(reference));

@@ -11,8 +11,7 @@ namespace Ksplice.Build.Differencing;
 /// <param name="IsBranch">True for the target of a direct call or jump.</param>
 /// <param name="TakesAddress">True for an immediate, or the displacement of a LEA.</param>
 /// <param name="RelativeTarget">What a relative field, if it is one, points at when it is not relocated.</param>
-internal readonly record struct CodeField(
-    int Offset, int Size, int InstructionEnd, bool IsBranch, bool TakesAddress, long? RelativeTarget);
+internal readonly record struct CodeField(int Offset, int Size, int InstructionEnd, bool IsBranch, bool TakesAddress, long? RelativeTarget);
 
 internal static class CodeFields
 {
@@ -36,14 +35,30 @@ internal static class CodeFields
             if (constants.HasDisplacement)
             {
                 long? target = instruction.IsIPRelativeMemoryOperand ? (long)instruction.IPRelativeMemoryAddress : null;
-                fields.Add(new(start + constants.DisplacementOffset, constants.DisplacementSize, end, false,
-                    instruction.Mnemonic == Mnemonic.Lea, target));
+                fields.Add(
+                    new(
+                        start + constants.DisplacementOffset,
+                        constants.DisplacementSize,
+                        end,
+                        false,
+                        instruction.Mnemonic == Mnemonic.Lea,
+                        target
+                    )
+                );
             }
             if (constants.HasImmediate)
             {
                 bool branch = instruction.Op0Kind is OpKind.NearBranch64 or OpKind.NearBranch32 or OpKind.NearBranch16;
-                fields.Add(new(start + constants.ImmediateOffset, constants.ImmediateSize, end, branch, !branch,
-                    branch ? (long)instruction.NearBranchTarget : null));
+                fields.Add(
+                    new(
+                        start + constants.ImmediateOffset,
+                        constants.ImmediateSize,
+                        end,
+                        branch,
+                        !branch,
+                        branch ? (long)instruction.NearBranchTarget : null
+                    )
+                );
             }
             if (constants.HasImmediate2)
                 fields.Add(new(start + constants.ImmediateOffset2, constants.ImmediateSize2, end, false, true, null));

@@ -66,8 +66,13 @@ internal sealed class Correlation
         var post = ByName(Post);
         foreach (var (name, node) in post)
         {
-            if (node is not null && pre.GetValueOrDefault(name) is { } other && SameSort(node, other)
-                && _preOf[node.Id] is null && _postOf[other.Id] is null)
+            if (
+                node is not null
+                && pre.GetValueOrDefault(name) is { } other
+                && SameSort(node, other)
+                && _preOf[node.Id] is null
+                && _postOf[other.Id] is null
+            )
                 Join(other, node);
         }
     }
@@ -90,9 +95,12 @@ internal sealed class Correlation
     // Content without a symbol: one section of a name has one such part, or it is left alone.
     private void MatchAnonymous()
     {
-        static ILookup<(NodeKind, string), ObjectNode> Group(ObjectGraph graph) => graph.Nodes
-            .Where(node => node is { IsAnonymous: true, Kind: NodeKind.Data or NodeKind.Dropped or NodeKind.Unknown or NodeKind.Fragment })
-            .ToLookup(node => (node.Kind, node.Section.Name));
+        static ILookup<(NodeKind, string), ObjectNode> Group(ObjectGraph graph) =>
+            graph
+                .Nodes.Where(node =>
+                    node is { IsAnonymous: true, Kind: NodeKind.Data or NodeKind.Dropped or NodeKind.Unknown or NodeKind.Fragment }
+                )
+                .ToLookup(node => (node.Kind, node.Section.Name));
         var pre = Group(Pre);
         foreach (var group in Group(Post))
         {
@@ -117,7 +125,7 @@ internal sealed class Correlation
         foreach (var node in pre.Concat(post))
             _colours[node] = Hash(Label(node));
 
-        for (var strength = Strength.Places; strength <= Strength.Users;)
+        for (var strength = Strength.Places; strength <= Strength.Users; )
         {
             Refine(pre, post, strength);
             int joined = JoinUnique(pre, post);
@@ -147,14 +155,24 @@ internal sealed class Correlation
     }
 
     private string Content(ObjectNode node) =>
-        string.Join('|', [Label(node), Convert.ToHexString(node.MaskedBytes()), .. node.References.Select(reference => $"{reference.Offset} {Identity(reference)}+{reference.TargetOffset}")]);
+        string.Join(
+            '|',
+            [
+                Label(node),
+                Convert.ToHexString(node.MaskedBytes()),
+                .. node.References.Select(reference => $"{reference.Offset} {Identity(reference)}+{reference.TargetOffset}"),
+            ]
+        );
 
     // Lines that moved would pair one variable with its neighbour: all of a name must stand where they stood.
     private void JoinByLine(List<ObjectNode> pre, List<ObjectNode> post)
     {
         static bool IsLocal(ObjectNode node) => node is { Kind: NodeKind.Data, Role: SectionRole.Data, IsGlobal: false };
         var others = pre.Where(IsLocal).ToLookup(Label);
-        var groups = post.Where(IsLocal).GroupBy(Label).Where(group => group.Count() > 1 && group.Count() == others[group.Key].Count()).ToList();
+        var groups = post.Where(IsLocal)
+            .GroupBy(Label)
+            .Where(group => group.Count() > 1 && group.Count() == others[group.Key].Count())
+            .ToList();
         if (groups.Count == 0)
             return;
         var (before, after) = (VariableLines.Read(Pre.Elf), VariableLines.Read(Post.Elf));
@@ -162,8 +180,15 @@ internal sealed class Correlation
         {
             var old = others[group.Key].ToLookup(node => before.GetValueOrDefault((node.Section.Index, node.Start)));
             var now = group.ToLookup(node => after.GetValueOrDefault((node.Section.Index, node.Start)));
-            if (now.Contains(0) || !now.All(same => same.Count() == 1 && old[same.Key].Count() == 1
-                && old[same.Key].First().Size == same.First().Size && SharesUser(old[same.Key].First(), same.First())))
+            if (
+                now.Contains(0)
+                || !now.All(same =>
+                    same.Count() == 1
+                    && old[same.Key].Count() == 1
+                    && old[same.Key].First().Size == same.First().Size
+                    && SharesUser(old[same.Key].First(), same.First())
+                )
+            )
                 continue;
             foreach (var same in now)
                 Join(old[same.Key].First(), same.First());
@@ -198,11 +223,23 @@ internal sealed class Correlation
         {
             text.Append('|').Append(node.Size).Append('|').Append(Convert.ToHexString(SHA256.HashData(node.MaskedBytes())));
             foreach (var reference in node.References)
-                text.Append('|').Append(reference.Offset).Append(' ').Append(reference.Type).Append(' ').Append(Identity(reference)).Append('+').Append(reference.TargetOffset);
+                text.Append('|')
+                    .Append(reference.Offset)
+                    .Append(' ')
+                    .Append(reference.Type)
+                    .Append(' ')
+                    .Append(Identity(reference))
+                    .Append('+')
+                    .Append(reference.TargetOffset);
         }
         // Code takes its name from who calls it only where that helps; its content says more.
-        var users = node.Referrers.Where(reference => reference.Field is null).Select(reference =>
-            strength == Strength.Places ? $"{Identity(reference.Holder)}@{Place(reference)}:{reference.TargetOffset}" : Identity(reference.Holder));
+        var users = node
+            .Referrers.Where(reference => reference.Field is null)
+            .Select(reference =>
+                strength == Strength.Places
+                    ? $"{Identity(reference.Holder)}@{Place(reference)}:{reference.TargetOffset}"
+                    : Identity(reference.Holder)
+            );
         foreach (string user in users.Distinct().Order(StringComparer.Ordinal))
             text.Append('<').Append(user);
         return Hash(text.ToString());

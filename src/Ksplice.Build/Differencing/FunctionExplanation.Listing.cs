@@ -6,7 +6,11 @@ namespace Ksplice.Build.Differencing;
 /// <param name="Explanation">Why it is replaced.</param>
 /// <param name="Pre">The instructions before: the body, then its parts, a list each.</param>
 /// <param name="Post">The instructions after.</param>
-public sealed record FunctionListing(FunctionExplanation Explanation, IReadOnlyList<IReadOnlyList<InstructionText>> Pre, IReadOnlyList<IReadOnlyList<InstructionText>> Post);
+public sealed record FunctionListing(
+    FunctionExplanation Explanation,
+    IReadOnlyList<IReadOnlyList<InstructionText>> Pre,
+    IReadOnlyList<IReadOnlyList<InstructionText>> Post
+);
 
 public sealed partial record FunctionExplanation
 {
@@ -18,8 +22,14 @@ public sealed partial record FunctionExplanation
         if (explanations.Count == 0)
             return [];
         var (before, after) = (new Side(diff.Pre), new Side(diff.Post));
-        return [.. explanations.Select(explanation => new FunctionListing(explanation,
-            [.. explanation.Function.Pre.Select(range => List(before, range))], [.. explanation.Function.Post.Select(range => List(after, range))]))];
+        return
+        [
+            .. explanations.Select(explanation => new FunctionListing(
+                explanation,
+                [.. explanation.Function.Pre.Select(range => List(before, range))],
+                [.. explanation.Function.Post.Select(range => List(after, range))]
+            )),
+        ];
     }
 
     private static List<InstructionText> List(Side side, ObjectRange range)

@@ -21,7 +21,12 @@ public sealed record InstructionText(ulong Offset, string Text, SourceLocation? 
 /// <param name="Pre">The instruction before; null where the difference is not in one, or the code ends there.</param>
 /// <param name="Post">The same place after.</param>
 public sealed partial record FunctionExplanation(
-    ReplacedFunction Function, FunctionDifference Reason, string? Inlined, InstructionText? Pre, InstructionText? Post)
+    ReplacedFunction Function,
+    FunctionDifference Reason,
+    string? Inlined,
+    InstructionText? Pre,
+    InstructionText? Post
+)
 {
     /// <summary>Explains each function that <paramref name="diff"/> replaces, in its order.</summary>
     /// <exception cref="ElfFormatException">The debug data of an object is malformed.</exception>
@@ -76,7 +81,8 @@ public sealed partial record FunctionExplanation(
         public List<string> Targets(in Instruction instruction)
         {
             List<string> targets = [];
-            ulong start = _range.Offset + instruction.IP, end = _range.Offset + instruction.NextIP;
+            ulong start = _range.Offset + instruction.IP,
+                end = _range.Offset + instruction.NextIP;
             for (ulong at = start; at < end; at++)
             {
                 if (_side.Elf.Sections[_range.Section].RelocationAt(at) is { } relocation)
@@ -95,8 +101,7 @@ public sealed partial record FunctionExplanation(
             return new InstructionText(instruction.IP, text, _side.Lines?.Find(_range.Section, _range.Offset + instruction.IP));
         }
 
-        public IReadOnlyList<InlinedCall> Inlined() =>
-            _side.Info is null ? [] : InlinedCalls.In(_side.Info, _range.Section, _range.Offset);
+        public IReadOnlyList<InlinedCall> Inlined() => _side.Info is null ? [] : InlinedCalls.In(_side.Info, _range.Section, _range.Offset);
 
         public List<InlinedCall> Around(Instruction? instruction, IReadOnlyList<InlinedCall> inlined) =>
             instruction is { } found ? [.. inlined.Where(call => call.Contains(_range.Section, _range.Offset + found.IP))] : [];
@@ -105,12 +110,17 @@ public sealed partial record FunctionExplanation(
     private static FunctionExplanation Explain(ReplacedFunction function, Side before, Side after)
     {
         var why = function.Why;
-        int part = why.Kind is FunctionDifference.SpecialSection or FunctionDifference.BranchIntoReplaced ? -1 : PartIndex(before.Elf, function);
+        int part = why.Kind is FunctionDifference.SpecialSection or FunctionDifference.BranchIntoReplaced
+            ? -1
+            : PartIndex(before.Elf, function);
         if (part < 0 || part >= function.Post.Count)
             return new(function, why.Kind, null, null, null);
         var (pre, post) = (new Code(before, function.Pre[part]), new Code(after, function.Post[part]));
         var (old, now) = FirstDifference(pre, post, why);
-        var reason = why.Kind == FunctionDifference.Text && old is { } a && now is { } b && HasSameForm(a, b) && ImmediateDiffers(a, b) ? FunctionDifference.Constant : why.Kind;
+        var reason =
+            why.Kind == FunctionDifference.Text && old is { } a && now is { } b && HasSameForm(a, b) && ImmediateDiffers(a, b)
+                ? FunctionDifference.Constant
+                : why.Kind;
         string? inlined = InlinedFrom(pre, post, old, now);
         return new(function, inlined is null ? reason : FunctionDifference.InlinedCallee, inlined, pre.Show(old), post.Show(now));
     }
@@ -123,8 +133,12 @@ public sealed partial record FunctionExplanation(
         for (int i = 1; i < function.Pre.Count; i++)
         {
             var range = function.Pre[i];
-            if (elf.Sections[range.Section].Name == function.Why.Part
-                || elf.Symbols.Any(symbol => symbol.SectionIndex == range.Section && symbol.Value == range.Offset && symbol.Name == function.Why.Part))
+            if (
+                elf.Sections[range.Section].Name == function.Why.Part
+                || elf.Symbols.Any(symbol =>
+                    symbol.SectionIndex == range.Section && symbol.Value == range.Offset && symbol.Name == function.Why.Part
+                )
+            )
                 return i;
         }
         return -1;
@@ -144,7 +158,11 @@ public sealed partial record FunctionExplanation(
     // Names carry the compiler's numbers and strings move: what only the comparison of whole objects can tell counts as the same.
     private static bool IsSameApartFromPlaces(Code pre, in Instruction a, Code post, in Instruction b) =>
         pre.Targets(a).Select(Stem).SequenceEqual(post.Targets(b).Select(Stem))
-        && (a.Op0Kind == OpKind.NearBranch64 && b.Op0Kind == OpKind.NearBranch64 ? a.Mnemonic == b.Mnemonic : HasSameForm(a, b) && !ImmediateDiffers(a, b));
+        && (
+            a.Op0Kind == OpKind.NearBranch64 && b.Op0Kind == OpKind.NearBranch64
+                ? a.Mnemonic == b.Mnemonic
+                : HasSameForm(a, b) && !ImmediateDiffers(a, b)
+        );
 
     private static string Stem(string target)
     {
@@ -155,8 +173,14 @@ public sealed partial record FunctionExplanation(
 
     private static bool HasSameForm(in Instruction a, in Instruction b)
     {
-        if (a.Code != b.Code || a.MemoryBase != b.MemoryBase || a.MemoryIndex != b.MemoryIndex || a.MemoryIndexScale != b.MemoryIndexScale
-            || a.SegmentPrefix != b.SegmentPrefix || Displacement(a) != Displacement(b))
+        if (
+            a.Code != b.Code
+            || a.MemoryBase != b.MemoryBase
+            || a.MemoryIndex != b.MemoryIndex
+            || a.MemoryIndexScale != b.MemoryIndexScale
+            || a.SegmentPrefix != b.SegmentPrefix
+            || Displacement(a) != Displacement(b)
+        )
             return false;
         for (int i = 0; i < a.OpCount; i++)
         {
@@ -194,7 +218,9 @@ public sealed partial record FunctionExplanation(
         if (common != 0)
             return outer[common - 1].Name;
         string? name = other.Count != 0 ? other[0].Name : null;
-        return name is not null && outer.Count == 0 && before.Count(call => call.Name == name) == after.Count(call => call.Name == name) ? name : null;
+        return name is not null && outer.Count == 0 && before.Count(call => call.Name == name) == after.Count(call => call.Name == name)
+            ? name
+            : null;
     }
 
     private static string Target(ElfObject elf, ElfRelocation relocation, ulong end)
@@ -205,6 +231,11 @@ public sealed partial record FunctionExplanation(
         long addend = relocation.Addend;
         if (relocation.Type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64)
             addend += (long)(end - relocation.Offset);
-        return addend == 0 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}{(addend < 0 ? "-" : "+")}0x{(addend < 0 ? 0 - (ulong)addend : (ulong)addend):x}");
+        return addend == 0
+            ? name
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"{name}{(addend < 0 ? "-" : "+")}0x{(addend < 0 ? 0 - (ulong)addend : (ulong)addend):x}"
+            );
     }
 }

@@ -18,8 +18,12 @@ internal sealed class NodeComparer(Correlation correlation)
         var (preParts, postParts) = (Parts(pre), Parts(post));
         if (preParts.Count != postParts.Count)
         {
-            return new FunctionChange(FunctionDifference.Text, 0, pre.Name,
-                $"consists of {preParts.Count} parts before and {postParts.Count} after");
+            return new FunctionChange(
+                FunctionDifference.Text,
+                0,
+                pre.Name,
+                $"consists of {preParts.Count} parts before and {postParts.Count} after"
+            );
         }
         for (int i = 0; i < preParts.Count; i++)
         {
@@ -34,17 +38,30 @@ internal sealed class NodeComparer(Correlation correlation)
         }
         if (pre.FallsInto is null && post.FallsInto is null)
             return null;
-        return pre.FallsInto is { } next && post.FallsInto is { } other && SameThing(next, other) ? null
-            : new FunctionChange(FunctionDifference.Text, pre.Size, pre.Name, $"runs on into {pre.FallsInto?.Name ?? "nothing"} before and {post.FallsInto?.Name ?? "nothing"} after");
+        return pre.FallsInto is { } next && post.FallsInto is { } other && SameThing(next, other)
+            ? null
+            : new FunctionChange(
+                FunctionDifference.Text,
+                pre.Size,
+                pre.Name,
+                $"runs on into {pre.FallsInto?.Name ?? "nothing"} before and {post.FallsInto?.Name ?? "nothing"} after"
+            );
     }
 
     private static List<ObjectNode> Parts(ObjectNode function) =>
-        [function, .. function.Parts.OrderBy(part => part.Kind).ThenBy(part => part.Section.Name, StringComparer.Ordinal).ThenBy(part => part.Start)];
+        [
+            function,
+            .. function
+                .Parts.OrderBy(part => part.Kind)
+                .ThenBy(part => part.Section.Name, StringComparer.Ordinal)
+                .ThenBy(part => part.Start),
+        ];
 
     /// <summary>The first difference of two nodes' bytes or relocations, or null.</summary>
     public FunctionChange? CompareContent(ObjectNode pre, ObjectNode post, FunctionDifference kind = FunctionDifference.Text)
     {
-        byte[] before = pre.MaskedBytes(), after = post.MaskedBytes();
+        byte[] before = pre.MaskedBytes(),
+            after = post.MaskedBytes();
         int common = before.AsSpan().CommonPrefixLength(after);
         ulong? text = common < Math.Max(before.Length, after.Length) ? (ulong)common : null;
         if (text is null && pre.Size != post.Size)
@@ -54,12 +71,20 @@ internal sealed class NodeComparer(Correlation correlation)
             return null;
         if (relocation is { } found && (text is null || found.Offset < text))
         {
-            return new FunctionChange(kind == FunctionDifference.Text ? FunctionDifference.Relocation : kind, found.Offset,
-                pre.Name, found.Detail);
+            return new FunctionChange(
+                kind == FunctionDifference.Text ? FunctionDifference.Relocation : kind,
+                found.Offset,
+                pre.Name,
+                found.Detail
+            );
         }
-        return new FunctionChange(kind, text!.Value, pre.Name,
+        return new FunctionChange(
+            kind,
+            text!.Value,
+            pre.Name,
             $"bytes {Show(before, (int)text)} became {Show(after, (int)text)}"
-            + (pre.Size != post.Size ? string.Create(CultureInfo.InvariantCulture, $", {pre.Size} bytes became {post.Size}") : ""));
+                + (pre.Size != post.Size ? string.Create(CultureInfo.InvariantCulture, $", {pre.Size} bytes became {post.Size}") : "")
+        );
     }
 
     private FunctionChange? CompareEntries(ObjectNode pre, ObjectNode post)
@@ -70,22 +95,35 @@ internal sealed class NodeComparer(Correlation correlation)
             if (i >= before.Count || i >= after.Count)
             {
                 var extra = i < before.Count ? before[i] : after[i];
-                return new FunctionChange(FunctionDifference.SpecialSection, (ulong)extra.KeyOffset, extra.Section.Name,
-                    i < before.Count ? "an entry is gone" : "there is a new entry");
+                return new FunctionChange(
+                    FunctionDifference.SpecialSection,
+                    (ulong)extra.KeyOffset,
+                    extra.Section.Name,
+                    i < before.Count ? "an entry is gone" : "there is a new entry"
+                );
             }
             var (a, b) = (before[i], after[i]);
             if (a.Section.Name != b.Section.Name || a.KeyOffset != b.KeyOffset)
             {
-                return new FunctionChange(FunctionDifference.SpecialSection, (ulong)Math.Min(a.KeyOffset, b.KeyOffset), a.Section.Name,
-                    $"an entry at 0x{a.KeyOffset:x} became one of {b.Section.Name} at 0x{b.KeyOffset:x}");
+                return new FunctionChange(
+                    FunctionDifference.SpecialSection,
+                    (ulong)Math.Min(a.KeyOffset, b.KeyOffset),
+                    a.Section.Name,
+                    $"an entry at 0x{a.KeyOffset:x} became one of {b.Section.Name} at 0x{b.KeyOffset:x}"
+                );
             }
-            byte[] old = a.MaskedBytes(), now = b.MaskedBytes();
+            byte[] old = a.MaskedBytes(),
+                now = b.MaskedBytes();
             // The last entry of a table may lack its padding.
             int common = Math.Min(old.Length, now.Length);
             if (!old.AsSpan(0, common).SequenceEqual(now.AsSpan(0, common)))
             {
-                return new FunctionChange(FunctionDifference.SpecialSection, (ulong)a.KeyOffset, a.Section.Name,
-                    $"bytes {Show(old, 0)} became {Show(now, 0)}");
+                return new FunctionChange(
+                    FunctionDifference.SpecialSection,
+                    (ulong)a.KeyOffset,
+                    a.Section.Name,
+                    $"bytes {Show(old, 0)} became {Show(now, 0)}"
+                );
             }
             if (FirstDifference(a.References, b.References) is { } difference)
                 return new FunctionChange(FunctionDifference.SpecialSection, (ulong)a.KeyOffset, a.Section.Name, difference.Detail);
@@ -94,8 +132,12 @@ internal sealed class NodeComparer(Correlation correlation)
     }
 
     private static List<TableEntry> Significant(ObjectNode node) =>
-        [.. node.Entries.Where(entry => !Derived.Contains(entry.Section.Name) && !SectionCatalog.IsAnnotation(entry.Section.Name))
-            .OrderBy(entry => entry.Section.Name, StringComparer.Ordinal).ThenBy(entry => entry.KeyOffset)];
+        [
+            .. node
+                .Entries.Where(entry => !Derived.Contains(entry.Section.Name) && !SectionCatalog.IsAnnotation(entry.Section.Name))
+                .OrderBy(entry => entry.Section.Name, StringComparer.Ordinal)
+                .ThenBy(entry => entry.KeyOffset),
+        ];
 
     private (ulong Offset, string Detail)? FirstDifference(List<ObjectReference> pre, List<ObjectReference> post)
     {

@@ -26,7 +26,11 @@ public sealed record CodePart(ObjectRange Range, ReadOnlyMemory<byte> Bytes, IRe
 public sealed record ObjectFunction(string Name, string Section, bool IsGlobal, IReadOnlyList<CodePart> Parts)
 {
     /// <summary>The names that it calls or jumps to, once for each place.</summary>
-    public IEnumerable<string> Calls => Parts.SelectMany(part => part.References).Where(reference => reference.IsBranch && reference.Part < 0).Select(reference => reference.Target);
+    public IEnumerable<string> Calls =>
+        Parts
+            .SelectMany(part => part.References)
+            .Where(reference => reference.IsBranch && reference.Part < 0)
+            .Select(reference => reference.Target);
 }
 
 /// <summary>A variable or constant of an object.</summary>
@@ -36,7 +40,14 @@ public sealed record ObjectFunction(string Name, string Section, bool IsGlobal, 
 /// <param name="Range">Where the object has it.</param>
 /// <param name="Bytes">Its value; empty if it starts as zeros.</param>
 /// <param name="References">The pointers in it.</param>
-public sealed record ObjectVariable(string Name, string Section, bool IsWritable, ObjectRange Range, ReadOnlyMemory<byte> Bytes, IReadOnlyList<CodeReference> References);
+public sealed record ObjectVariable(
+    string Name,
+    string Section,
+    bool IsWritable,
+    ObjectRange Range,
+    ReadOnlyMemory<byte> Bytes,
+    IReadOnlyList<CodeReference> References
+);
 
 /// <summary>A function that is not the same before and after.</summary>
 /// <param name="Name">Its name before, or after if it is new.</param>
@@ -58,7 +69,11 @@ public sealed record ChangedVariable(string Name, ObjectVariable? Pre, ObjectVar
 /// <param name="PreFunctions">Every function before.</param>
 /// <param name="PostFunctions">Every function after.</param>
 public sealed record ObjectChanges(
-    IReadOnlyList<ChangedFunction> Functions, IReadOnlyList<ChangedVariable> Data, IReadOnlyList<ObjectFunction> PreFunctions, IReadOnlyList<ObjectFunction> PostFunctions)
+    IReadOnlyList<ChangedFunction> Functions,
+    IReadOnlyList<ChangedVariable> Data,
+    IReadOnlyList<ObjectFunction> PreFunctions,
+    IReadOnlyList<ObjectFunction> PostFunctions
+)
 {
     /// <summary>Compares two objects.</summary>
     /// <exception cref="ElfFormatException">An object's tables do not have the shape that the kernel's have.</exception>
@@ -66,7 +81,8 @@ public sealed record ObjectChanges(
     {
         ArgumentNullException.ThrowIfNull(pre);
         ArgumentNullException.ThrowIfNull(post);
-        ObjectGraph before = new(pre), after = new(post);
+        ObjectGraph before = new(pre),
+            after = new(post);
         Correlation correlation = new(before, after);
         NodeComparer comparer = new(correlation);
         var (olds, news) = (FunctionsOf(before), FunctionsOf(after));
@@ -79,22 +95,35 @@ public sealed record ObjectChanges(
             else if (comparer.CompareFunction(old, node) is { } why)
                 functions.Add(new(was.Name, was, function, why));
         }
-        functions.AddRange(from old in olds where correlation.PostOf(old.Key) is null select new ChangedFunction(old.Value.Name, old.Value, null, null));
+        functions.AddRange(
+            from old in olds
+            where correlation.PostOf(old.Key) is null
+            select new ChangedFunction(old.Value.Name, old.Value, null, null)
+        );
 
         List<ChangedVariable> data = [];
         foreach (var node in Variables(after))
         {
             if (correlation.PreOf(node) is not { } old)
                 data.Add(new(node.Name, null, Variable(node), null));
-            else if (comparer.CompareContent(old, node) is var why && (why is not null || SectionCatalog.DataClass(old.Section.Name) != SectionCatalog.DataClass(node.Section.Name)))
+            else if (
+                comparer.CompareContent(old, node) is var why
+                && (why is not null || SectionCatalog.DataClass(old.Section.Name) != SectionCatalog.DataClass(node.Section.Name))
+            )
                 data.Add(new(old.Name, Variable(old), Variable(node), why));
         }
-        data.AddRange(from old in Variables(before) where correlation.PostOf(old) is null select new ChangedVariable(old.Name, Variable(old), null, null));
+        data.AddRange(
+            from old in Variables(before)
+            where correlation.PostOf(old) is null
+            select new ChangedVariable(old.Name, Variable(old), null, null)
+        );
         return new ObjectChanges(functions, data, [.. olds.Values], [.. news.Values]);
     }
 
     private static IEnumerable<ObjectNode> Variables(ObjectGraph graph) =>
-        graph.Nodes.Where(node => node.Kind == NodeKind.Data && !node.IsAnonymous && node.Role is SectionRole.Data or SectionRole.Collected);
+        graph.Nodes.Where(node =>
+            node.Kind == NodeKind.Data && !node.IsAnonymous && node.Role is SectionRole.Data or SectionRole.Collected
+        );
 
     private static Dictionary<ObjectNode, ObjectFunction> FunctionsOf(ObjectGraph graph) =>
         graph.Nodes.Where(node => node.Kind == NodeKind.Function && !node.IsAnonymous).ToDictionary(node => node, Function);
@@ -102,23 +131,49 @@ public sealed record ObjectChanges(
     private static ObjectFunction Function(ObjectNode node)
     {
         List<ObjectNode> parts = [node, .. node.Parts.Where(part => part.Kind is NodeKind.ColdPart or NodeKind.Auxiliary)];
-        return new(node.Name, node.Section.Name, node.IsGlobal,
-            [.. parts.Select(part => new CodePart(part.Range, Content(part), [.. part.References.Select(reference => Reference(reference, parts))]))]);
+        return new(
+            node.Name,
+            node.Section.Name,
+            node.IsGlobal,
+            [
+                .. parts.Select(part => new CodePart(
+                    part.Range,
+                    Content(part),
+                    [.. part.References.Select(reference => Reference(reference, parts))]
+                )),
+            ]
+        );
     }
 
     private static ObjectVariable Variable(ObjectNode node) =>
-        new(node.Name, node.Section.Name, node.IsWritable, node.Range, Content(node), [.. node.References.Select(reference => Reference(reference, []))]);
+        new(
+            node.Name,
+            node.Section.Name,
+            node.IsWritable,
+            node.Range,
+            Content(node),
+            [.. node.References.Select(reference => Reference(reference, []))]
+        );
 
-    private static ReadOnlyMemory<byte> Content(ObjectNode node) => node.IsZeroed ? default : node.Section.Data.Slice((int)node.Start, (int)node.Size);
+    private static ReadOnlyMemory<byte> Content(ObjectNode node) =>
+        node.IsZeroed ? default : node.Section.Data.Slice((int)node.Start, (int)node.Size);
 
     private static CodeReference Reference(ObjectReference reference, List<ObjectNode> parts) =>
-        new(reference.Offset, TargetName(reference), reference.TargetOffset, reference.IsBranch, reference.TakesAddress, reference.Target is { } target ? parts.IndexOf(target) : -1);
+        new(
+            reference.Offset,
+            TargetName(reference),
+            reference.TargetOffset,
+            reference.IsBranch,
+            reference.TakesAddress,
+            reference.Target is { } target ? parts.IndexOf(target) : -1
+        );
 
-    private static string TargetName(ObjectReference reference) => reference switch
-    {
-        { External: { } external } => external,
-        { Target: { Kind: NodeKind.String } text } => $"\"{System.Text.Encoding.Latin1.GetString(text.Bytes).TrimEnd('\0')}\"",
-        { Target: { } target } => target.Name,
-        _ => "",
-    };
+    private static string TargetName(ObjectReference reference) =>
+        reference switch
+        {
+            { External: { } external } => external,
+            { Target: { Kind: NodeKind.String } text } => $"\"{System.Text.Encoding.Latin1.GetString(text.Bytes).TrimEnd('\0')}\"",
+            { Target: { } target } => target.Name,
+            _ => "",
+        };
 }

@@ -53,7 +53,8 @@ public sealed record ReplacedFunction(
     IReadOnlyList<ObjectRange> Pre,
     IReadOnlyList<ObjectRange> Post,
     int Piece,
-    FunctionChange Why);
+    FunctionChange Why
+);
 
 /// <summary>A function that only the post object has.</summary>
 /// <param name="Name">Its name.</param>
@@ -91,8 +92,7 @@ public enum CarriedKind
 /// <param name="Symbol">The thing in the running kernel, or null.</param>
 /// <param name="Addend">The addend, relative to the piece's or the symbol's start; for relative fields it includes the distance from field to instruction end.</param>
 /// <param name="IsBranch">True for the target of a call or jump.</param>
-public sealed record CarriedReference(
-    ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch)
+public sealed record CarriedReference(ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch)
 {
     /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
     public bool TakesAddress { get; init; }
@@ -119,7 +119,8 @@ public sealed record CarriedPiece(
     ElfSectionFlags SectionFlags,
     ulong Alignment,
     ReadOnlyMemory<byte> Data,
-    IReadOnlyList<CarriedReference> References)
+    IReadOnlyList<CarriedReference> References
+)
 {
     /// <summary>Index of the piece before it that it must stand behind as far as in the post object, or -1.</summary>
     public int Behind { get; init; } = -1;
@@ -202,7 +203,9 @@ public sealed record ObjectDiff
     public static IEnumerable<string> BroughtBy(ObjectDiff diff)
     {
         ArgumentNullException.ThrowIfNull(diff);
-        return diff.NewFunctions.Where(function => function.IsGlobal).Select(function => function.Name)
+        return diff
+            .NewFunctions.Where(function => function.IsGlobal)
+            .Select(function => function.Name)
             .Concat(diff.Carried.Where(piece => piece is { IsGlobal: true, Kind: CarriedKind.Data }).Select(piece => piece.Name));
     }
 
@@ -213,9 +216,19 @@ public sealed record ObjectDiff
     public static IEnumerable<AddressUse> AddressesUsedBy(IReadOnlyList<ObjectDiff> diffs)
     {
         HashSet<RunSymbol> needed = [.. NeededBy(diffs)];
-        return diffs.SelectMany(diff => diff.Carried.Where(piece => piece.Kind != CarriedKind.SpecialEntry)
-            .SelectMany(piece => piece.References.Where(reference => reference is { TakesAddress: true, IsBranch: false } && reference.Symbol is GlobalSymbol or LocalSymbol && needed.Contains(reference.Symbol))
-                .Select(reference => new AddressUse(reference.Symbol!, diff.Unit, piece.Name))))
+        return diffs
+            .SelectMany(diff =>
+                diff.Carried.Where(piece => piece.Kind != CarriedKind.SpecialEntry)
+                    .SelectMany(piece =>
+                        piece
+                            .References.Where(reference =>
+                                reference is { TakesAddress: true, IsBranch: false }
+                                && reference.Symbol is GlobalSymbol or LocalSymbol
+                                && needed.Contains(reference.Symbol)
+                            )
+                            .Select(reference => new AddressUse(reference.Symbol!, diff.Unit, piece.Name))
+                    )
+            )
             .Where(use => use.Symbol is not GlobalSymbol global || !global.Name.StartsWith("__SCT__", StringComparison.Ordinal))
             .Distinct();
     }

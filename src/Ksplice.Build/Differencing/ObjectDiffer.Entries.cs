@@ -11,7 +11,11 @@ internal sealed partial class Comparison
     {
         foreach (var node in post.Nodes)
         {
-            if (node.Kind != NodeKind.Fragment || _correlation.PreOf(node) is not { } old || comparer.CompareFunction(old, node) is not { } change)
+            if (
+                node.Kind != NodeKind.Fragment
+                || _correlation.PreOf(node) is not { } old
+                || comparer.CompareFunction(old, node) is not { } change
+            )
                 continue;
             string name = old.Name;
             if (node.Role == SectionRole.Dropped)
@@ -29,8 +33,13 @@ internal sealed partial class Comparison
 
     // The code of the unit from which control reaches a fragment.
     private IEnumerable<ObjectNode> Origins(ObjectNode fragment) =>
-        fragment.Referrers.Where(reference => reference.IsBranch).Concat(fragment.TableReferrers).Select(reference => reference.Holder.Root)
-            .Concat(pre.Nodes.Where(node => node.FallsInto == fragment)).Where(node => node != fragment).Distinct();
+        fragment
+            .Referrers.Where(reference => reference.IsBranch)
+            .Concat(fragment.TableReferrers)
+            .Select(reference => reference.Holder.Root)
+            .Concat(pre.Nodes.Where(node => node.FallsInto == fragment))
+            .Where(node => node != fragment)
+            .Distinct();
 
     private void AddBranchesIntoReplaced()
     {
@@ -69,7 +78,12 @@ internal sealed partial class Comparison
             if (!visited.Add(from))
                 return;
             if (from.IsGlobal)
-                Report(DifferencingDiagnostics.NotAFunction, from.Name, unit, $"it leads into {old.Name}, and other code may enter it by its name");
+                Report(
+                    DifferencingDiagnostics.NotAFunction,
+                    from.Name,
+                    unit,
+                    $"it leads into {old.Name}, and other code may enter it by its name"
+                );
             foreach (var origin in Origins(from))
                 Replace(origin, old, offset);
         }
@@ -77,8 +91,17 @@ internal sealed partial class Comparison
 
     // A table of addresses inside of a replaced function, a computed goto's, is the old code's.
     private FunctionChange? LeadsIntoReplaced(ObjectNode data) =>
-        data.References.Find(reference => reference.Target is { IsCode: true } target && _replaced.ContainsKey(target.Root)
-            && (target != target.Root || reference.TargetOffset != 0)) is { } inside
-            ? new FunctionChange(FunctionDifference.Relocation, inside.Offset, data.Name, $"it leads into {inside.Target!.Root.Name}, which is replaced")
+        data.References.Find(reference =>
+            reference.Target is { IsCode: true } target
+            && _replaced.ContainsKey(target.Root)
+            && (target != target.Root || reference.TargetOffset != 0)
+        )
+            is { } inside
+            ? new FunctionChange(
+                FunctionDifference.Relocation,
+                inside.Offset,
+                data.Name,
+                $"it leads into {inside.Target!.Root.Name}, which is replaced"
+            )
             : null;
 }

@@ -68,8 +68,11 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
     {
         foreach (var node in post.Nodes)
         {
-            if (node.Kind != NodeKind.Function || _correlation.PreOf(node) is not { } other
-                || comparer.CompareFunction(other, node) is not { } change)
+            if (
+                node.Kind != NodeKind.Function
+                || _correlation.PreOf(node) is not { } other
+                || comparer.CompareFunction(other, node) is not { } change
+            )
                 continue;
             if (node.Role == SectionRole.Dropped)
                 Report(DifferencingDiagnostics.InitChanged, other.Name, change.Offset, unit, change.Detail);
@@ -78,8 +81,7 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         }
     }
 
-    private bool IsReplaced(ObjectNode preNode) =>
-        _correlation.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
+    private bool IsReplaced(ObjectNode preNode) => _correlation.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
 
     private void CompareData(NodeComparer comparer)
     {
@@ -92,7 +94,11 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         }
         foreach (var node in post.Nodes)
         {
-            if (node is { Role: SectionRole.Collected, Kind: NodeKind.Data } && node.Section.Name != "__dyndbg" && _correlation.PreOf(node) is null)
+            if (
+                node is { Role: SectionRole.Collected, Kind: NodeKind.Data }
+                && node.Section.Name != "__dyndbg"
+                && _correlation.PreOf(node) is null
+            )
                 Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
         }
     }
@@ -173,18 +179,30 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
     }
 
     private static HashSet<string> Exports(ElfObject elf) =>
-        [.. elf.Sections.Where(section => SectionCatalog.IsExports(section.Name)).SelectMany(section => section.Relocations)
-            .Select(relocation => elf.Symbols[relocation.SymbolIndex])
-            .Where(symbol => symbol.IsUndefined || symbol.IsReserved || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
-            .Select(symbol => symbol.Name)];
+        [
+            .. elf
+                .Sections.Where(section => SectionCatalog.IsExports(section.Name))
+                .SelectMany(section => section.Relocations)
+                .Select(relocation => elf.Symbols[relocation.SymbolIndex])
+                .Where(symbol => symbol.IsUndefined || symbol.IsReserved || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
+                .Select(symbol => symbol.Name),
+        ];
 
     private List<string> FindRemoved()
     {
         List<string> removed = [];
-        var used = post.Nodes.SelectMany(node => node.References).Where(reference => reference.External is not null)
-            .GroupBy(reference => reference.External!).ToDictionary(group => group.Key, group => group.First().Holder.Name);
-        foreach (var old in pre.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }
-            or { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: true }))
+        var used = post
+            .Nodes.SelectMany(node => node.References)
+            .Where(reference => reference.External is not null)
+            .GroupBy(reference => reference.External!)
+            .ToDictionary(group => group.Key, group => group.First().Holder.Name);
+        foreach (
+            var old in pre.Nodes.Where(node =>
+                node
+                    is { Kind: NodeKind.Function, Role: SectionRole.Code }
+                        or { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: true }
+            )
+        )
         {
             if (_correlation.PostOf(old) is not null)
                 continue;

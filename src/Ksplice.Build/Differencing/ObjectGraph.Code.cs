@@ -13,30 +13,38 @@ internal sealed partial class ObjectGraph
     private sealed record CodeStart(ulong Start, IReadOnlyList<ElfSymbol> Symbols, List<ElfSymbol> InnerEntries);
 
     // No compiler made an object that names neither a source file nor, where stripping took that, the compiler.
-    private bool IsAssembly => _isAssembly ??= Elf.FindSection(".comment") is null && !Elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
+    private bool IsAssembly =>
+        _isAssembly ??= Elf.FindSection(".comment") is null && !Elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
 
     private bool? _isAssembly;
     private HashSet<(int Section, ulong Place)>? _places;
     private List<(int Section, ulong Start, ulong End)>? _alternatives;
 
     // Places in code that data and tables point at: where there are only no-ops, they tell code from padding.
-    private HashSet<(int Section, ulong Place)> Places => _places ??=
-    [
-        .. Elf.Sections
-            .Where(section => section.IsAllocated && !section.IsExecutable && SectionCatalog.Role(section) != SectionRole.Ignored && section.Name is not (".orc_unwind_ip" or "__patchable_function_entries"))
-            .SelectMany(section => section.Relocations).Select(CodePlace).OfType<(int, ulong)>(),
-    ];
+    private HashSet<(int Section, ulong Place)> Places =>
+        _places ??= [
+            .. Elf
+                .Sections.Where(section =>
+                    section.IsAllocated
+                    && !section.IsExecutable
+                    && SectionCatalog.Role(section) != SectionRole.Ignored
+                    && section.Name is not (".orc_unwind_ip" or "__patchable_function_entries")
+                )
+                .SelectMany(section => section.Relocations)
+                .Select(CodePlace)
+                .OfType<(int, ulong)>(),
+        ];
 
     // What alternatives may put other code in place of.
-    private List<(int Section, ulong Start, ulong End)> Alternatives => _alternatives ??=
-    [
-        .. from table in Elf.Sections
-           where table.Name == ".altinstructions" && table.Size != 0
-           from entry in Entries(table, SectionCatalog.Shape(table.Name)!)
-           let place = CodePlace(entry.Relocations[0])
-           where place is not null
-           select (place.Value.Section, place.Value.Place, place.Value.Place + table.Data.Span[(int)(entry.Start + entry.Size) - 2]),
-    ];
+    private List<(int Section, ulong Start, ulong End)> Alternatives =>
+        _alternatives ??= [
+            .. from table in Elf.Sections
+            where table.Name == ".altinstructions" && table.Size != 0
+            from entry in Entries(table, SectionCatalog.Shape(table.Name)!)
+            let place = CodePlace(entry.Relocations[0])
+            where place is not null
+            select (place.Value.Section, place.Value.Place, place.Value.Place + table.Data.Span[(int)(entry.Start + entry.Size) - 2]),
+        ];
 
     private (int Section, ulong Place)? CodePlace(ElfRelocation relocation)
     {
@@ -144,7 +152,8 @@ internal sealed partial class ObjectGraph
         ulong end = start;
         bool ends = true;
         runsOn = false;
-        bool isChecked = Elf.FindSection(".orc_unwind_ip") is not null
+        bool isChecked =
+            Elf.FindSection(".orc_unwind_ip") is not null
             && _symbolsBySection[section.Index].Any(symbol => symbol.Value == start && symbol.Type == ElfSymbolType.Function);
         foreach (var (at, instruction) in Decode(section, start, limit))
         {
@@ -156,14 +165,20 @@ internal sealed partial class ObjectGraph
                 continue;
             }
             end = at + (ulong)instruction.Length;
-            ends = !InAlternative(section, at) && (EndsControl(instruction) || (isChecked && instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall));
+            ends =
+                !InAlternative(section, at)
+                && (EndsControl(instruction) || (isChecked && instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall));
         }
         runsOn = IsAssembly && !ends;
         return end;
     }
 
     private static bool EndsControl(in Instruction instruction) =>
-        instruction.FlowControl is FlowControl.UnconditionalBranch or FlowControl.IndirectBranch or FlowControl.Return or FlowControl.Exception
+        instruction.FlowControl
+            is FlowControl.UnconditionalBranch
+                or FlowControl.IndirectBranch
+                or FlowControl.Return
+                or FlowControl.Exception
         || instruction.Mnemonic is Mnemonic.Int3 or Mnemonic.Hlt;
 
     private static IEnumerable<(ulong At, Instruction Instruction)> Decode(ElfSection section, ulong start, ulong limit)
@@ -183,7 +198,9 @@ internal sealed partial class ObjectGraph
     private static bool IsPadding(in Instruction instruction) => instruction.Mnemonic is Mnemonic.Nop or Mnemonic.Int3;
 
     private bool IsPadding(ElfSection section, ulong at, in Instruction instruction) =>
-        IsPadding(instruction) && !InAlternative(section, at) && !Places.Contains((section.Index, at))
+        IsPadding(instruction)
+        && !InAlternative(section, at)
+        && !Places.Contains((section.Index, at))
         && !HasRelocation(section, at, at + (ulong)instruction.Length);
 
     private bool InAlternative(ElfSection section, ulong at) =>
@@ -213,9 +230,17 @@ internal sealed partial class ObjectGraph
     private HashSet<ulong> Reached(ObjectNode node)
     {
         Queue<ulong> work = new([0]);
-        foreach (var reference in node.Referrers.Concat(node.TableReferrers).Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < (long)node.Size))
+        foreach (
+            var reference in node
+                .Referrers.Concat(node.TableReferrers)
+                .Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < (long)node.Size)
+        )
             work.Enqueue((ulong)reference.TargetOffset);
-        foreach (var (_, start, end) in Alternatives.Where(site => site.Section == node.Section.Index && site.Start >= node.Start && site.End < node.End))
+        foreach (
+            var (_, start, end) in Alternatives.Where(site =>
+                site.Section == node.Section.Index && site.Start >= node.Start && site.End < node.End
+            )
+        )
             work.Enqueue(end - node.Start);
         HashSet<ulong> reached = [];
         byte[] bytes = node.Bytes.ToArray();

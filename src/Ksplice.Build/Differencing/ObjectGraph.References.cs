@@ -30,7 +30,8 @@ internal sealed partial class ObjectGraph
     private static IEnumerable<ElfRelocation> RelocationsIn(ElfSection section, ulong start, ulong size)
     {
         var relocations = section.Relocations;
-        int low = 0, high = relocations.Count;
+        int low = 0,
+            high = relocations.Count;
         while (low < high)
         {
             int middle = (low + high) / 2;
@@ -60,7 +61,16 @@ internal sealed partial class ObjectGraph
                 field = new CodeField(offset, 4, offset + 4, false, true, null);
             }
             bool relative = IsRelative(relocation.Type);
-            AddPending(node, node.References, (ulong)offset, relocation, relative ? offset - field.InstructionEnd : 0, field.IsBranch, field.TakesAddress, null);
+            AddPending(
+                node,
+                node.References,
+                (ulong)offset,
+                relocation,
+                relative ? offset - field.InstructionEnd : 0,
+                field.IsBranch,
+                field.TakesAddress,
+                null
+            );
         }
         // What the assembler resolved by itself points from node to node of one section, and moves with neither.
         foreach (var field in byOffset.Values.OrderBy(field => field.Offset))
@@ -71,7 +81,10 @@ internal sealed partial class ObjectGraph
             {
                 Holder = node,
                 Offset = (ulong)field.Offset,
-                Type = field.Size == 1 ? ElfRelocationType.Pc8 : field.IsBranch ? ElfRelocationType.Plt32 : ElfRelocationType.Pc32,
+                Type =
+                    field.Size == 1 ? ElfRelocationType.Pc8
+                    : field.IsBranch ? ElfRelocationType.Plt32
+                    : ElfRelocationType.Pc32,
                 Adjustment = field.Offset - field.InstructionEnd,
                 IsBranch = field.IsBranch,
                 TakesAddress = field.TakesAddress,
@@ -94,8 +107,16 @@ internal sealed partial class ObjectGraph
     private static bool IsRelative(ElfRelocationType type) =>
         type is ElfRelocationType.Pc8 or ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64;
 
-    private ObjectReference AddPending(ObjectNode holder, List<ObjectReference> to, ulong offset, ElfRelocation relocation,
-        long adjustment, bool branch, bool takesAddress, TableField? field)
+    private ObjectReference AddPending(
+        ObjectNode holder,
+        List<ObjectReference> to,
+        ulong offset,
+        ElfRelocation relocation,
+        long adjustment,
+        bool branch,
+        bool takesAddress,
+        TableField? field
+    )
     {
         var symbol = Elf.Symbols[relocation.SymbolIndex];
         if (symbol.IsReserved)
@@ -115,8 +136,14 @@ internal sealed partial class ObjectGraph
         to.Add(reference);
         if (reference.External is null)
         {
-            _pending.Add(new Pending(reference, symbol.SectionIndex, (long)symbol.Value + reference.TargetOffset,
-                symbol.Type == ElfSymbolType.Section ? null : symbol));
+            _pending.Add(
+                new Pending(
+                    reference,
+                    symbol.SectionIndex,
+                    (long)symbol.Value + reference.TargetOffset,
+                    symbol.Type == ElfSymbolType.Section ? null : symbol
+                )
+            );
         }
         return reference;
     }
@@ -127,7 +154,14 @@ internal sealed partial class ObjectGraph
         // A named symbol says which object is meant even where the addend leads out of it.
         var target = symbol is null ? Find(section, offset) : Find(section, (long)symbol.Value);
         if (target is null && SectionCatalog.Role(Elf.Sections[section]) != SectionRole.Ignored && Elf.Sections[section].IsAllocated)
-            target = Add(NodeKind.Data, SectionCatalog.Role(Elf.Sections[section]), Elf.Sections[section], 0, Elf.Sections[section].Size, []);
+            target = Add(
+                NodeKind.Data,
+                SectionCatalog.Role(Elf.Sections[section]),
+                Elf.Sections[section],
+                0,
+                Elf.Sections[section].Size,
+                []
+            );
         reference.Target = target;
         reference.TargetOffset = target is null ? offset : offset - (long)target.Start;
     }
@@ -202,7 +236,9 @@ internal sealed partial class ObjectGraph
         var nearest = Owner(key);
         var symbol = Elf.Symbols[key.SymbolIndex];
         long offset = (long)symbol.Value + key.Addend;
-        return nearest is null || offset < (long)nearest.End ? nearest : _bySection[symbol.SectionIndex].Find(node => (long)node.Start > offset) ?? nearest;
+        return nearest is null || offset < (long)nearest.End
+            ? nearest
+            : _bySection[symbol.SectionIndex].Find(node => (long)node.Start > offset) ?? nearest;
     }
 
     // An entry begins where its first relocation is; the next one's first tells its size.
@@ -224,7 +260,11 @@ internal sealed partial class ObjectGraph
             for (int f = 0; f < perEntry; f++)
             {
                 if (own[f].Offset != start + shape.Fields[f].Offset)
-                    Throw(section, (long)own[f].Offset, $"{section.Name}: a relocation at 0x{own[f].Offset:x}, expected at 0x{start + shape.Fields[f].Offset:x}");
+                    Throw(
+                        section,
+                        (long)own[f].Offset,
+                        $"{section.Name}: a relocation at 0x{own[f].Offset:x}, expected at 0x{start + shape.Fields[f].Offset:x}"
+                    );
             }
             entries.Add((start, size, own));
         }
@@ -271,7 +311,16 @@ internal sealed partial class ObjectGraph
                     var (offset, field) = shape.Fields[f];
                     // A replacement of no bytes points at whatever stands there.
                     if (field == TableField.Replacement && entry.Bytes[^1] == 0)
-                        entry.References.Add(new ObjectReference { Holder = owner, Offset = offset, Type = relocations[f].Type, Adjustment = 0, Field = field });
+                        entry.References.Add(
+                            new ObjectReference
+                            {
+                                Holder = owner,
+                                Offset = offset,
+                                Type = relocations[f].Type,
+                                Adjustment = 0,
+                                Field = field,
+                            }
+                        );
                     else
                         AddPending(owner, entry.References, offset, relocations[f], 0, false, false, field);
                 }

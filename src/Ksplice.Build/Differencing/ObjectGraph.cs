@@ -25,7 +25,12 @@ internal sealed partial class ObjectGraph
         }
         foreach (var symbol in elf.Symbols)
         {
-            if (symbol.IsUndefined || symbol.IsReserved || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File || SymbolNames.IsPadding(symbol.Name))
+            if (
+                symbol.IsUndefined
+                || symbol.IsReserved
+                || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File
+                || SymbolNames.IsPadding(symbol.Name)
+            )
                 continue;
             var section = elf.Sections[symbol.SectionIndex];
             if (symbol.Value > section.Size)
@@ -157,7 +162,12 @@ internal sealed partial class ObjectGraph
     }
 
     private static IReadOnlyList<ElfSymbol> Rank(IEnumerable<ElfSymbol> symbols) =>
-        [.. symbols.OrderBy(symbol => symbol.Binding == ElfSymbolBinding.Local).ThenBy(symbol => symbol.Size == 0).ThenBy(symbol => symbol.Name, StringComparer.Ordinal)];
+        [
+            .. symbols
+                .OrderBy(symbol => symbol.Binding == ElfSymbolBinding.Local)
+                .ThenBy(symbol => symbol.Size == 0)
+                .ThenBy(symbol => symbol.Name, StringComparer.Ordinal),
+        ];
 
     private static bool HasRelocation(ElfSection section, ulong start, ulong end) =>
         start < end && RelocationsIn(section, start, end - start).Any();
@@ -167,8 +177,11 @@ internal sealed partial class ObjectGraph
     {
         if (start >= end)
             return;
-        if (_symbolsBySection[section.Index].Count != 0 && !HasRelocation(section, start, end)
-            && (section.Type == ElfSectionType.NoBits || !section.Data.Span[(int)start..(int)end].ContainsAnyExcept((byte)0)))
+        if (
+            _symbolsBySection[section.Index].Count != 0
+            && !HasRelocation(section, start, end)
+            && (section.Type == ElfSectionType.NoBits || !section.Data.Span[(int)start..(int)end].ContainsAnyExcept((byte)0))
+        )
             return;
         Add(NodeKind.Data, role, section, start, end - start, []);
     }
@@ -186,8 +199,11 @@ internal sealed partial class ObjectGraph
         }
         foreach (var node in _nodes)
         {
-            if (node.Kind == NodeKind.ColdPart && SymbolNames.IsColdPart(node.Name, out string parent)
-                && byName.TryGetValue(parent, out var function))
+            if (
+                node.Kind == NodeKind.ColdPart
+                && SymbolNames.IsColdPart(node.Name, out string parent)
+                && byName.TryGetValue(parent, out var function)
+            )
             {
                 node.Parent = function;
                 function.Parts.Add(node);
@@ -201,7 +217,8 @@ internal sealed partial class ObjectGraph
         var nodes = _bySection[section];
         if (nodes.Count == 0)
             return null;
-        int low = 0, high = nodes.Count - 1;
+        int low = 0,
+            high = nodes.Count - 1;
         while (low < high)
         {
             int middle = (low + high + 1) / 2;

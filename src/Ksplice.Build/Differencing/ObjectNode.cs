@@ -77,8 +77,12 @@ internal sealed class ObjectNode
     /// Bytes of no-ops before the function that belong to it, into which the kernel may write code (call depth tracking), 0 where
     /// the kernel is built without.
     /// </summary>
-    public ulong Padding => Entries.Where(entry => entry.Section.Name == "__patchable_function_entries" && entry.KeyOffset < 0 && -entry.KeyOffset <= (long)Start)
-        .Select(entry => (ulong)-entry.KeyOffset).DefaultIfEmpty().Max();
+    public ulong Padding =>
+        Entries
+            .Where(entry => entry.Section.Name == "__patchable_function_entries" && entry.KeyOffset < 0 && -entry.KeyOffset <= (long)Start)
+            .Select(entry => (ulong)-entry.KeyOffset)
+            .DefaultIfEmpty()
+            .Max();
     public ObjectRange Range => new(Section.Index, Start, Size);
 
     public ReadOnlySpan<byte> Bytes => IsZeroed ? [] : Section.Data.Span.Slice((int)Start, (int)Size);
@@ -128,12 +132,13 @@ internal sealed class ObjectReference
     /// <summary>True for a branch of one byte's reach, which ties its code to a place near the target.</summary>
     public bool IsShort => Type == ElfRelocationType.Pc8;
 
-    public int FieldSize => Type switch
-    {
-        ElfRelocationType.Abs64 or ElfRelocationType.Pc64 => 8,
-        ElfRelocationType.Pc8 => 1,
-        _ => 4,
-    };
+    public int FieldSize =>
+        Type switch
+        {
+            ElfRelocationType.Abs64 or ElfRelocationType.Pc64 => 8,
+            ElfRelocationType.Pc8 => 1,
+            _ => 4,
+        };
 }
 
 /// <summary>One entry of a special section.</summary>

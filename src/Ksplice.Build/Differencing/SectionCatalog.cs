@@ -77,54 +77,107 @@ internal static class SectionCatalog
     // What the source tells objtool of a place in code. They matter where objtool has not run yet (K2).
     private static readonly string[] Annotations =
     [
-        ".discard.reachable", ".discard.unreachable", ".discard.retpoline_safe", ".discard.noendbr", ".discard.instr_begin", ".discard.instr_end",
-        ".discard.intra_function_calls", ".discard.ignore_alts", ".discard.validate_unret", ".discard.func_stack_frame_non_standard", ".discard.unwind_hints",
+        ".discard.reachable",
+        ".discard.unreachable",
+        ".discard.retpoline_safe",
+        ".discard.noendbr",
+        ".discard.instr_begin",
+        ".discard.instr_end",
+        ".discard.intra_function_calls",
+        ".discard.ignore_alts",
+        ".discard.validate_unret",
+        ".discard.func_stack_frame_non_standard",
+        ".discard.unwind_hints",
     ];
 
-    private static readonly Dictionary<string, TableShape> Tables = ((TableShape[])
-    [
-        new(".altinstructions", (0, TableField.Key), (4, TableField.Replacement)),
-        new(".parainstructions", (0, TableField.Key)),
-        new(".smp_locks", (0, TableField.Key)),
-        new("__bug_table", (0, TableField.Key), (4, TableField.Data)),
-        new("__ex_table", (0, TableField.Key), (4, TableField.Code)),
-        new("__jump_table", (0, TableField.Key), (4, TableField.Code), (8, TableField.StaticKey)),
-        new(".static_call_sites", (0, TableField.Key), (4, TableField.StaticKey)),
-        new(".retpoline_sites", (0, TableField.Key)),
-        new(".return_sites", (0, TableField.Key)),
-        new(".call_sites", (0, TableField.Key)),
-        new(".ibt_endbr_seal", (0, TableField.Key)),
-        new("__mcount_loc", (0, TableField.Key)),
-        new("__patchable_function_entries", (0, TableField.Key)),
-        new(".orc_unwind_ip", (0, TableField.Key)),
-        new("_kprobe_blacklist", (0, TableField.Key)),
-        .. Annotations.Select(name => new TableShape(name, (0, TableField.Key))),
-    ]).ToDictionary(shape => shape.Section);
+    private static readonly Dictionary<string, TableShape> Tables = (
+        (TableShape[])
+            [
+                new(".altinstructions", (0, TableField.Key), (4, TableField.Replacement)),
+                new(".parainstructions", (0, TableField.Key)),
+                new(".smp_locks", (0, TableField.Key)),
+                new("__bug_table", (0, TableField.Key), (4, TableField.Data)),
+                new("__ex_table", (0, TableField.Key), (4, TableField.Code)),
+                new("__jump_table", (0, TableField.Key), (4, TableField.Code), (8, TableField.StaticKey)),
+                new(".static_call_sites", (0, TableField.Key), (4, TableField.StaticKey)),
+                new(".retpoline_sites", (0, TableField.Key)),
+                new(".return_sites", (0, TableField.Key)),
+                new(".call_sites", (0, TableField.Key)),
+                new(".ibt_endbr_seal", (0, TableField.Key)),
+                new("__mcount_loc", (0, TableField.Key)),
+                new("__patchable_function_entries", (0, TableField.Key)),
+                new(".orc_unwind_ip", (0, TableField.Key)),
+                new("_kprobe_blacklist", (0, TableField.Key)),
+                .. Annotations.Select(name => new TableShape(name, (0, TableField.Key))),
+            ]
+    ).ToDictionary(shape => shape.Section);
 
     // Pointers from ftrace, bpf and the like lead to what these hold; a copy would be a second, silent one.
     private static readonly HashSet<string> CollectedNames =
     [
-        "__tracepoints", "__tracepoints_ptrs", "__tracepoints_strings", "__bpf_raw_tp_map", "_ftrace_events", "_ftrace_eval_map",
-        "__syscalls_metadata", "__dyndbg", ".BTF_ids", "__trace_printk_fmt", "_error_injection_whitelist",
-        "__error_injection_whitelist", ".static_call_tramp_key", ".printk_index", "__tracepoint_str", "__bpf_ctors",
+        "__tracepoints",
+        "__tracepoints_ptrs",
+        "__tracepoints_strings",
+        "__bpf_raw_tp_map",
+        "_ftrace_events",
+        "_ftrace_eval_map",
+        "__syscalls_metadata",
+        "__dyndbg",
+        ".BTF_ids",
+        "__trace_printk_fmt",
+        "_error_injection_whitelist",
+        "__error_injection_whitelist",
+        ".static_call_tramp_key",
+        ".printk_index",
+        "__tracepoint_str",
+        "__bpf_ctors",
     ];
 
     // The same, where a linker script keeps several sections apart or in an order.
     private static bool IsCollected(string name) =>
-        CollectedNames.Contains(name) || name.StartsWith(".pci_fixup", StringComparison.Ordinal) || name.EndsWith("_sched_class", StringComparison.Ordinal);
+        CollectedNames.Contains(name)
+        || name.StartsWith(".pci_fixup", StringComparison.Ordinal)
+        || name.EndsWith("_sched_class", StringComparison.Ordinal);
 
     private static readonly string[] DroppedPrefixes =
     [
-        ".head.text", "__governor_thermal_table", ".init", ".exit", ".meminit", ".memexit", ".cpuinit", ".devinit", ".con_initcall", ".lsm_info", ".early_lsm_info",
-        ".modinfo", "__param", "__modver",
-        ".x86_cpu_dev.init", ".apicdrivers", ".iommu_table", ".x86_intel_mid_dev", "__earlycon_table", ".builtin_fw",
+        ".head.text",
+        "__governor_thermal_table",
+        ".init",
+        ".exit",
+        ".meminit",
+        ".memexit",
+        ".cpuinit",
+        ".devinit",
+        ".con_initcall",
+        ".lsm_info",
+        ".early_lsm_info",
+        ".modinfo",
+        "__param",
+        "__modver",
+        ".x86_cpu_dev.init",
+        ".apicdrivers",
+        ".iommu_table",
+        ".x86_intel_mid_dev",
+        "__earlycon_table",
+        ".builtin_fw",
     ];
 
     // Sections that hold functions under a name of their own. Entry and noinstr code is excluded where it is replaced.
     private static readonly HashSet<string> CodeNames =
     [
-        ".text", ".sched.text", ".cpuidle.text", ".kprobes.text", ".lock.text", ".spinlock.text", ".softirqentry.text", ".irqentry.text",
-        ".noinstr.text", ".entry.text", ".static_call.text", ".ref.text",
+        ".text",
+        ".sched.text",
+        ".cpuidle.text",
+        ".kprobes.text",
+        ".lock.text",
+        ".spinlock.text",
+        ".softirqentry.text",
+        ".irqentry.text",
+        ".noinstr.text",
+        ".entry.text",
+        ".static_call.text",
+        ".ref.text",
     ];
 
     /// <summary>True for tables of exports, one relocation to each exported symbol: <c>___ksymtab*</c>, since 6.4 <c>.export_symbol</c>.</summary>
@@ -133,7 +186,9 @@ internal static class SectionCatalog
 
     // Names and checksums of exports say nothing that their symbols and types do not; a built-in unit's exit calls are never made.
     private static bool IsIgnored(string name) =>
-        IsExports(name) || name is "__ksymtab_strings" or ".exitcall.exit" or Diagnostics.Acknowledgement.SectionName || name.StartsWith("___kcrctab", StringComparison.Ordinal);
+        IsExports(name)
+        || name is "__ksymtab_strings" or ".exitcall.exit" or Diagnostics.Acknowledgement.SectionName
+        || name.StartsWith("___kcrctab", StringComparison.Ordinal);
 
     /// <summary>True for annotations, which tell objtool of code and are nothing that runs.</summary>
     public static bool IsAnnotation(string name) => name.StartsWith(".discard.", StringComparison.Ordinal);
@@ -146,12 +201,13 @@ internal static class SectionCatalog
     /// True for the places of one constant that the kernel writes into its code at boot and into no module's (K5): <c>runtime_ptr_NAME</c>,
     /// <c>runtime_shift_NAME</c>.
     /// </summary>
-    public static bool IsRuntimeConstant(string name) =>
-        RuntimeConstantSize(name) != 0;
+    public static bool IsRuntimeConstant(string name) => RuntimeConstantSize(name) != 0;
 
     /// <summary>The bytes of such a place: an immediate of 8 bytes, or the count of a shift; 0 for any other section.</summary>
     public static int RuntimeConstantSize(string name) =>
-        name.StartsWith("runtime_ptr_", StringComparison.Ordinal) ? 8 : name.StartsWith("runtime_shift_", StringComparison.Ordinal) ? 1 : 0;
+        name.StartsWith("runtime_ptr_", StringComparison.Ordinal) ? 8
+        : name.StartsWith("runtime_shift_", StringComparison.Ordinal) ? 1
+        : 0;
 
     /// <summary>The role of a section.</summary>
     public static SectionRole Role(ElfSection section)
@@ -159,11 +215,23 @@ internal static class SectionCatalog
         string name = section.Name;
         if (Shape(name) is not null)
             return SectionRole.Table;
-        if (name.StartsWith(".discard", StringComparison.Ordinal) || name.StartsWith(".note", StringComparison.Ordinal)
-            || name.StartsWith(".debug", StringComparison.Ordinal) || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp" || IsIgnored(name))
+        if (
+            name.StartsWith(".discard", StringComparison.Ordinal)
+            || name.StartsWith(".note", StringComparison.Ordinal)
+            || name.StartsWith(".debug", StringComparison.Ordinal)
+            || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp"
+            || IsIgnored(name)
+        )
             return SectionRole.Ignored;
-        if (section.Type is ElfSectionType.Null or ElfSectionType.Rela or ElfSectionType.SymbolTable or ElfSectionType.StringTable
-            or ElfSectionType.Group or ElfSectionType.SymbolTableExtendedIndex)
+        if (
+            section.Type
+            is ElfSectionType.Null
+                or ElfSectionType.Rela
+                or ElfSectionType.SymbolTable
+                or ElfSectionType.StringTable
+                or ElfSectionType.Group
+                or ElfSectionType.SymbolTableExtendedIndex
+        )
             return SectionRole.Ignored;
         if (name.StartsWith(".ksplice.hooks.", StringComparison.Ordinal))
             return SectionRole.Hooks;
@@ -198,7 +266,9 @@ internal static class SectionCatalog
 
     /// <summary>True for sections that get their meaning from where the kernel's image has them: a module's are ordinary memory.</summary>
     public static bool IsOfImage(string name) =>
-        name.EndsWith("..decrypted", StringComparison.Ordinal) || name is ".bss..brk" or ".data..nosave" || name.StartsWith(".vvar_", StringComparison.Ordinal);
+        name.EndsWith("..decrypted", StringComparison.Ordinal)
+        || name is ".bss..brk" or ".data..nosave"
+        || name.StartsWith(".vvar_", StringComparison.Ordinal);
 
     /// <summary>
     /// The section that a symbol's own section stands for: what the compiler would have used without

@@ -8,8 +8,21 @@ namespace Ksplice.Build.Dwarf;
 /// <summary>DW_TAG_…</summary>
 internal static class DebugTag
 {
-    public const ulong Array = 0x01, Enumeration = 0x04, Parameter = 0x05, Member = 0x0d, Pointer = 0x0f, Structure = 0x13, SubroutineType = 0x15, Typedef = 0x16,
-        Union = 0x17, InlinedSubroutine = 0x1d, Const = 0x26, Subprogram = 0x2e, Variable = 0x34, Volatile = 0x35, Restrict = 0x37;
+    public const ulong Array = 0x01,
+        Enumeration = 0x04,
+        Parameter = 0x05,
+        Member = 0x0d,
+        Pointer = 0x0f,
+        Structure = 0x13,
+        SubroutineType = 0x15,
+        Typedef = 0x16,
+        Union = 0x17,
+        InlinedSubroutine = 0x1d,
+        Const = 0x26,
+        Subprogram = 0x2e,
+        Variable = 0x34,
+        Volatile = 0x35,
+        Restrict = 0x37;
 }
 
 /// <summary>An attribute as it stands in an entry.</summary>
@@ -28,8 +41,22 @@ internal struct DebugEntry
     /// <summary>DW_TAG_…; 0 for the mark that ends a list of children.</summary>
     public ulong Tag;
     public bool HasChildren;
-    public int Position, Next;
-    public DebugAttribute Sibling, Location, Name, Statements, LowPc, HighPc, Origin, Column, File, Line, Declaration, Specification, Type, Ranges;
+    public int Position,
+        Next;
+    public DebugAttribute Sibling,
+        Location,
+        Name,
+        Statements,
+        LowPc,
+        HighPc,
+        Origin,
+        Column,
+        File,
+        Line,
+        Declaration,
+        Specification,
+        Type,
+        Ranges;
 }
 
 /// <summary>The meaning of an entry's bytes.</summary>
@@ -71,8 +98,11 @@ internal sealed class DebugInfo
     /// <summary>The debug entries of <paramref name="elf"/>, or null if it has none that can be read.</summary>
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static DebugInfo? Read(ElfObject elf) =>
-        elf.FindSection(".debug_info") is { } info && elf.FindSection(".debug_abbrev") is { } abbreviations
-            && ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) == 0 ? new DebugInfo(elf, info, abbreviations) : null;
+        elf.FindSection(".debug_info") is { } info
+        && elf.FindSection(".debug_abbrev") is { } abbreviations
+        && ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) == 0
+            ? new DebugInfo(elf, info, abbreviations)
+            : null;
 
     private DebugUnit? ReadUnit(ref DwarfCursor cursor, ElfSection abbreviations)
     {
@@ -110,7 +140,8 @@ internal sealed class DebugInfo
             attributes.Clear();
             while (true)
             {
-                ulong attribute = cursor.Unsigned(), form = cursor.Unsigned();
+                ulong attribute = cursor.Unsigned(),
+                    form = cursor.Unsigned();
                 long constant = form == 0x21 ? cursor.Signed() : 0;
                 if (attribute == 0 && form == 0)
                     break;
@@ -131,7 +162,11 @@ internal sealed class DebugInfo
         if (code != 0)
         {
             if (!unit.Abbreviations.TryGetValue(code, out var abbreviation))
-                throw new ElfFormatException(Elf.Name, position, $".debug_info uses abbreviation {code}, which .debug_abbrev does not have");
+                throw new ElfFormatException(
+                    Elf.Name,
+                    position,
+                    $".debug_info uses abbreviation {code}, which .debug_abbrev does not have"
+                );
             (entry.Tag, entry.HasChildren) = (abbreviation.Tag, abbreviation.HasChildren);
             foreach (var (attribute, form, constant) in abbreviation.Attributes)
             {
@@ -195,7 +230,8 @@ internal sealed class DebugInfo
     /// <summary>The entry that a reference of <paramref name="unit"/> leads to, or null if it leads elsewhere.</summary>
     public DebugEntry? Follow(DebugUnit unit, DebugAttribute reference) =>
         reference.IsReference && reference.Value >= (ulong)(unit.First - unit.Start) && reference.Value < (ulong)(unit.End - unit.Start)
-            ? At(unit, unit.Start + (int)reference.Value) : null;
+            ? At(unit, unit.Start + (int)reference.Value)
+            : null;
 
     /// <summary>The place that an address of the section stands for, or null.</summary>
     public (int Section, ulong Offset)? Place(int position)

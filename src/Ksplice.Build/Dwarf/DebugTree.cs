@@ -11,7 +11,8 @@ namespace Ksplice.Build.Dwarf;
 internal sealed class DebugNode(ulong tag, DebugNode? parent)
 {
     private string? _file;
-    private int _line, _column;
+    private int _line,
+        _column;
 
     public ulong Tag => tag;
 
@@ -59,7 +60,7 @@ internal sealed class DebugNode(ulong tag, DebugNode? parent)
         Dictionary<int, DebugNode> byPosition = [];
         List<(DebugNode Node, DebugEntry Entry)> links = [];
         ulong program = 0;
-        for (int position = unit.First; position < unit.End;)
+        for (int position = unit.First; position < unit.End; )
         {
             var entry = info.At(unit, position);
             position = entry.Next;
@@ -86,7 +87,8 @@ internal sealed class DebugNode(ulong tag, DebugNode? parent)
             if (entry.HasChildren)
                 parents.Push(node);
         }
-        DebugNode? Linked(DebugAttribute reference) => reference.IsReference ? byPosition.GetValueOrDefault(unit.Start + (int)Math.Min(reference.Value, int.MaxValue / 2)) : null;
+        DebugNode? Linked(DebugAttribute reference) =>
+            reference.IsReference ? byPosition.GetValueOrDefault(unit.Start + (int)Math.Min(reference.Value, int.MaxValue / 2)) : null;
         foreach (var (node, entry) in links)
         {
             node.OwnType = Linked(entry.Type);

@@ -44,7 +44,7 @@ internal ref struct DwarfCursor(ElfObject elf, ElfSection section)
     public long Signed()
     {
         long value = 0;
-        for (int shift = 0; ;)
+        for (int shift = 0; ; )
         {
             byte next = Byte();
             if (shift < 64)
@@ -61,9 +61,7 @@ internal ref struct DwarfCursor(ElfObject elf, ElfSection section)
     public string String()
     {
         int start = Position;
-        while (Byte() != 0)
-        {
-        }
+        while (Byte() != 0) { }
         return Encoding.UTF8.GetString(_data[start..(Position - 1)]);
     }
 
@@ -123,7 +121,11 @@ internal ref struct DwarfCursor(ElfObject elf, ElfSection section)
     private ReadOnlySpan<byte> Take(ulong count)
     {
         if (Position < 0 || count > (ulong)(_data.Length - Math.Min(Position, _data.Length)))
-            throw new ElfFormatException(elf.Name, Position, $"section {section.Name} ends within a value of {count} bytes at 0x{Position:x}");
+            throw new ElfFormatException(
+                elf.Name,
+                Position,
+                $"section {section.Name} ends within a value of {count} bytes at 0x{Position:x}"
+            );
         var taken = _data.Slice(Position, (int)count);
         Position += (int)count;
         return taken;

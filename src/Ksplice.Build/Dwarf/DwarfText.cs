@@ -5,11 +5,14 @@ namespace Ksplice.Build.Dwarf;
 
 internal static class DwarfText
 {
-    private const ulong InPlace = 0x08, InLineStrings = 0x1f;
+    private const ulong InPlace = 0x08,
+        InLineStrings = 0x1f;
 
     /// <summary>The offset that stands at <paramref name="position"/> of a section, relocated.</summary>
     public static ulong Offset(ElfObject elf, ElfSection section, int position, ulong value) =>
-        section.RelocationAt((ulong)position) is { } relocation ? value + elf.Symbols[relocation.SymbolIndex].Value + (ulong)relocation.Addend : value;
+        section.RelocationAt((ulong)position) is { } relocation
+            ? value + elf.Symbols[relocation.SymbolIndex].Value + (ulong)relocation.Addend
+            : value;
 
     /// <summary>The string that a value of form <paramref name="form"/> at <paramref name="position"/> is.</summary>
     /// <exception cref="ElfFormatException">It leads out of its section.</exception>

@@ -31,7 +31,7 @@ internal static class InlinedCalls
             var root = info.At(unit, unit.First);
             if (!root.HasChildren)
                 continue;
-            for (int position = root.Next; position < unit.End;)
+            for (int position = root.Next; position < unit.End; )
             {
                 var entry = info.At(unit, position);
                 if (entry.Tag == 0)
@@ -49,13 +49,20 @@ internal static class InlinedCalls
     {
         if (!entry.HasChildren)
             return entry.Next;
-        if (entry.Sibling.IsReference && entry.Sibling.Value > (ulong)(entry.Position - unit.Start) && entry.Sibling.Value <= (ulong)(unit.End - unit.Start))
+        if (
+            entry.Sibling.IsReference
+            && entry.Sibling.Value > (ulong)(entry.Position - unit.Start)
+            && entry.Sibling.Value <= (ulong)(unit.End - unit.Start)
+        )
             return unit.Start + (int)entry.Sibling.Value;
         int position = entry.Next;
-        for (int depth = 1; depth > 0 && position < unit.End;)
+        for (int depth = 1; depth > 0 && position < unit.End; )
         {
             var child = info.At(unit, position);
-            depth += child.Tag == 0 ? -1 : child.HasChildren ? 1 : 0;
+            depth +=
+                child.Tag == 0 ? -1
+                : child.HasChildren ? 1
+                : 0;
             position = child.Next;
         }
         return position;
@@ -65,12 +72,15 @@ internal static class InlinedCalls
     {
         List<InlinedCall> calls = [];
         int position = function.Next;
-        for (int depth = function.HasChildren ? 1 : 0; depth > 0 && position < unit.End;)
+        for (int depth = function.HasChildren ? 1 : 0; depth > 0 && position < unit.End; )
         {
             var entry = info.At(unit, position);
             if (entry.Tag == DebugTag.InlinedSubroutine)
                 calls.Add(new InlinedCall(NameOf(info, unit, entry), Ranges(info, unit, entry)));
-            depth += entry.Tag == 0 ? -1 : entry.HasChildren ? 1 : 0;
+            depth +=
+                entry.Tag == 0 ? -1
+                : entry.HasChildren ? 1
+                : 0;
             position = entry.Next;
         }
         return calls;
@@ -95,12 +105,17 @@ internal static class InlinedCalls
             const ulong Address = 0x01;
             if (entry.HighPc.Form != Address)
                 return [new CodeRange(low.Section, low.Offset, low.Offset + entry.HighPc.Value)];
-            return info.Place(entry.HighPc.Position) is { } high && high.Section == low.Section ? [new CodeRange(low.Section, low.Offset, high.Offset)] : [];
+            return info.Place(entry.HighPc.Position) is { } high && high.Section == low.Section
+                ? [new CodeRange(low.Section, low.Offset, high.Offset)]
+                : [];
         }
         if (entry.Ranges.Form != 0x17)
             return [];
-        return info.Elf.FindSection(unit.Version == 5 ? ".debug_rnglists" : ".debug_ranges") is { } lists && (lists.Flags & ElfSectionFlags.Compressed) == 0
-            ? List(info, lists, info.OffsetOf(entry.Ranges), unit.Version) : [];
+        return
+            info.Elf.FindSection(unit.Version == 5 ? ".debug_rnglists" : ".debug_ranges") is { } lists
+            && (lists.Flags & ElfSectionFlags.Compressed) == 0
+            ? List(info, lists, info.OffsetOf(entry.Ranges), unit.Version)
+            : [];
     }
 
     private static List<CodeRange> List(DebugInfo info, ElfSection lists, ulong offset, int version)

@@ -31,7 +31,9 @@ internal sealed class LineTable
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static LineTable? Read(ElfObject elf)
     {
-        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == 0 ? new LineTable(elf, section) : null;
+        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == 0
+            ? new LineTable(elf, section)
+            : null;
     }
 
     /// <summary>The source of the instruction at <paramref name="offset"/> of a section, or null.</summary>
@@ -39,7 +41,8 @@ internal sealed class LineTable
     {
         if (!_rows.TryGetValue(section, out var rows))
             return null;
-        int low = 0, high = rows.Count;
+        int low = 0,
+            high = rows.Count;
         while (low < high)
         {
             int middle = (low + high) / 2;
@@ -56,12 +59,15 @@ internal sealed class LineTable
     {
         if (!_rows.TryGetValue(section, out var rows))
             return [];
-        return rows.Where(row => row.Offset >= start && row.Offset < end && row.Line != 0).Select(row => new SourceLocation(row.File, row.Line, row.Column));
+        return rows.Where(row => row.Offset >= start && row.Offset < end && row.Line != 0)
+            .Select(row => new SourceLocation(row.File, row.Line, row.Column));
     }
 
     /// <summary>The name of file <paramref name="number"/> of the unit whose line program starts at <paramref name="unit"/>, or null.</summary>
     public string? File(ulong unit, int number) =>
-        _units.TryGetValue(unit, out var header) && number >= header.FirstFile && number - header.FirstFile < header.Files.Count ? header.Files[number - header.FirstFile] : null;
+        _units.TryGetValue(unit, out var header) && number >= header.FirstFile && number - header.FirstFile < header.Files.Count
+            ? header.Files[number - header.FirstFile]
+            : null;
 
     private void ReadUnit(ref DwarfCursor cursor)
     {
@@ -89,13 +95,15 @@ internal sealed class LineTable
     {
         int minimum = cursor.Byte();
         cursor.Skip(2);
-        int lineBase = (sbyte)cursor.Byte(), range = cursor.Byte();
+        int lineBase = (sbyte)cursor.Byte(),
+            range = cursor.Byte();
         byte[] lengths = new byte[Math.Max((int)cursor.Byte(), 1)];
         for (int i = 1; i < lengths.Length; i++)
             lengths[i] = cursor.Byte();
         if (range == 0)
             throw new ElfFormatException(_elf.Name, cursor.Position, ".debug_line has a line range of 0");
-        List<string> directories = [], files = [];
+        List<string> directories = [],
+            files = [];
         if (version == 5)
         {
             foreach (var (name, _) in ReadEntries(ref cursor))
@@ -157,7 +165,9 @@ internal sealed class LineTable
     {
         List<Row>? rows = null;
         ulong address = 0;
-        int line = 1, file = 1, column = 0;
+        int line = 1,
+            file = 1,
+            column = 0;
         void Add(int now)
         {
             int index = file - header.FirstFile;
@@ -185,7 +195,9 @@ internal sealed class LineTable
                             Add(0);
                             (rows, address, line, file, column) = (null, 0, 1, 1, 0);
                             break;
-                        case 2 when _section.RelocationAt((ulong)operand) is { } relocation && !_elf.Symbols[relocation.SymbolIndex].IsUndefined:
+                        case 2
+                            when _section.RelocationAt((ulong)operand) is { } relocation
+                                && !_elf.Symbols[relocation.SymbolIndex].IsUndefined:
                             var symbol = _elf.Symbols[relocation.SymbolIndex];
                             address = symbol.Value + (ulong)relocation.Addend;
                             if (!_rows.TryGetValue(symbol.SectionIndex, out rows))

@@ -32,7 +32,8 @@ internal static class VariableLines
     // One byte of length, DW_OP_addr, and the address: what a variable with a place in memory has.
     private static (int Section, ulong Offset)? PlaceOf(DebugInfo info, in DebugEntry entry) =>
         entry.Location is { Form: Expression, Value: 9 } location && info.Bytes[location.Position + 1] == OperationAddress
-            ? info.Place(location.Position + 2) : null;
+            ? info.Place(location.Position + 2)
+            : null;
 
     private static int LineOf(DebugInfo info, DebugUnit unit, DebugEntry entry)
     {

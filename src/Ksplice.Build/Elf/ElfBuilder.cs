@@ -20,9 +20,28 @@ public sealed class ElfBuilder
     /// <param name="alignment">Bytes.</param>
     /// <param name="entrySize">Bytes of an entry, 0 for none.</param>
     /// <param name="size">The size of a NOBITS section in bytes; otherwise the length of <paramref name="data"/>.</param>
-    public int AddSection(string name, ElfSectionType type, ElfSectionFlags flags, ReadOnlyMemory<byte> data, ulong alignment = 1, ulong entrySize = 0, ulong? size = null)
+    public int AddSection(
+        string name,
+        ElfSectionType type,
+        ElfSectionFlags flags,
+        ReadOnlyMemory<byte> data,
+        ulong alignment = 1,
+        ulong entrySize = 0,
+        ulong? size = null
+    )
     {
-        _sections.Add(new() { Name = name, Type = type, Flags = flags, Data = data, Alignment = alignment, EntrySize = entrySize, Size = size ?? (ulong)data.Length });
+        _sections.Add(
+            new()
+            {
+                Name = name,
+                Type = type,
+                Flags = flags,
+                Data = data,
+                Alignment = alignment,
+                EntrySize = entrySize,
+                Size = size ?? (ulong)data.Length,
+            }
+        );
         return _sections.Count - 1;
     }
 
@@ -32,7 +51,18 @@ public sealed class ElfBuilder
     /// <summary>Adds a symbol defined in <paramref name="section"/> and returns its handle.</summary>
     public int AddSymbol(string name, int section, ulong value, ulong size, ElfSymbolType type, ElfSymbolBinding binding)
     {
-        _symbols.Add(new ElfSymbol { Index = -1, Name = name, SectionIndex = section, Value = value, Size = size, Type = type, Binding = binding });
+        _symbols.Add(
+            new ElfSymbol
+            {
+                Index = -1,
+                Name = name,
+                SectionIndex = section,
+                Value = value,
+                Size = size,
+                Type = type,
+                Binding = binding,
+            }
+        );
         return _symbols.Count - 1;
     }
 
@@ -59,9 +89,15 @@ public sealed class ElfBuilder
     /// <summary>The finished object, with the tables that its symbols and relocations need.</summary>
     public ElfObject Build(string name)
     {
-        var order = _symbols.Select((symbol, handle) => (symbol, handle)).OrderBy(pair => pair.symbol.Binding != ElfSymbolBinding.Local).ToList();
+        var order = _symbols
+            .Select((symbol, handle) => (symbol, handle))
+            .OrderBy(pair => pair.symbol.Binding != ElfSymbolBinding.Local)
+            .ToList();
         var indexOf = new int[_symbols.Count];
-        var symbols = new List<ElfSymbol> { new() { Index = 0, Name = "" } };
+        var symbols = new List<ElfSymbol>
+        {
+            new() { Index = 0, Name = "" },
+        };
         foreach (var (symbol, handle) in order)
         {
             indexOf[handle] = symbols.Count;
@@ -75,36 +111,55 @@ public sealed class ElfBuilder
         for (int index = 0; index < own; index++)
         {
             var section = _sections[index];
-            sections.Add(Make(section.Name, section.Type, section.Flags, section.Alignment, section.EntrySize) with
-            {
-                Flags = section.About == 0 ? section.Flags : section.Flags | ElfSectionFlags.LinkOrder,
-                Link = (uint)section.About,
-                Size = section.Size,
-                Data = section.Data,
-                Relocations = [.. section.Relocations.OrderBy(relocation => relocation.Offset).Select(relocation => relocation with { SymbolIndex = indexOf[relocation.SymbolIndex] })],
-            });
+            sections.Add(
+                Make(section.Name, section.Type, section.Flags, section.Alignment, section.EntrySize) with
+                {
+                    Flags = section.About == 0 ? section.Flags : section.Flags | ElfSectionFlags.LinkOrder,
+                    Link = (uint)section.About,
+                    Size = section.Size,
+                    Data = section.Data,
+                    Relocations =
+                    [
+                        .. section
+                            .Relocations.OrderBy(relocation => relocation.Offset)
+                            .Select(relocation => relocation with { SymbolIndex = indexOf[relocation.SymbolIndex] }),
+                    ],
+                }
+            );
         }
 
         foreach (int index in relocated)
-            sections.Add(Make(".rela" + _sections[index].Name, ElfSectionType.Rela, ElfSectionFlags.InfoLink, 8, 24) with { Link = (uint)symbolTable, Info = (uint)index });
+            sections.Add(
+                Make(".rela" + _sections[index].Name, ElfSectionType.Rela, ElfSectionFlags.InfoLink, 8, 24) with
+                {
+                    Link = (uint)symbolTable,
+                    Info = (uint)index,
+                }
+            );
         bool extended = symbols.Exists(symbol => symbol.SectionIndex >= FirstReservedIndex && !symbol.IsReserved);
         sections.Add(Make(".symtab", ElfSectionType.SymbolTable, ElfSectionFlags.None, 8, 24) with { Link = (uint)symbolTable + 1 });
         sections.Add(Make(".strtab", ElfSectionType.StringTable, ElfSectionFlags.None, 1, 0));
         sections.Add(Make(".shstrtab", ElfSectionType.StringTable, ElfSectionFlags.None, 1, 0));
         if (extended)
-            sections.Add(Make(".symtab_shndx", ElfSectionType.SymbolTableExtendedIndex, ElfSectionFlags.None, 4, 4) with { Link = (uint)symbolTable });
+            sections.Add(
+                Make(".symtab_shndx", ElfSectionType.SymbolTableExtendedIndex, ElfSectionFlags.None, 4, 4) with
+                {
+                    Link = (uint)symbolTable,
+                }
+            );
         return new ElfObject(name, 1, sections, symbols);
 
-        ElfSection Make(string sectionName, ElfSectionType type, ElfSectionFlags flags, ulong alignment, ulong entrySize) => new()
-        {
-            Index = sections.Count,
-            Name = sectionName,
-            Type = type,
-            Flags = flags,
-            Alignment = alignment,
-            EntrySize = entrySize,
-            Size = 0,
-        };
+        ElfSection Make(string sectionName, ElfSectionType type, ElfSectionFlags flags, ulong alignment, ulong entrySize) =>
+            new()
+            {
+                Index = sections.Count,
+                Name = sectionName,
+                Type = type,
+                Flags = flags,
+                Alignment = alignment,
+                EntrySize = entrySize,
+                Size = 0,
+            };
     }
 
     private sealed class Section

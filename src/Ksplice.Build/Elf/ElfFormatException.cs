@@ -20,6 +20,5 @@ public sealed class ElfFormatException : Exception
     public long Offset { get; }
 
     [DoesNotReturn]
-    internal static void Throw(string fileName, long offset, string problem) =>
-        throw new ElfFormatException(fileName, offset, problem);
+    internal static void Throw(string fileName, long offset, string problem) => throw new ElfFormatException(fileName, offset, problem);
 }

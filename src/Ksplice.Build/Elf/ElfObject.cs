@@ -8,11 +8,7 @@ namespace Ksplice.Build.Elf;
 /// <param name="FileType">e_type: 1 relocatable, 2 executable, 3 shared, 4 core.</param>
 /// <param name="Sections">All sections; index 0 is the null section.</param>
 /// <param name="Symbols">The static symbol table; index 0 is the null symbol. Empty when there is none.</param>
-public sealed partial record ElfObject(
-    string Name,
-    ushort FileType,
-    IReadOnlyList<ElfSection> Sections,
-    IReadOnlyList<ElfSymbol> Symbols)
+public sealed partial record ElfObject(string Name, ushort FileType, IReadOnlyList<ElfSection> Sections, IReadOnlyList<ElfSymbol> Symbols)
 {
     /// <summary>The program headers of an image or core file; empty in an object.</summary>
     public IReadOnlyList<ElfSegment> Segments { get; init; } = [];
@@ -25,7 +21,14 @@ public sealed partial record ElfObject(
 /// <param name="PhysicalAddress">p_paddr.</param>
 /// <param name="MemorySize">p_memsz in bytes.</param>
 /// <param name="Data">The bytes in the file, p_filesz of them.</param>
-public sealed record ElfSegment(uint Type, uint Flags, ulong VirtualAddress, ulong PhysicalAddress, ulong MemorySize, ReadOnlyMemory<byte> Data);
+public sealed record ElfSegment(
+    uint Type,
+    uint Flags,
+    ulong VirtualAddress,
+    ulong PhysicalAddress,
+    ulong MemorySize,
+    ReadOnlyMemory<byte> Data
+);
 
 /// <summary>One section. Relocation sections stay visible as sections and are also decoded on the section they apply to.</summary>
 public sealed record ElfSection
@@ -71,7 +74,8 @@ public sealed record ElfSection
     /// <summary>The first relocation of the field at <paramref name="offset"/>, or null.</summary>
     internal ElfRelocation? RelocationAt(ulong offset)
     {
-        int low = 0, high = Relocations.Count;
+        int low = 0,
+            high = Relocations.Count;
         while (low < high)
         {
             int middle = (low + high) / 2;

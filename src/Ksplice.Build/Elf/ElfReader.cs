@@ -91,7 +91,11 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
                 CheckRange(start, size, header + 24, $"section {index}");
             ulong alignment = U64(header + 48);
             if (alignment > LargestAlignment || (alignment & (alignment - 1)) != 0)
-                ElfFormatException.Throw(name, header + 48, $"section {index} has alignment 0x{alignment:x}, no power of two up to 0x{LargestAlignment:x}");
+                ElfFormatException.Throw(
+                    name,
+                    header + 48,
+                    $"section {index} has alignment 0x{alignment:x}, no power of two up to 0x{LargestAlignment:x}"
+                );
             sections[index] = new ElfSection
             {
                 Index = index,
@@ -118,7 +122,10 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             ElfFormatException.Throw(name, 62, $"section {stringIndex} is no string table for section names");
         var strings = sections[stringIndex];
         for (int index = 0; index < sections.Length; index++)
-            sections[index] = sections[index] with { Name = StringAt(strings, U32(sections[index].HeaderOffset), sections[index].HeaderOffset) };
+            sections[index] = sections[index] with
+            {
+                Name = StringAt(strings, U32(sections[index].HeaderOffset), sections[index].HeaderOffset),
+            };
     }
 
     private ElfSymbol[] ReadSymbols(ElfSection[] sections)
@@ -160,7 +167,11 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             if (sectionIndex == ExtendedIndex)
             {
                 if (extended.IsEmpty)
-                    ElfFormatException.Throw(name, table.HeaderOffset, $"symbol {index} needs an extended section index and there is no table of them");
+                    ElfFormatException.Throw(
+                        name,
+                        table.HeaderOffset,
+                        $"symbol {index} needs an extended section index and there is no table of them"
+                    );
                 sectionIndex = BinaryPrimitives.ReadUInt32LittleEndian(extended.Span[(index * 4)..]);
                 reserved = false;
             }
@@ -192,16 +203,28 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
         foreach (var section in sections)
         {
             if (section.Type == ElfSectionType.Rel)
-                ElfFormatException.Throw(name, section.HeaderOffset, $"section {section.Name} holds REL relocations; x86-64 objects have RELA");
+                ElfFormatException.Throw(
+                    name,
+                    section.HeaderOffset,
+                    $"section {section.Name} holds REL relocations; x86-64 objects have RELA"
+                );
             if (section.Type != ElfSectionType.Rela)
                 continue;
             if (section.Info == 0 || section.Info >= sections.Length)
-                ElfFormatException.Throw(name, section.HeaderOffset + 44, $"relocations {section.Name} apply to section {section.Info} of {sections.Length}");
+                ElfFormatException.Throw(
+                    name,
+                    section.HeaderOffset + 44,
+                    $"relocations {section.Name} apply to section {section.Info} of {sections.Length}"
+                );
             var target = sections[section.Info];
             if (target.Relocations.Count > 0)
                 ElfFormatException.Throw(name, section.HeaderOffset, $"a second relocation section for {target.Name}");
             if (section.Size % ElfRelocationTable.EntrySize != 0)
-                ElfFormatException.Throw(name, section.HeaderOffset + 32, $"{section.Name}: {section.Size} bytes are no multiple of {ElfRelocationTable.EntrySize}");
+                ElfFormatException.Throw(
+                    name,
+                    section.HeaderOffset + 32,
+                    $"{section.Name}: {section.Size} bytes are no multiple of {ElfRelocationTable.EntrySize}"
+                );
             sections[section.Info] = target with { Relocations = DecodeRelocations(section, target, symbolCount) };
         }
     }
@@ -215,9 +238,17 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
         {
             var (offset, _, symbol, _) = table[index];
             if (offset >= target.Size)
-                ElfFormatException.Throw(name, section.HeaderOffset, $"{section.Name}: relocation {index} at {offset} lies outside of {target.Name} ({target.Size} bytes)");
+                ElfFormatException.Throw(
+                    name,
+                    section.HeaderOffset,
+                    $"{section.Name}: relocation {index} at {offset} lies outside of {target.Name} ({target.Size} bytes)"
+                );
             if ((uint)symbol >= (uint)symbolCount)
-                ElfFormatException.Throw(name, section.HeaderOffset, $"{section.Name}: relocation {index} names symbol {(uint)symbol} of {symbolCount}");
+                ElfFormatException.Throw(
+                    name,
+                    section.HeaderOffset,
+                    $"{section.Name}: relocation {index} names symbol {(uint)symbol} of {symbolCount}"
+                );
             sorted &= offset >= last;
             last = offset;
         }
@@ -244,7 +275,14 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             ulong start = U64(header + 8);
             ulong size = U64(header + 32);
             CheckRange(start, size, header + 8, $"segment {index}");
-            segments[index] = new ElfSegment(U32(header), U32(header + 4), U64(header + 16), U64(header + 24), U64(header + 40), bytes.Slice((int)start, (int)size));
+            segments[index] = new ElfSegment(
+                U32(header),
+                U32(header + 4),
+                U64(header + 16),
+                U64(header + 24),
+                U64(header + 40),
+                bytes.Slice((int)start, (int)size)
+            );
         }
 
         return segments;

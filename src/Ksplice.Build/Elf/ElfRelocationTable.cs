@@ -19,7 +19,12 @@ internal sealed class ElfRelocationTable(ReadOnlyMemory<byte> bytes) : IReadOnly
     public static ElfRelocation Decode(ReadOnlySpan<byte> entry)
     {
         ulong info = BinaryPrimitives.ReadUInt64LittleEndian(entry[8..]);
-        return new ElfRelocation(BinaryPrimitives.ReadUInt64LittleEndian(entry), (ElfRelocationType)(uint)info, (int)(info >> 32), BinaryPrimitives.ReadInt64LittleEndian(entry[16..]));
+        return new ElfRelocation(
+            BinaryPrimitives.ReadUInt64LittleEndian(entry),
+            (ElfRelocationType)(uint)info,
+            (int)(info >> 32),
+            BinaryPrimitives.ReadInt64LittleEndian(entry[16..])
+        );
     }
 
     public IEnumerator<ElfRelocation> GetEnumerator()

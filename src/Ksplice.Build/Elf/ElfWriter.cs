@@ -63,7 +63,14 @@ public static class ElfWriter
         return Lay(sections, contents, names, nameTable, symbolTable, firstGlobal);
     }
 
-    private static byte[] Lay(IReadOnlyList<ElfSection> sections, ReadOnlyMemory<byte>[] contents, uint[] names, int nameTable, int symbolTable, int firstGlobal)
+    private static byte[] Lay(
+        IReadOnlyList<ElfSection> sections,
+        ReadOnlyMemory<byte>[] contents,
+        uint[] names,
+        int nameTable,
+        int symbolTable,
+        int firstGlobal
+    )
     {
         var offsets = new long[sections.Count];
         long end = HeaderSize;
@@ -102,7 +109,12 @@ public static class ElfWriter
             Put64(header[8..], (ulong)section.Flags);
             Put64(header[16..], section.Address);
             Put64(header[24..], (ulong)offsets[index]);
-            Put64(header[32..], first ? (many ? (ulong)sections.Count : 0) : section.Type == ElfSectionType.NoBits ? section.Size : (ulong)contents[index].Length);
+            Put64(
+                header[32..],
+                first ? (many ? (ulong)sections.Count : 0)
+                    : section.Type == ElfSectionType.NoBits ? section.Size
+                    : (ulong)contents[index].Length
+            );
             Put32(header[40..], first && nameTable >= FirstReservedIndex ? (uint)nameTable : section.Link);
             Put32(header[44..], index == symbolTable ? (uint)firstGlobal : section.Info);
             Put64(header[48..], section.Alignment);
@@ -116,7 +128,9 @@ public static class ElfWriter
     {
         int locals = value.Symbols.TakeWhile(symbol => symbol.Binding == ElfSymbolBinding.Local).Count();
         var late = value.Symbols.Skip(locals).FirstOrDefault(symbol => symbol.Binding == ElfSymbolBinding.Local);
-        return late is null ? locals : throw new ArgumentException($"{value.Name}: the local symbol '{late.Name}' stands behind a global one", nameof(value));
+        return late is null
+            ? locals
+            : throw new ArgumentException($"{value.Name}: the local symbol '{late.Name}' stands behind a global one", nameof(value));
     }
 
     private static (byte[] Table, byte[] ExtendedIndexes) EncodeSymbols(ElfObject value, StringTable strings, bool hasExtended)
@@ -129,7 +143,10 @@ public static class ElfWriter
             var entry = table.AsSpan(index * SymbolSize, SymbolSize);
             bool extended = !symbol.IsReserved && symbol.SectionIndex >= FirstReservedIndex;
             if (extended && !hasExtended)
-                throw new ArgumentException($"{value.Name}: symbol '{symbol.Name}' needs a table of extended section indexes", nameof(value));
+                throw new ArgumentException(
+                    $"{value.Name}: symbol '{symbol.Name}' needs a table of extended section indexes",
+                    nameof(value)
+                );
             Put32(entry, symbol.Type == ElfSymbolType.Section ? 0 : strings.Add(symbol.Name));
             entry[4] = (byte)((int)symbol.Binding << 4 | (int)symbol.Type);
             entry[5] = symbol.Other;

@@ -22,7 +22,7 @@ public sealed class ExportedSymbols
 
     /// <summary>What the core module has for new code (include/ksplice/shadow.h): it is there whenever an update is.</summary>
     public static ImmutableArray<string> OfCore { get; } =
-        ["ksplice_shadow_attach", "ksplice_shadow_detach", "ksplice_shadow_free_all", "ksplice_shadow_get", "ksplice_shadow_get_or_attach"];
+    ["ksplice_shadow_attach", "ksplice_shadow_detach", "ksplice_shadow_free_all", "ksplice_shadow_get", "ksplice_shadow_get_or_attach"];
 
     /// <summary>How many there are.</summary>
     public int Count => _byName.Count;
@@ -44,7 +44,12 @@ public sealed class ExportedSymbols
         }
         catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
         {
-            diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path), path, $"cannot be read ({problem.Message})");
+            diagnostics.Report(
+                GenerationDiagnostics.BadSymbolVersions,
+                new SourceLocation(path),
+                path,
+                $"cannot be read ({problem.Message})"
+            );
             return null;
         }
         Dictionary<string, ExportedSymbol> symbols = [];
@@ -52,8 +57,11 @@ public sealed class ExportedSymbols
         for (int i = 0; i < lines.Length; i++)
         {
             string[] fields = lines[i].Split('\t');
-            if (fields.Length < 4 || !fields[0].StartsWith("0x", StringComparison.Ordinal)
-                || !uint.TryParse(fields[0].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out uint crc))
+            if (
+                fields.Length < 4
+                || !fields[0].StartsWith("0x", StringComparison.Ordinal)
+                || !uint.TryParse(fields[0].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out uint crc)
+            )
             {
                 diagnostics.Report(GenerationDiagnostics.BadSymbolVersions, new SourceLocation(path, i + 1), path, "is malformed");
                 return null;

@@ -16,7 +16,13 @@ namespace Ksplice.Build.Generation;
 /// <param name="SymbolVersions">What the primary is linked against, in the form of Module.symvers.</param>
 /// <param name="MatchBytes">The match data that the assembly includes as <c>match.bin</c>.</param>
 /// <param name="ExportCount">How many symbols the helper exports.</param>
-public sealed record HelperSource(UpdateTarget Target, string Assembly, string SymbolVersions, ReadOnlyMemory<byte> MatchBytes, int ExportCount)
+public sealed record HelperSource(
+    UpdateTarget Target,
+    string Assembly,
+    string SymbolVersions,
+    ReadOnlyMemory<byte> MatchBytes,
+    int ExportCount
+)
 {
     /// <summary>Writes the helper of <paramref name="target"/>.</summary>
     public static HelperSource Create(UpdateTarget target, MatchData matchData)
@@ -26,12 +32,18 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
         uint crc = Checksum(target.UpdateId);
         StringBuilder text = new();
         StringBuilder versions = new();
-        text.Append("/* Generated: the exports of update ").Append(target.UpdateId).Append(" for ").Append(target.Name).Append(", and its match data. */\n");
+        text.Append("/* Generated: the exports of update ")
+            .Append(target.UpdateId)
+            .Append(" for ")
+            .Append(target.Name)
+            .Append(", and its match data. */\n");
         int count = target.IsLate ? 0 : matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
         for (int i = 0; i < count; i++)
         {
             string name = target.ExportName(i);
-            text.Append(CultureInfo.InvariantCulture, $"""
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"""
                 	.section "__ksymtab_strings","aMS",%progbits,1
                 .Lname{i}:
                 	.asciz "{name}"
@@ -46,10 +58,13 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
                 	.balign 4
                 	.long 0x{crc:x8}
 
-                """);
+                """
+            );
             versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{target.Helper}\tEXPORT_SYMBOL_GPL\t\n");
         }
-        text.Append(CultureInfo.InvariantCulture, $"""
+        text.Append(
+            CultureInfo.InvariantCulture,
+            $"""
             	.section "{(target.IsLate ? ".rodata" : ".init.rodata")}","a",%progbits
             	.balign 8
             	.globl ksplice_match_data
@@ -59,10 +74,12 @@ public sealed record HelperSource(UpdateTarget Target, string Assembly, string S
             ksplice_match_data_end:
             	.section .note.GNU-stack,"",%progbits
 
-            """);
+            """
+        );
         return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, count);
     }
 
     // One checksum for all: it says which update the primary was made with.
-    private static uint Checksum(string id) => BinaryPrimitives.ReadUInt32LittleEndian(SHA256.HashData(Encoding.ASCII.GetBytes("ksplice " + id)));
+    private static uint Checksum(string id) =>
+        BinaryPrimitives.ReadUInt32LittleEndian(SHA256.HashData(Encoding.ASCII.GetBytes("ksplice " + id)));
 }

@@ -31,7 +31,11 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     public const string CoreName = "ksplice";
 
     /// <summary>Builds the core module into <paramref name="outputDirectory"/>; null after an error.</summary>
-    public async Task<CoreModule?> BuildCoreAsync(string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public async Task<CoreModule?> BuildCoreAsync(
+        string outputDirectory,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (!CheckHeaders(diagnostics))
@@ -40,9 +44,12 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         foreach (string part in (string[])["include", "core", "match"])
             work.CopyTree(Path.Combine(kernelSources, part), part);
         File.Copy(Path.Combine(kernelSources, "Kbuild"), Path.Combine(work.Path, "Kbuild"));
-        string built = Path.Combine(work.Path, CoreName + ".ko"), list = Path.Combine(work.Path, "Module.symvers");
-        if (!await MakeAsync(work.Path, work.Path, CoreName, [], diagnostics, cancellation).ConfigureAwait(false)
-            || !await StripAsync(built, diagnostics, cancellation).ConfigureAwait(false))
+        string built = Path.Combine(work.Path, CoreName + ".ko"),
+            list = Path.Combine(work.Path, "Module.symvers");
+        if (
+            !await MakeAsync(work.Path, work.Path, CoreName, [], diagnostics, cancellation).ConfigureAwait(false)
+            || !await StripAsync(built, diagnostics, cancellation).ConfigureAwait(false)
+        )
             return null;
         // The list names the folder; all that users of it need is the module's name.
         File.WriteAllText(list, File.ReadAllText(list).Replace(work.Path + "/", "", StringComparison.Ordinal));
@@ -71,9 +78,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             if (!Directory.Exists(place))
                 Directory.Move(temporary, place);
         }
-        catch (IOException) when (Directory.Exists(place))
-        {
-        }
+        catch (IOException) when (Directory.Exists(place)) { }
         finally
         {
             if (Directory.Exists(temporary))
@@ -87,7 +92,13 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>, in the targets' order; null after an error.
     /// </summary>
     public async Task<IReadOnlyList<UpdateModules>?> BuildUpdateAsync(
-        string id, string sources, CoreModule core, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+        string id,
+        string sources,
+        CoreModule core,
+        string outputDirectory,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(core);
         ArgumentNullException.ThrowIfNull(diagnostics);
@@ -104,29 +115,46 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             work.CopyTree(Path.Combine(kernelSources, "update"), folder);
             work.CopyTree(ModuleSources.FolderOf(sources, count), folder);
             work.Write(Path.Combine(folder, ".code.o.cmd"), ""); // K3: modpost reads it
-            work.Write(Path.Combine(folder, "Kbuild"), $"""
+            work.Write(
+                Path.Combine(folder, "Kbuild"),
+                $"""
                 obj-m := {UpdateTarget.HelperOf(id, count)}.o {UpdateTarget.PrimaryOf(id, count)}.o
                 {UpdateTarget.HelperOf(id, count)}-y := helper.o exports.o
                 {UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o
                 ccflags-y := -I$(src)/../include -I$(src)
                 asflags-y := -I$(src)
 
-                """);
+                """
+            );
             symbols.Add(Path.Combine(work.Path, folder, ModuleSources.SymbolVersions));
         }
         work.Write("Kbuild", $"obj-m := {string.Join(' ', Enumerable.Range(0, count).Select(i => ModuleSources.FolderOf("", i) + "/"))}\n");
-        if (!await MakeAsync(work.Path, work.Path, $"update {id}", ["KBUILD_EXTRA_SYMBOLS=" + string.Join(' ', symbols)], diagnostics, cancellation).ConfigureAwait(false))
+        if (
+            !await MakeAsync(
+                    work.Path,
+                    work.Path,
+                    $"update {id}",
+                    ["KBUILD_EXTRA_SYMBOLS=" + string.Join(' ', symbols)],
+                    diagnostics,
+                    cancellation
+                )
+                .ConfigureAwait(false)
+        )
             return null;
         List<UpdateModules> modules = [];
         for (int i = 0; i < count; i++)
         {
-            string folder = ModuleSources.FolderOf(work.Path, i), helper = UpdateTarget.HelperOf(id, i) + ".ko", primary = UpdateTarget.PrimaryOf(id, i) + ".ko";
+            string folder = ModuleSources.FolderOf(work.Path, i),
+                helper = UpdateTarget.HelperOf(id, i) + ".ko",
+                primary = UpdateTarget.PrimaryOf(id, i) + ".ko";
             foreach (string name in (string[])[helper, primary])
             {
                 if (!await StripAsync(Path.Combine(folder, name), diagnostics, cancellation).ConfigureAwait(false))
                     return null;
             }
-            modules.Add(new UpdateModules(work.Publish(Path.Combine(folder, helper), helper), work.Publish(Path.Combine(folder, primary), primary)));
+            modules.Add(
+                new UpdateModules(work.Publish(Path.Combine(folder, helper), helper), work.Publish(Path.Combine(folder, primary), primary))
+            );
         }
         return modules;
     }
@@ -139,12 +167,26 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         return false;
     }
 
-    private async Task<bool> MakeAsync(string root, string folder, string what, IReadOnlyList<string> variables, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<bool> MakeAsync(
+        string root,
+        string folder,
+        string what,
+        IReadOnlyList<string> variables,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
         string[] arguments =
         [
-            "-C", headers, $"M={folder}", "-j2", "--no-print-directory", "modules",
-            $"KCFLAGS=-g0 -ffile-prefix-map={root}/=", $"KAFLAGS=-ffile-prefix-map={root}/=", "LDFLAGS_MODULE=--build-id=none",
+            "-C",
+            headers,
+            $"M={folder}",
+            "-j2",
+            "--no-print-directory",
+            "modules",
+            $"KCFLAGS=-g0 -ffile-prefix-map={root}/=",
+            $"KAFLAGS=-ffile-prefix-map={root}/=",
+            "LDFLAGS_MODULE=--build-id=none",
             "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
             .. variables,
         ];
@@ -154,15 +196,31 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         {
             // What make says of its own end is not what went wrong.
             string[] lines = [.. errors.Split('\n').Where(line => line.Length != 0 && !line.StartsWith("make", StringComparison.Ordinal))];
-            string first = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase)) ?? lines.FirstOrDefault() ?? $"exit code {code}";
-            diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, what, "make", first.Replace(root + "/", "", StringComparison.Ordinal));
+            string first = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase))
+                ?? lines.FirstOrDefault()
+                ?? $"exit code {code}";
+            diagnostics.Report(
+                GenerationDiagnostics.KernelBuildFailed,
+                null,
+                what,
+                "make",
+                first.Replace(root + "/", "", StringComparison.Ordinal)
+            );
             return false;
         }
         foreach (string line in errors.Split('\n'))
         {
             // That gcc's package is another build of the same version is Debian's everyday; the resolver has compared versions.
-            if (line.Contains("warning:", StringComparison.OrdinalIgnoreCase) && !line.Contains("compiler differs", StringComparison.Ordinal))
-                diagnostics.Report(GenerationDiagnostics.KernelBuildWarning, null, what, line.Replace(root + "/", "", StringComparison.Ordinal));
+            if (
+                line.Contains("warning:", StringComparison.OrdinalIgnoreCase)
+                && !line.Contains("compiler differs", StringComparison.Ordinal)
+            )
+                diagnostics.Report(
+                    GenerationDiagnostics.KernelBuildWarning,
+                    null,
+                    what,
+                    line.Replace(root + "/", "", StringComparison.Ordinal)
+                );
         }
         return true;
     }
@@ -176,15 +234,26 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         return false;
     }
 
-    private static async Task<(int Code, string Output, string Errors)> RunAsync(string program, string[] arguments, CancellationToken cancellation)
+    private static async Task<(int Code, string Output, string Errors)> RunAsync(
+        string program,
+        string[] arguments,
+        CancellationToken cancellation
+    )
     {
-        StringBuilder output = new(), errors = new();
+        StringBuilder output = new(),
+            errors = new();
         try
         {
-            var result = await Cli.Wrap(program).WithArguments(arguments)
-                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MFLAGS", null).Set("KBUILD_OUTPUT", null))
-                .WithStandardOutputPipe(PipeTarget.ToStringBuilder(output)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-                .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+            var result = await Cli.Wrap(program)
+                .WithArguments(arguments)
+                .WithEnvironmentVariables(variables =>
+                    variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MFLAGS", null).Set("KBUILD_OUTPUT", null)
+                )
+                .WithStandardOutputPipe(PipeTarget.ToStringBuilder(output))
+                .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+                .WithValidation(CommandResultValidation.None)
+                .ExecuteAsync(cancellation)
+                .ConfigureAwait(false);
             return (result.ExitCode, output.ToString(), errors.ToString());
         }
         catch (System.ComponentModel.Win32Exception missing)

@@ -9,12 +9,13 @@ namespace Ksplice.Build.Generation;
 public static class LateTarget
 {
     /// <summary>How the core encodes a field that the new code has as <paramref name="type"/>; null if it does not.</summary>
-    public static ElfRelocationType? TypeFor(ElfRelocationType type) => type switch
-    {
-        ElfRelocationType.Abs64 or ElfRelocationType.Pc32 or ElfRelocationType.Abs32Signed => type,
-        ElfRelocationType.Plt32 => ElfRelocationType.Pc32,
-        _ => null,
-    };
+    public static ElfRelocationType? TypeFor(ElfRelocationType type) =>
+        type switch
+        {
+            ElfRelocationType.Abs64 or ElfRelocationType.Pc32 or ElfRelocationType.Abs32Signed => type,
+            ElfRelocationType.Plt32 => ElfRelocationType.Pc32,
+            _ => null,
+        };
 
     /// <summary>
     /// Why the module has to be loaded when the update is applied, for a sentence that goes on after a colon; null if it may
@@ -25,7 +26,9 @@ public static class LateTarget
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(kernel);
         var later = PrimaryObject.SymbolsToResolve(diffs, kernel).Where(symbol => symbol is not RuntimeConstant).ToHashSet();
-        return diffs.SelectMany(diff => diff.Carried.Select(piece => Obstacle(diff.Unit, piece, later))).FirstOrDefault(reason => reason is not null);
+        return diffs
+            .SelectMany(diff => diff.Carried.Select(piece => Obstacle(diff.Unit, piece, later)))
+            .FirstOrDefault(reason => reason is not null);
     }
 
     private static string? Obstacle(string unit, CarriedPiece piece, HashSet<RunSymbol> later)
@@ -35,7 +38,11 @@ public static class LateTarget
         foreach (var reference in piece.References.Where(reference => reference.Symbol is { } symbol && later.Contains(symbol)))
         {
             // Tables are for the loader, alternatives are in place before the core sees them, and per-CPU data is copied.
-            if (piece.Kind == CarriedKind.SpecialEntry || piece.OutputSection.StartsWith(".altinstr", StringComparison.Ordinal) || piece.OutputSection == ".data..percpu")
+            if (
+                piece.Kind == CarriedKind.SpecialEntry
+                || piece.OutputSection.StartsWith(".altinstr", StringComparison.Ordinal)
+                || piece.OutputSection == ".data..percpu"
+            )
                 return $"new code of {unit} has an entry in {piece.OutputSection} about {reference.Symbol!.DisplayName}, for the kernel's loader to deal with";
             if (TypeFor(reference.Type) is null)
                 return $"new code of {unit} refers to {reference.Symbol!.DisplayName} by a relocation of type {reference.Type}";

@@ -13,20 +13,34 @@ public static class ModuleSigner
     private const string Hash = "sha256";
 
     /// <summary>Signs a module where it lies; false after an error. <paramref name="outputDirectory"/> is the prepared kernel's O= tree, in which sign-file was built.</summary>
-    public static async Task<bool> SignAsync(string module, SigningIdentity identity, string outputDirectory, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public static async Task<bool> SignAsync(
+        string module,
+        SigningIdentity identity,
+        string outputDirectory,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(identity);
         ArgumentNullException.ThrowIfNull(diagnostics);
         string tool = Path.Combine(outputDirectory, "scripts", "sign-file");
         if (!File.Exists(tool))
         {
-            diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"the kernel's configuration signs no modules (CONFIG_MODULE_SIG): {tool} was not made");
+            diagnostics.Report(
+                GenerationDiagnostics.SigningNotPossible,
+                new SourceLocation(module),
+                $"the kernel's configuration signs no modules (CONFIG_MODULE_SIG): {tool} was not made"
+            );
             return false;
         }
         StringBuilder errors = new();
-        var result = await Cli.Wrap(tool).WithArguments([Hash, identity.KeyFile, identity.CertificateFile, module])
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors)).WithStandardOutputPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+        var result = await Cli.Wrap(tool)
+            .WithArguments([Hash, identity.KeyFile, identity.CertificateFile, module])
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(errors))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(cancellation)
+            .ConfigureAwait(false);
         if (result.ExitCode == 0)
             return true;
         diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"{tool}: {errors.ToString().Trim()}");

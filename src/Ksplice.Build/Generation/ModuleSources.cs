@@ -21,7 +21,11 @@ public static class ModuleSources
     /// <param name="folder">The folder.</param>
     /// <param name="targets">Helper and primary of each target.</param>
     /// <param name="bases">The ids of the updates that this one was built on, the lowest first.</param>
-    public static IReadOnlyList<string> Write(string folder, IReadOnlyList<(HelperSource Helper, PrimaryObject Primary)> targets, IReadOnlyList<string> bases)
+    public static IReadOnlyList<string> Write(
+        string folder,
+        IReadOnlyList<(HelperSource Helper, PrimaryObject Primary)> targets,
+        IReadOnlyList<string> bases
+    )
     {
         ArgumentNullException.ThrowIfNull(targets);
         ArgumentNullException.ThrowIfNull(bases);
@@ -34,10 +38,22 @@ public static class ModuleSources
             hash.AppendData(SHA256.HashData(code));
         }
         string digest = Convert.ToHexStringLower(hash.GetHashAndReset());
-        return [.. targets.Zip(codes).SelectMany(pair => WriteTarget(folder, pair.First.Helper, pair.First.Primary, pair.Second, digest, bases))];
+        return
+        [
+            .. targets
+                .Zip(codes)
+                .SelectMany(pair => WriteTarget(folder, pair.First.Helper, pair.First.Primary, pair.Second, digest, bases)),
+        ];
     }
 
-    private static List<string> WriteTarget(string folder, HelperSource helper, PrimaryObject primary, byte[] code, string digest, IReadOnlyList<string> bases)
+    private static List<string> WriteTarget(
+        string folder,
+        HelperSource helper,
+        PrimaryObject primary,
+        byte[] code,
+        string digest,
+        IReadOnlyList<string> bases
+    )
     {
         folder = FolderOf(folder, helper.Target.Index);
         Directory.CreateDirectory(folder);
@@ -61,7 +77,9 @@ public static class ModuleSources
     private static string Configuration(HelperSource helper, PrimaryObject primary, string digest, IReadOnlyList<string> bases)
     {
         string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
-        return string.Create(CultureInfo.InvariantCulture, $"""
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"""
             /* Generated: what tells this update and this target from others. */
             #define KSPLICE_ID "{helper.Target.UpdateId}"
             #define KSPLICE_TARGET {(helper.Target.IsKernel ? "NULL" : $"\"{helper.Target.Name}\"")}
@@ -73,6 +91,7 @@ public static class ModuleSources
             #define KSPLICE_BASES {string.Join(", ", bases.Select(id => $"\"{id}\""))}
             #define KSPLICE_NAMESPACES{imports}
 
-            """);
+            """
+        );
     }
 }

@@ -12,9 +12,17 @@ public static class OperatorReadme
         ArgumentNullException.ThrowIfNull(manifest);
         StringBuilder text = new();
         text.Append("Update ").Append(manifest.Id).Append(": ").Append(manifest.Name).Append('\n');
-        text.Append("for the running kernel ").Append(manifest.Kernel.Release).Append("\n    ").Append(manifest.Kernel.Banner.Trim()).Append("\n\n");
+        text.Append("for the running kernel ")
+            .Append(manifest.Kernel.Release)
+            .Append("\n    ")
+            .Append(manifest.Kernel.Banner.Trim())
+            .Append("\n\n");
         text.Append("Apply, look, undo (as root, in this folder):\n\n");
-        text.Append("    ksplice apply .\n    ksplice view ").Append(manifest.Id).Append("\n    ksplice undo ").Append(manifest.Id).Append("\n\n");
+        text.Append("    ksplice apply .\n    ksplice view ")
+            .Append(manifest.Id)
+            .Append("\n    ksplice undo ")
+            .Append(manifest.Id)
+            .Append("\n\n");
         text.Append("Applying stops the machine for well under a millisecond. Where a thread is inside of a function that\n");
         text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
         if (manifest.Pinned)
@@ -46,7 +54,15 @@ public static class OperatorReadme
         foreach (var target in manifest.Targets)
         {
             foreach (var function in target.Functions)
-                text.Append("    ").Append(target.Name).Append(": ").Append(function.Name).Append(" (").Append(function.Unit).Append("): ").Append(function.Why).Append('\n');
+                text.Append("    ")
+                    .Append(target.Name)
+                    .Append(": ")
+                    .Append(function.Name)
+                    .Append(" (")
+                    .Append(function.Unit)
+                    .Append("): ")
+                    .Append(function.Why)
+                    .Append('\n');
         }
         text.Append("\nPatches, in order:\n\n");
         foreach (string patch in manifest.Patches)

@@ -25,7 +25,12 @@ public static class PackageSignature
     private const int LeastRsaBits = 2048;
 
     // What a signature may be made over; SHA-1 and MD5 are not.
-    private static readonly string[] s_digests = [NistObjectIdentifiers.IdSha256.Id, NistObjectIdentifiers.IdSha384.Id, NistObjectIdentifiers.IdSha512.Id];
+    private static readonly string[] s_digests =
+    [
+        NistObjectIdentifiers.IdSha256.Id,
+        NistObjectIdentifiers.IdSha384.Id,
+        NistObjectIdentifiers.IdSha512.Id,
+    ];
 
     /// <summary>Signs <paramref name="manifest"/> with SHA-256. Without signed attributes, so that an RSA key makes the same bytes each time.</summary>
     /// <exception cref="InvalidDataException">The key is neither RSA nor ECDSA, or too short.</exception>
@@ -35,13 +40,17 @@ public static class PackageSignature
         ArgumentNullException.ThrowIfNull(certificate);
         string algorithm = key switch
         {
-            RsaKeyParameters rsa when rsa.Modulus.BitLength < LeastRsaBits => throw new InvalidDataException($"the key has {rsa.Modulus.BitLength} bits; {LeastRsaBits} are the least"),
+            RsaKeyParameters rsa when rsa.Modulus.BitLength < LeastRsaBits => throw new InvalidDataException(
+                $"the key has {rsa.Modulus.BitLength} bits; {LeastRsaBits} are the least"
+            ),
             RsaKeyParameters => "SHA256WITHRSA",
             ECKeyParameters => "SHA256WITHECDSA",
             _ => throw new InvalidDataException("the key is neither RSA nor ECDSA"),
         };
         CmsSignedDataGenerator generator = new();
-        generator.AddSignerInfoGenerator(new SignerInfoGeneratorBuilder().SetDirectSignature(true).Build(new Asn1SignatureFactory(algorithm, key), certificate));
+        generator.AddSignerInfoGenerator(
+            new SignerInfoGeneratorBuilder().SetDirectSignature(true).Build(new Asn1SignatureFactory(algorithm, key), certificate)
+        );
         generator.AddCertificates(CollectionUtilities.CreateStore<X509Certificate>([certificate]));
         return generator.Generate(new CmsProcessableByteArray(manifest.ToArray()), encapsulate: false).GetEncoded();
     }

@@ -21,21 +21,39 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
     // In the order of enum ksplice_hook.
     private static readonly string[] HookNames =
     [
-        "pre_apply", "check_apply", "apply", "post_apply", "fail_apply",
-        "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse",
+        "pre_apply",
+        "check_apply",
+        "apply",
+        "post_apply",
+        "fail_apply",
+        "pre_reverse",
+        "check_reverse",
+        "reverse",
+        "post_reverse",
+        "fail_reverse",
     ];
 
     /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.</summary>
     public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
     {
         ArgumentNullException.ThrowIfNull(exported);
-        return [.. ObjectDiff.NeededBy(diffs).Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)
-            .OrderBy(symbol => symbol is RuntimeConstant)];
+        return
+        [
+            .. ObjectDiff
+                .NeededBy(diffs)
+                .Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)
+                .OrderBy(symbol => symbol is RuntimeConstant),
+        ];
     }
 
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
-        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, UpdateTarget target, ExportedSymbols exported, DiagnosticBag diagnostics)
+        IReadOnlyList<ObjectDiff> diffs,
+        MatchData matchData,
+        UpdateTarget target,
+        ExportedSymbols exported,
+        DiagnosticBag diagnostics
+    )
     {
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(matchData);
@@ -50,7 +68,12 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
     }
 
     private sealed class Builder(
-        IReadOnlyList<ObjectDiff> diffs, MatchData matchData, UpdateTarget target, ExportedSymbols exported, DiagnosticBag diagnostics)
+        IReadOnlyList<ObjectDiff> diffs,
+        MatchData matchData,
+        UpdateTarget target,
+        ExportedSymbols exported,
+        DiagnosticBag diagnostics
+    )
     {
         private readonly ElfBuilder _elf = new();
         private readonly Dictionary<string, OutputSection> _sections = [];
@@ -95,8 +118,15 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             foreach (var section in _order)
             {
                 bool zeroed = section.Type == ElfSectionType.NoBits;
-                section.Index = _elf.AddSection(section.Name, section.Type, section.Flags,
-                    zeroed ? ReadOnlyMemory<byte>.Empty : section.Data.ToArray(), section.Alignment, 0, section.Size);
+                section.Index = _elf.AddSection(
+                    section.Name,
+                    section.Type,
+                    section.Flags,
+                    zeroed ? ReadOnlyMemory<byte>.Empty : section.Data.ToArray(),
+                    section.Alignment,
+                    0,
+                    section.Size
+                );
             }
             // ld wants this table ordered in all objects that have it, or in none.
             if (_sections.TryGetValue("__patchable_function_entries", out var patchable))
@@ -147,9 +177,10 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 section.Type = piece.SectionType;
             section.Flags |= piece.SectionFlags;
             section.Alignment = Math.Max(section.Alignment, piece.Alignment);
-            ulong offset = piece.Behind < 0
-                ? (section.Size + (ulong)piece.Padding + piece.Alignment - 1) & ~(piece.Alignment - 1)
-                : _places[(diff, piece.Behind)].Offset + piece.Post.Offset - diff.Carried[piece.Behind].Post.Offset;
+            ulong offset =
+                piece.Behind < 0
+                    ? (section.Size + (ulong)piece.Padding + piece.Alignment - 1) & ~(piece.Alignment - 1)
+                    : _places[(diff, piece.Behind)].Offset + piece.Post.Offset - diff.Carried[piece.Behind].Post.Offset;
             if (offset < section.Size)
                 throw new InvalidOperationException($"{piece.Name} of {diff.Unit} has no room behind {diff.Carried[piece.Behind].Name}");
             byte fill = (section.Flags & ElfSectionFlags.Execute) != 0 ? (byte)0xcc : (byte)0;
@@ -192,8 +223,15 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 foreach (var constant in diff.Constants)
                 {
                     var (section, offset) = _places[(diff, constant.Piece)];
-                    _coreRelocations.Add(new(section.Index, offset + constant.Offset, 0, ValueIndex(constant.Value),
-                        constant.Size == 1 ? ElfRelocationType.Abs8 : ElfRelocationType.Abs64));
+                    _coreRelocations.Add(
+                        new(
+                            section.Index,
+                            offset + constant.Offset,
+                            0,
+                            ValueIndex(constant.Value),
+                            constant.Size == 1 ? ElfRelocationType.Abs8 : ElfRelocationType.Abs64
+                        )
+                    );
                 }
             }
         }
@@ -204,16 +242,29 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             if (own is { } place)
             {
                 // A PLT32 against a section is what the assembler would not write; the linker takes PC32 alike.
-                _elf.AddRelocation(section, offset, reference.Type == ElfRelocationType.Plt32 ? ElfRelocationType.Pc32 : reference.Type,
-                    _elf.SectionSymbol(place.Section.Index), reference.Addend + (long)place.Offset);
+                _elf.AddRelocation(
+                    section,
+                    offset,
+                    reference.Type == ElfRelocationType.Plt32 ? ElfRelocationType.Pc32 : reference.Type,
+                    _elf.SectionSymbol(place.Section.Index),
+                    reference.Addend + (long)place.Offset
+                );
                 return;
             }
             if (target.IsLate && _exportIndex.ContainsKey(reference.Symbol!))
             {
                 // The loader has to have something to put there, as objtool has something to look at.
                 _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol("ksplice_unresolved"), reference.Addend);
-                _coreRelocations.Add(new(section, offset, reference.Addend, ValueIndex(reference.Symbol!), LateTarget.TypeFor(reference.Type)
-                    ?? throw new InvalidOperationException($"{target.Name} is late and has a relocation of type {reference.Type}")));
+                _coreRelocations.Add(
+                    new(
+                        section,
+                        offset,
+                        reference.Addend,
+                        ValueIndex(reference.Symbol!),
+                        LateTarget.TypeFor(reference.Type)
+                            ?? throw new InvalidOperationException($"{target.Name} is late and has a relocation of type {reference.Type}")
+                    )
+                );
             }
             else if (SymbolName(reference.Symbol!) is { } name)
                 _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol(name), reference.Addend);
@@ -226,8 +277,11 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             if (reference.Piece >= 0)
                 return _places[(diff, reference.Piece)];
             // A new global is nowhere else; of a replaced one only branches stay inside (K8).
-            if (reference.Symbol is GlobalSymbol global && _globals.TryGetValue(global.Name, out var found)
-                && (reference.IsBranch || !found.Diff.Replaced.Any(function => function.Piece == found.Piece)))
+            if (
+                reference.Symbol is GlobalSymbol global
+                && _globals.TryGetValue(global.Name, out var found)
+                && (reference.IsBranch || !found.Diff.Replaced.Any(function => function.Piece == found.Piece))
+            )
                 return _places[found];
             return null;
         }
@@ -251,7 +305,9 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             {
                 foreach (var function in diff.Replaced)
                 {
-                    int index = matchData.Functions.ToList().FindIndex(matched => matched.Unit == diff.Unit && matched.Name == function.Name);
+                    int index = matchData
+                        .Functions.ToList()
+                        .FindIndex(matched => matched.Unit == diff.Unit && matched.Name == function.Name);
                     if (index < 0)
                         Report(GenerationDiagnostics.FunctionNotMatched, diff.Unit, function.Name, diff.Unit);
                     redirects.Add((diff, function, index));
@@ -270,7 +326,13 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             for (int i = 0; i < redirects.Count; i++)
             {
                 var (section, offset) = _places[(redirects[i].Diff, redirects[i].Function.Piece)];
-                _elf.AddRelocation(redirectSection, (ulong)i * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(section.Index), (long)offset);
+                _elf.AddRelocation(
+                    redirectSection,
+                    (ulong)i * 16,
+                    ElfRelocationType.Abs64,
+                    _elf.SectionSymbol(section.Index),
+                    (long)offset
+                );
             }
 
             if (diffs.Any(diff => diff.Sites is not null))
@@ -317,7 +379,13 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             }
             int index = _elf.AddSection(".ksplice.relocations", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
             for (int i = 0; i < _coreRelocations.Count; i++)
-                _elf.AddRelocation(index, (ulong)(i * Size), ElfRelocationType.Abs64, _elf.SectionSymbol(_coreRelocations[i].Section), (long)_coreRelocations[i].Offset);
+                _elf.AddRelocation(
+                    index,
+                    (ulong)(i * Size),
+                    ElfRelocationType.Abs64,
+                    _elf.SectionSymbol(_coreRelocations[i].Section),
+                    (long)_coreRelocations[i].Offset
+                );
             return index;
         }
 
@@ -327,7 +395,13 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             var places = targets.ToList();
             int index = _elf.AddSection(".discard.noendbr", ElfSectionType.ProgBits, 0, new byte[places.Count * 4], 1);
             for (int i = 0; i < places.Count; i++)
-                _elf.AddRelocation(index, (ulong)i * 4, ElfRelocationType.Pc32, _elf.SectionSymbol(places[i].Section.Index), (long)places[i].Offset);
+                _elf.AddRelocation(
+                    index,
+                    (ulong)i * 4,
+                    ElfRelocationType.Pc32,
+                    _elf.SectionSymbol(places[i].Section.Index),
+                    (long)places[i].Offset
+                );
         }
     }
 }

@@ -39,9 +39,21 @@ public sealed record SigningIdentity(string KeyFile, string CertificateFile, Asy
             identity = new SigningIdentity(keyFile, certificateFile, key, certificate);
             return true;
         }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or InvalidDataException or GeneralSecurityException or ArgumentException or InvalidCipherTextException)
+        catch (Exception problem)
+            when (problem
+                    is IOException
+                        or UnauthorizedAccessException
+                        or InvalidDataException
+                        or GeneralSecurityException
+                        or ArgumentException
+                        or InvalidCipherTextException
+            )
         {
-            diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(keyFile.Length == 0 ? certificateFile : keyFile), problem.Message);
+            diagnostics.Report(
+                GenerationDiagnostics.SigningNotPossible,
+                new SourceLocation(keyFile.Length == 0 ? certificateFile : keyFile),
+                problem.Message
+            );
             return false;
         }
     }

@@ -21,7 +21,10 @@ public static class StaticKeyCheck
         // Since 6.10 the kernel seals such keys, and the loader leaves sealed ones alone.
         if (diffs.All(diff => diff.StaticKeys.Count == 0) || image.Symbols.Find("jump_label_init_ro").Any())
             return true;
-        if (image.Symbols.FindUnique("__start_ro_after_init") is not { } start || image.Symbols.FindUnique("__end_ro_after_init") is not { } end)
+        if (
+            image.Symbols.FindUnique("__start_ro_after_init") is not { } start
+            || image.Symbols.FindUnique("__end_ro_after_init") is not { } end
+        )
         {
             diagnostics.Report(GenerationDiagnostics.NoReadOnlyBounds, new SourceLocation(image.Path), image.Path);
             return false;
@@ -31,13 +34,28 @@ public static class StaticKeyCheck
         {
             foreach (var use in diff.StaticKeys)
             {
-                string name = use.Key switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => "" };
+                string name = use.Key switch
+                {
+                    GlobalSymbol global => global.Name,
+                    LocalSymbol local => local.Name,
+                    _ => "",
+                };
                 // Of a static key's name there may be several: none of them may be read-only. A module's own comes first.
                 ulong[] own = [.. module?.Find(name) ?? []];
-                bool readOnly = own.Length != 0 ? own.Any(module!.IsReadOnlyAfterInit) : image.Symbols.Find(name).Any(symbol => symbol.Address >= start && symbol.Address < end);
+                bool readOnly =
+                    own.Length != 0
+                        ? own.Any(module!.IsReadOnlyAfterInit)
+                        : image.Symbols.Find(name).Any(symbol => symbol.Address >= start && symbol.Address < end);
                 if (!readOnly)
                     continue;
-                diagnostics.Report(GenerationDiagnostics.ReadOnlyKey, new SourceLocation(diff.Unit), use.Function, diff.Unit, use.Key.DisplayName, image.Release);
+                diagnostics.Report(
+                    GenerationDiagnostics.ReadOnlyKey,
+                    new SourceLocation(diff.Unit),
+                    use.Function,
+                    diff.Unit,
+                    use.Key.DisplayName,
+                    image.Release
+                );
                 good = false;
             }
         }

@@ -34,20 +34,32 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
     {
         ArgumentNullException.ThrowIfNull(units);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var changed = units.GroupBy(unit => unit.Target, unit => unit.Diff, StringComparer.Ordinal)
+        var changed = units
+            .GroupBy(unit => unit.Target, unit => unit.Diff, StringComparer.Ordinal)
             .Where(group => group.Any(diff => !diff.IsEmpty))
-            .OrderByDescending(group => group.Key == UpdateTarget.KernelName).ThenBy(group => group.Key, StringComparer.Ordinal).ToList();
+            .OrderByDescending(group => group.Key == UpdateTarget.KernelName)
+            .ThenBy(group => group.Key, StringComparer.Ordinal)
+            .ToList();
         if (changed.Count == 0)
         {
             diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, units.Count);
             return null;
         }
-        TargetDiffs[] targets = [.. changed.Select((group, i) => new TargetDiffs(new UpdateTarget(id, group.Key, i, changed.Count), [.. group]))];
+        TargetDiffs[] targets =
+        [
+            .. changed.Select((group, i) => new TargetDiffs(new UpdateTarget(id, group.Key, i, changed.Count), [.. group])),
+        ];
         bool named = true;
-        foreach (var target in targets.Where(target => target.Target.Name.Length == 0 || target.Target.Name.Contains(':', StringComparison.Ordinal)))
+        foreach (
+            var target in targets.Where(target =>
+                target.Target.Name.Length == 0 || target.Target.Name.Contains(':', StringComparison.Ordinal)
+            )
+        )
         {
-            string modules = target.Target.Name.Length == 0 ? "a module that kbuild does not name"
-                : $"several modules ({target.Target.Name.Replace(":", ", ", StringComparison.Ordinal)}), of which each machine may have others loaded";
+            string modules =
+                target.Target.Name.Length == 0
+                    ? "a module that kbuild does not name"
+                    : $"several modules ({target.Target.Name.Replace(":", ", ", StringComparison.Ordinal)}), of which each machine may have others loaded";
             foreach (var diff in target.Diffs.Where(diff => !diff.IsEmpty))
                 diagnostics.Report(GenerationDiagnostics.NotOneModule, new SourceLocation(diff.Unit), diff.Unit, modules);
             named = false;
@@ -62,18 +74,34 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
         {
             foreach (var other in targets.Where(other => other != target))
             {
-                var brought = other.Diffs.SelectMany(diff => ObjectDiff.BroughtBy(diff).Select(name => (name, diff.Unit))).DistinctBy(pair => pair.name)
+                var brought = other
+                    .Diffs.SelectMany(diff => ObjectDiff.BroughtBy(diff).Select(name => (name, diff.Unit)))
+                    .DistinctBy(pair => pair.name)
                     .ToDictionary(pair => pair.name, pair => pair.Unit, StringComparer.Ordinal);
                 foreach (var diff in target.Diffs)
                 {
                     foreach (var symbol in diff.Needed.OfType<GlobalSymbol>().Where(symbol => brought.ContainsKey(symbol.Name)))
                     {
-                        diagnostics.Report(GenerationDiagnostics.BroughtElsewhere, new SourceLocation(diff.Unit), diff.Unit, symbol.Name, brought[symbol.Name], other.Target.Name, target.Target.Name);
+                        diagnostics.Report(
+                            GenerationDiagnostics.BroughtElsewhere,
+                            new SourceLocation(diff.Unit),
+                            diff.Unit,
+                            symbol.Name,
+                            brought[symbol.Name],
+                            other.Target.Name,
+                            target.Target.Name
+                        );
                         good = false;
                     }
                     foreach (string gone in diff.RemovedFunctions.Where(brought.ContainsKey))
                     {
-                        diagnostics.Report(GenerationDiagnostics.FunctionMoved, new SourceLocation(diff.Unit), gone, diff.Unit, brought[gone]);
+                        diagnostics.Report(
+                            GenerationDiagnostics.FunctionMoved,
+                            new SourceLocation(diff.Unit),
+                            gone,
+                            diff.Unit,
+                            brought[gone]
+                        );
                         good = false;
                     }
                 }

@@ -28,7 +28,12 @@ public static class UpdateBases
     /// <param name="packages">Folders or archives.</param>
     /// <param name="patches">Patch files, each with the id of its update.</param>
     /// <param name="diagnostics">Takes what is wrong.</param>
-    public static IReadOnlyList<UpdateBase>? Resolve(string release, IReadOnlyList<string> packages, IReadOnlyList<(string Path, string UpdateId)> patches, DiagnosticBag diagnostics)
+    public static IReadOnlyList<UpdateBase>? Resolve(
+        string release,
+        IReadOnlyList<string> packages,
+        IReadOnlyList<(string Path, string UpdateId)> patches,
+        DiagnosticBag diagnostics
+    )
     {
         ArgumentNullException.ThrowIfNull(packages);
         ArgumentNullException.ThrowIfNull(patches);
@@ -40,7 +45,13 @@ public static class UpdateBases
             if (UpdatePackage.Open(path, found) is not { } package)
                 continue;
             if (package.Manifest.Kernel.Release != release)
-                found.Report(ProjectDiagnostics.BaseOfOtherKernel, new SourceLocation(path), package.Manifest.Id, package.Manifest.Kernel.Release, release);
+                found.Report(
+                    ProjectDiagnostics.BaseOfOtherKernel,
+                    new SourceLocation(path),
+                    package.Manifest.Id,
+                    package.Manifest.Kernel.Release,
+                    release
+                );
             else
             {
                 foreach (var part in Parts(path, package))
@@ -60,8 +71,15 @@ public static class UpdateBases
 
     private static IEnumerable<UpdateBase> Parts(string path, UpdatePackage package)
     {
-        foreach (var (id, patches) in package.Manifest.Base.Select(part => (part.Id, part.Patches)).Append((package.Manifest.Id, package.Manifest.Patches)))
-            yield return new UpdateBase(id, [.. patches.Select(patch => new BasePatch(Path.GetFileName(patch), Path.Combine(path, patch), package.Files[patch]))]);
+        foreach (
+            var (id, patches) in package
+                .Manifest.Base.Select(part => (part.Id, part.Patches))
+                .Append((package.Manifest.Id, package.Manifest.Patches))
+        )
+            yield return new UpdateBase(
+                id,
+                [.. patches.Select(patch => new BasePatch(Path.GetFileName(patch), Path.Combine(path, patch), package.Files[patch]))]
+            );
     }
 
     private static List<UpdateBase> Groups(IReadOnlyList<(string Path, string UpdateId)> patches, DiagnosticBag diagnostics)
@@ -72,7 +90,12 @@ public static class UpdateBases
             string name = Path.GetFileName(path);
             if (!UpdateId.IsWellFormed(id))
             {
-                diagnostics.Report(ProjectDiagnostics.NoUpdateOfBase, new SourceLocation(path), name, id.Length == 0 ? "has no UpdateId" : $"has the UpdateId '{id}', which is not eight digits of 0-9 and a-f");
+                diagnostics.Report(
+                    ProjectDiagnostics.NoUpdateOfBase,
+                    new SourceLocation(path),
+                    name,
+                    id.Length == 0 ? "has no UpdateId" : $"has the UpdateId '{id}', which is not eight digits of 0-9 and a-f"
+                );
                 continue;
             }
             if (groups.Count == 0 || groups[^1].Id != id)
@@ -86,7 +109,14 @@ public static class UpdateBases
             }
             try
             {
-                groups[^1] = groups[^1] with { Patches = [.. groups[^1].Patches, new(UpdatePackage.PatchName(groups[^1].Patches.Count + 1, path), path, File.ReadAllBytes(path))] };
+                groups[^1] = groups[^1] with
+                {
+                    Patches =
+                    [
+                        .. groups[^1].Patches,
+                        new(UpdatePackage.PatchName(groups[^1].Patches.Count + 1, path), path, File.ReadAllBytes(path)),
+                    ],
+                };
             }
             catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
             {
@@ -101,7 +131,10 @@ public static class UpdateBases
     {
         if (bases.Find(other => other.Id == part.Id) is not { } known)
             bases.Add(part);
-        else if (known.Patches.Count != part.Patches.Count || known.Patches.Zip(part.Patches).Any(pair => !pair.First.Content.Span.SequenceEqual(pair.Second.Content.Span)))
+        else if (
+            known.Patches.Count != part.Patches.Count
+            || known.Patches.Zip(part.Patches).Any(pair => !pair.First.Content.Span.SequenceEqual(pair.Second.Content.Span))
+        )
             diagnostics.Report(ProjectDiagnostics.BasesDiffer, Place(part), part.Id, Place(known));
     }
 

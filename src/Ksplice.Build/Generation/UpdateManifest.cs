@@ -33,10 +33,18 @@ public sealed record UpdateManifest
     public required bool Pinned { get; init; }
 
     /// <summary>Errors of the build that a person took over, with the reasons.</summary>
-    public IReadOnlyList<ManifestAcknowledgement> Acknowledged { get => field ?? []; init; }
+    public IReadOnlyList<ManifestAcknowledgement> Acknowledged
+    {
+        get => field ?? [];
+        init;
+    }
 
     /// <summary>The updates that have to be in place already, the lowest first; most updates have none.</summary>
-    public IReadOnlyList<ManifestBase> Base { get => field ?? []; init; }
+    public IReadOnlyList<ManifestBase> Base
+    {
+        get => field ?? [];
+        init;
+    }
 
     /// <summary>The source patches, as paths in the package, in the order of their application.</summary>
     public required IReadOnlyList<string> Patches { get; init; }
@@ -101,6 +109,7 @@ public sealed record ManifestFile(string Path, long Size, string Sha256);
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true,
-    UnmappedMemberHandling = JsonUnmappedMemberHandling.Skip)]
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Skip
+)]
 [JsonSerializable(typeof(UpdateManifest))]
 internal sealed partial class ManifestContext : JsonSerializerContext;

@@ -26,7 +26,11 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
     /// </summary>
     /// <returns>The paths of the folder and of the archive.</returns>
     public static (string Folder, string Archive) Write(
-        string outputDirectory, UpdateManifest manifest, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files, SigningIdentity? signer = null)
+        string outputDirectory,
+        UpdateManifest manifest,
+        IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files,
+        SigningIdentity? signer = null
+    )
     {
         ArgumentNullException.ThrowIfNull(manifest);
         ArgumentNullException.ThrowIfNull(files);
@@ -40,8 +44,10 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             all.Add(PackageSignature.FileName, PackageSignature.Sign(text, signer.Key, signer.Certificate));
 
         string name = "ksplice-" + manifest.Id;
-        string folder = Path.Combine(outputDirectory, name), archive = folder + ".tar.zst";
-        string newFolder = folder + ".new", newArchive = archive + ".new";
+        string folder = Path.Combine(outputDirectory, name),
+            archive = folder + ".tar.zst";
+        string newFolder = folder + ".new",
+            newArchive = archive + ".new";
         if (Directory.Exists(newFolder))
             Directory.Delete(newFolder, recursive: true);
         foreach (var (path, content) in all)
@@ -59,11 +65,15 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
     }
 
     /// <summary>What a package calls the file of its patch <paramref name="number"/>: two folders may have a patch of one name, and the number keeps the order too.</summary>
-    public static string PatchName(int number, string path) => string.Create(CultureInfo.InvariantCulture, $"{number:d2}-{Path.GetFileName(path)}");
+    public static string PatchName(int number, string path) =>
+        string.Create(CultureInfo.InvariantCulture, $"{number:d2}-{Path.GetFileName(path)}");
 
     private static List<ManifestFile> Describe(IReadOnlyDictionary<string, ReadOnlyMemory<byte>> files) =>
-        [.. files.OrderBy(file => file.Key, StringComparer.Ordinal)
-            .Select(file => new ManifestFile(file.Key, file.Value.Length, Digest(file.Value.Span)))];
+        [
+            .. files
+                .OrderBy(file => file.Key, StringComparer.Ordinal)
+                .Select(file => new ManifestFile(file.Key, file.Value.Length, Digest(file.Value.Span))),
+        ];
 
     // The runtime's own SHA-256 is OpenSSL's, which a machine to be updated may not have.
     private static string Digest(ReadOnlySpan<byte> content)
@@ -82,12 +92,14 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         {
             foreach (var (path, content) in files)
             {
-                tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, folder + "/" + path)
-                {
-                    ModificationTime = DateTimeOffset.UnixEpoch,
-                    Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
-                    DataStream = new MemoryStream(content.ToArray()),
-                });
+                tar.WriteEntry(
+                    new UstarTarEntry(TarEntryType.RegularFile, folder + "/" + path)
+                    {
+                        ModificationTime = DateTimeOffset.UnixEpoch,
+                        Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
+                        DataStream = new MemoryStream(content.ToArray()),
+                    }
+                );
             }
         }
         using Compressor compressor = new(CompressionLevel);
@@ -103,8 +115,17 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         {
             return Verify(Directory.Exists(path) ? ReadFolder(path) : ReadArchive(path));
         }
-        catch (Exception problem) when (problem is DamagedException or IOException or UnauthorizedAccessException or JsonException
-            or ZstdException or InvalidDataException or FormatException or ArgumentException)
+        catch (Exception problem)
+            when (problem
+                    is DamagedException
+                        or IOException
+                        or UnauthorizedAccessException
+                        or JsonException
+                        or ZstdException
+                        or InvalidDataException
+                        or FormatException
+                        or ArgumentException
+            )
         {
             diagnostics.Report(GenerationDiagnostics.DamagedPackage, new SourceLocation(path), path, problem.Message);
             return null;
@@ -177,7 +198,10 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             throw new DamagedException($"its format is {manifest.Format}; this tool reads {UpdateManifest.CurrentFormat}");
         if (manifest.Base.Select(part => part.Id).Prepend(manifest.Id).FirstOrDefault(id => !UpdateId.IsWellFormed(id)) is { } wrong)
             throw new DamagedException($"'{wrong}' is no update id");
-        if (manifest.Base.Select(part => part.Id).Prepend(manifest.Id).GroupBy(id => id).FirstOrDefault(group => group.Count() > 1)?.Key is { } twice)
+        if (
+            manifest.Base.Select(part => part.Id).Prepend(manifest.Id).GroupBy(id => id).FirstOrDefault(group => group.Count() > 1)?.Key is
+            { } twice
+        )
             throw new DamagedException($"it names update {twice} twice");
         VerifyTargets(manifest);
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName, PackageSignature.FileName };
@@ -195,7 +219,11 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (files.Keys.FirstOrDefault(name => !listed.Contains(name)) is { } extra)
             throw new DamagedException($"{extra} is not in the manifest");
         string core = KernelModuleBuilder.CoreName + ".ko";
-        string? absent = manifest.Targets.SelectMany(target => (string[])[target.Helper, target.Primary]).Concat(manifest.Base.SelectMany(part => part.Patches)).Concat(manifest.Patches).Prepend(core)
+        string? absent = manifest
+            .Targets.SelectMany(target => (string[])[target.Helper, target.Primary])
+            .Concat(manifest.Base.SelectMany(part => part.Patches))
+            .Concat(manifest.Patches)
+            .Prepend(core)
             .FirstOrDefault(name => !listed.Contains(name));
         if (absent is not null)
             throw new DamagedException($"{absent} is named but not listed");
@@ -212,11 +240,21 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             var target = manifest.Targets[i];
             if (target.Name.Length == 0 || !target.Name.All(letter => char.IsAsciiLetterOrDigit(letter) || letter == '_'))
                 throw new DamagedException($"'{target.Name}' is no name of a target");
-            bool ordered = i == 0 || (target.Name != UpdateTarget.KernelName && (i == 1 && manifest.Targets[0].Name == UpdateTarget.KernelName
-                || string.CompareOrdinal(manifest.Targets[i - 1].Name, target.Name) < 0));
+            bool ordered =
+                i == 0
+                || (
+                    target.Name != UpdateTarget.KernelName
+                    && (
+                        i == 1 && manifest.Targets[0].Name == UpdateTarget.KernelName
+                        || string.CompareOrdinal(manifest.Targets[i - 1].Name, target.Name) < 0
+                    )
+                );
             if (!ordered)
                 throw new DamagedException($"target {target.Name} is not in its place");
-            if (target.Helper != UpdateTarget.HelperOf(manifest.Id, i) + ".ko" || target.Primary != UpdateTarget.PrimaryOf(manifest.Id, i) + ".ko")
+            if (
+                target.Helper != UpdateTarget.HelperOf(manifest.Id, i) + ".ko"
+                || target.Primary != UpdateTarget.PrimaryOf(manifest.Id, i) + ".ko"
+            )
                 throw new DamagedException($"the modules of target {target.Name} are not named as its place says");
         }
     }

@@ -27,10 +27,12 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
     public string Primary => PrimaryOf(UpdateId, Index);
 
     /// <summary>The name of the helper of target <paramref name="index"/>.</summary>
-    public static string HelperOf(string updateId, int index) => string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_helper");
+    public static string HelperOf(string updateId, int index) =>
+        string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_helper");
 
     /// <summary>The name of the primary of target <paramref name="index"/>.</summary>
-    public static string PrimaryOf(string updateId, int index) => string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_primary");
+    public static string PrimaryOf(string updateId, int index) =>
+        string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_primary");
 
     /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
     public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");

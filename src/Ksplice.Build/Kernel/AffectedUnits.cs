@@ -16,7 +16,12 @@ public static class AffectedUnits
 {
     /// <summary>The units that the files of <paramref name="tree"/> affect, by source path; null after an error.</summary>
     public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
-        PreparedKernel kernel, PostTree tree, ILogger logger, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+        PreparedKernel kernel,
+        PostTree tree,
+        ILogger logger,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(kernel);
         ArgumentNullException.ThrowIfNull(tree);
@@ -64,15 +69,22 @@ public static class AffectedUnits
     /// </summary>
     internal static bool IsKernelCode(PreparedKernel kernel, string source) =>
         !source.EndsWith(".S", StringComparison.Ordinal)
-        || (PatchedPath.SeparateImage(source) is null && !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal));
+        || (
+            PatchedPath.SeparateImage(source) is null
+            && !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal)
+        );
 
     // Few sources that are no units are included by others. Whether any file names this one takes seconds to see, the index minutes.
     private static bool IsIncluded(string root, string path, CancellationToken cancellation)
     {
         var name = System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\"");
         EnumerationOptions options = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
-        return Directory.EnumerateFiles(root, "*", options).Where(file => file[^2..] is ".c" or ".h" or ".S")
-            .AsParallel().WithCancellation(cancellation).Any(file => File.ReadAllBytes(file).AsSpan().IndexOf(name) >= 0);
+        return Directory
+            .EnumerateFiles(root, "*", options)
+            .Where(file => file[^2..] is ".c" or ".h" or ".S")
+            .AsParallel()
+            .WithCancellation(cancellation)
+            .Any(file => File.ReadAllBytes(file).AsSpan().IndexOf(name) >= 0);
     }
 
     private static SourceLocation Place(PatchedFile file) =>

@@ -74,12 +74,24 @@ internal sealed class CoreFile : IDisposable
     private void ReadHeaders()
     {
         byte[] header = new byte[HeaderSize];
-        if (!TryRead(0, header) || !header.AsSpan(0, 4).SequenceEqual("\u007fELF"u8) || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(16)) != CoreType || header[4] != 2 || header[5] != 1 || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(18)) != 62)
+        if (
+            !TryRead(0, header)
+            || !header.AsSpan(0, 4).SequenceEqual("\u007fELF"u8)
+            || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(16)) != CoreType
+            || header[4] != 2
+            || header[5] != 1
+            || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(18)) != 62
+        )
             throw new InvalidDataException("it is no ELF core of an x86-64 machine");
         long table = BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(32));
         int count = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(56));
         byte[] headers = new byte[count * ProgramHeaderSize];
-        if (table < HeaderSize || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(54)) != ProgramHeaderSize || count == 0xffff || !TryRead(table, headers))
+        if (
+            table < HeaderSize
+            || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(54)) != ProgramHeaderSize
+            || count == 0xffff
+            || !TryRead(table, headers)
+        )
             throw new InvalidDataException("its program headers cannot be read");
         List<Segment> segments = [];
         List<Note> notes = [];
@@ -92,7 +104,14 @@ internal sealed class CoreFile : IDisposable
             if (offset < 0 || size > long.MaxValue)
                 throw new InvalidDataException($"its program header {at / ProgramHeaderSize} is malformed");
             if (type == 1 && size != 0)
-                segments.Add(new Segment(offset, BinaryPrimitives.ReadUInt64LittleEndian(one[16..]), BinaryPrimitives.ReadUInt64LittleEndian(one[24..]), size));
+                segments.Add(
+                    new Segment(
+                        offset,
+                        BinaryPrimitives.ReadUInt64LittleEndian(one[16..]),
+                        BinaryPrimitives.ReadUInt64LittleEndian(one[24..]),
+                        size
+                    )
+                );
             else if (type == 4)
                 ReadNotes(offset, size, notes);
         }
@@ -106,14 +125,22 @@ internal sealed class CoreFile : IDisposable
         byte[] bytes = new byte[size];
         if (!TryRead(offset, bytes))
             throw new InvalidDataException("its notes cannot be read");
-        for (var rest = bytes.AsSpan(); rest.Length >= 12;)
+        for (var rest = bytes.AsSpan(); rest.Length >= 12; )
         {
-            uint name = BinaryPrimitives.ReadUInt32LittleEndian(rest), data = BinaryPrimitives.ReadUInt32LittleEndian(rest[4..]);
+            uint name = BinaryPrimitives.ReadUInt32LittleEndian(rest),
+                data = BinaryPrimitives.ReadUInt32LittleEndian(rest[4..]);
             uint type = BinaryPrimitives.ReadUInt32LittleEndian(rest[8..]);
-            ulong start = 12 + ((name + 3ul) & ~3ul), end = start + ((data + 3ul) & ~3ul);
+            ulong start = 12 + ((name + 3ul) & ~3ul),
+                end = start + ((data + 3ul) & ~3ul);
             if (start + data > (ulong)rest.Length)
                 throw new InvalidDataException("a note leads outside of its segment");
-            notes.Add(new Note(Encoding.Latin1.GetString(rest.Slice(12, (int)name)).TrimEnd('\0'), type, rest.Slice((int)start, (int)data).ToArray()));
+            notes.Add(
+                new Note(
+                    Encoding.Latin1.GetString(rest.Slice(12, (int)name)).TrimEnd('\0'),
+                    type,
+                    rest.Slice((int)start, (int)data).ToArray()
+                )
+            );
             rest = rest[(int)Math.Min(end, (ulong)rest.Length)..];
         }
     }

@@ -15,7 +15,9 @@ internal sealed partial record GeneratedSource(string Target, string Command)
     /// <c>set -e</c>.
     /// </summary>
     public static IEnumerable<GeneratedSource> Find(IEnumerable<string> lines) =>
-        FindLines(lines).GroupBy(line => line.Target, StringComparer.Ordinal).Select(recipe => new GeneratedSource(recipe.Key, string.Join('\n', recipe.Select(line => line.Command))));
+        FindLines(lines)
+            .GroupBy(line => line.Target, StringComparer.Ordinal)
+            .Select(recipe => new GeneratedSource(recipe.Key, string.Join('\n', recipe.Select(line => line.Command))));
 
     private static IEnumerable<(string Target, string Command)> FindLines(IEnumerable<string> lines)
     {

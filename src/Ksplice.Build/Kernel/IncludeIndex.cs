@@ -32,8 +32,11 @@ public sealed partial class IncludeIndex
         UnitCompiler compiler = new(kernel, logger);
         var included = new IReadOnlyList<string>?[kernel.Units.Units.Count];
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
-        await Parallel.ForAsync(0, included.Length, parallel, async (i, token) =>
-            included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], token).ConfigureAwait(false)).ConfigureAwait(false);
+        await Parallel
+            .ForAsync(0, included.Length, parallel, async (i, token) =>
+                included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], token).ConfigureAwait(false)
+            )
+            .ConfigureAwait(false);
         Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
         for (int i = 0; i < included.Length; i++)
         {
@@ -45,7 +48,12 @@ public sealed partial class IncludeIndex
             }
         }
         string temporary = $"{path}.{Path.GetRandomFileName()}";
-        await File.WriteAllBytesAsync(temporary, JsonSerializer.SerializeToUtf8Bytes(users, IndexContext.Default.DictionaryStringListString), cancellation).ConfigureAwait(false);
+        await File.WriteAllBytesAsync(
+                temporary,
+                JsonSerializer.SerializeToUtf8Bytes(users, IndexContext.Default.DictionaryStringListString),
+                cancellation
+            )
+            .ConfigureAwait(false);
         File.Move(temporary, path, overwrite: true);
         return new IncludeIndex(users);
     }
@@ -54,7 +62,11 @@ public sealed partial class IncludeIndex
     {
         try
         {
-            return File.Exists(path) && JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users ? new IncludeIndex(users) : null;
+            return
+                File.Exists(path)
+                && JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
+                ? new IncludeIndex(users)
+                : null;
         }
         catch (JsonException)
         {
@@ -65,6 +77,9 @@ public sealed partial class IncludeIndex
     [JsonSerializable(typeof(Dictionary<string, List<string>>))]
     private sealed partial class IndexContext : JsonSerializerContext;
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "a header is patched: asking the preprocessor what each of the {Count} units of {Release} includes, once")]
+    [LoggerMessage(
+        Level = LogLevel.Information,
+        Message = "a header is patched: asking the preprocessor what each of the {Count} units of {Release} includes, once"
+    )]
     private static partial void LogIndexing(ILogger logger, int count, string release);
 }

@@ -29,7 +29,9 @@ public sealed class Kallsyms
     private Kallsyms(KallsymsSymbol[] symbols)
     {
         _symbols = symbols;
-        _byName = symbols.Select((symbol, index) => (symbol.Name, index)).GroupBy(pair => pair.Name, pair => pair.index)
+        _byName = symbols
+            .Select((symbol, index) => (symbol.Name, index))
+            .GroupBy(pair => pair.Name, pair => pair.index)
             .ToDictionary(group => group.Key, group => group.ToArray(), StringComparer.Ordinal);
     }
 
@@ -73,20 +75,26 @@ public sealed class Kallsyms
                 return new Kallsyms(symbols);
         }
 
-        throw new InvalidDataException("it holds no kallsyms table of a known layout (CONFIG_KALLSYMS with relative offsets, Linux 6.1 to 6.12)");
+        throw new InvalidDataException(
+            "it holds no kallsyms table of a known layout (CONFIG_KALLSYMS with relative offsets, Linux 6.1 to 6.12)"
+        );
     }
 
     private static KallsymsSymbol[]? TryDecode(ReadOnlySpan<byte> data)
     {
         // The tokens of the digits are the digits themselves, one after the other.
         var digits = "0\01\02\03\04\05\06\07\08\09\0"u8;
-        for (int from = 0; ;)
+        for (int from = 0; ; )
         {
             int found = data[from..].IndexOf(digits);
             if (found < 0)
                 return null;
             from += found + 1;
-            if (FindTokens(data, from - 1) is { } tokens && FindNames(data, tokens) is { } names && FindAddresses(data, names, tokens) is { } addresses)
+            if (
+                FindTokens(data, from - 1) is { } tokens
+                && FindNames(data, tokens) is { } names
+                && FindAddresses(data, names, tokens) is { } addresses
+            )
                 return Expand(data, tokens, names, addresses);
         }
     }

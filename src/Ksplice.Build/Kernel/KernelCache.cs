@@ -50,8 +50,16 @@ public sealed partial class KernelCache(string root, ILogger logger)
         ArgumentNullException.ThrowIfNull(release);
         var source = new FileInfo(release.Source);
         string identity = source.Exists ? $"{source.FullName}|{source.Length}|{source.LastWriteTimeUtc.Ticks}" : release.Source;
-        string text = string.Join('\n', GeneratorVersion, release.Release, release.Version, release.CompilerVersion, release.Headers, identity,
-            Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(release.Config))));
+        string text = string.Join(
+            '\n',
+            GeneratorVersion,
+            release.Release,
+            release.Version,
+            release.CompilerVersion,
+            release.Headers,
+            identity,
+            Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(release.Config)))
+        );
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
     }
 
@@ -65,7 +73,11 @@ public sealed partial class KernelCache(string root, ILogger logger)
     public string SourceOf(KernelRelease release) => SourceOf(release, FolderOf(release));
 
     /// <summary>The prepared tree of <paramref name="release"/>, made if it is not there; null after an error.</summary>
-    public async Task<PreparedKernel?> PrepareAsync(KernelRelease release, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public async Task<PreparedKernel?> PrepareAsync(
+        KernelRelease release,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         string folder = FolderOf(release);
         string ready = ReadyOf(release);
@@ -95,7 +107,8 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units, KeyOf(release));
     }
 
-    private static string SourceOf(KernelRelease release, string folder) => Directory.Exists(release.Source) ? RealPath(release.Source) : Path.Combine(folder, "source");
+    private static string SourceOf(KernelRelease release, string folder) =>
+        Directory.Exists(release.Source) ? RealPath(release.Source) : Path.Combine(folder, "source");
 
     private static string RealPath(string path)
     {
@@ -136,7 +149,14 @@ public sealed partial class KernelCache(string root, ILogger logger)
         {
             Directory.CreateDirectory(source);
             LogUnpacking(logger, release.Source);
-            var (code, errors) = await RunAsync("tar", ["-xf", release.Source, "-C", source, "--strip-components=1"], folder, null, cancellation).ConfigureAwait(false);
+            var (code, errors) = await RunAsync(
+                    "tar",
+                    ["-xf", release.Source, "-C", source, "--strip-components=1"],
+                    folder,
+                    null,
+                    cancellation
+                )
+                .ConfigureAwait(false);
             if (code != 0)
             {
                 diagnostics.Report(KernelDiagnostics.BadSource, new SourceLocation(release.Source), release.Source, errors);
@@ -149,7 +169,16 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
         LogPreparing(logger, release.Release);
         File.Copy(release.Config, Path.Combine(output, ".config"));
-        string[] make = ["-C", source, $"O={output}", "ARCH=x86", $"CC={release.Compiler}", $"HOSTCC={release.Compiler}", $"KERNELRELEASE={release.Release}"];
+        string[] make =
+        [
+            "-C",
+            source,
+            $"O={output}",
+            "ARCH=x86",
+            $"CC={release.Compiler}",
+            $"HOSTCC={release.Compiler}",
+            $"KERNELRELEASE={release.Release}",
+        ];
         foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
         {
             var (code, errors) = await RunAsync("make", [.. make, .. goals], folder, null, cancellation).ConfigureAwait(false);
@@ -172,7 +201,14 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
     }
 
-    private async Task<bool> ListUnitsAsync(KernelRelease release, string[] make, string folder, string source, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<bool> ListUnitsAsync(
+        KernelRelease release,
+        string[] make,
+        string folder,
+        string source,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
         var lines = new List<string>();
         // One job: the makes below would write into each other's lines.
@@ -208,15 +244,26 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
     }
 
-    private static async Task<(int Code, string Errors)> RunAsync(string program, string[] arguments, string folder, PipeTarget? output, CancellationToken cancellation)
+    private static async Task<(int Code, string Errors)> RunAsync(
+        string program,
+        string[] arguments,
+        string folder,
+        PipeTarget? output,
+        CancellationToken cancellation
+    )
     {
         // PipeTarget.Null would close the pipe and make would end on its first message.
         output ??= PipeTarget.ToStream(Stream.Null);
         var errors = new StringBuilder();
-        var result = await Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(folder)
+        var result = await Cli.Wrap(program)
+            .WithArguments(arguments)
+            .WithWorkingDirectory(folder)
             .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MAKELEVEL", null))
-            .WithStandardOutputPipe(output).WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None).ExecuteAsync(cancellation).ConfigureAwait(false);
+            .WithStandardOutputPipe(output)
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(cancellation)
+            .ConfigureAwait(false);
         return (result.ExitCode, Gist(errors.ToString()));
     }
 

@@ -11,7 +11,13 @@ public sealed class KernelConfiguration(IReadOnlyDictionary<string, string> opti
     public bool Has(string option) => options.GetValueOrDefault(option) == "y";
 
     /// <summary>Reads the file at <paramref name="path"/>.</summary>
-    public static KernelConfiguration Read(string path) => new(File.ReadLines(path).Where(line => line.StartsWith("CONFIG_", StringComparison.Ordinal))
-        .Select(line => line.Split('=', 2)).Where(parts => parts.Length == 2).GroupBy(parts => parts[0], StringComparer.Ordinal)
-        .ToDictionary(group => group.Key, group => group.Last()[1], StringComparer.Ordinal));
+    public static KernelConfiguration Read(string path) =>
+        new(
+            File.ReadLines(path)
+                .Where(line => line.StartsWith("CONFIG_", StringComparison.Ordinal))
+                .Select(line => line.Split('=', 2))
+                .Where(parts => parts.Length == 2)
+                .GroupBy(parts => parts[0], StringComparer.Ordinal)
+                .ToDictionary(group => group.Key, group => group.Last()[1], StringComparer.Ordinal)
+        );
 }

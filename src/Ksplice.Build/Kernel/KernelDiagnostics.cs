@@ -6,74 +6,141 @@ namespace Ksplice.Build.Kernel;
 public static class KernelDiagnostics
 {
     /// <summary>KSP1001: the image cannot be unpacked or is no kernel.</summary>
-    public static readonly DiagnosticDescriptor BadImage = new("KSP1001", "The kernel image cannot be read",
-        "'{0}' is not a kernel image that can be used: {1}; wanted is a vmlinuz or vmlinux of an x86-64 kernel, as the linux-image package installs it", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor BadImage = new(
+        "KSP1001",
+        "The kernel image cannot be read",
+        "'{0}' is not a kernel image that can be used: {1}; wanted is a vmlinuz or vmlinux of an x86-64 kernel, as the linux-image package installs it",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP1002: the source tarball cannot be unpacked.</summary>
-    public static readonly DiagnosticDescriptor BadSource = new("KSP1002", "The kernel source cannot be unpacked",
-        "'{0}' cannot be unpacked: {1}; wanted is a kernel source tree or a tarball of one, as the linux-source package installs it", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor BadSource = new(
+        "KSP1002",
+        "The kernel source cannot be unpacked",
+        "'{0}' cannot be unpacked: {1}; wanted is a kernel source tree or a tarball of one, as the linux-source package installs it",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2001: no headers.</summary>
-    public static readonly DiagnosticDescriptor MissingHeaders = new("KSP2001", "The kernel headers are missing",
-        "no headers of kernel {0} were found (looked at {1}); install the package linux-headers-{0} or set KernelHeaders", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor MissingHeaders = new(
+        "KSP2001",
+        "The kernel headers are missing",
+        "no headers of kernel {0} were found (looked at {1}); install the package linux-headers-{0} or set KernelHeaders",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2002: no configuration.</summary>
-    public static readonly DiagnosticDescriptor MissingConfig = new("KSP2002", "The kernel configuration is missing",
-        "no configuration of kernel {0} was found (looked at {1}); install the package linux-headers-{0} or set KernelConfig", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor MissingConfig = new(
+        "KSP2002",
+        "The kernel configuration is missing",
+        "no configuration of kernel {0} was found (looked at {1}); install the package linux-headers-{0} or set KernelConfig",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2003: no image.</summary>
-    public static readonly DiagnosticDescriptor MissingImage = new("KSP2003", "The kernel image is missing",
-        "no image of kernel {0} was found (looked at {1}); install the package linux-image-{0} or set KernelImage", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor MissingImage = new(
+        "KSP2003",
+        "The kernel image is missing",
+        "no image of kernel {0} was found (looked at {1}); install the package linux-image-{0} or set KernelImage",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2004: no source.</summary>
-    public static readonly DiagnosticDescriptor MissingSource = new("KSP2004", "The kernel source is missing",
-        "no source of kernel {0} was found (looked at {1}); install the package linux-source-{2} or set KernelSource", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor MissingSource = new(
+        "KSP2004",
+        "The kernel source is missing",
+        "no source of kernel {0} was found (looked at {1}); install the package linux-source-{2} or set KernelSource",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2005: the source is of another version.</summary>
-    public static readonly DiagnosticDescriptor WrongSourceVersion = new("KSP2005", "The kernel source is of another version",
-        "'{0}' is the source of Linux {1}, but kernel {2} was built from Linux {3}; install linux-source of version {3} or set KernelSource", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor WrongSourceVersion = new(
+        "KSP2005",
+        "The kernel source is of another version",
+        "'{0}' is the source of Linux {1}, but kernel {2} was built from Linux {3}; install linux-source of version {3} or set KernelSource",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2006: another compiler.</summary>
-    public static readonly DiagnosticDescriptor WrongCompiler = new("KSP2006", "The compiler is not the kernel's",
-        "kernel {0} was built by '{1}', but {2}; install the package {3} in that version", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor WrongCompiler = new(
+        "KSP2006",
+        "The compiler is not the kernel's",
+        "kernel {0} was built by '{1}', but {2}; install the package {3} in that version",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2007: the image is of another release.</summary>
-    public static readonly DiagnosticDescriptor WrongImage = new("KSP2007", "The kernel image is of another release",
-        "'{0}' is the image of kernel {1}, wanted is {2}; install the package linux-image-{2} or set KernelImage", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor WrongImage = new(
+        "KSP2007",
+        "The kernel image is of another release",
+        "'{0}' is the image of kernel {1}, wanted is {2}; install the package linux-image-{2} or set KernelImage",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2008: the tree could not be prepared.</summary>
-    public static readonly DiagnosticDescriptor PrepareFailed = new("KSP2008", "The kernel tree cannot be prepared",
-        "'{0}' failed with exit code {1} for kernel {2}: {3}", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor PrepareFailed = new(
+        "KSP2008",
+        "The kernel tree cannot be prepared",
+        "'{0}' failed with exit code {1} for kernel {2}: {3}",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2009: gcc refused a unit.</summary>
-    public static readonly DiagnosticDescriptor CompilerError = new("KSP2009", "A unit does not compile",
-        "{0}", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor CompilerError = new("KSP2009", "A unit does not compile", "{0}", DiagnosticSeverity.Error);
 
     /// <summary>KSP2010: objtool refused a unit.</summary>
-    public static readonly DiagnosticDescriptor ObjtoolFailed = new("KSP2010", "objtool refuses a unit",
-        "objtool failed on {0}: {1}", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor ObjtoolFailed = new(
+        "KSP2010",
+        "objtool refuses a unit",
+        "objtool failed on {0}: {1}",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2011: the post compile saw an unpatched file.</summary>
-    public static readonly DiagnosticDescriptor UnpatchedInclude = new("KSP2011", "A patched unit includes an unpatched file",
-        "the patched {0} was compiled with the unpatched '{1}'; the object was discarded, since it would mix old and new declarations", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor UnpatchedInclude = new(
+        "KSP2011",
+        "A patched unit includes an unpatched file",
+        "the patched {0} was compiled with the unpatched '{1}'; the object was discarded, since it would mix old and new declarations",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2012: the configuration is another kernel's.</summary>
-    public static readonly DiagnosticDescriptor WrongConfig = new("KSP2012", "The configuration is not the kernel's",
-        "'{0}' is not the configuration that the headers of kernel {1} were made with ({2}): {3}", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor WrongConfig = new(
+        "KSP2012",
+        "The configuration is not the kernel's",
+        "'{0}' is not the configuration that the headers of kernel {1} were made with ({2}): {3}",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2013: the unit list of the configuration could not be read.</summary>
-    public static readonly DiagnosticDescriptor NoUnits = new("KSP2013", "The kernel's compile commands are not known",
-        "'{0}' printed no compile commands for kernel {1}; the prepared tree {2} may be damaged: delete it and build again", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor NoUnits = new(
+        "KSP2013",
+        "The kernel's compile commands are not known",
+        "'{0}' printed no compile commands for kernel {1}; the prepared tree {2} may be damaged: delete it and build again",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2030: a module's file was not found.</summary>
-    public static readonly DiagnosticDescriptor MissingModule = new("KSP2030", "A module's file is missing",
-        "module {0} of kernel {1} was not found (looked below {2}); install the package linux-image-{1} or set KernelModules", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor MissingModule = new(
+        "KSP2030",
+        "A module's file is missing",
+        "module {0} of kernel {1} was not found (looked below {2}); install the package linux-image-{1} or set KernelModules",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2031: the file is another module's or of another release.</summary>
-    public static readonly DiagnosticDescriptor WrongModule = new("KSP2031", "A module's file is another's",
-        "'{0}' is module {1} of kernel {2}, wanted is {3} of {4}; install the package linux-image-{4} or set KernelModules", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor WrongModule = new(
+        "KSP2031",
+        "A module's file is another's",
+        "'{0}' is module {1} of kernel {2}, wanted is {3} of {4}; install the package linux-image-{4} or set KernelModules",
+        DiagnosticSeverity.Error
+    );
 
     /// <summary>KSP2032: the module cannot be laid out as the kernel would load it.</summary>
-    public static readonly DiagnosticDescriptor BadModule = new("KSP2032", "A module's file cannot be used",
-        "'{0}' cannot be used: {1}; install the package with the kernel's image again", DiagnosticSeverity.Error);
+    public static readonly DiagnosticDescriptor BadModule = new(
+        "KSP2032",
+        "A module's file cannot be used",
+        "'{0}' cannot be used: {1}; install the package with the kernel's image again",
+        DiagnosticSeverity.Error
+    );
 }

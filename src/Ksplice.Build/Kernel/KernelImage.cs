@@ -32,7 +32,11 @@ public sealed class KernelImage
         _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
         _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
         _bugs = new(ReadBugs);
-        _exceptions = new(() => Table("__start___ex_table", "__stop___ex_table") is var (start, bytes) ? TrapTables.ReadExceptions(start, bytes) : new ExceptionTable([]));
+        _exceptions = new(() =>
+            Table("__start___ex_table", "__stop___ex_table") is var (start, bytes)
+                ? TrapTables.ReadExceptions(start, bytes)
+                : new ExceptionTable([])
+        );
         _exports = new(ReadExports);
         _ftraceSites = new(ReadFtraceSites);
         _seals = new(ReadSeals);
@@ -129,7 +133,8 @@ public sealed class KernelImage
     /// <summary>The symbol at or before <paramref name="address"/> with the distance to it, <c>name+0x10</c>; null outside of the image.</summary>
     internal string? NameOf(ulong address) =>
         Slice(address, 1).IsEmpty || Symbols.Nearest(address) is not { } nearest ? null
-        : address == nearest.Symbol.Address ? nearest.Symbol.Name : $"{nearest.Symbol.Name}+0x{address - nearest.Symbol.Address:x}";
+        : address == nearest.Symbol.Address ? nearest.Symbol.Name
+        : $"{nearest.Symbol.Name}+0x{address - nearest.Symbol.Address:x}";
 
     /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry); the key with its flag bits, of which bit 0 is the branch's sense.</summary>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
@@ -208,8 +213,10 @@ public sealed class KernelImage
         {
             ulong address = start + (ulong)at;
             ulong key = address + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(at + 8));
-            entries[address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at))] =
-                (address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4)), key);
+            entries[address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at))] = (
+                address + 4 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 4)),
+                key
+            );
         }
 
         return entries;
@@ -274,7 +281,12 @@ public sealed class KernelImage
 
     private (ulong Start, byte[] Bytes) Table(string first, string end)
     {
-        if (Symbols.FindUnique(first) is not { } start || Symbols.FindUnique(end) is not { } stop || stop < start || stop - start > int.MaxValue)
+        if (
+            Symbols.FindUnique(first) is not { } start
+            || Symbols.FindUnique(end) is not { } stop
+            || stop < start
+            || stop - start > int.MaxValue
+        )
             return (0, []);
         var bytes = new byte[stop - start];
         return TryRead(start, bytes) ? (start, bytes) : (0, []);

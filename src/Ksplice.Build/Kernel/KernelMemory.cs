@@ -53,7 +53,10 @@ public sealed class KernelMemory : IDisposable
         var core = CoreFile.Open(path);
         try
         {
-            return Find(core, path) ?? throw new InvalidDataException("no kernel's symbol table is found in it: its page tables are not there, or it is no Linux kernel's");
+            return Find(core, path)
+                ?? throw new InvalidDataException(
+                    "no kernel's symbol table is found in it: its page tables are not there, or it is no Linux kernel's"
+                );
         }
         catch
         {
@@ -71,7 +74,13 @@ public sealed class KernelMemory : IDisposable
         while (!to.IsEmpty)
         {
             int part = (int)Math.Min((ulong)to.Length, PageSize - address % PageSize);
-            if (!(_root is { } root ? Translate(root, address, out _) is { } physical && TryReadPhysical(physical, to[..part]) : TryReadVirtual(address, to[..part])))
+            if (
+                !(
+                    _root is { } root
+                        ? Translate(root, address, out _) is { } physical && TryReadPhysical(physical, to[..part])
+                        : TryReadVirtual(address, to[..part])
+                )
+            )
                 return false;
             to = to[part..];
             address += (ulong)part;
@@ -100,12 +109,23 @@ public sealed class KernelMemory : IDisposable
     {
         foreach (var note in core.Notes.Where(note => note.Owner == "VMCOREINFO"))
         {
-            var values = Encoding.Latin1.GetString(note.Data).Split('\n').Select(line => line.Split('=', 2)).Where(pair => pair.Length == 2)
-                .GroupBy(pair => pair[0]).ToDictionary(group => group.Key, group => group.First()[1], StringComparer.Ordinal);
-            if (values.TryGetValue("SYMBOL(swapper_pg_dir)", out string? tables) && values.TryGetValue("NUMBER(phys_base)", out string? physical)
+            var values = Encoding
+                .Latin1.GetString(note.Data)
+                .Split('\n')
+                .Select(line => line.Split('=', 2))
+                .Where(pair => pair.Length == 2)
+                .GroupBy(pair => pair[0])
+                .ToDictionary(group => group.Key, group => group.First()[1], StringComparer.Ordinal);
+            if (
+                values.TryGetValue("SYMBOL(swapper_pg_dir)", out string? tables)
+                && values.TryGetValue("NUMBER(phys_base)", out string? physical)
                 && ulong.TryParse(tables, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong address)
-                && long.TryParse(physical, NumberStyles.Integer, CultureInfo.InvariantCulture, out long phys))
-                yield return new PageTables(address - ImageStart + (ulong)phys, values.GetValueOrDefault("NUMBER(pgtable_l5_enabled)") == "1");
+                && long.TryParse(physical, NumberStyles.Integer, CultureInfo.InvariantCulture, out long phys)
+            )
+                yield return new PageTables(
+                    address - ImageStart + (ulong)phys,
+                    values.GetValueOrDefault("NUMBER(pgtable_l5_enabled)") == "1"
+                );
         }
         foreach (var note in core.Notes.Where(note => note.Owner == "QEMU" && note.Data.Length >= StateCr4 + 8))
         {
@@ -156,7 +176,12 @@ public sealed class KernelMemory : IDisposable
         foreach (var segment in _core.Segments)
         {
             ulong offset = address - segment.Virtual;
-            if (segment.Virtual >= HalfOfKernel && address >= segment.Virtual && offset < segment.Size && (ulong)to.Length <= segment.Size - offset)
+            if (
+                segment.Virtual >= HalfOfKernel
+                && address >= segment.Virtual
+                && offset < segment.Size
+                && (ulong)to.Length <= segment.Size - offset
+            )
                 return _core.TryRead(segment.Offset + (long)offset, to);
         }
         return false;
@@ -199,9 +224,16 @@ public sealed class KernelMemory : IDisposable
     private ulong NextMapped(ulong at)
     {
         if (_root is { } root)
-            return Translate(root, at, out ulong size) is not null ? at + PageSize : size >= ImageEnd - ImageStart ? ImageEnd : (at & ~(size - 1)) + size;
+            return Translate(root, at, out ulong size) is not null ? at + PageSize
+                : size >= ImageEnd - ImageStart ? ImageEnd
+                : (at & ~(size - 1)) + size;
         var behind = _core.Segments.Where(segment => segment.Virtual >= HalfOfKernel && at + PageSize - segment.Virtual < segment.Size);
-        return behind.Any() ? at + PageSize
-            : _core.Segments.Select(segment => segment.Virtual).Where(start => start > at && start < ImageEnd).DefaultIfEmpty(ImageEnd).Min();
+        return behind.Any()
+            ? at + PageSize
+            : _core
+                .Segments.Select(segment => segment.Virtual)
+                .Where(start => start > at && start < ImageEnd)
+                .DefaultIfEmpty(ImageEnd)
+                .Min();
     }
 }

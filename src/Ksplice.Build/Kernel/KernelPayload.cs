@@ -27,7 +27,11 @@ internal static class KernelPayload
     public static byte[] Unpack(ReadOnlyMemory<byte> image)
     {
         var bytes = image.Span;
-        if (bytes.Length < PayloadLength + 4 || BinaryPrimitives.ReadUInt16LittleEndian(bytes[BootFlag..]) != 0xaa55 || !bytes.Slice(HeaderMagic, 4).SequenceEqual("HdrS"u8))
+        if (
+            bytes.Length < PayloadLength + 4
+            || BinaryPrimitives.ReadUInt16LittleEndian(bytes[BootFlag..]) != 0xaa55
+            || !bytes.Slice(HeaderMagic, 4).SequenceEqual("HdrS"u8)
+        )
             throw new InvalidDataException("it is neither an ELF file nor a bzImage");
         long setup = (bytes[SetupSectors] == 0 ? 4 : bytes[SetupSectors]) + 1L;
         long start = setup * SectorSize + BinaryPrimitives.ReadUInt32LittleEndian(bytes[PayloadOffset..]);
@@ -62,7 +66,9 @@ internal static class KernelPayload
             throw new InvalidDataException($"its payload is damaged: {error.Message}", error);
         }
 
-        throw new InvalidDataException($"its payload begins with {Convert.ToHexStringLower(head[..6])}, which is none of gzip, xz, zstd and lz4");
+        throw new InvalidDataException(
+            $"its payload begins with {Convert.ToHexStringLower(head[..6])}, which is none of gzip, xz, zstd and lz4"
+        );
     }
 
     private static MemoryStream Open(ReadOnlyMemory<byte> payload) => new(payload.ToArray(), writable: false);

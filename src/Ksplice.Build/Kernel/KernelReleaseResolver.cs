@@ -14,7 +14,11 @@ namespace Ksplice.Build.Kernel;
 public static partial class KernelReleaseResolver
 {
     /// <summary>Resolves <paramref name="options"/>, or reports everything that is missing or wrong and returns null.</summary>
-    public static async Task<KernelRelease?> ResolveAsync(KernelReleaseOptions options, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public static async Task<KernelRelease?> ResolveAsync(
+        KernelReleaseOptions options,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(options);
         string release = options.Release;
@@ -22,14 +26,52 @@ public static partial class KernelReleaseResolver
         string cache = options.Cache ?? KernelCache.DefaultRoot;
 
         string unpacked = Path.Combine(cache, "images", release);
-        string? headers = Find(options.Headers, Directory.Exists, diagnostics, KernelDiagnostics.MissingHeaders, release, series,
-            $"/usr/src/linux-headers-{release}", $"/lib/modules/{release}/build", Path.Combine(unpacked, "usr", "src", "linux-headers-" + release));
-        string? config = Find(options.Config, File.Exists, diagnostics, KernelDiagnostics.MissingConfig, release, series,
-            headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"), $"/boot/config-{release}");
-        string? image = Find(options.Image, File.Exists, diagnostics, KernelDiagnostics.MissingImage, release, series,
-            $"/boot/vmlinuz-{release}", Path.Combine(unpacked, "boot", "vmlinuz-" + release));
-        string? source = Find(options.Source, path => File.Exists(path) || Directory.Exists(path), diagnostics, KernelDiagnostics.MissingSource, release, series,
-            [.. new[] { unpacked, "/" }.SelectMany(root => new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix => Path.Combine(root, "usr/src", $"linux-source-{series}{suffix}")))]);
+        string? headers = Find(
+            options.Headers,
+            Directory.Exists,
+            diagnostics,
+            KernelDiagnostics.MissingHeaders,
+            release,
+            series,
+            $"/usr/src/linux-headers-{release}",
+            $"/lib/modules/{release}/build",
+            Path.Combine(unpacked, "usr", "src", "linux-headers-" + release)
+        );
+        string? config = Find(
+            options.Config,
+            File.Exists,
+            diagnostics,
+            KernelDiagnostics.MissingConfig,
+            release,
+            series,
+            headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"),
+            $"/boot/config-{release}"
+        );
+        string? image = Find(
+            options.Image,
+            File.Exists,
+            diagnostics,
+            KernelDiagnostics.MissingImage,
+            release,
+            series,
+            $"/boot/vmlinuz-{release}",
+            Path.Combine(unpacked, "boot", "vmlinuz-" + release)
+        );
+        string? source = Find(
+            options.Source,
+            path => File.Exists(path) || Directory.Exists(path),
+            diagnostics,
+            KernelDiagnostics.MissingSource,
+            release,
+            series,
+            [
+                .. new[] { unpacked, "/" }.SelectMany(root =>
+                    new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix =>
+                        Path.Combine(root, "usr/src", $"linux-source-{series}{suffix}")
+                    )
+                ),
+            ]
+        );
         if (headers is null || config is null || image is null || source is null)
             return null;
 
@@ -64,16 +106,28 @@ public static partial class KernelReleaseResolver
             return false;
         }
 
-        var values = File.ReadLines(makefile).Take(10).Select(line => line.Split('=', 2)).Where(parts => parts.Length == 2)
+        var values = File.ReadLines(makefile)
+            .Take(10)
+            .Select(line => line.Split('=', 2))
+            .Where(parts => parts.Length == 2)
             .ToDictionary(parts => parts[0].Trim(), parts => parts[1].Trim(), StringComparer.Ordinal);
-        string found = $"{values.GetValueOrDefault("VERSION")}.{values.GetValueOrDefault("PATCHLEVEL")}.{values.GetValueOrDefault("SUBLEVEL")}";
+        string found =
+            $"{values.GetValueOrDefault("VERSION")}.{values.GetValueOrDefault("PATCHLEVEL")}.{values.GetValueOrDefault("SUBLEVEL")}";
         if (found == wanted)
             return true;
         diagnostics.Report(KernelDiagnostics.WrongSourceVersion, new SourceLocation(shownAs), shownAs, found, release, wanted);
         return false;
     }
 
-    private static string? Find(string? given, Predicate<string> exists, DiagnosticBag diagnostics, DiagnosticDescriptor missing, string release, string series, params string[] places)
+    private static string? Find(
+        string? given,
+        Predicate<string> exists,
+        DiagnosticBag diagnostics,
+        DiagnosticDescriptor missing,
+        string release,
+        string series,
+        params string[] places
+    )
     {
         string[] candidates = string.IsNullOrEmpty(given) ? places : [given];
         if (candidates.FirstOrDefault(place => exists(place)) is { } found)
@@ -88,19 +142,47 @@ public static partial class KernelReleaseResolver
         if (config == ofHeaders || !File.Exists(ofHeaders))
             return true;
         var (given, wanted) = (KernelConfiguration.Read(config).Options, KernelConfiguration.Read(ofHeaders).Options);
-        string[] differing = [.. given.Keys.Union(wanted.Keys).Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option)).Order(StringComparer.Ordinal)];
+        string[] differing =
+        [
+            .. given
+                .Keys.Union(wanted.Keys)
+                .Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option))
+                .Order(StringComparer.Ordinal),
+        ];
         if (differing.Length == 0)
             return true;
         const int Shown = 3;
-        diagnostics.Report(KernelDiagnostics.WrongConfig, new SourceLocation(config), config, release, ofHeaders,
-            string.Join(", ", differing.Take(Shown).Select(option => $"{option} is {given.GetValueOrDefault(option) ?? "not set"}, there {wanted.GetValueOrDefault(option) ?? "not set"}"))
-                + (differing.Length > Shown ? $" and {differing.Length - Shown} more" : ""));
+        diagnostics.Report(
+            KernelDiagnostics.WrongConfig,
+            new SourceLocation(config),
+            config,
+            release,
+            ofHeaders,
+            string.Join(
+                ", ",
+                differing
+                    .Take(Shown)
+                    .Select(option =>
+                        $"{option} is {given.GetValueOrDefault(option) ?? "not set"}, there {wanted.GetValueOrDefault(option) ?? "not set"}"
+                    )
+            ) + (differing.Length > Shown ? $" and {differing.Length - Shown} more" : "")
+        );
         return false;
     }
 
-    private static async Task<(string Program, string Version)?> FindCompilerAsync(KernelReleaseOptions options, string config, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private static async Task<(string Program, string Version)?> FindCompilerAsync(
+        KernelReleaseOptions options,
+        string config,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
-        string wanted = File.ReadLines(config).Select(line => CompilerPattern().Match(line)).FirstOrDefault(match => match.Success)?.Groups[1].Value ?? "";
+        string wanted = File.ReadLines(config)
+            .Select(line => CompilerPattern().Match(line))
+            .FirstOrDefault(match => match.Success)
+            ?.Groups[1]
+            .Value
+            ?? "";
         string named = wanted.Split(' ')[0];
         string[] programs = string.IsNullOrEmpty(options.Compiler) ? [named.Length > 0 ? named : "gcc", "gcc"] : [options.Compiler];
         string found = $"'{string.Join("' and '", programs.Distinct())}' cannot be run";
@@ -121,11 +203,16 @@ public static partial class KernelReleaseResolver
     {
         try
         {
-            var result = await Cli.Wrap(program).WithArguments("--version").WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
-                .ExecuteBufferedAsync(cancellation).ConfigureAwait(false);
+            var result = await Cli.Wrap(program)
+                .WithArguments("--version")
+                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
+                .ExecuteBufferedAsync(cancellation)
+                .ConfigureAwait(false);
             return result.StandardOutput.Split('\n')[0].Trim();
         }
-        catch (Exception error) when (error is System.ComponentModel.Win32Exception or InvalidOperationException or CliWrap.Exceptions.CommandExecutionException)
+        catch (Exception error)
+            when (error is System.ComponentModel.Win32Exception or InvalidOperationException or CliWrap.Exceptions.CommandExecutionException
+            )
         {
             return null;
         }

@@ -34,7 +34,14 @@ public sealed class LoadedModule
         foreach (var (name, address) in layout.Exports())
             _exports.TryAdd(name, address);
         _symbols = layout.CoreSymbols().Distinct().ToLookup(symbol => symbol.Name, symbol => symbol.Address, StringComparer.Ordinal);
-        _starts = [.. _symbols.SelectMany(addresses => addresses).Where(address => address >= layout.Start && address < layout.InitStart).Distinct().Order()];
+        _starts =
+        [
+            .. _symbols
+                .SelectMany(addresses => addresses)
+                .Where(address => address >= layout.Start && address < layout.InitStart)
+                .Distinct()
+                .Order(),
+        ];
         _memory = new byte[layout.InitStart - layout.Start];
         foreach (var section in file.Elf.Sections.Where(layout.Stays))
             section.Data.Span.CopyTo(At(section));
@@ -83,7 +90,11 @@ public sealed class LoadedModule
             }
             try
             {
-                ModuleLayout layout = new(file, _next, _nextPerCpu ?? throw new InvalidDataException("the kernel's image has no symbol __per_cpu_end"));
+                ModuleLayout layout = new(
+                    file,
+                    _next,
+                    _nextPerCpu ?? throw new InvalidDataException("the kernel's image has no symbol __per_cpu_end")
+                );
                 LoadedModule module = new(file, layout, needed, image);
                 (_next, _nextPerCpu) = (layout.End, layout.PerCpuEnd);
                 _loaded.Add(file.Name, module);
@@ -114,8 +125,10 @@ public sealed class LoadedModule
 
     /// <summary>The symbol of it at or before <paramref name="address"/> with the distance to it, or null.</summary>
     internal string? NameOf(ulong address) =>
-        !TryFindExtent(address, out ulong start, out _) || _symbols.FirstOrDefault(symbol => symbol.Contains(start)) is not { } symbol ? null
-        : address == start ? symbol.Key : $"{symbol.Key}+0x{address - start:x}";
+        !TryFindExtent(address, out ulong start, out _) || _symbols.FirstOrDefault(symbol => symbol.Contains(start)) is not { } symbol
+            ? null
+        : address == start ? symbol.Key
+        : $"{symbol.Key}+0x{address - start:x}";
 
     /// <summary>Where the last of its symbols at or before <paramref name="address"/> starts, and where the next one does.</summary>
     public bool TryFindExtent(ulong address, out ulong start, out ulong end)
@@ -198,8 +211,14 @@ public sealed class LoadedModule
     public int CountExceptions(ulong start, ulong end) => _exceptions.CountBetween(start, end);
 
     private bool Holds(ulong start, ulong end, Predicate<ElfSection> which) =>
-        end > start && _file.Elf.Sections.Any(section => which(section) && _layout.Stays(section)
-            && _layout.PlaceOf(section) is { } place && start >= place && end - place <= section.Size);
+        end > start
+        && _file.Elf.Sections.Any(section =>
+            which(section)
+            && _layout.Stays(section)
+            && _layout.PlaceOf(section) is { } place
+            && start >= place
+            && end - place <= section.Size
+        );
 
     private Span<byte> At(ElfSection section) => _memory.AsSpan((int)(_layout.PlaceOf(section)!.Value - _layout.Start), (int)section.Size);
 
@@ -222,7 +241,9 @@ public sealed class LoadedModule
                 _ => throw new InvalidDataException($"relocation type {(uint)relocation.Type} in section {section.Name} is unknown"),
             };
             if (!fits || relocation.Offset > section.Size || (ulong)size > section.Size - relocation.Offset)
-                throw new InvalidDataException($"the relocation at offset {relocation.Offset} of section {section.Name} leads out of reach");
+                throw new InvalidDataException(
+                    $"the relocation at offset {relocation.Offset} of section {section.Name} leads out of reach"
+                );
             if (relocation.Type == ElfRelocationType.None)
                 continue;
             if (size == 8)
@@ -236,12 +257,19 @@ public sealed class LoadedModule
     private ulong Resolve(ElfSymbol symbol)
     {
         if (!symbol.IsUndefined)
-            return _layout.AddressOf(symbol) ?? throw new InvalidDataException($"symbol '{symbol.Name}' is in a section that is not loaded");
+            return _layout.AddressOf(symbol)
+                ?? throw new InvalidDataException($"symbol '{symbol.Name}' is in a section that is not loaded");
         if (symbol.Name.Length == 0)
             return 0;
-        return _image.FindExport(symbol.Name) ?? FindImport(symbol.Name)
-            ?? (symbol.Binding == ElfSymbolBinding.Weak ? 0ul
-                : throw new InvalidDataException($"symbol '{symbol.Name}' is exported neither by the kernel nor by a module that it names ({string.Join(", ", _file.Depends)})"));
+        return _image.FindExport(symbol.Name)
+            ?? FindImport(symbol.Name)
+            ?? (
+                symbol.Binding == ElfSymbolBinding.Weak
+                    ? 0ul
+                    : throw new InvalidDataException(
+                        $"symbol '{symbol.Name}' is exported neither by the kernel nor by a module that it names ({string.Join(", ", _file.Depends)})"
+                    )
+            );
     }
 
     // struct jump_entry: code and target relative to themselves, the key in 8 bytes.
@@ -254,8 +282,10 @@ public sealed class LoadedModule
         for (int at = 0; at + 16 <= bytes.Length; at += 16)
         {
             ulong entry = start + (ulong)at;
-            _jumpEntries[Relative(bytes, at, entry)] =
-                (Relative(bytes, at + 4, entry + 4), entry + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes[(at + 8)..]));
+            _jumpEntries[Relative(bytes, at, entry)] = (
+                Relative(bytes, at + 4, entry + 4),
+                entry + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes[(at + 8)..])
+            );
         }
     }
 
@@ -288,7 +318,10 @@ public sealed class LoadedModule
     private delegate T TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);
 
     private T Table<T>(string name, TableReader<T> read) =>
-        _file.Elf.FindSection(name) is { } section && _layout.Stays(section) ? read(_layout.PlaceOf(section)!.Value, At(section)) : read(0, []);
+        _file.Elf.FindSection(name) is { } section && _layout.Stays(section)
+            ? read(_layout.PlaceOf(section)!.Value, At(section))
+            : read(0, []);
 
-    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) => address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
+    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) =>
+        address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
 }

@@ -64,7 +64,10 @@ internal sealed class ModuleLayout
     public IEnumerable<(string Name, ulong Address)> Exports()
     {
         const string Entry = "__ksymtab_";
-        var names = _file.Elf.Symbols.Where(symbol => symbol.Name.StartsWith(Entry, StringComparison.Ordinal)).Select(symbol => symbol.Name[Entry.Length..]).ToHashSet(StringComparer.Ordinal);
+        var names = _file
+            .Elf.Symbols.Where(symbol => symbol.Name.StartsWith(Entry, StringComparison.Ordinal))
+            .Select(symbol => symbol.Name[Entry.Length..])
+            .ToHashSet(StringComparer.Ordinal);
         foreach (var symbol in _file.Elf.Symbols)
         {
             if (symbol.Binding != ElfSymbolBinding.Local && names.Contains(symbol.Name) && AddressOf(symbol) is { } address)

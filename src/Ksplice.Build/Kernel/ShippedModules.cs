@@ -23,11 +23,24 @@ public sealed record ModuleFile(string Name, string Path, ElfObject Elf, IReadOn
         var elf = ElfObject.Read(isElf ? bytes : KernelPayload.Decompress(bytes), path);
         if (elf.FindSection(".modinfo") is not { } section || elf.FindSection(".gnu.linkonce.this_module") is null)
             throw new InvalidDataException("it is no module: it has no .modinfo and .gnu.linkonce.this_module");
-        var information = Encoding.Latin1.GetString(section.Data.Span).Split('\0').Select(entry => entry.Split('=', 2))
-            .Where(entry => entry.Length == 2).ToLookup(entry => entry[0], entry => entry[1], StringComparer.Ordinal);
-        return new ModuleFile(information["name"].FirstOrDefault() ?? "", path, elf,
-            [.. information["depends"].SelectMany(names => names.Split(',')).Where(name => name.Length != 0).Select(ShippedModules.Normalized)],
-            information["vermagic"].FirstOrDefault()?.Split(' ')[0] ?? "");
+        var information = Encoding
+            .Latin1.GetString(section.Data.Span)
+            .Split('\0')
+            .Select(entry => entry.Split('=', 2))
+            .Where(entry => entry.Length == 2)
+            .ToLookup(entry => entry[0], entry => entry[1], StringComparer.Ordinal);
+        return new ModuleFile(
+            information["name"].FirstOrDefault() ?? "",
+            path,
+            elf,
+            [
+                .. information["depends"]
+                    .SelectMany(names => names.Split(','))
+                    .Where(name => name.Length != 0)
+                    .Select(ShippedModules.Normalized),
+            ],
+            information["vermagic"].FirstOrDefault()?.Split(' ')[0] ?? ""
+        );
     }
 }
 
@@ -40,9 +53,7 @@ public sealed class ShippedModules
 
     /// <summary>The modules that came with the image of <paramref name="release"/>, or are installed on this machine.</summary>
     public ShippedModules(KernelRelease release)
-        : this((release ?? throw new ArgumentNullException(nameof(release))).Release, release.Image, release.Modules)
-    {
-    }
+        : this((release ?? throw new ArgumentNullException(nameof(release))).Release, release.Image, release.Modules) { }
 
     /// <summary>The modules of <paramref name="release"/> in <paramref name="folder"/>, or where the package of <paramref name="image"/> has them.</summary>
     public ShippedModules(string release, string image, string folder = "")
@@ -50,8 +61,10 @@ public sealed class ShippedModules
         ArgumentNullException.ThrowIfNull(folder);
         _release = release;
         string? root = Path.GetDirectoryName(Path.GetDirectoryName(Path.GetFullPath(image)));
-        _folders = folder.Length != 0 ? [folder]
-            : [.. new[] { root, "/" }.OfType<string>().Distinct().Select(place => Path.Combine(place, "lib/modules", release))];
+        _folders =
+            folder.Length != 0
+                ? [folder]
+                : [.. new[] { root, "/" }.OfType<string>().Distinct().Select(place => Path.Combine(place, "lib/modules", release))];
         _paths = new(FindAll);
     }
 

@@ -10,7 +10,8 @@ namespace Ksplice.Build.Kernel;
 public readonly record struct BugEntry(ulong File, uint Line, uint Flags)
 {
     /// <summary>Bytes of an entry with file and line (CONFIG_DEBUG_BUGVERBOSE), and without.</summary>
-    internal const int LongSize = 12, ShortSize = 8;
+    internal const int LongSize = 12,
+        ShortSize = 8;
 
     /// <summary>All flags but BUGFLAG_DONE, which the kernel sets when a warning was given.</summary>
     internal const uint ComparedFlags = 0xfffb;
@@ -70,9 +71,16 @@ internal static class TrapTables
         Dictionary<ulong, BugEntry> entries = [];
         for (int at = 0; size != 0 && at + size <= bytes.Length; at += size)
         {
-            entries.TryAdd(Relative(bytes, at, start), size == BugEntry.LongSize
-                ? new BugEntry(Relative(bytes, at + 4, start), BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 8)..]), BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 10)..]))
-                : new BugEntry(0, 0, BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 4)..])));
+            entries.TryAdd(
+                Relative(bytes, at, start),
+                size == BugEntry.LongSize
+                    ? new BugEntry(
+                        Relative(bytes, at + 4, start),
+                        BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 8)..]),
+                        BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 10)..])
+                    )
+                    : new BugEntry(0, 0, BinaryPrimitives.ReadUInt16LittleEndian(bytes[(at + 4)..]))
+            );
         }
         return entries;
     }
@@ -82,9 +90,13 @@ internal static class TrapTables
     {
         Dictionary<ulong, ExceptionEntry> entries = [];
         for (int at = 0; at + ExceptionEntry.Size <= bytes.Length; at += ExceptionEntry.Size)
-            entries.TryAdd(Relative(bytes, at, start), new ExceptionEntry(Relative(bytes, at + 4, start), BinaryPrimitives.ReadUInt32LittleEndian(bytes[(at + 8)..])));
+            entries.TryAdd(
+                Relative(bytes, at, start),
+                new ExceptionEntry(Relative(bytes, at + 4, start), BinaryPrimitives.ReadUInt32LittleEndian(bytes[(at + 8)..]))
+            );
         return new ExceptionTable(entries);
     }
 
-    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong start) => start + (ulong)at + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
+    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong start) =>
+        start + (ulong)at + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
 }

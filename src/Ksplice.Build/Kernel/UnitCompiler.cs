@@ -38,7 +38,14 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     /// <param name="extraArguments">Compiler arguments added at the end.</param>
     /// <param name="diagnostics">Takes what the compiler says.</param>
     /// <param name="cancellation">Ends the compiler's process tree.</param>
-    public async Task<CompiledUnit?> CompileAsync(CompilationUnit unit, string sourceRoot, string output, IReadOnlyList<string> extraArguments, DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    public async Task<CompiledUnit?> CompileAsync(
+        CompilationUnit unit,
+        string sourceRoot,
+        string output,
+        IReadOnlyList<string> extraArguments,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(unit);
         string root = Path.GetFullPath(sourceRoot);
@@ -47,8 +54,14 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         string temporarySites = sites + ".tmp";
         string dependencyFile = output + ".d";
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
-        string[] arguments = [.. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)), .. Sections,
-            $"-ffile-prefix-map={root}/=", $"-fdebug-prefix-map={kernel.OutputDirectory}=.", .. extraArguments];
+        string[] arguments =
+        [
+            .. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)),
+            .. Sections,
+            $"-ffile-prefix-map={root}/=",
+            $"-fdebug-prefix-map={kernel.OutputDirectory}=.",
+            .. extraArguments,
+        ];
         try
         {
             LogCompiling(logger, unit.Source, root);
@@ -61,13 +74,20 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             }
 
             var dependencies = ReadDependencies(dependencyFile);
-            if (root != kernel.SourceDirectory && dependencies.FirstOrDefault(path => path.StartsWith(kernel.SourceDirectory + "/", StringComparison.Ordinal)) is { } unpatched)
+            if (
+                root != kernel.SourceDirectory
+                && dependencies.FirstOrDefault(path => path.StartsWith(kernel.SourceDirectory + "/", StringComparison.Ordinal))
+                    is { } unpatched
+            )
             {
                 diagnostics.Report(KernelDiagnostics.UnpatchedInclude, new SourceLocation(unit.Source), unit.Source, unpatched);
                 return null;
             }
 
-            if (!unit.Objtool.IsEmpty && !await RunObjtoolAsync(unit, unit.Objtool, temporary, diagnostics, cancellation).ConfigureAwait(false))
+            if (
+                !unit.Objtool.IsEmpty
+                && !await RunObjtoolAsync(unit, unit.Objtool, temporary, diagnostics, cancellation).ConfigureAwait(false)
+            )
                 return null;
             File.Delete(sites);
             if (!unit.LinkObjtool.IsEmpty)
@@ -79,7 +99,13 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(unit, output, dependencies, CommandOf(unit, root, extraArguments), unit.LinkObjtool.IsEmpty ? null : sites);
+            return new CompiledUnit(
+                unit,
+                output,
+                dependencies,
+                CommandOf(unit, root, extraArguments),
+                unit.LinkObjtool.IsEmpty ? null : sites
+            );
         }
         finally
         {
@@ -99,13 +125,28 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         string file = Path.GetTempFileName();
         try
         {
-            string[] arguments = [.. unit.Compiler.Where(argument => argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)),
-                "-M", "-MG", "-MF", file];
+            string[] arguments =
+            [
+                .. unit.Compiler.Where(argument =>
+                    argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)
+                ),
+                "-M",
+                "-MG",
+                "-MF",
+                file,
+            ];
             if (await RunAsync(kernel.Release.Compiler, arguments, new StringBuilder(), cancellation).ConfigureAwait(false) != 0)
                 return null;
 
             string prefix = kernel.SourceDirectory + "/";
-            return [.. ReadDependencies(file).Select(Path.GetFullPath).Where(path => path.StartsWith(prefix, StringComparison.Ordinal)).Select(path => path[prefix.Length..]).Distinct()];
+            return
+            [
+                .. ReadDependencies(file)
+                    .Select(Path.GetFullPath)
+                    .Where(path => path.StartsWith(prefix, StringComparison.Ordinal))
+                    .Select(path => path[prefix.Length..])
+                    .Distinct(),
+            ];
         }
         finally
         {
@@ -122,10 +163,24 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         return argument.Replace(kernel.SourceDirectory + "/", root + "/", StringComparison.Ordinal);
     }
 
-    private async Task<bool> RunObjtoolAsync(CompilationUnit unit, ImmutableArray<string> arguments, string file, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<bool> RunObjtoolAsync(
+        CompilationUnit unit,
+        ImmutableArray<string> arguments,
+        string file,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
         var errors = new StringBuilder();
-        if (await RunAsync(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. arguments, Path.GetFullPath(file)], errors, cancellation).ConfigureAwait(false) == 0)
+        if (
+            await RunAsync(
+                    Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"),
+                    [.. arguments, Path.GetFullPath(file)],
+                    errors,
+                    cancellation
+                )
+                .ConfigureAwait(false) == 0
+        )
             return true;
         diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
         return false;
@@ -133,10 +188,14 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
 
     private async Task<int> RunAsync(string program, IReadOnlyList<string> arguments, StringBuilder errors, CancellationToken cancellation)
     {
-        var result = await Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(kernel.OutputDirectory)
+        var result = await Cli.Wrap(program)
+            .WithArguments(arguments)
+            .WithWorkingDirectory(kernel.OutputDirectory)
             .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors)).WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellation).ConfigureAwait(false);
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(cancellation)
+            .ConfigureAwait(false);
         return result.ExitCode;
     }
 
@@ -144,9 +203,15 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     private ImmutableArray<string> ReadDependencies(string file)
     {
         string text = File.ReadAllText(file).Replace("\\\n", " ", StringComparison.Ordinal);
-        return [.. DependencyPattern().Matches(text[(text.IndexOf(':', StringComparison.Ordinal) + 1)..])
-            .Select(match => Path.Combine(kernel.OutputDirectory, match.Value.Replace("\\ ", " ", StringComparison.Ordinal)))
-            .Select(Lexical).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        return
+        [
+            .. DependencyPattern()
+                .Matches(text[(text.IndexOf(':', StringComparison.Ordinal) + 1)..])
+                .Select(match => Path.Combine(kernel.OutputDirectory, match.Value.Replace("\\ ", " ", StringComparison.Ordinal)))
+                .Select(Lexical)
+                .Distinct(StringComparer.Ordinal)
+                .Order(StringComparer.Ordinal),
+        ];
     }
 
     /// <summary>Drops "./" but leaves "..", which the file system resolves.</summary>
@@ -156,7 +221,16 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     public string CommandOf(CompilationUnit unit, string sourceRoot, IReadOnlyList<string> extraArguments)
     {
         ArgumentNullException.ThrowIfNull(unit);
-        string[] words = [kernel.Release.CompilerVersion, Path.GetFullPath(sourceRoot), .. unit.Compiler, .. unit.Objtool, .. unit.LinkObjtool, .. Sections, .. extraArguments];
+        string[] words =
+        [
+            kernel.Release.CompilerVersion,
+            Path.GetFullPath(sourceRoot),
+            .. unit.Compiler,
+            .. unit.Objtool,
+            .. unit.LinkObjtool,
+            .. Sections,
+            .. extraArguments,
+        ];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));
     }
 
@@ -168,14 +242,23 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         {
             any = true;
             string path = match.Groups[1].Value;
-            diagnostics.Report(KernelDiagnostics.CompilerError,
-                new SourceLocation(path.StartsWith(root + "/", StringComparison.Ordinal) ? path[(root.Length + 1)..] : path,
-                    int.Parse(match.Groups[2].Value, null), int.Parse(match.Groups[3].Value, null)),
-                match.Groups[4].Value.Trim());
+            diagnostics.Report(
+                KernelDiagnostics.CompilerError,
+                new SourceLocation(
+                    path.StartsWith(root + "/", StringComparison.Ordinal) ? path[(root.Length + 1)..] : path,
+                    int.Parse(match.Groups[2].Value, null),
+                    int.Parse(match.Groups[3].Value, null)
+                ),
+                match.Groups[4].Value.Trim()
+            );
         }
 
         if (!any)
-            diagnostics.Report(KernelDiagnostics.CompilerError, new SourceLocation(unit.Source), $"{unit.Source} does not compile: {text.Trim()}");
+            diagnostics.Report(
+                KernelDiagnostics.CompilerError,
+                new SourceLocation(unit.Source),
+                $"{unit.Source} does not compile: {text.Trim()}"
+            );
     }
 
     [GeneratedRegex(@"(?:[^\s\\]|\\ )+")]

@@ -14,7 +14,13 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Objtool">objtool's arguments without the object, or empty when kbuild does not run it on this object.</param>
 /// <param name="LinkObjtool">objtool's arguments where kbuild runs it on linked objects only (IBT, K2); else empty.</param>
 public sealed record CompilationUnit(
-    string Source, string Object, string? Module, ImmutableArray<string> Compiler, ImmutableArray<string> Objtool, ImmutableArray<string> LinkObjtool)
+    string Source,
+    string Object,
+    string? Module,
+    ImmutableArray<string> Compiler,
+    ImmutableArray<string> Objtool,
+    ImmutableArray<string> LinkObjtool
+)
 {
     /// <summary>True for assembly.</summary>
     public bool IsAssembly => Source.EndsWith(".S", StringComparison.Ordinal);
@@ -60,22 +66,46 @@ public sealed partial class UnitDatabase
             if (!line.Contains(" -D__KERNEL__ ", StringComparison.Ordinal) || !line.Contains(" -c -o ", StringComparison.Ordinal))
                 continue;
             var commands = SplitCommands(line);
-            int compile = commands.FindIndex(words => words.Count > 4 && words[0] is not ("echo" or "trap" or "printf") && words.Contains("-c") && words.Contains("-D__KERNEL__"));
+            int compile = commands.FindIndex(words =>
+                words.Count > 4 && words[0] is not ("echo" or "trap" or "printf") && words.Contains("-c") && words.Contains("-D__KERNEL__")
+            );
             if (compile < 0)
                 continue;
             var arguments = commands[compile];
             int output = arguments.IndexOf("-o") + 1;
             bool isC = arguments[^1].EndsWith(".c", StringComparison.Ordinal);
-            if (output == 0 || output >= arguments.Count || !arguments[^1].StartsWith(prefix, StringComparison.Ordinal) || (isC && !IsKernelCode(arguments)))
+            if (
+                output == 0
+                || output >= arguments.Count
+                || !arguments[^1].StartsWith(prefix, StringComparison.Ordinal)
+                || (isC && !IsKernelCode(arguments))
+            )
                 continue;
             var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0]));
             string source = arguments[^1][prefix.Length..];
-            units[arguments[output]] = new CompilationUnit(source, arguments[output], ModuleOf(arguments),
-                [.. arguments.Skip(1)], objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)], []);
+            units[arguments[output]] = new CompilationUnit(
+                source,
+                arguments[output],
+                ModuleOf(arguments),
+                [.. arguments.Skip(1)],
+                objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)],
+                []
+            );
         }
 
         // C is told its module's name, assembly only that it is in one.
-        return new UnitDatabase(units.Values.Select(unit => unit.Objtool.IsEmpty ? unit with { LinkObjtool = linkObjtool } : unit).Select(unit => unit is { IsAssembly: true, Module: not null } ? unit with { Module = modules.GetValueOrDefault(unit.Object, "") } : unit));
+        return new UnitDatabase(
+            units
+                .Values.Select(unit => unit.Objtool.IsEmpty ? unit with { LinkObjtool = linkObjtool } : unit)
+                .Select(unit =>
+                    unit is { IsAssembly: true, Module: not null }
+                        ? unit with
+                        {
+                            Module = modules.GetValueOrDefault(unit.Object, ""),
+                        }
+                        : unit
+                )
+        );
     }
 
     // scripts/Makefile.build, cmd_mod: the objects of a module, whose names are relative to its folder.
@@ -93,7 +123,12 @@ public sealed partial class UnitDatabase
 
     // The command for a linked module; what only modules get is left out.
     private static ImmutableArray<string> LinkArguments(string line) =>
-        [.. (SplitCommands(line).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0])) ?? []).Skip(1).SkipLast(1).Where(word => word != "--module")];
+        [
+            .. (SplitCommands(line).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0])) ?? [])
+                .Skip(1)
+                .SkipLast(1)
+                .Where(word => word != "--module"),
+        ];
 
     private static bool IsObjtool(string program) => program.EndsWith("objtool/objtool", StringComparison.Ordinal);
 
@@ -102,20 +137,35 @@ public sealed partial class UnitDatabase
     {
         var indexes = new Dictionary<string, int>(StringComparer.Ordinal);
         var strings = new List<string>();
-        var stored = new StoredDatabase(strings, [.. Units.Select(unit => new StoredUnit(unit.Source, unit.Object, unit.Module, Store(unit.Compiler), Store(unit.Objtool), Store(unit.LinkObjtool)))]);
+        var stored = new StoredDatabase(
+            strings,
+            [
+                .. Units.Select(unit => new StoredUnit(
+                    unit.Source,
+                    unit.Object,
+                    unit.Module,
+                    Store(unit.Compiler),
+                    Store(unit.Objtool),
+                    Store(unit.LinkObjtool)
+                )),
+            ]
+        );
         using var file = File.Create(path);
         JsonSerializer.Serialize(file, stored, StoredContext.Default.StoredDatabase);
 
-        int[] Store(ImmutableArray<string> words) => [.. words.Select(word =>
-        {
-            if (!indexes.TryGetValue(word, out int index))
-            {
-                indexes.Add(word, index = strings.Count);
-                strings.Add(word);
-            }
+        int[] Store(ImmutableArray<string> words) =>
+            [
+                .. words.Select(word =>
+                {
+                    if (!indexes.TryGetValue(word, out int index))
+                    {
+                        indexes.Add(word, index = strings.Count);
+                        strings.Add(word);
+                    }
 
-            return index;
-        })];
+                    return index;
+                }),
+            ];
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
@@ -125,8 +175,18 @@ public sealed partial class UnitDatabase
         try
         {
             using var file = File.OpenRead(path);
-            var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase) ?? throw new InvalidDataException($"'{path}' is empty");
-            return new UnitDatabase(stored.Units.Select(unit => new CompilationUnit(unit.Source, unit.Object, unit.Module, Restore(unit.Compiler), Restore(unit.Objtool), Restore(unit.LinkObjtool ?? []))));
+            var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase)
+                ?? throw new InvalidDataException($"'{path}' is empty");
+            return new UnitDatabase(
+                stored.Units.Select(unit => new CompilationUnit(
+                    unit.Source,
+                    unit.Object,
+                    unit.Module,
+                    Restore(unit.Compiler),
+                    Restore(unit.Objtool),
+                    Restore(unit.LinkObjtool ?? [])
+                ))
+            );
 
             ImmutableArray<string> Restore(int[] words) => [.. words.Select(word => stored.Strings[word])];
         }
@@ -138,7 +198,8 @@ public sealed partial class UnitDatabase
 
     /// <summary>The kernel's code model, which boot, realmode and purgatory code replaces and the vDSO's -fPIC overrides.</summary>
     private static bool IsKernelCode(List<string> arguments) =>
-        arguments.FindLast(word => word.StartsWith("-mcmodel=", StringComparison.Ordinal)) == "-mcmodel=kernel" && !arguments.Contains("-fPIC");
+        arguments.FindLast(word => word.StartsWith("-mcmodel=", StringComparison.Ordinal)) == "-mcmodel=kernel"
+        && !arguments.Contains("-fPIC");
 
     private static string? ModuleOf(List<string> arguments)
     {
@@ -169,7 +230,9 @@ public sealed partial class UnitDatabase
                 case '"':
                     inWord = true;
                     for (at++; at < line.Length && line[at] != '"'; at++)
-                        word.Append(line[at] == '\\' && at + 1 < line.Length && line[at + 1] is '"' or '\\' or '$' or '`' ? line[++at] : line[at]);
+                        word.Append(
+                            line[at] == '\\' && at + 1 < line.Length && line[at + 1] is '"' or '\\' or '$' or '`' ? line[++at] : line[at]
+                        );
                     break;
                 case '\\' when at + 1 < line.Length:
                     word.Append(line[++at]);

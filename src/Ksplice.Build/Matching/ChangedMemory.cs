@@ -77,8 +77,10 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     }
 
     /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) => memory.CountExceptions(start, end)
-        + _exceptions.Where(entry => entry.Key >= start && entry.Key < end)
+    public int CountExceptions(ulong start, ulong end) =>
+        memory.CountExceptions(start, end)
+        + _exceptions
+            .Where(entry => entry.Key >= start && entry.Key < end)
             .Sum(entry => (entry.Value.HasValue ? 1 : 0) - (memory.TryFindException(entry.Key, out _) ? 1 : 0));
 
     /// <inheritdoc/>

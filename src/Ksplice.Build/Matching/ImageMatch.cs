@@ -37,8 +37,17 @@ public sealed class ImageMemory : IMatchMemory
 
     /// <summary>The addresses of all symbols of that name, without those in init memory, which a running kernel has freed (K11).</summary>
     public IReadOnlyList<ulong> Candidates(string name) =>
-        _candidates.GetOrAdd(name, static (name, memory) => [.. memory._image.Symbols.Find(name).Select(symbol => symbol.Address)
-            .Where(address => address < memory._initBegin || address >= memory._initEnd)], this);
+        _candidates.GetOrAdd(
+            name,
+            static (name, memory) =>
+                [
+                    .. memory
+                        ._image.Symbols.Find(name)
+                        .Select(symbol => symbol.Address)
+                        .Where(address => address < memory._initBegin || address >= memory._initEnd),
+                ],
+            this
+        );
 
     /// <inheritdoc cref="Candidates(string)"/>
     public IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) =>
@@ -101,8 +110,18 @@ public static class ImageMatch
         CheckExports(matchData, module, image, diagnostics);
         if (result.Ranges.FirstOrDefault(range => !module.IsText(range.Start, range.End)) is not { } outside)
             return result;
-        diagnostics.Report(MatchDiagnostics.NotFound, new SourceLocation(module.Path), module.Path, $"{outside.Name} stands in the kernel's own code and not in the module's");
-        return new MatchResult(new MatchFailure(MatchReason.NoCandidate, "", outside.Name, outside.Name, outside.Start, 0, 1, [], []), [], [], []);
+        diagnostics.Report(
+            MatchDiagnostics.NotFound,
+            new SourceLocation(module.Path),
+            module.Path,
+            $"{outside.Name} stands in the kernel's own code and not in the module's"
+        );
+        return new MatchResult(
+            new MatchFailure(MatchReason.NoCandidate, "", outside.Name, outside.Name, outside.Start, 0, 1, [], []),
+            [],
+            [],
+            []
+        );
     }
 
     /// <summary>
@@ -119,27 +138,55 @@ public static class ImageMatch
         if (result.Failure is { Reason: MatchReason.Sealed } uncallable)
             ReportNoEndbr(matchData, module?.Path ?? image.Path, uncallable.Symbol, diagnostics);
         else if (result.Failure is { } failure)
-            diagnostics.Report(MatchDiagnostics.OnTop, failure.Unit.Length == 0 ? null : new SourceLocation(failure.Unit), module?.Path ?? image.Path, failure);
+            diagnostics.Report(
+                MatchDiagnostics.OnTop,
+                failure.Unit.Length == 0 ? null : new SourceLocation(failure.Unit),
+                module?.Path ?? image.Path,
+                failure
+            );
         return result;
     }
 
     // K22: what new code uses as it is, without matching: the image and the modules' files say whether it may be called.
     private static void CheckExports(MatchData matchData, LoadedModule? module, KernelImage image, DiagnosticBag diagnostics)
     {
-        foreach (string name in matchData.AddressUses.Select(use => use.Symbol).Except(matchData.Exports).OfType<GlobalSymbol>().Select(symbol => symbol.Name))
+        foreach (
+            string name in matchData
+                .AddressUses.Select(use => use.Symbol)
+                .Except(matchData.Exports)
+                .OfType<GlobalSymbol>()
+                .Select(symbol => symbol.Name)
+        )
         {
             // The core's own exports are in neither.
-            if ((image.FindExport(name) ?? module?.FindExport(name) ?? module?.FindImport(name)) is { } address
-                && !(image.HasEndbr(address) && module?.HasEndbr(address) != false))
+            if (
+                (image.FindExport(name) ?? module?.FindExport(name) ?? module?.FindImport(name)) is { } address
+                && !(image.HasEndbr(address) && module?.HasEndbr(address) != false)
+            )
                 ReportNoEndbr(matchData, module?.Path ?? image.Path, name, diagnostics);
         }
     }
 
     private static void ReportNoEndbr(MatchData matchData, string path, string? name, DiagnosticBag diagnostics)
     {
-        var use = matchData.AddressUses.FirstOrDefault(use => name == (use.Symbol switch { GlobalSymbol global => global.Name, LocalSymbol local => local.Name, _ => null }));
-        diagnostics.Report(MatchDiagnostics.NoEndbr, new SourceLocation(use?.Unit ?? path), path, use?.Symbol.DisplayName ?? name,
-            string.IsNullOrEmpty(use?.Holder) ? "the new code" : use.Holder);
+        var use = matchData.AddressUses.FirstOrDefault(use =>
+            name
+            == (
+                use.Symbol switch
+                {
+                    GlobalSymbol global => global.Name,
+                    LocalSymbol local => local.Name,
+                    _ => null,
+                }
+            )
+        );
+        diagnostics.Report(
+            MatchDiagnostics.NoEndbr,
+            new SourceLocation(use?.Unit ?? path),
+            path,
+            use?.Symbol.DisplayName ?? name,
+            string.IsNullOrEmpty(use?.Holder) ? "the new code" : use.Holder
+        );
     }
 
     /// <summary>Matches against any memory; <paramref name="path"/> names it to a person.</summary>

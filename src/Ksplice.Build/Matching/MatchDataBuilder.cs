@@ -53,20 +53,50 @@ public sealed class MatchDataBuilder
         ArgumentNullException.ThrowIfNull(exports);
         ArgumentNullException.ThrowIfNull(diagnostics);
         var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Sites ?? diff.Pre), StringComparer.Ordinal);
-        var replaced = diffs.SelectMany(diff => diff.Replaced.Select(function =>
-            (diff.Unit, Parts: (IReadOnlyList<ObjectNode>)[.. function.Pre.Select(range => graphs[diff.Unit].Nodes.Single(node => node.Range == range && node.IsCode))])));
+        var replaced = diffs.SelectMany(diff =>
+            diff.Replaced.Select(function =>
+                (
+                    diff.Unit,
+                    Parts: (IReadOnlyList<ObjectNode>)
+                        [.. function.Pre.Select(range => graphs[diff.Unit].Nodes.Single(node => node.Range == range && node.IsCode))]
+                )
+            )
+        );
         AddressUse[] uses = [.. ObjectDiff.AddressesUsedBy(diffs)];
-        return new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports, called: uses.Select(use => use.Symbol).ToHashSet()) is { } data
-            ? data with { AddressUses = [.. uses] }
+        return
+            new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports, called: uses.Select(use => use.Symbol).ToHashSet())
+                is { } data
+            ? data with
+            {
+                AddressUses = [.. uses],
+            }
             : null;
     }
 
     /// <summary>Builds match data as if <paramref name="function"/> alone were replaced; or, without
     /// <paramref name="redirect"/>, only to find it.</summary>
-    internal static MatchData? Build(ObjectGraph graph, string unit, ObjectNode function, bool redirect, IReadOnlyList<RunSymbol> exports, DiagnosticBag diagnostics) =>
-        new MatchDataBuilder(diagnostics).Build(new Dictionary<string, ObjectGraph> { [unit] = graph }, [(unit, [function, .. function.Parts])], exports, redirect);
+    internal static MatchData? Build(
+        ObjectGraph graph,
+        string unit,
+        ObjectNode function,
+        bool redirect,
+        IReadOnlyList<RunSymbol> exports,
+        DiagnosticBag diagnostics
+    ) =>
+        new MatchDataBuilder(diagnostics).Build(
+            new Dictionary<string, ObjectGraph> { [unit] = graph },
+            [(unit, [function, .. function.Parts])],
+            exports,
+            redirect
+        );
 
-    private MatchData? Build(IReadOnlyDictionary<string, ObjectGraph> graphs, IReadOnlyList<(string Unit, IReadOnlyList<ObjectNode> Parts)> replaced, IReadOnlyList<RunSymbol> exports, bool redirect = true, IReadOnlySet<RunSymbol>? called = null)
+    private MatchData? Build(
+        IReadOnlyDictionary<string, ObjectGraph> graphs,
+        IReadOnlyList<(string Unit, IReadOnlyList<ObjectNode> Parts)> replaced,
+        IReadOnlyList<RunSymbol> exports,
+        bool redirect = true,
+        IReadOnlySet<RunSymbol>? called = null
+    )
     {
         foreach (var (unit, graph) in graphs)
             _lines.Add(unit, UnitLine.Read(graph.Elf));
@@ -97,10 +127,22 @@ public sealed class MatchDataBuilder
                     ExportConstant(constant, i, graphs);
                     break;
                 case LocalSymbol local:
-                    Export(local, i, graphs[local.Unit].Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset), local.Unit, flags);
+                    Export(
+                        local,
+                        i,
+                        graphs[local.Unit]
+                            .Nodes.FirstOrDefault(node => node.Section.Index == local.PreSection && node.Start == local.Offset),
+                        local.Unit,
+                        flags
+                    );
                     break;
                 case StringLiteral literal:
-                    Export(literal, i, graphs[literal.Unit].Nodes.FirstOrDefault(node => node.Kind == NodeKind.String && IsText(node, literal.Content)), literal.Unit);
+                    Export(
+                        literal,
+                        i,
+                        graphs[literal.Unit].Nodes.FirstOrDefault(node => node.Kind == NodeKind.String && IsText(node, literal.Content)),
+                        literal.Unit
+                    );
                     break;
             }
         }
@@ -127,9 +169,18 @@ public sealed class MatchDataBuilder
     private void ExportConstant(RuntimeConstant constant, int index, IReadOnlyDictionary<string, ObjectGraph> graphs)
     {
         uint symbol = _tables.Constant(constant.Name);
-        var users = graphs.SelectMany(graph => graph.Value.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }
-            && node.Entries.Exists(entry => entry.Section.Name == constant.Name)).Select(node => (Unit: graph.Key, Node: node)));
-        if (!_tables.IsMet(symbol) && !users.OrderBy(user => user.Node.Size).Any(user => Include(user.Node, user.Unit, ObjectFlags.None, MatchFormat.None)))
+        var users = graphs.SelectMany(graph =>
+            graph
+                .Value.Nodes.Where(node =>
+                    node is { Kind: NodeKind.Function, Role: SectionRole.Code }
+                    && node.Entries.Exists(entry => entry.Section.Name == constant.Name)
+                )
+                .Select(node => (Unit: graph.Key, Node: node))
+        );
+        if (
+            !_tables.IsMet(symbol)
+            && !users.OrderBy(user => user.Node.Size).Any(user => Include(user.Node, user.Unit, ObjectFlags.None, MatchFormat.None))
+        )
         {
             _diagnostics.Report(MatchDiagnostics.Unreachable, null, constant.DisplayName);
             _failed = true;
@@ -145,8 +196,13 @@ public sealed class MatchDataBuilder
             return false;
         if (node.Kind is NodeKind.Function or NodeKind.ColdPart or NodeKind.Fragment && node.Role == SectionRole.Code)
             return Include(node, unit, ObjectFlags.None, MatchFormat.None);
-        var referrers = node.Referrers.Select(reference => reference.Holder.Root)
-            .Where(holder => holder.Kind == NodeKind.Function && holder.Role == SectionRole.Code && holder.References.Exists(reference => reference.Target == node))
+        var referrers = node
+            .Referrers.Select(reference => reference.Holder.Root)
+            .Where(holder =>
+                holder.Kind == NodeKind.Function
+                && holder.Role == SectionRole.Code
+                && holder.References.Exists(reference => reference.Target == node)
+            )
             .OrderBy(holder => holder.Size);
         foreach (var holder in referrers)
         {
@@ -180,7 +236,14 @@ public sealed class MatchDataBuilder
             var (ops, endsInCall) = node.IsCode ? _writer.WriteCode(node) : (_writer.WriteData(node), false);
             if (endsInCall)
                 flags |= ObjectFlags.EndsInCall;
-            _tables.AddObject(node, unit, node.IsCode && node.Kind != NodeKind.Auxiliary ? ObjectKind.Text : ObjectKind.Data, flags, function, ops);
+            _tables.AddObject(
+                node,
+                unit,
+                node.IsCode && node.Kind != NodeKind.Auxiliary ? ObjectKind.Text : ObjectKind.Data,
+                flags,
+                function,
+                ops
+            );
         }
         catch (ProgramWriter.UnmatchableException problem)
         {

@@ -25,7 +25,8 @@ public sealed partial class MatchInterpreter
             candidates = inLine.ToArray();
         }
         Mismatch farthest = new();
-        ulong survivor = 0, best = 0;
+        ulong survivor = 0,
+            best = 0;
         int mark = _run.Journal.Count;
         for (int i = 0; i < candidates.Length; i++)
         {
@@ -58,7 +59,9 @@ public sealed partial class MatchInterpreter
 
     private MatchFailure? Settle()
     {
-        int pending, settled, survivorsOfFirst = 0;
+        int pending,
+            settled,
+            survivorsOfFirst = 0;
         uint first = 0;
         do
         {
@@ -90,9 +93,15 @@ public sealed partial class MatchInterpreter
                     survivorsOfFirst = survivors;
                 }
             }
-        }
-        while (pending != 0 && settled != 0);
-        return pending == 0 ? null
-            : Failure(first, null, survivorsOfFirst != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, survivorsOfFirst, _run.NameOf(_run.Data.Object(first).Symbol));
+        } while (pending != 0 && settled != 0);
+        return pending == 0
+            ? null
+            : Failure(
+                first,
+                null,
+                survivorsOfFirst != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved,
+                survivorsOfFirst,
+                _run.NameOf(_run.Data.Object(first).Symbol)
+            );
     }
 }

@@ -33,7 +33,9 @@ public sealed partial class MatchInterpreter
         for (int i = 0; i < data.Objects.Length; i++)
         {
             if (run.Done[i])
-                places.Add(new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text));
+                places.Add(
+                    new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text)
+                );
         }
         for (int i = 0; i < data.Symbols.Length; i++)
         {
@@ -66,7 +68,14 @@ public sealed partial class MatchInterpreter
             var bytes = new byte[MatchFormat.JumpSize];
             if (matched.Jump != 0 && !_run.Get(matched.Jump, bytes))
                 return Failed(Failure(i, null, MatchReason.Unreadable, 1));
-            functions[entry.Function] = new RunFunction(range.Name, start, matched.End, matched.Jump, matched.Fentry, ImmutableCollectionsMarshal.AsImmutableArray(bytes));
+            functions[entry.Function] = new RunFunction(
+                range.Name,
+                start,
+                matched.End,
+                matched.Jump,
+                matched.Fentry,
+                ImmutableCollectionsMarshal.AsImmutableArray(bytes)
+            );
         }
         return new MatchResult(null, [.. exports], [.. functions], [.. ranges]);
     }
@@ -74,8 +83,17 @@ public sealed partial class MatchInterpreter
     private MatchFailure Failure(uint index, Mismatch? why, MatchReason reason, int candidates, string? symbol = null)
     {
         ref readonly var entry = ref _run.Data.Object(index);
-        return new MatchFailure(reason, _run.Data.Name(entry.Unit), _run.Data.Name(entry.Name), why?.Symbol ?? symbol, why?.Address ?? 0, why?.Offset ?? 0,
-            candidates, why?.Expected ?? [], why?.Found ?? []);
+        return new MatchFailure(
+            reason,
+            _run.Data.Name(entry.Unit),
+            _run.Data.Name(entry.Name),
+            why?.Symbol ?? symbol,
+            why?.Address ?? 0,
+            why?.Offset ?? 0,
+            candidates,
+            why?.Expected ?? [],
+            why?.Found ?? []
+        );
     }
 
     private MatchFailure? FillExports(ulong[] exports)
@@ -90,7 +108,17 @@ public sealed partial class MatchInterpreter
             if (_run.Known[i])
                 exports[symbol.Export] = _run.Values[i];
             else if ((symbol.Flags & SymbolFlags.ByName) == 0 || (found = _run.FindUnique((uint)i, out exports[symbol.Export])) != 1)
-                return new MatchFailure(found != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, "", "", _run.NameOf((uint)i), 0, 0, found, [], []);
+                return new MatchFailure(
+                    found != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved,
+                    "",
+                    "",
+                    _run.NameOf((uint)i),
+                    0,
+                    0,
+                    found,
+                    [],
+                    []
+                );
             if ((symbol.Flags & SymbolFlags.Called) != 0 && !_run.Memory.HasEndbr(exports[symbol.Export]))
                 return Sealed((uint)i, exports[symbol.Export]);
         }
@@ -100,6 +128,16 @@ public sealed partial class MatchInterpreter
     private MatchFailure Sealed(uint symbol, ulong address)
     {
         byte[] found = new byte[ObjectWalk.Endbr.Length];
-        return new MatchFailure(MatchReason.Sealed, "", "", _run.NameOf(symbol), address, 0, 1, [.. ObjectWalk.Endbr], _run.Get(address, found) ? [.. found] : []);
+        return new MatchFailure(
+            MatchReason.Sealed,
+            "",
+            "",
+            _run.NameOf(symbol),
+            address,
+            0,
+            1,
+            [.. ObjectWalk.Endbr],
+            _run.Get(address, found) ? [.. found] : []
+        );
     }
 }

@@ -26,13 +26,19 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
     {
         ArgumentNullException.ThrowIfNull(failure);
         ArgumentNullException.ThrowIfNull(target);
-        var places = failure.Address == 0 ? [] : new ObjectGraph(pre).Nodes.Where(node => node.IsCode && node.Name == failure.Object && failure.Offset < node.Size).ToList();
+        var places =
+            failure.Address == 0
+                ? []
+                : new ObjectGraph(pre)
+                    .Nodes.Where(node => node.IsCode && node.Name == failure.Object && failure.Offset < node.Size)
+                    .ToList();
         // Parts of one name cannot be told apart here.
         if (places is not [var place] || !target.Memory.TryFindExtent(failure.Address, out ulong start, out ulong end))
             return null;
         return new MatchListing(
             Around(place.Bytes.ToArray(), 0, failure.Offset, instruction => Targets(place, instruction)),
-            Around(Read(target.Memory, start, end), start, failure.Address, instruction => Targets(target, instruction)));
+            Around(Read(target.Memory, start, end), start, failure.Address, instruction => Targets(target, instruction))
+        );
     }
 
     private static byte[] Read(IMatchMemory memory, ulong start, ulong end)
@@ -59,7 +65,13 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
             bool differs = instruction.IP <= place && instruction.NextIP > place;
             behind += instruction.IP > place ? 1 : 0;
             formatter.Format(instruction, output);
-            listed.Add(new ListedInstruction(instruction.IP, output.ToStringAndReset() + (target(instruction) is { } name ? "  # " + name : ""), differs));
+            listed.Add(
+                new ListedInstruction(
+                    instruction.IP,
+                    output.ToStringAndReset() + (target(instruction) is { } name ? "  # " + name : ""),
+                    differs
+                )
+            );
             if (behind == 0 && !differs && listed.Count > Before)
                 listed.RemoveAt(0);
         }
@@ -68,8 +80,12 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
 
     private static string? Targets(ObjectNode node, Instruction instruction)
     {
-        var names = node.References.Where(reference => reference.Offset >= instruction.IP && reference.Offset < instruction.NextIP)
-            .Select(reference => reference.External ?? $"{reference.Target?.Name}{(reference.TargetOffset == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"+0x{reference.TargetOffset:x}"))}");
+        var names = node
+            .References.Where(reference => reference.Offset >= instruction.IP && reference.Offset < instruction.NextIP)
+            .Select(reference =>
+                reference.External
+                ?? $"{reference.Target?.Name}{(reference.TargetOffset == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"+0x{reference.TargetOffset:x}"))}"
+            );
         return string.Join(", ", names) is { Length: > 0 } text ? text : null;
     }
 

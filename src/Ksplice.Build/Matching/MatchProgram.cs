@@ -34,8 +34,8 @@ internal sealed class MatchProgram
 
     private ReadOnlySpan<byte> Names => _data.AsSpan((int)Header.Names, (int)Header.NameBytes);
 
-    private ReadOnlySpan<T> Table<T>(uint offset, uint count) where T : unmanaged =>
-        MemoryMarshal.Cast<byte, T>(_data.AsSpan((int)offset, (int)count * Unsafe.SizeOf<T>()));
+    private ReadOnlySpan<T> Table<T>(uint offset, uint count)
+        where T : unmanaged => MemoryMarshal.Cast<byte, T>(_data.AsSpan((int)offset, (int)count * Unsafe.SizeOf<T>()));
 
     public string Name(uint offset) => System.Text.Encoding.UTF8.GetString(NameBytes(offset));
 
@@ -45,12 +45,13 @@ internal sealed class MatchProgram
         return from[..from.IndexOf((byte)0)];
     }
 
-    public static int Extent(in MatchOp op) => op.Op switch
-    {
-        OpCode.Alternative or OpCode.Variant or OpCode.Paravirt => 1 + (int)op.Value,
-        OpCode.JumpLabel or OpCode.StaticCall => 2,
-        _ => 1,
-    };
+    public static int Extent(in MatchOp op) =>
+        op.Op switch
+        {
+            OpCode.Alternative or OpCode.Variant or OpCode.Paravirt => 1 + (int)op.Value,
+            OpCode.JumpLabel or OpCode.StaticCall => 2,
+            _ => 1,
+        };
 
     /// <summary>Null if it is malformed. The data is not copied.</summary>
     public static MatchProgram? Read(byte[] data)
@@ -58,45 +59,80 @@ internal sealed class MatchProgram
         if (data.Length < Unsafe.SizeOf<MatchHeader>())
             return null;
         var header = MemoryMarshal.Read<MatchHeader>(data);
-        return header.Magic == MatchFormat.Magic && header.Version == MatchFormat.Version && header.Size == data.Length
-            && Fits<MatchSymbol>(header, header.Symbols, header.SymbolCount, 8) && Fits<MatchObject>(header, header.Objects, header.ObjectCount, 8)
-            && Fits<MatchOp>(header, header.Ops, header.OpCount, 8) && Fits<MatchPlace>(header, header.Places, header.PlaceCount, 8)
-            && Fits<byte>(header, header.Bytes, header.ByteCount, 1) && Fits<byte>(header, header.Names, header.NameBytes, 1)
-            && header.ExportCount <= header.SymbolCount && header.FunctionCount <= header.ObjectCount
-            && new MatchProgram(data, header) is var program && program.Check() ? program : null;
+        return
+            header.Magic == MatchFormat.Magic
+            && header.Version == MatchFormat.Version
+            && header.Size == data.Length
+            && Fits<MatchSymbol>(header, header.Symbols, header.SymbolCount, 8)
+            && Fits<MatchObject>(header, header.Objects, header.ObjectCount, 8)
+            && Fits<MatchOp>(header, header.Ops, header.OpCount, 8)
+            && Fits<MatchPlace>(header, header.Places, header.PlaceCount, 8)
+            && Fits<byte>(header, header.Bytes, header.ByteCount, 1)
+            && Fits<byte>(header, header.Names, header.NameBytes, 1)
+            && header.ExportCount <= header.SymbolCount
+            && header.FunctionCount <= header.ObjectCount
+            && new MatchProgram(data, header) is var program
+            && program.Check()
+            ? program
+            : null;
     }
 
-    private static bool Fits<T>(in MatchHeader header, uint offset, uint count, uint alignment) where T : unmanaged =>
-        offset >= Unsafe.SizeOf<MatchHeader>() && offset <= header.Size && offset % alignment == 0 && count <= (header.Size - offset) / (uint)Unsafe.SizeOf<T>();
+    private static bool Fits<T>(in MatchHeader header, uint offset, uint count, uint alignment)
+        where T : unmanaged =>
+        offset >= Unsafe.SizeOf<MatchHeader>()
+        && offset <= header.Size
+        && offset % alignment == 0
+        && count <= (header.Size - offset) / (uint)Unsafe.SizeOf<T>();
 
     private bool Check()
     {
         if (Names.IsEmpty || Names[^1] != 0)
             return false;
-        BitArray exports = new((int)Header.ExportCount), functions = new((int)Header.FunctionCount);
+        BitArray exports = new((int)Header.ExportCount),
+            functions = new((int)Header.FunctionCount);
         foreach (var symbol in Symbols)
         {
-            if (symbol.Name >= Header.NameBytes || symbol.Kind > SymbolKind.Content
+            if (
+                symbol.Name >= Header.NameBytes
+                || symbol.Kind > SymbolKind.Content
                 || (symbol.Object != MatchFormat.None && symbol.Object >= Header.ObjectCount)
                 || (symbol.Export != MatchFormat.None && (symbol.Export >= Header.ExportCount || !Mark(exports, symbol.Export)))
-                || symbol.Content > Header.ByteCount || symbol.ContentSize > Header.ByteCount - symbol.Content)
+                || symbol.Content > Header.ByteCount
+                || symbol.ContentSize > Header.ByteCount - symbol.Content
+            )
                 return false;
         }
         var places = Places;
         for (int i = 0; i < places.Length; i++)
         {
-            bool first = (places[i].Flags & PlaceFlags.First) != 0, same = (places[i].Flags & PlaceFlags.Same) != 0;
+            bool first = (places[i].Flags & PlaceFlags.First) != 0,
+                same = (places[i].Flags & PlaceFlags.Same) != 0;
             if (places[i].Name >= Header.NameBytes || (i == 0 && !first) || (first && same))
                 return false;
         }
         foreach (var entry in Objects)
         {
-            if (entry.Symbol >= Header.SymbolCount || entry.Name >= Header.NameBytes || entry.Unit >= Header.NameBytes || entry.Kind > ObjectKind.Data
-                || entry.Op > Header.OpCount || entry.OpCount > Header.OpCount - entry.Op
-                || (entry.Place != MatchFormat.None && (entry.Place >= Header.PlaceCount || (Place(entry.Place).Flags & PlaceFlags.Same) != 0))
-                || (entry.Function != MatchFormat.None
-                    && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == 0 || !Mark(functions, entry.Function)))
-                || !CheckOps(Ops.Slice((int)entry.Op, (int)entry.OpCount), 0))
+            if (
+                entry.Symbol >= Header.SymbolCount
+                || entry.Name >= Header.NameBytes
+                || entry.Unit >= Header.NameBytes
+                || entry.Kind > ObjectKind.Data
+                || entry.Op > Header.OpCount
+                || entry.OpCount > Header.OpCount - entry.Op
+                || (
+                    entry.Place != MatchFormat.None
+                    && (entry.Place >= Header.PlaceCount || (Place(entry.Place).Flags & PlaceFlags.Same) != 0)
+                )
+                || (
+                    entry.Function != MatchFormat.None
+                    && (
+                        entry.Function >= Header.FunctionCount
+                        || (entry.Flags & ObjectFlags.Replaced) == 0
+                        || !Mark(functions, entry.Function)
+                    )
+                )
+                || !CheckOps(Ops.Slice((int)entry.Op, (int)entry.OpCount), 0)
+            )
                 return false;
         }
         return exports.HasAllSet() && functions.HasAllSet();
@@ -141,7 +177,9 @@ internal sealed class MatchProgram
             case OpCode.Nops or OpCode.Lock or OpCode.Endbr:
                 return true;
             case OpCode.Bug:
-                return op.Length == 0 && op.Kind <= (byte)BugKind.Long && (op.Kind == (byte)BugKind.Long ? symbol : op.Symbol == MatchFormat.None);
+                return op.Length == 0
+                    && op.Kind <= (byte)BugKind.Long
+                    && (op.Kind == (byte)BugKind.Long ? symbol : op.Symbol == MatchFormat.None);
             case OpCode.Exception:
                 return op.Length == 0 && symbol;
             case OpCode.Alternative:
@@ -150,15 +188,24 @@ internal sealed class MatchProgram
                 for (int part = 0; part < op.Value; part += Extent(ops[1 + part]))
                 {
                     var variant = ops[1 + part];
-                    if (variant.Op != OpCode.Variant || variant.Value < 0 || variant.Value > op.Value - part - 1
-                        || !CheckOps(ops.Slice(2 + part, (int)variant.Value), depth + 1))
+                    if (
+                        variant.Op != OpCode.Variant
+                        || variant.Value < 0
+                        || variant.Value > op.Value - part - 1
+                        || !CheckOps(ops.Slice(2 + part, (int)variant.Value), depth + 1)
+                    )
                         return false;
                 }
                 return true;
             case OpCode.Paravirt:
                 return symbol && op.Value >= 0 && op.Value <= left && CheckOps(ops.Slice(1, (int)op.Value), depth + 1);
             case OpCode.JumpLabel or OpCode.StaticCall:
-                return symbol && left >= 1 && ops[1].Op == OpCode.Key && ops[1].Length == 0 && ops[1].Symbol < Header.SymbolCount && op.Kind <= (byte)BranchKind.CsCall;
+                return symbol
+                    && left >= 1
+                    && ops[1].Op == OpCode.Key
+                    && ops[1].Length == 0
+                    && ops[1].Symbol < Header.SymbolCount
+                    && op.Kind <= (byte)BranchKind.CsCall;
             default:
                 return false;
         }

@@ -56,8 +56,16 @@ public enum MatchReason
 /// <param name="Expected">What the pre code has there; may be empty.</param>
 /// <param name="Found">What the run kernel has there; may be empty.</param>
 public sealed record MatchFailure(
-    MatchReason Reason, string Unit, string Object, string? Symbol, ulong Address, uint Offset, int Candidates,
-    ImmutableArray<byte> Expected, ImmutableArray<byte> Found)
+    MatchReason Reason,
+    string Unit,
+    string Object,
+    string? Symbol,
+    ulong Address,
+    uint Offset,
+    int Candidates,
+    ImmutableArray<byte> Expected,
+    ImmutableArray<byte> Found
+)
 {
     /// <inheritdoc/>
     public override string ToString()
@@ -73,7 +81,9 @@ public sealed record MatchFailure(
     }
 
     internal static string Hex(ImmutableArray<byte> bytes) =>
-        bytes.IsEmpty ? "(nothing)" : string.Join(' ', bytes.Select(value => value.ToString("x2", System.Globalization.CultureInfo.InvariantCulture)));
+        bytes.IsEmpty
+            ? "(nothing)"
+            : string.Join(' ', bytes.Select(value => value.ToString("x2", System.Globalization.CultureInfo.InvariantCulture)));
 }
 
 /// <summary>A replaced function as it stands in the run kernel.</summary>
@@ -98,7 +108,11 @@ public sealed record RunRange(string Name, ulong Start, ulong End, bool EndsInCa
 /// <param name="Functions">By redirect index; empty after a failure.</param>
 /// <param name="Ranges">All replaced text; empty after a failure.</param>
 public sealed record MatchResult(
-    MatchFailure? Failure, ImmutableArray<ulong> Exports, ImmutableArray<RunFunction> Functions, ImmutableArray<RunRange> Ranges)
+    MatchFailure? Failure,
+    ImmutableArray<ulong> Exports,
+    ImmutableArray<RunFunction> Functions,
+    ImmutableArray<RunRange> Ranges
+)
 {
     /// <summary>True when everything was found.</summary>
     public bool IsMatch => Failure is null;

@@ -28,8 +28,11 @@ internal sealed partial class MatchRun
         }
         if (!Get(at + (ulong)prefix, code))
             return 0;
-        if ((kind < 16 && code[0] == (0x70 | kind)) || (kind == (byte)BranchKind.Jmp && code[0] == 0xeb)
-            || (kind is >= (byte)BranchKind.Loopne and <= (byte)BranchKind.Jrcxz && code[0] == 0xe0 + kind - (byte)BranchKind.Loopne))
+        if (
+            (kind < 16 && code[0] == (0x70 | kind))
+            || (kind == (byte)BranchKind.Jmp && code[0] == 0xeb)
+            || (kind is >= (byte)BranchKind.Loopne and <= (byte)BranchKind.Jrcxz && code[0] == 0xe0 + kind - (byte)BranchKind.Loopne)
+        )
         {
             target = at + (ulong)prefix + 2 + (ulong)(long)(sbyte)code[1];
             return prefix + 2;

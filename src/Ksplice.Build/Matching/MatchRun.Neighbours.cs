@@ -8,13 +8,16 @@ internal sealed partial class MatchRun
     private const int MaximalName = 256;
 
     /// <summary>Must the object's candidate be in line, though it may be the only one?</summary>
-    public bool IsOverridable(in MatchObject entry) => entry.Place != MatchFormat.None && (Data.Place(entry.Place).Flags & PlaceFlags.Weak) != 0;
+    public bool IsOverridable(in MatchObject entry) =>
+        entry.Place != MatchFormat.None && (Data.Place(entry.Place).Flags & PlaceFlags.Weak) != 0;
 
     /// <summary>Does the unit's line stand around <paramref name="address"/>, where the object would be?</summary>
     public bool IsInLine(in MatchObject entry, ulong address)
     {
         int met = 0;
-        return entry.Place != MatchFormat.None && StandsBehind(entry.Place, address, ref met) && StandsBefore(entry.Place, address, ref met)
+        return entry.Place != MatchFormat.None
+            && StandsBehind(entry.Place, address, ref met)
+            && StandsBefore(entry.Place, address, ref met)
             && (met != 0 || !IsOverridable(entry));
     }
 
@@ -36,8 +39,7 @@ internal sealed partial class MatchRun
             if (Memory.Candidates(NameAt(place)).Contains(address))
                 return true;
             place++;
-        }
-        while (place < Data.Places.Length && Has(place, PlaceFlags.Same));
+        } while (place < Data.Places.Length && Has(place, PlaceFlags.Same));
         return false;
     }
 
@@ -55,7 +57,10 @@ internal sealed partial class MatchRun
 
     private bool NextSymbol(Way way, ref ulong address)
     {
-        if ((way == Way.Before && address == 0) || !Memory.TryFindExtent(way == Way.Behind ? address : address - 1, out ulong start, out ulong end))
+        if (
+            (way == Way.Before && address == 0)
+            || !Memory.TryFindExtent(way == Way.Behind ? address : address - 1, out ulong start, out ulong end)
+        )
             return false;
         if (way == Way.Behind ? end <= address : start >= address)
             return false;

@@ -28,7 +28,9 @@ internal sealed partial class MatchRun
     {
         var candidates = CandidatesOf(symbol);
         address = candidates.IsEmpty ? 0 : candidates[0];
-        return candidates.IsEmpty ? 0 : candidates.ContainsAnyExcept(address) ? 2 : 1;
+        return candidates.IsEmpty ? 0
+            : candidates.ContainsAnyExcept(address) ? 2
+            : 1;
     }
 
     public bool Plays(SymbolRole role, ulong address)
@@ -45,7 +47,7 @@ internal sealed partial class MatchRun
     public bool Holds(in MatchSymbol symbol, ulong address)
     {
         var content = Data.Bytes.Slice((int)symbol.Content, (int)symbol.ContentSize);
-        for (int done = 0; done < content.Length;)
+        for (int done = 0; done < content.Length; )
         {
             var found = Look(address + (ulong)done);
             int part = Math.Min(found.Length, content.Length - done);

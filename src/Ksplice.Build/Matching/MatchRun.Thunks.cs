@@ -19,7 +19,8 @@ internal sealed partial class MatchRun
 
     /// <summary>Does a branch to <paramref name="target"/> go where register <paramref name="number"/> points?</summary>
     public bool IsThunkOf(ulong target, int number, bool jump) =>
-        (FindRole(jump ? SymbolRole.JumpThunks : SymbolRole.CallThunks, out ulong table) && target == table + (ulong)(number * ThunkSize)) || IsJumpThrough(target, number);
+        (FindRole(jump ? SymbolRole.JumpThunks : SymbolRole.CallThunks, out ulong table) && target == table + (ulong)(number * ThunkSize))
+        || IsJumpThrough(target, number);
 
     private bool FindRole(SymbolRole role, out ulong address)
     {
@@ -45,6 +46,10 @@ internal sealed partial class MatchRun
     {
         int prefix = number >= 8 ? 1 : 0;
         Span<byte> code = stackalloc byte[prefix + 3];
-        return Get(address, code) && (prefix == 0 || code[0] == 0x41) && code[prefix] == 0xff && code[prefix + 1] == (0xe0 | (number & 7)) && code[prefix + 2] == 0xcc;
+        return Get(address, code)
+            && (prefix == 0 || code[0] == 0x41)
+            && code[prefix] == 0xff
+            && code[prefix + 1] == (0xe0 | (number & 7))
+            && code[prefix + 2] == 0xcc;
     }
 }

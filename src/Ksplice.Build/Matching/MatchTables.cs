@@ -24,7 +24,8 @@ internal sealed class MatchTables
     public bool IsMet(uint symbol) => _met.Contains(symbol);
 
     /// <summary>The symbol of a global name.</summary>
-    public uint Global(string name) => Symbol(name, () => new MatchSymbol { Name = Name(name), Flags = SymbolFlags.Named | SymbolFlags.Global });
+    public uint Global(string name) =>
+        Symbol(name, () => new MatchSymbol { Name = Name(name), Flags = SymbolFlags.Named | SymbolFlags.Global });
 
     /// <summary>The symbol that stands for <paramref name="node"/>'s start.</summary>
     public uint Start(ObjectNode node)
@@ -34,7 +35,9 @@ internal sealed class MatchTables
         if (node.IsGlobal)
             return Global(node.Name);
         bool named = !node.IsAnonymous && node.Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Data;
-        return Symbol(node, () => new MatchSymbol { Name = Name(node.IsAnonymous ? "" : node.Name), Flags = named ? SymbolFlags.Named : SymbolFlags.None });
+        return Symbol(node, () =>
+            new MatchSymbol { Name = Name(node.IsAnonymous ? "" : node.Name), Flags = named ? SymbolFlags.Named : SymbolFlags.None }
+        );
     }
 
     /// <summary>The symbol of a place inside of code; its distance from the start may differ in the run kernel.</summary>
@@ -51,7 +54,12 @@ internal sealed class MatchTables
         {
             uint at = (uint)_bytes.Count;
             _bytes.AddRange(bytes);
-            return new MatchSymbol { Kind = SymbolKind.Content, Content = at, ContentSize = (uint)bytes.Length };
+            return new MatchSymbol
+            {
+                Kind = SymbolKind.Content,
+                Content = at,
+                ContentSize = (uint)bytes.Length,
+            };
         });
     }
 
@@ -87,19 +95,24 @@ internal sealed class MatchTables
         uint symbol = Start(node);
         CollectionsMarshal.AsSpan(_symbols)[(int)symbol].Object = (uint)_objects.Count;
         _met.Add(symbol);
-        _objects.Add(new MatchObject
-        {
-            Symbol = symbol,
-            Name = Name(node.Name),
-            Unit = Name(unit),
-            Size = (uint)node.Size,
-            Op = (uint)_ops.Count,
-            OpCount = (uint)ops.Count,
-            Function = function,
-            Place = kind == ObjectKind.Text ? _placeIndexes.GetValueOrDefault((unit, node.Section.Index, node.Start), MatchFormat.None) : MatchFormat.None,
-            Kind = kind,
-            Flags = flags,
-        });
+        _objects.Add(
+            new MatchObject
+            {
+                Symbol = symbol,
+                Name = Name(node.Name),
+                Unit = Name(unit),
+                Size = (uint)node.Size,
+                Op = (uint)_ops.Count,
+                OpCount = (uint)ops.Count,
+                Function = function,
+                Place =
+                    kind == ObjectKind.Text
+                        ? _placeIndexes.GetValueOrDefault((unit, node.Section.Index, node.Start), MatchFormat.None)
+                        : MatchFormat.None,
+                Kind = kind,
+                Flags = flags,
+            }
+        );
         long variant = 0;
         foreach (var op in ops)
         {
@@ -171,7 +184,8 @@ internal sealed class MatchTables
         MemoryMarshal.Write(bytes, header);
         return bytes;
 
-        uint Put<T>(List<T> table) where T : unmanaged
+        uint Put<T>(List<T> table)
+            where T : unmanaged
         {
             while (data.Length % 8 != 0)
                 data.WriteByte(0);

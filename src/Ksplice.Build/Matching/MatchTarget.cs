@@ -35,7 +35,9 @@ public sealed class MatchTarget : IDisposable
             {
                 FileKind.Memory => OpenMemory(path, kernel, diagnostics),
                 FileKind.Module => OpenModule(path, kernel, diagnostics),
-                _ => KernelImage.Open(path, diagnostics) is { } image ? new MatchTarget(new ImageMemory(image), image.Banner, image.NameOf) : null,
+                _ => KernelImage.Open(path, diagnostics) is { } image
+                    ? new MatchTarget(new ImageMemory(image), image.Banner, image.NameOf)
+                    : null,
             };
         }
         catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or InvalidDataException or ElfFormatException)
@@ -57,17 +59,25 @@ public sealed class MatchTarget : IDisposable
 
     private static FileKind Kind(string path)
     {
-        const ushort Relocatable = 1, Core = 4;
+        const ushort Relocatable = 1,
+            Core = 4;
         Span<byte> head = stackalloc byte[20];
         using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         int count = RandomAccess.Read(file, head, 0);
         if (count == head.Length && head[..4].SequenceEqual("\u007fELF"u8))
         {
             ushort type = BinaryPrimitives.ReadUInt16LittleEndian(head[16..]);
-            return type switch { Relocatable => FileKind.Module, Core => FileKind.Memory, _ => FileKind.Image };
+            return type switch
+            {
+                Relocatable => FileKind.Module,
+                Core => FileKind.Memory,
+                _ => FileKind.Image,
+            };
         }
         // A bzImage begins with code or a DOS header; only modules are compressed as they are.
-        bool compressed = head[..2] is [0x1f, 0x8b] || head[..6] is [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]
+        bool compressed =
+            head[..2] is [0x1f, 0x8b]
+            || head[..6] is [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]
             || BinaryPrimitives.ReadUInt32LittleEndian(head) == 0xfd2fb528;
         return compressed ? FileKind.Module : FileKind.Image;
     }
@@ -83,21 +93,32 @@ public sealed class MatchTarget : IDisposable
             run.Dispose();
             return null;
         }
-        return new MatchTarget(memory, $"{run.Image.Banner}, in memory at 0x{memory.Text:x}", address => run.Image.NameOf(address) ?? memory.NameOf(address), run);
+        return new MatchTarget(
+            memory,
+            $"{run.Image.Banner}, in memory at 0x{memory.Text:x}",
+            address => run.Image.NameOf(address) ?? memory.NameOf(address),
+            run
+        );
     }
 
     private static MatchTarget? OpenModule(string path, string? kernel, DiagnosticBag diagnostics)
     {
         var file = ModuleFile.Read(File.ReadAllBytes(path), path);
-        if (OpenKernel(kernel, file.Release, path, diagnostics) is not { } image
-            || LoadedModule.Load(file, new ShippedModules(file.Release, image.Path), image, diagnostics) is not { } module)
+        if (
+            OpenKernel(kernel, file.Release, path, diagnostics) is not { } image
+            || LoadedModule.Load(file, new ShippedModules(file.Release, image.Path), image, diagnostics) is not { } module
+        )
             return null;
-        return new MatchTarget(new ModuleMemory(module, new ImageMemory(image)), $"module {file.Name} of {image.Banner}", address => module.NameOf(address) ?? image.NameOf(address));
+        return new MatchTarget(new ModuleMemory(module, new ImageMemory(image)), $"module {file.Name} of {image.Banner}", address =>
+            module.NameOf(address) ?? image.NameOf(address)
+        );
     }
 
     private static KernelImage? OpenKernel(string? named, string release, string path, DiagnosticBag diagnostics)
     {
-        string[] places = named is not null ? [named] : [$"/boot/vmlinuz-{release}", Path.Combine(KernelCache.DefaultRoot, "images", release, "boot", "vmlinuz-" + release)];
+        string[] places = named is not null
+            ? [named]
+            : [$"/boot/vmlinuz-{release}", Path.Combine(KernelCache.DefaultRoot, "images", release, "boot", "vmlinuz-" + release)];
         if (Array.Find(places, File.Exists) is not { } found)
         {
             diagnostics.Report(MatchDiagnostics.NoImage, new SourceLocation(path), path, release, string.Join(", ", places));

@@ -15,7 +15,8 @@ public sealed class ModuleMemory : IMatchMemory
     public ModuleMemory(LoadedModule module, ImageMemory kernel) => (_module, _kernel) = (module, kernel);
 
     /// <inheritdoc/>
-    public bool TryRead(ulong address, Span<byte> destination) => _module.TryRead(address, destination) || _kernel.TryRead(address, destination);
+    public bool TryRead(ulong address, Span<byte> destination) =>
+        _module.TryRead(address, destination) || _kernel.TryRead(address, destination);
 
     /// <inheritdoc/>
     public IReadOnlyList<ulong> Candidates(string name)
@@ -36,13 +37,15 @@ public sealed class ModuleMemory : IMatchMemory
         _module.TryFindJumpEntry(code, out target, out key) || _kernel.TryFindJumpEntry(code, out target, out key);
 
     /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => _module.TryFindStaticCallKey(code, out key) || _kernel.TryFindStaticCallKey(code, out key);
+    public bool TryFindStaticCallKey(ulong code, out ulong key) =>
+        _module.TryFindStaticCallKey(code, out key) || _kernel.TryFindStaticCallKey(code, out key);
 
     /// <inheritdoc/>
     public bool TryFindBug(ulong code, out BugEntry bug) => _module.TryFindBug(code, out bug) || _kernel.TryFindBug(code, out bug);
 
     /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _module.TryFindException(code, out exception) || _kernel.TryFindException(code, out exception);
+    public bool TryFindException(ulong code, out ExceptionEntry exception) =>
+        _module.TryFindException(code, out exception) || _kernel.TryFindException(code, out exception);
 
     /// <inheritdoc/>
     public int CountExceptions(ulong start, ulong end) => _module.CountExceptions(start, end) + _kernel.CountExceptions(start, end);

@@ -35,7 +35,14 @@ public static class ObjectMatch
                 data = MatchDataBuilder.Build(graph, unit, function, redirect: false, [], problems)!;
                 result = MatchInterpreter.Match(data.Bytes, memory);
             }
-            yield return new FunctionMatch(function.Name, function.Symbols[0].Binding == ElfSymbolBinding.Weak, data, result, room, problems);
+            yield return new FunctionMatch(
+                function.Name,
+                function.Symbols[0].Binding == ElfSymbolBinding.Weak,
+                data,
+                result,
+                room,
+                problems
+            );
         }
     }
 }

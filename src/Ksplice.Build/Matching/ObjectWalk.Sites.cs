@@ -21,8 +21,10 @@ internal sealed partial class ObjectWalk
         Span<byte> found = stackalloc byte[5];
         if (!run.Get(_at, found))
             return Differ(MatchReason.Unreadable, _at, op.Symbol, Nop5);
-        if (!found.SequenceEqual(Nop5)
-            && !(run.BranchAt(_at, (byte)BranchKind.Call, out ulong target) != 0 && run.Memory.IsFtraceTarget(_at, target)))
+        if (
+            !found.SequenceEqual(Nop5)
+            && !(run.BranchAt(_at, (byte)BranchKind.Call, out ulong target) != 0 && run.Memory.IsFtraceTarget(_at, target))
+        )
             return Differ(MatchReason.Different, _at, op.Symbol, Nop5);
         _fentry = _at;
         _at += 5;
@@ -39,7 +41,8 @@ internal sealed partial class ObjectWalk
 
     private MatchReason Alternative(ReadOnlySpan<MatchOp> ops)
     {
-        ulong at = _at, limit = _limit;
+        ulong at = _at,
+            limit = _limit;
         uint pre = _pre;
         int mark = run.Journal.Count;
         var reason = MatchReason.Different;
@@ -61,7 +64,8 @@ internal sealed partial class ObjectWalk
     private MatchReason Paravirt(ReadOnlySpan<MatchOp> ops)
     {
         var op = ops[0];
-        ulong at = _at, limit = _limit;
+        ulong at = _at,
+            limit = _limit;
         uint pre = _pre;
         int mark = run.Journal.Count;
         _limit = at + op.Length;
@@ -140,8 +144,10 @@ internal sealed partial class ObjectWalk
         {
             if (op.Kind == (byte)BranchKind.Call)
                 target = run.Called(target);
-            if (target != function
-                && !(function == 0 && (run.Plays(SymbolRole.ReturnThunk, target) || run.Plays(SymbolRole.StaticReturn, target))))
+            if (
+                target != function
+                && !(function == 0 && (run.Plays(SymbolRole.ReturnThunk, target) || run.Plays(SymbolRole.StaticReturn, target)))
+            )
             {
                 reason = Meet(op.Symbol, target - (ulong)op.Value);
                 if (reason != MatchReason.Matched)
@@ -151,8 +157,11 @@ internal sealed partial class ObjectWalk
         else
         {
             length = 5;
-            if (!(found.SequenceEqual(Nop5) && function == 0) && !(found.SequenceEqual(Ret) && function == 0)
-                && !(found.SequenceEqual(Zero) && run.Plays(SymbolRole.StaticReturn0, function)))
+            if (
+                !(found.SequenceEqual(Nop5) && function == 0)
+                && !(found.SequenceEqual(Ret) && function == 0)
+                && !(found.SequenceEqual(Zero) && run.Plays(SymbolRole.StaticReturn0, function))
+            )
                 return Different(op.Symbol);
         }
         reason = Meet(keyOp.Symbol, key - (ulong)keyOp.Value);
@@ -164,7 +173,9 @@ internal sealed partial class ObjectWalk
     private MatchReason Retpoline(MatchOp op)
     {
         bool jump = op.Kind is (byte)BranchKind.Jmp or (byte)BranchKind.CsJmp;
-        ulong at = _at, end = at + op.Length, limit = _limit;
+        ulong at = _at,
+            end = at + op.Length,
+            limit = _limit;
         int length = run.BranchAt(at, op.Kind, out ulong target);
         if (length != 0 && length == op.Length)
         {
@@ -231,7 +242,12 @@ internal sealed partial class ObjectWalk
             return MatchReason.Matched;
         }
         Span<byte> code = stackalloc byte[8];
-        if (op.Length > code.Length || !run.Get(_at, code[..op.Length]) || code[0] != 0xc3 || code[1..op.Length].ContainsAnyExcept((byte)0xcc))
+        if (
+            op.Length > code.Length
+            || !run.Get(_at, code[..op.Length])
+            || code[0] != 0xc3
+            || code[1..op.Length].ContainsAnyExcept((byte)0xcc)
+        )
             return Different(op.Symbol);
         _at += op.Length;
         return MatchReason.Matched;

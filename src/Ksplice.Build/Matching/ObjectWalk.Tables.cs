@@ -21,7 +21,9 @@ internal sealed partial class ObjectWalk
     }
 
     private MatchReason Exception(MatchOp op) =>
-        run.Memory.TryFindException(_at, out var exception) && exception.Data == (uint)op.Value ? Meet(op.Symbol, exception.Fixup) : Different(op.Symbol);
+        run.Memory.TryFindException(_at, out var exception) && exception.Data == (uint)op.Value
+            ? Meet(op.Symbol, exception.Fixup)
+            : Different(op.Symbol);
 
     private bool CountsExceptions(in MatchObject entry, ulong start)
     {

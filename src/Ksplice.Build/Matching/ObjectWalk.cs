@@ -5,7 +5,14 @@ using System.Collections.Immutable;
 namespace Ksplice.Build.Matching;
 
 /// <summary>A place where the run code is not the pre code.</summary>
-internal readonly record struct Mismatch(MatchReason Reason, ulong Address, uint Offset, string? Symbol, ImmutableArray<byte> Expected, ImmutableArray<byte> Found);
+internal readonly record struct Mismatch(
+    MatchReason Reason,
+    ulong Address,
+    uint Offset,
+    string? Symbol,
+    ImmutableArray<byte> Expected,
+    ImmutableArray<byte> Found
+);
 
 /// <summary>One walk of an object over run bytes, from one address (struct walk).</summary>
 internal sealed partial class ObjectWalk(MatchRun run, uint index)
@@ -61,8 +68,14 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         var found = new byte[shown];
         while (shown != 0 && !run.Get(address, found.AsSpan(0, shown)))
             shown--;
-        Failure = new Mismatch(reason, address, _pre, symbol == MatchFormat.None ? null : run.NameOf(symbol),
-            [.. expected[..Math.Min(expected.Length, MatchFormat.Shown)]], [.. found.AsSpan(0, shown)]);
+        Failure = new Mismatch(
+            reason,
+            address,
+            _pre,
+            symbol == MatchFormat.None ? null : run.NameOf(symbol),
+            [.. expected[..Math.Min(expected.Length, MatchFormat.Shown)]],
+            [.. found.AsSpan(0, shown)]
+        );
         return reason;
     }
 
@@ -96,7 +109,11 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             BinaryPrimitives.WriteUInt64LittleEndian(known, run.Values[index]);
             return Differ(MatchReason.Conflict, _at, index, known);
         }
-        if ((symbol.Flags & SymbolFlags.Named) != 0 && !run.IsCandidate(index, value, out bool any) && (any || (symbol.Flags & SymbolFlags.Global) != 0))
+        if (
+            (symbol.Flags & SymbolFlags.Named) != 0
+            && !run.IsCandidate(index, value, out bool any)
+            && (any || (symbol.Flags & SymbolFlags.Global) != 0)
+        )
             return Differ(MatchReason.Conflict, _at, index, []);
         run.Known[index] = true;
         run.Values[index] = value;
@@ -138,30 +155,47 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         var op = ops[0];
         switch (op.Op)
         {
-            case OpCode.Literal: return Literal(op);
-            case OpCode.Field: return Field(op);
-            case OpCode.Branch: return Branch(op);
-            case OpCode.Nops: return Nops(ops);
-            case OpCode.Label: return Meet(op.Symbol, _at);
-            case OpCode.Fentry: return FentrySite(op);
-            case OpCode.Alternative: return Alternative(ops);
-            case OpCode.Paravirt: return Paravirt(ops);
-            case OpCode.Lock: return Lock();
-            case OpCode.JumpLabel: return JumpLabel(op, ops[1]);
-            case OpCode.StaticCall: return StaticCall(op, ops[1]);
-            case OpCode.Retpoline: return Retpoline(op);
-            case OpCode.Return: return Return(op);
-            case OpCode.Endbr: return EndbrSite();
-            case OpCode.Bug: return Bug(op);
-            case OpCode.Exception: return Exception(op);
-            default: return Differ(MatchReason.BadData, _at, MatchFormat.None, []);
+            case OpCode.Literal:
+                return Literal(op);
+            case OpCode.Field:
+                return Field(op);
+            case OpCode.Branch:
+                return Branch(op);
+            case OpCode.Nops:
+                return Nops(ops);
+            case OpCode.Label:
+                return Meet(op.Symbol, _at);
+            case OpCode.Fentry:
+                return FentrySite(op);
+            case OpCode.Alternative:
+                return Alternative(ops);
+            case OpCode.Paravirt:
+                return Paravirt(ops);
+            case OpCode.Lock:
+                return Lock();
+            case OpCode.JumpLabel:
+                return JumpLabel(op, ops[1]);
+            case OpCode.StaticCall:
+                return StaticCall(op, ops[1]);
+            case OpCode.Retpoline:
+                return Retpoline(op);
+            case OpCode.Return:
+                return Return(op);
+            case OpCode.Endbr:
+                return EndbrSite();
+            case OpCode.Bug:
+                return Bug(op);
+            case OpCode.Exception:
+                return Exception(op);
+            default:
+                return Differ(MatchReason.BadData, _at, MatchFormat.None, []);
         }
     }
 
     private MatchReason Literal(MatchOp op)
     {
         var expected = run.Data.Bytes.Slice((int)op.Value, op.Length);
-        for (int done = 0; done < op.Length;)
+        for (int done = 0; done < op.Length; )
         {
             var found = run.Look(_at + (ulong)done);
             if (found.IsEmpty)
@@ -169,7 +203,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
                 _pre += (uint)done;
                 return Differ(MatchReason.Unreadable, _at + (ulong)done, MatchFormat.None, expected[done..]);
             }
-            int part = Math.Min(found.Length, op.Length - done), same = found.CommonPrefixLength(expected.Slice(done, part));
+            int part = Math.Min(found.Length, op.Length - done),
+                same = found.CommonPrefixLength(expected.Slice(done, part));
             done += same;
             if (same == part)
                 continue;
@@ -247,13 +282,15 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
         while (next < ops.Length && ops[next].Op is OpCode.Label or OpCode.Bug or OpCode.Exception)
             next++;
         var code = next < ops.Length ? ops[next].Op : 0;
-        for (ulong start = _at; _at - start < MatchFormat.MaximalNops;)
+        for (ulong start = _at; _at - start < MatchFormat.MaximalNops; )
         {
             int length = run.NopLength(_at, _limit);
-            if (length == 0
+            if (
+                length == 0
                 || (code == OpCode.JumpLabel && run.Memory.TryFindJumpEntry(_at, out _, out _))
                 || (code == OpCode.StaticCall && run.Memory.TryFindStaticCallKey(_at, out _))
-                || (code is OpCode.Alternative or OpCode.Paravirt or OpCode.Fentry or OpCode.Endbr && _at - start >= ops[0].Length))
+                || (code is OpCode.Alternative or OpCode.Paravirt or OpCode.Fentry or OpCode.Endbr && _at - start >= ops[0].Length)
+            )
                 break;
             _at += (ulong)length;
         }

@@ -25,14 +25,22 @@ internal sealed partial class ProgramWriter
                 if (Target(instruction) is long target && !References.ContainsKey(FieldOffset(at)) && target > 0 && target < Bytes.Length)
                     Labels.Add((int)target);
             }
-            foreach (var reference in node.Referrers.Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < Bytes.Length))
+            foreach (
+                var reference in node.Referrers.Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < Bytes.Length)
+            )
                 Labels.Add((int)reference.TargetOffset);
-            foreach (var entry in node.Entries.Concat(node.Root.Entries).Concat(node.Root.Parts.SelectMany(part => part.Entries)).Where(entry => entry.Section.Name is "__jump_table" or "__ex_table"))
+            foreach (
+                var entry in node
+                    .Entries.Concat(node.Root.Entries)
+                    .Concat(node.Root.Parts.SelectMany(part => part.Entries))
+                    .Where(entry => entry.Section.Name is "__jump_table" or "__ex_table")
+            )
             {
                 if (entry.References[1].Target == node && entry.References[1].TargetOffset > 0)
                     Labels.Add((int)entry.References[1].TargetOffset);
             }
-            Constants = node.Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name))
+            Constants = node
+                .Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name))
                 .ToDictionary(entry => (int)entry.KeyOffset, entry => entry.Section.Name);
             Alternatives = node.Entries.Where(entry => entry.Section.Name == ".altinstructions").ToLookup(entry => (int)entry.KeyOffset);
             Paravirt = Sites(".parainstructions");

@@ -17,15 +17,35 @@ internal sealed partial class ProgramWriter
         {
             var (kind, file, line, flags) = bug.Bytes.Length switch
             {
-                BugEntry.LongSize => (BugKind.Long, FileName(bug, at), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[8..]), BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[10..])),
+                BugEntry.LongSize => (
+                    BugKind.Long,
+                    FileName(bug, at),
+                    BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[8..]),
+                    BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[10..])
+                ),
                 BugEntry.ShortSize => (BugKind.Short, MatchFormat.None, (ushort)0, BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[4..])),
                 _ => throw new UnmatchableException(at, $"an entry of the bug table has {bug.Bytes.Length} bytes"),
             };
-            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)kind, Symbol = file, Value = (flags << 16) | line });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Bug,
+                    Kind = (byte)kind,
+                    Symbol = file,
+                    Value = (flags << 16) | line,
+                }
+            );
         }
         else if (code.Instructions.TryGetValue(at, out var trap) && trap.Instruction.Mnemonic == Mnemonic.Ud2)
         {
-            ops.Add(new MatchOp { Op = OpCode.Bug, Kind = (byte)BugKind.None, Symbol = MatchFormat.None });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Bug,
+                    Kind = (byte)BugKind.None,
+                    Symbol = MatchFormat.None,
+                }
+            );
         }
         if (code.Exceptions[at].FirstOrDefault() is { } exception)
         {
@@ -34,13 +54,21 @@ internal sealed partial class ProgramWriter
             var (fixup, value) = Resolve(exception.References[1]);
             if (value != 0)
                 throw new UnmatchableException(at, "the fixup of an entry of the exception table is no code");
-            ops.Add(new MatchOp { Op = OpCode.Exception, Symbol = fixup, Value = BinaryPrimitives.ReadUInt32LittleEndian(exception.Bytes[8..]) });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Exception,
+                    Symbol = fixup,
+                    Value = BinaryPrimitives.ReadUInt32LittleEndian(exception.Bytes[8..]),
+                }
+            );
         }
     }
 
-    private uint FileName(TableEntry bug, int at) => bug.References is [_, { Target.Kind: NodeKind.String or NodeKind.Constant } reference]
-        ? tables.Content(reference.Target.Bytes[(int)reference.TargetOffset..])
-        : throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
+    private uint FileName(TableEntry bug, int at) =>
+        bug.References is [_, { Target.Kind: NodeKind.String or NodeKind.Constant } reference]
+            ? tables.Content(reference.Target.Bytes[(int)reference.TargetOffset..])
+            : throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
 
     // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h). Of several
     // entries for one place, which nested alternatives make, the longest original counts (apply_alternatives).
@@ -49,7 +77,10 @@ internal sealed partial class ProgramWriter
         if (depth > 0)
             throw new UnmatchableException(at, "an alternative stands within an alternative");
         int length = code.Alternatives[at].Max(entry => entry.Bytes[^2]);
-        List<List<MatchOp>> variants = [[]];
+        List<List<MatchOp>> variants =
+        [
+            [],
+        ];
         foreach (var entry in code.Alternatives[at])
         {
             List<MatchOp> variant = [];
@@ -67,10 +98,26 @@ internal sealed partial class ProgramWriter
         if (length == 0 || at + length > code.Bytes.Length)
             throw new UnmatchableException(at, "an alternative reaches over the function's end");
         WriteRange(variants[0], code, at, at + length, 1);
-        ops.Add(new MatchOp { Op = OpCode.Alternative, Kind = (byte)variants.Count, Length = (ushort)length, Symbol = MatchFormat.None, Value = variants.Sum(variant => 1 + variant.Count) });
+        ops.Add(
+            new MatchOp
+            {
+                Op = OpCode.Alternative,
+                Kind = (byte)variants.Count,
+                Length = (ushort)length,
+                Symbol = MatchFormat.None,
+                Value = variants.Sum(variant => 1 + variant.Count),
+            }
+        );
         foreach (var variant in variants)
         {
-            ops.Add(new MatchOp { Op = OpCode.Variant, Symbol = MatchFormat.None, Value = variant.Count });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Variant,
+                    Symbol = MatchFormat.None,
+                    Value = variant.Count,
+                }
+            );
             ops.AddRange(variant);
         }
         _closed = (ops, ops.Count);
@@ -82,20 +129,28 @@ internal sealed partial class ProgramWriter
 
     private int ParavirtCall(List<MatchOp> ops, Code code, int at, int length)
     {
-        if (!code.Instructions.TryGetValue(at, out var call) || call.Instruction.Length > length || at + length > code.Bytes.Length
+        if (
+            !code.Instructions.TryGetValue(at, out var call)
+            || call.Instruction.Length > length
+            || at + length > code.Bytes.Length
             || code.References.GetValueOrDefault(code.FieldOffset(at)) is not { External: { } table } reference
-            || reference.TargetOffset < 0 || reference.TargetOffset % 8 != 0 || reference.TargetOffset / 8 > byte.MaxValue)
+            || reference.TargetOffset < 0
+            || reference.TargetOffset % 8 != 0
+            || reference.TargetOffset / 8 > byte.MaxValue
+        )
             throw new UnmatchableException(at, "a paravirt site does not hold a call of a table's entry");
         List<MatchOp> original = [];
         WriteRange(original, code, at, at + length, 2);
-        ops.Add(new MatchOp
-        {
-            Op = OpCode.Paravirt,
-            Kind = (byte)(reference.TargetOffset / 8),
-            Length = (ushort)length,
-            Symbol = tables.Global(table),
-            Value = original.Count,
-        });
+        ops.Add(
+            new MatchOp
+            {
+                Op = OpCode.Paravirt,
+                Kind = (byte)(reference.TargetOffset / 8),
+                Length = (ushort)length,
+                Symbol = tables.Global(table),
+                Value = original.Count,
+            }
+        );
         ops.AddRange(original);
         _closed = (ops, ops.Count);
         return length;

@@ -38,7 +38,7 @@ internal sealed partial class ProgramWriter(MatchTables tables)
     // site at the range's start is the one being written.
     private void WriteRange(List<MatchOp> ops, Code code, int start, int end, int depth)
     {
-        for (int at = start; at < end;)
+        for (int at = start; at < end; )
         {
             bool reopened = at == start && depth > 0;
             if (!reopened && code.Labels.Contains(at))
@@ -68,7 +68,16 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         {
             var key = label.References[2];
             var (target, value) = Resolve(label.References[1]);
-            ops.Add(new MatchOp { Op = OpCode.JumpLabel, Kind = (byte)(key.TargetOffset & 1), Length = (ushort)length, Symbol = target, Value = value });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.JumpLabel,
+                    Kind = (byte)(key.TargetOffset & 1),
+                    Length = (ushort)length,
+                    Symbol = target,
+                    Value = value,
+                }
+            );
             ops.Add(Key(key, ~3L));
         }
         else if (NopLength(code.Bytes.AsSpan(at)) == length)
@@ -77,11 +86,25 @@ internal sealed partial class ProgramWriter(MatchTables tables)
             if (ops.Count != 0 && ops[^1].Op == OpCode.Nops && !code.Labels.Contains(at))
                 ops[^1] = ops[^1] with { Length = (ushort)(ops[^1].Length + length) };
             else
-                ops.Add(new MatchOp { Op = OpCode.Nops, Length = (ushort)length, Symbol = MatchFormat.None });
+                ops.Add(
+                    new MatchOp
+                    {
+                        Op = OpCode.Nops,
+                        Length = (ushort)length,
+                        Symbol = MatchFormat.None,
+                    }
+                );
         }
         else if (instruction.Mnemonic == Mnemonic.Endbr64)
         {
-            ops.Add(new MatchOp { Op = OpCode.Endbr, Length = (ushort)length, Symbol = MatchFormat.None });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Endbr,
+                    Length = (ushort)length,
+                    Symbol = MatchFormat.None,
+                }
+            );
         }
         else if (Code.IsBranch(instruction))
         {
@@ -89,7 +112,14 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         }
         else if (code.Locks.TryGetValue(at, out _))
         {
-            ops.Add(new MatchOp { Op = OpCode.Lock, Length = 1, Symbol = MatchFormat.None });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Lock,
+                    Length = 1,
+                    Symbol = MatchFormat.None,
+                }
+            );
             Fields(ops, code, at, at + 1);
         }
         else
@@ -122,7 +152,16 @@ internal sealed partial class ProgramWriter(MatchTables tables)
                 throw new UnmatchableException(at, "an operand leads out of the function without a relocation");
             Literals(ops, code.Node, from, field);
             uint symbol = target == 0 ? tables.Start(code.Node) : tables.Place(code.Node, target);
-            ops.Add(new MatchOp { Op = OpCode.Field, Kind = (byte)FieldKind.Pc32, Length = 4, Symbol = symbol, Value = field - end });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Field,
+                    Kind = (byte)FieldKind.Pc32,
+                    Length = 4,
+                    Symbol = symbol,
+                    Value = field - end,
+                }
+            );
             from = field + 4;
         }
         for (int place = from; place < end; place++)
@@ -132,7 +171,15 @@ internal sealed partial class ProgramWriter(MatchTables tables)
             Literals(ops, code.Node, from, place);
             int size = SectionCatalog.RuntimeConstantSize(constant);
             var kind = size == 8 ? FieldKind.Abs64 : FieldKind.Abs8;
-            ops.Add(new MatchOp { Op = OpCode.Field, Kind = (byte)kind, Length = (ushort)size, Symbol = tables.Constant(constant) });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Field,
+                    Kind = (byte)kind,
+                    Length = (ushort)size,
+                    Symbol = tables.Constant(constant),
+                }
+            );
             from = place + size;
             if (from > end)
                 throw new UnmatchableException(place, "a runtime constant reaches over the end of its instruction");
@@ -152,21 +199,31 @@ internal sealed partial class ProgramWriter(MatchTables tables)
                 throw new UnmatchableException(offset, "a relocation reaches over the end of its instruction");
             Literal(ops, node.Bytes[from..offset]);
             var (symbol, value) = Resolve(reference);
-            ops.Add(new MatchOp { Op = OpCode.Field, Kind = (byte)KindOf(reference), Length = (ushort)reference.FieldSize, Symbol = symbol, Value = value + reference.Adjustment });
+            ops.Add(
+                new MatchOp
+                {
+                    Op = OpCode.Field,
+                    Kind = (byte)KindOf(reference),
+                    Length = (ushort)reference.FieldSize,
+                    Symbol = symbol,
+                    Value = value + reference.Adjustment,
+                }
+            );
             from = offset + reference.FieldSize;
         }
         Literal(ops, node.Bytes[from..to]);
     }
 
-    private static FieldKind KindOf(ObjectReference reference) => reference.Type switch
-    {
-        ElfRelocationType.Abs64 => FieldKind.Abs64,
-        ElfRelocationType.Abs32 => FieldKind.Abs32,
-        ElfRelocationType.Abs32Signed => FieldKind.Abs32S,
-        ElfRelocationType.Pc32 or ElfRelocationType.Plt32 => FieldKind.Pc32,
-        ElfRelocationType.Pc64 => FieldKind.Pc64,
-        _ => throw new UnmatchableException((long)reference.Offset, $"relocation type {(uint)reference.Type} is unknown"),
-    };
+    private static FieldKind KindOf(ObjectReference reference) =>
+        reference.Type switch
+        {
+            ElfRelocationType.Abs64 => FieldKind.Abs64,
+            ElfRelocationType.Abs32 => FieldKind.Abs32,
+            ElfRelocationType.Abs32Signed => FieldKind.Abs32S,
+            ElfRelocationType.Pc32 or ElfRelocationType.Plt32 => FieldKind.Pc32,
+            ElfRelocationType.Pc64 => FieldKind.Pc64,
+            _ => throw new UnmatchableException((long)reference.Offset, $"relocation type {(uint)reference.Type} is unknown"),
+        };
 
     // The last op of a site's nested ops belongs to the site; what follows the site must not grow it.
     private int ClosedIn(List<MatchOp> ops) => ReferenceEquals(ops, _closed.Ops) ? _closed.Count : 0;
@@ -176,7 +233,11 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         while (!bytes.IsEmpty)
         {
             int room = ushort.MaxValue;
-            bool grows = ops.Count > ClosedIn(ops) && ops[^1].Op == OpCode.Literal && ops[^1].Value + ops[^1].Length == tables.LiteralEnd && ops[^1].Length < ushort.MaxValue;
+            bool grows =
+                ops.Count > ClosedIn(ops)
+                && ops[^1].Op == OpCode.Literal
+                && ops[^1].Value + ops[^1].Length == tables.LiteralEnd
+                && ops[^1].Length < ushort.MaxValue;
             if (grows)
                 room -= ops[^1].Length;
             int part = Math.Min(room, bytes.Length);
@@ -184,7 +245,15 @@ internal sealed partial class ProgramWriter(MatchTables tables)
             if (grows)
                 ops[^1] = ops[^1] with { Length = (ushort)(ops[^1].Length + part) };
             else
-                ops.Add(new MatchOp { Op = OpCode.Literal, Length = (ushort)part, Symbol = MatchFormat.None, Value = at });
+                ops.Add(
+                    new MatchOp
+                    {
+                        Op = OpCode.Literal,
+                        Length = (ushort)part,
+                        Symbol = MatchFormat.None,
+                        Value = at,
+                    }
+                );
             bytes = bytes[part..];
         }
     }
@@ -201,7 +270,9 @@ internal sealed partial class ProgramWriter(MatchTables tables)
             return at + 1;
         if (at + 2 >= code.Length || code[at] != 0x0f || code[at + 1] != 0x1f || (code[at + 2] & 0x38) != 0)
             return 0;
-        int length = at + 3, mode = code[at + 2] >> 6, memory = code[at + 2] & 7;
+        int length = at + 3,
+            mode = code[at + 2] >> 6,
+            memory = code[at + 2] & 7;
         if (mode != 3 && memory == 4)
         {
             if (length >= code.Length)
@@ -214,7 +285,12 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         {
             length += 4;
         }
-        length += mode switch { 1 => 1, 2 => 4, _ => 0 };
+        length += mode switch
+        {
+            1 => 1,
+            2 => 4,
+            _ => 0,
+        };
         return length <= code.Length ? length : 0;
     }
 }

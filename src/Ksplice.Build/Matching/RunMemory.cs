@@ -12,7 +12,8 @@ public sealed class RunMemory : IMatchMemory
 {
     private const byte Breakpoint = 0xcc;
     private const byte Jump = 0xe9;
-    private const int JumpSize = 5, ClacSize = 3;
+    private const int JumpSize = 5,
+        ClacSize = 3;
 
     // Documentation/x86/x86_64/mm.rst: modules, and what the kernel makes of code for itself.
     private const ulong ModulesStart = 0xffffffffc0000000;
@@ -31,7 +32,10 @@ public sealed class RunMemory : IMatchMemory
         Kernel = new ImageMemory(memory.Image);
         _template = new(ReadTemplate);
         _textEnd = memory.Image.Symbols.FindUnique("_etext") ?? ulong.MaxValue;
-        _tracers = [.. new[] { "__fentry__", "ftrace_caller", "ftrace_regs_caller" }.Select(memory.Image.Symbols.FindUnique).OfType<ulong>()];
+        _tracers =
+        [
+            .. new[] { "__fentry__", "ftrace_caller", "ftrace_regs_caller" }.Select(memory.Image.Symbols.FindUnique).OfType<ulong>(),
+        ];
     }
 
     /// <summary>Where the kernel begins: its <c>_text</c>, which KASLR moves.</summary>
@@ -52,12 +56,20 @@ public sealed class RunMemory : IMatchMemory
         var (run, linked) = (memory.Image.Symbols.FindUnique("_text"), shipped.Symbols.FindUnique("_text"));
         if (memory.Image.Banner.Length != 0 && memory.Image.Banner == shipped.Banner && run is { } text && linked is { } origin)
             return new RunMemory(memory, shipped, text, text - origin);
-        diagnostics.Report(MatchDiagnostics.OtherKernel, new SourceLocation(memory.Image.Path), memory.Image.Path, memory.Image.Banner, shipped.Path, shipped.Banner);
+        diagnostics.Report(
+            MatchDiagnostics.OtherKernel,
+            new SourceLocation(memory.Image.Path),
+            memory.Image.Path,
+            memory.Image.Banner,
+            shipped.Path,
+            shipped.Banner
+        );
         return null;
     }
 
     /// <inheritdoc/>
-    public bool TryRead(ulong address, Span<byte> destination) => Kernel.TryRead(address, destination) || _memory.TryRead(address, destination);
+    public bool TryRead(ulong address, Span<byte> destination) =>
+        Kernel.TryRead(address, destination) || _memory.TryRead(address, destination);
 
     /// <inheritdoc/>
     public IReadOnlyList<ulong> Candidates(string name) => Kernel.Candidates(name);
@@ -90,13 +102,17 @@ public sealed class RunMemory : IMatchMemory
     /// <summary>True where the image has other code than a kprobe's breakpoint, or than the jump that an optimised one is.</summary>
     public bool IsProbed(ulong address)
     {
-        Span<byte> code = stackalloc byte[JumpSize], shipped = stackalloc byte[1];
-        return TryRead(address, code) && _shipped.TryRead(address - _moved, shipped) && shipped[0] != code[0] && code[0] switch
-        {
-            Breakpoint => !IsPadding(address),
-            Jump => IsDetour(address + JumpSize + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[1..])),
-            _ => false,
-        };
+        Span<byte> code = stackalloc byte[JumpSize],
+            shipped = stackalloc byte[1];
+        return TryRead(address, code)
+            && _shipped.TryRead(address - _moved, shipped)
+            && shipped[0] != code[0]
+            && code[0] switch
+            {
+                Breakpoint => !IsPadding(address),
+                Jump => IsDetour(address + JumpSize + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[1..])),
+                _ => false,
+            };
     }
 
     /// <summary>The bytes decide: a kernel that ran has overwritten what its table names, and freed the table.</summary>
@@ -108,7 +124,9 @@ public sealed class RunMemory : IMatchMemory
 
     /// <summary>What stands at an address behind the kernel itself, for a person; null where nothing is known of it.</summary>
     public string? NameOf(ulong address) =>
-        address < ModulesStart ? null : IsDetour(address) ? "a kprobe's detour" : "code of a module, as an update's is";
+        address < ModulesStart ? null
+        : IsDetour(address) ? "a kprobe's detour"
+        : "code of a module, as an update's is";
 
     // A breakpoint is also the padding behind a return or an indirect jump that boot made shorter.
     private bool IsPadding(ulong address)
@@ -127,14 +145,18 @@ public sealed class RunMemory : IMatchMemory
         if (address < ModulesStart || template.Length == 0)
             return false;
         byte[] found = new byte[template.Length];
-        return TryRead(address, found) && template.AsSpan(0, clac).SequenceEqual(found.AsSpan(0, clac))
+        return TryRead(address, found)
+            && template.AsSpan(0, clac).SequenceEqual(found.AsSpan(0, clac))
             && template.AsSpan(clac + ClacSize).SequenceEqual(found.AsSpan(clac + ClacSize));
     }
 
     // Its bytes up to the probe's address, and where in them the clac is; empty if the kernel has none that is understood.
     private (byte[] Bytes, int Clac) ReadTemplate()
     {
-        ulong?[] marks = [.. new[] { "entry", "clac", "val" }.Select(mark => _memory.Image.Symbols.FindUnique("optprobe_template_" + mark))];
+        ulong?[] marks =
+        [
+            .. new[] { "entry", "clac", "val" }.Select(mark => _memory.Image.Symbols.FindUnique("optprobe_template_" + mark)),
+        ];
         if (marks is not [{ } entry, { } clac, { } value] || clac < entry || value < clac + ClacSize || value - entry > 256)
             return ([], 0);
         byte[] bytes = new byte[value - entry];

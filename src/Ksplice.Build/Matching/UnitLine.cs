@@ -18,14 +18,23 @@ internal static class UnitLine
 
     /// <summary>The lines of <paramref name="elf"/>, by section of the kernel's own object.</summary>
     public static IReadOnlyDictionary<string, IReadOnlyList<LinePlace>> Read(ElfObject elf) =>
-        elf.Symbols
-            .Where(symbol => !symbol.IsUndefined && !symbol.IsReserved && symbol.Type is ElfSymbolType.Function or ElfSymbolType.None
-                && symbol.Name.Length != 0 && !symbol.Name.StartsWith(Padding, StringComparison.Ordinal)
-                && SectionCatalog.Role(elf.Sections[symbol.SectionIndex]) == SectionRole.Code)
+        elf
+            .Symbols.Where(symbol =>
+                !symbol.IsUndefined
+                && !symbol.IsReserved
+                && symbol.Type is ElfSymbolType.Function or ElfSymbolType.None
+                && symbol.Name.Length != 0
+                && !symbol.Name.StartsWith(Padding, StringComparison.Ordinal)
+                && SectionCatalog.Role(elf.Sections[symbol.SectionIndex]) == SectionRole.Code
+            )
             .GroupBy(symbol => (symbol.SectionIndex, symbol.Value))
             .OrderBy(place => place.Key)
-            .Select(place => new LinePlace(place.Key.SectionIndex, place.Key.Value, [.. place.Select(symbol => symbol.Name).Distinct(StringComparer.Ordinal)],
-                place.All(symbol => symbol.Binding == ElfSymbolBinding.Weak)))
+            .Select(place => new LinePlace(
+                place.Key.SectionIndex,
+                place.Key.Value,
+                [.. place.Select(symbol => symbol.Name).Distinct(StringComparer.Ordinal)],
+                place.All(symbol => symbol.Binding == ElfSymbolBinding.Weak)
+            ))
             .GroupBy(place => ClassOf(elf.Sections[place.Section].Name), StringComparer.Ordinal)
             .ToDictionary(line => line.Key, line => (IReadOnlyList<LinePlace>)[.. line], StringComparer.Ordinal);
 
@@ -38,6 +47,8 @@ internal static class UnitLine
                 return name;
         }
         // ".text.x" is x's; ".text..refcount" is the kernel's own.
-        return section.StartsWith(".text.", StringComparison.Ordinal) && !section.StartsWith(".text..", StringComparison.Ordinal) ? ".text" : section;
+        return section.StartsWith(".text.", StringComparison.Ordinal) && !section.StartsWith(".text..", StringComparison.Ordinal)
+            ? ".text"
+            : section;
     }
 }

@@ -9,7 +9,8 @@ internal sealed class Utf8NameComparer : IEqualityComparer<string>, IAlternateEq
 
     public bool Equals(string? x, string? y) => string.Equals(x, y, StringComparison.Ordinal);
 
-    public bool Equals(ReadOnlySpan<byte> alternate, string other) => Ascii.Equals(alternate, other) || (!Ascii.IsValid(alternate) && Create(alternate) == other);
+    public bool Equals(ReadOnlySpan<byte> alternate, string other) =>
+        Ascii.Equals(alternate, other) || (!Ascii.IsValid(alternate) && Create(alternate) == other);
 
     public string Create(ReadOnlySpan<byte> alternate) => Encoding.UTF8.GetString(alternate);
 

@@ -86,8 +86,13 @@ internal sealed partial record DiffPath(string Name, bool IsEpoch = false)
 
     private static bool EpochStamp(string stamp) =>
         Stamp().Match(stamp.Trim()) is { Success: true } match
-        && DateTimeOffset.TryParseExact($"{match.Groups[1]} {match.Groups[2]}:{match.Groups[3]}", "yyyy-MM-dd HH:mm:ss zzz",
-            CultureInfo.InvariantCulture, DateTimeStyles.None, out var time)
+        && DateTimeOffset.TryParseExact(
+            $"{match.Groups[1]} {match.Groups[2]}:{match.Groups[3]}",
+            "yyyy-MM-dd HH:mm:ss zzz",
+            CultureInfo.InvariantCulture,
+            DateTimeStyles.None,
+            out var time
+        )
         && time.ToUnixTimeSeconds() == 0;
 
     /// <summary>Reads a C string in double quotes; its octal escapes are bytes of UTF-8.</summary>

@@ -62,12 +62,13 @@ internal sealed class HunkPlacement
                 if (lines[place + i].Text == _wanted[i])
                     matching++;
             }
-            if (matching > best.Matching
-                || (matching == best.Matching && Math.Abs(place - _stated) < Math.Abs(best.Place - _stated)))
+            if (matching > best.Matching || (matching == best.Matching && Math.Abs(place - _stated) < Math.Abs(best.Place - _stated)))
                 best = (place, matching);
         }
         var different = 0;
-        while (different < _wanted.Length && best.Place + different < lines.Count && lines[best.Place + different].Text == _wanted[different])
+        while (
+            different < _wanted.Length && best.Place + different < lines.Count && lines[best.Place + different].Text == _wanted[different]
+        )
             different++;
         return (best.Place, Math.Max(best.Matching, 0), different);
     }

@@ -16,7 +16,13 @@ namespace Ksplice.Build.Patching;
 /// <param name="Folders">The folders that are real, in ordinal order, others being links themselves; null if all are real.</param>
 /// <param name="Patched">The paths that may differ from the pre tree, in ordinal order.</param>
 internal sealed record LinkFarmState(
-    int Format, string SourceRoot, long SourceStamp, bool Complete, IReadOnlyList<string>? Folders, IReadOnlyList<string> Patched);
+    int Format,
+    string SourceRoot,
+    long SourceStamp,
+    bool Complete,
+    IReadOnlyList<string>? Folders,
+    IReadOnlyList<string> Patched
+);
 
 [JsonSourceGenerationOptions(WriteIndented = true)]
 [JsonSerializable(typeof(LinkFarmState))]
@@ -54,7 +60,12 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
                     return false;
                 Directory.Delete(root);
             }
-            else if (ReadState(statePath) is { Format: Format } state && state.SourceRoot == sourceRoot && state.SourceStamp == stamp && IsLaidOutAs(state))
+            else if (
+                ReadState(statePath) is { Format: Format } state
+                && state.SourceRoot == sourceRoot
+                && state.SourceStamp == stamp
+                && IsLaidOutAs(state)
+            )
             {
                 State = state;
                 return true;
@@ -68,7 +79,9 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
     }
 
     private bool IsLaidOutAs(LinkFarmState state) =>
-        state.Folders is null || _folders is null ? state.Folders is null && _folders is null : state.Folders.SequenceEqual(_folders, StringComparer.Ordinal);
+        state.Folders is null || _folders is null
+            ? state.Folders is null && _folders is null
+            : state.Folders.SequenceEqual(_folders, StringComparer.Ordinal);
 
     /// <summary>Writes the state file.</summary>
     public void Save(bool complete, IReadOnlyList<string> patched)
@@ -110,7 +123,12 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
             return;
         }
         var info = new FileInfo(target);
-        if (info.Exists && info.LinkTarget is null && info.Length == content.Length && File.ReadAllBytes(target).AsSpan().SequenceEqual(content))
+        if (
+            info.Exists
+            && info.LinkTarget is null
+            && info.Length == content.Length
+            && File.ReadAllBytes(target).AsSpan().SequenceEqual(content)
+        )
             return;
         MakeFolder(path);
         var temporary = Temporary(target);
@@ -187,8 +205,11 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
             else
                 File.CreateSymbolicLink(Path.Combine(target, entry.Name), Path.Combine(sourceRoot, path));
         }
-        Parallel.ForEach(inner, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = parallel ? -1 : 1 },
-            path => LinkFolder(destination, path, parallel: false, cancellationToken));
+        Parallel.ForEach(
+            inner,
+            new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = parallel ? -1 : 1 },
+            path => LinkFolder(destination, path, parallel: false, cancellationToken)
+        );
     }
 
     private string LinkText(string path, bool isLink)
@@ -209,11 +230,16 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
         var path = Path.Combine(sourceRoot, folder);
         var entries = Enumerate(path, FileAttributes.ReparsePoint).Select(entry => (entry.Name, entry.IsFolder, false)).ToList();
         var names = entries.Select(entry => entry.Name).ToHashSet(StringComparer.Ordinal);
-        entries.AddRange(Enumerate(path, FileAttributes.None).Where(entry => !names.Contains(entry.Name)).Select(entry => (entry.Name, false, true)));
+        entries.AddRange(
+            Enumerate(path, FileAttributes.None).Where(entry => !names.Contains(entry.Name)).Select(entry => (entry.Name, false, true))
+        );
         return entries;
     }
 
     private static FileSystemEnumerable<(string Name, bool IsFolder)> Enumerate(string path, FileAttributes skipped) =>
-        new(path, static (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory),
-            new EnumerationOptions { AttributesToSkip = skipped, IgnoreInaccessible = false });
+        new(
+            path,
+            static (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory),
+            new EnumerationOptions { AttributesToSkip = skipped, IgnoreInaccessible = false }
+        );
 }

@@ -70,7 +70,11 @@ public sealed class PatchApplier
         }
         if (before is null)
         {
-            _bag.Report(file.Change == FileChange.Deleted ? PatchingDiagnostics.AlreadyApplied : PatchingDiagnostics.FileMissing, location, file.Path);
+            _bag.Report(
+                file.Change == FileChange.Deleted ? PatchingDiagnostics.AlreadyApplied : PatchingDiagnostics.FileMissing,
+                location,
+                file.Path
+            );
             return false;
         }
         if (PlaceHunks(patch, file, before) is not { } lines)
@@ -120,18 +124,35 @@ public sealed class PatchApplier
         var open = result.FindIndex(line => !line.Text.EndsWith('\n'));
         if (open < 0 || open == result.Count - 1)
             return result;
-        _bag.Report(PatchingDiagnostics.HunkDoesNotApply, new SourceLocation(patch.Path, file.Line, 1), file.Path,
-            "lines would follow a last line that has no newline");
+        _bag.Report(
+            PatchingDiagnostics.HunkDoesNotApply,
+            new SourceLocation(patch.Path, file.Line, 1),
+            file.Path,
+            "lines would follow a last line that has no newline"
+        );
         return null;
     }
 
     private void ReportUnplaced(
-        SourcePatch patch, FilePatch file, Hunk hunk, SourceText before, int first, HunkPlacement placement, List<int> places)
+        SourcePatch patch,
+        FilePatch file,
+        Hunk hunk,
+        SourceText before,
+        int first,
+        HunkPlacement placement,
+        List<int> places
+    )
     {
         if (places.Count != 0)
         {
             var lines = string.Join(", ", places.Take(5).Select(place => (place + 1).ToString(CultureInfo.InvariantCulture)));
-            _bag.Report(PatchingDiagnostics.HunkAmbiguous, At(patch, hunk), file.Path, hunk.OldStart, places.Count > 5 ? lines + ", …" : lines);
+            _bag.Report(
+                PatchingDiagnostics.HunkAmbiguous,
+                At(patch, hunk),
+                file.Path,
+                hunk.OldStart,
+                places.Count > 5 ? lines + ", …" : lines
+            );
             return;
         }
         if (file.Change == FileChange.Modified && IsApplied(file, before))
@@ -140,10 +161,15 @@ public sealed class PatchApplier
             return;
         }
         var (place, matching, different) = placement.Nearest(before.Lines, first);
-        var found = place + different < before.Lines.Count ? $"is {Show(before.Lines[place + different].Text)}" : "is past the end of the file";
+        var found =
+            place + different < before.Lines.Count ? $"is {Show(before.Lines[place + different].Text)}" : "is past the end of the file";
         var wanted = placement.Wanted(different) is { } line ? $"the patch has {Show(line)}" : "the patch has the end of the file";
-        _bag.Report(PatchingDiagnostics.HunkDoesNotApply, At(patch, hunk), file.Path,
-            $"line {place + different + 1} {found}, {wanted} (nearest place: line {place + 1}, where {matching} of {placement.Count} lines fit)");
+        _bag.Report(
+            PatchingDiagnostics.HunkDoesNotApply,
+            At(patch, hunk),
+            file.Path,
+            $"line {place + different + 1} {found}, {wanted} (nearest place: line {place + 1}, where {matching} of {placement.Count} lines fit)"
+        );
     }
 
     /// <summary>True if all hunks fit backwards.</summary>

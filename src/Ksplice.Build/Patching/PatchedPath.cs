@@ -27,7 +27,18 @@ public static class PatchedPath
     private static readonly string[] s_usedTools = ["tools/lib/", "tools/include/", "tools/arch/"];
 
     private static readonly string[] s_ignoredNames =
-        ["MAINTAINERS", "CREDITS", "COPYING", "README", ".gitignore", ".gitattributes", ".mailmap", ".clang-format", ".cocciconfig", ".get_maintainer.ignore"];
+    [
+        "MAINTAINERS",
+        "CREDITS",
+        "COPYING",
+        "README",
+        ".gitignore",
+        ".gitattributes",
+        ".mailmap",
+        ".clang-format",
+        ".cocciconfig",
+        ".get_maintainer.ignore",
+    ];
 
     private static readonly (string Folder, string Image, string[] Except)[] s_images =
     [
@@ -94,8 +105,11 @@ public static class PatchedPath
         }
         if (s_ignoredNames.Contains(Path.GetFileName(path), StringComparer.Ordinal) || Path.GetExtension(path) is ".rst" or ".txt" or ".md")
             return "it is not compiled";
-        if (path.StartsWith("tools/", StringComparison.Ordinal) && !IsBuildTool(path)
-            && !s_usedTools.Any(folder => path.StartsWith(folder, StringComparison.Ordinal)))
+        if (
+            path.StartsWith("tools/", StringComparison.Ordinal)
+            && !IsBuildTool(path)
+            && !s_usedTools.Any(folder => path.StartsWith(folder, StringComparison.Ordinal))
+        )
             return "nothing in this folder is part of a running kernel";
         if (IsOtherArchitecture(path))
             return "it is for another architecture";
@@ -105,15 +119,27 @@ public static class PatchedPath
     private static string? RefusedBecause(string path)
     {
         var name = Path.GetFileName(path);
-        if (name.StartsWith("Kconfig", StringComparison.Ordinal) || name == ".config" || path.Contains("/configs/", StringComparison.Ordinal))
+        if (
+            name.StartsWith("Kconfig", StringComparison.Ordinal)
+            || name == ".config"
+            || path.Contains("/configs/", StringComparison.Ordinal)
+        )
             return "it decides the configuration, which is the running kernel's and stays as it is";
         if (name.StartsWith("Makefile", StringComparison.Ordinal) || name is "Kbuild" or "Platform")
             return "it decides what is built and how; an update is built as the running kernel was";
-        if (name.EndsWith(".lds", StringComparison.Ordinal) || name.EndsWith(".lds.S", StringComparison.Ordinal) || name.EndsWith(".lds.h", StringComparison.Ordinal))
+        if (
+            name.EndsWith(".lds", StringComparison.Ordinal)
+            || name.EndsWith(".lds.S", StringComparison.Ordinal)
+            || name.EndsWith(".lds.h", StringComparison.Ordinal)
+        )
             return "it decides the layout of the linked kernel, which runs already";
         if (path.StartsWith("scripts/", StringComparison.Ordinal) || IsBuildTool(path))
             return "it belongs to the tools that the kernel was built with";
-        if (path == "kernel/bounds.c" || name.StartsWith("asm-offsets", StringComparison.Ordinal) || name.EndsWith(".tbl", StringComparison.Ordinal))
+        if (
+            path == "kernel/bounds.c"
+            || name.StartsWith("asm-offsets", StringComparison.Ordinal)
+            || name.EndsWith(".tbl", StringComparison.Ordinal)
+        )
             return "headers are generated from it, which other units were built with";
         return null;
     }

@@ -20,7 +20,12 @@ namespace Ksplice.Build.Patching;
 /// <param name="Digest">SHA-256 of the file in the post tree in lower-case hex; empty for a deleted file.</param>
 /// <param name="PatchedLines">The lines that patches brought, with the numbers by which the compiler knows them.</param>
 public sealed record PatchedFile(
-    string Path, PatchedFileKind Kind, FileChange Change, string Digest, IReadOnlyList<NumberedLine> PatchedLines)
+    string Path,
+    PatchedFileKind Kind,
+    FileChange Change,
+    string Digest,
+    IReadOnlyList<NumberedLine> PatchedLines
+)
 {
     /// <summary>The place in a patch that brought the line that the compiler calls <paramref name="number"/>, or null.</summary>
     public SourceLocation? LocateInPatch(int number)
@@ -46,14 +51,18 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
     /// was one, is as it was.
     /// </summary>
     public static PostTree? Write(
-        string sourceRoot, string postRoot, IReadOnlyList<SourcePatch> patches, DiagnosticBag bag, CancellationToken cancellationToken = default)
+        string sourceRoot,
+        string postRoot,
+        IReadOnlyList<SourcePatch> patches,
+        DiagnosticBag bag,
+        CancellationToken cancellationToken = default
+    )
     {
         sourceRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(sourceRoot));
         postRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(postRoot));
         try
         {
-            return Plan(sourceRoot, patches, bag) is { } plan
-                && WritePlan(sourceRoot, postRoot, plan, bag, cancellationToken)
+            return Plan(sourceRoot, patches, bag) is { } plan && WritePlan(sourceRoot, postRoot, plan, bag, cancellationToken)
                 ? new PostTree(postRoot, sourceRoot, [.. plan.Select(file => file.Patched)])
                 : null;
         }
@@ -70,8 +79,13 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         ArgumentNullException.ThrowIfNull(other);
         var before = other.Files.ToDictionary(file => file.Path, StringComparer.Ordinal);
         var taken = Files.Select(file => file.Path).ToHashSet(StringComparer.Ordinal);
-        return [.. Files.Where(file => !before.TryGetValue(file.Path, out var was) || was.Digest != file.Digest)
-            .Concat(other.Files.Where(file => !taken.Contains(file.Path))).OrderBy(file => file.Path, StringComparer.Ordinal)];
+        return
+        [
+            .. Files
+                .Where(file => !before.TryGetValue(file.Path, out var was) || was.Digest != file.Digest)
+                .Concat(other.Files.Where(file => !taken.Contains(file.Path)))
+                .OrderBy(file => file.Path, StringComparer.Ordinal),
+        ];
     }
 
     private sealed record PlannedFile(PatchedFile Patched, byte[]? Content);
@@ -126,11 +140,19 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
             return new PlannedFile(new PatchedFile(file.Path, kind, FileChange.Deleted, "", []), null);
         var content = LineDirectives.Restore(file.After, kind == PatchedFileKind.Assembly, out var numbers);
         var change = file.Before is null ? FileChange.Added : FileChange.Modified;
-        return new PlannedFile(new PatchedFile(file.Path, kind, change, Convert.ToHexStringLower(SHA256.HashData(content)), numbers), content);
+        return new PlannedFile(
+            new PatchedFile(file.Path, kind, change, Convert.ToHexStringLower(SHA256.HashData(content)), numbers),
+            content
+        );
     }
 
     private static bool WritePlan(
-        string sourceRoot, string postRoot, List<PlannedFile> plan, DiagnosticBag bag, CancellationToken cancellationToken)
+        string sourceRoot,
+        string postRoot,
+        List<PlannedFile> plan,
+        DiagnosticBag bag,
+        CancellationToken cancellationToken
+    )
     {
         var farm = new LinkFarm(sourceRoot, postRoot, RealFolders(plan));
         if (!farm.Open(cancellationToken))
@@ -160,7 +182,11 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         HashSet<string> folders = new(StringComparer.Ordinal);
         foreach (var file in plan)
         {
-            for (var folder = System.IO.Path.GetDirectoryName(file.Patched.Path); !string.IsNullOrEmpty(folder); folder = System.IO.Path.GetDirectoryName(folder))
+            for (
+                var folder = System.IO.Path.GetDirectoryName(file.Patched.Path);
+                !string.IsNullOrEmpty(folder);
+                folder = System.IO.Path.GetDirectoryName(folder)
+            )
                 folders.Add(folder);
         }
         return folders;

@@ -28,7 +28,8 @@ public sealed record SourcePatch(string Path, IReadOnlyList<FilePatch> Files)
     }
 
     /// <summary>Parses the patch <paramref name="content"/> of <paramref name="path"/>. Null after an error.</summary>
-    public static SourcePatch? Parse(ReadOnlySpan<byte> content, string path, DiagnosticBag bag) => UnifiedDiff.Parse(Encoding.Latin1.GetString(content), path, bag);
+    public static SourcePatch? Parse(ReadOnlySpan<byte> content, string path, DiagnosticBag bag) =>
+        UnifiedDiff.Parse(Encoding.Latin1.GetString(content), path, bag);
 }
 
 /// <summary>What a patch does to a file as a whole.</summary>

@@ -32,8 +32,11 @@ public sealed partial class UnifiedDiff
     {
         if (text.Contains('\0', StringComparison.Ordinal))
         {
-            bag.Report(PatchingDiagnostics.PatchUnreadable, new SourceLocation(path),
-                "it holds zero bytes, so it is binary or UTF-16; save it as UTF-8");
+            bag.Report(
+                PatchingDiagnostics.PatchUnreadable,
+                new SourceLocation(path),
+                "it holds zero bytes, so it is binary or UTF-16; save it as UTF-8"
+            );
             return null;
         }
         var parser = new UnifiedDiff(text, path, bag);
@@ -65,9 +68,17 @@ public sealed partial class UnifiedDiff
                 ParsePlainFile(_next, GitHeader.None);
             else if (line.StartsWith("@@ -", StringComparison.Ordinal))
                 throw Malformed(_next, "a hunk stands here without the '---' and '+++' lines that name its file");
-            else if (line.StartsWith("@@@ -", StringComparison.Ordinal) || line.StartsWith("diff --cc ", StringComparison.Ordinal)
-                || line.StartsWith("diff --combined ", StringComparison.Ordinal))
-                throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a combined diff of a merge", "; use git diff between two commits");
+            else if (
+                line.StartsWith("@@@ -", StringComparison.Ordinal)
+                || line.StartsWith("diff --cc ", StringComparison.Ordinal)
+                || line.StartsWith("diff --combined ", StringComparison.Ordinal)
+            )
+                throw Refuse(
+                    PatchingDiagnostics.UnsupportedChange,
+                    _next,
+                    "a combined diff of a merge",
+                    "; use git diff between two commits"
+                );
             else if (BinaryFiles().IsMatch(line))
                 throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a binary change", "");
             else
@@ -101,9 +112,11 @@ public sealed partial class UnifiedDiff
                 throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "copying a file", "; use git diff --no-renames");
             else if (line.StartsWith("GIT binary patch", StringComparison.Ordinal) || BinaryFiles().IsMatch(line))
                 throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a binary change", "");
-            else if (!line.StartsWith("index ", StringComparison.Ordinal)
+            else if (
+                !line.StartsWith("index ", StringComparison.Ordinal)
                 && !line.StartsWith("similarity index ", StringComparison.Ordinal)
-                && !line.StartsWith("dissimilarity index ", StringComparison.Ordinal))
+                && !line.StartsWith("dissimilarity index ", StringComparison.Ordinal)
+            )
                 break;
         }
         if (IsPlainHeader(_next))
@@ -112,12 +125,15 @@ public sealed partial class UnifiedDiff
             return;
         }
         // Without hunks: an empty file comes or goes, or only the mode changes.
-        if (_next < _lines.Length && (_lines[_next].StartsWith("--- ", StringComparison.Ordinal)
-            || _lines[_next].StartsWith("@@ -", StringComparison.Ordinal)))
+        if (
+            _next < _lines.Length
+            && (_lines[_next].StartsWith("--- ", StringComparison.Ordinal) || _lines[_next].StartsWith("@@ -", StringComparison.Ordinal))
+        )
             throw Malformed(_next, "the '---' and '+++' lines that name the file are not complete");
         if (header.Change == FileChange.Modified && header.ModeLine == 0)
             throw Malformed(start, "the file's header is followed by no change");
-        var path = DiffPath.FromGitLine(_lines[start].TrimEnd('\r')) ?? throw Malformed(start, "the two file names of the line cannot be told apart");
+        var path = DiffPath.FromGitLine(_lines[start].TrimEnd('\r'))
+            ?? throw Malformed(start, "the two file names of the line cannot be told apart");
         var relative = Relative(path, start);
         ReportMode(header, relative);
         _files.Add(new FilePatch(relative, header.Change, [], start + 1));
@@ -144,9 +160,15 @@ public sealed partial class UnifiedDiff
             throw Malformed(oldIndex, "both sides are /dev/null");
         var comes = oldName.IsNull || (oldName.IsEpoch && hunks is [{ OldStart: 0, OldCount: 0 }]);
         var goes = newName.IsNull || (newName.IsEpoch && hunks is [{ NewStart: 0, NewCount: 0 }]);
-        var change = comes ? FileChange.Added : goes ? FileChange.Deleted : FileChange.Modified;
+        var change =
+            comes ? FileChange.Added
+            : goes ? FileChange.Deleted
+            : FileChange.Modified;
         if (header.IsGit && header.Change != change)
-            throw Malformed(start, $"the header says that the file is {Word(header.Change)}, the '---' and '+++' lines that it is {Word(change)}");
+            throw Malformed(
+                start,
+                $"the header says that the file is {Word(header.Change)}, the '---' and '+++' lines that it is {Word(change)}"
+            );
         if (change == FileChange.Added && hunks is not [{ OldCount: 0 }])
             throw Malformed(oldIndex, "a new file has one hunk of added lines only");
         if (change == FileChange.Deleted && hunks is not [{ NewCount: 0 }])
@@ -154,8 +176,12 @@ public sealed partial class UnifiedDiff
 
         var path = newName.IsNull ? Relative(oldName, oldIndex) : Relative(newName, newIndex);
         if (!oldName.IsNull && !newName.IsNull && Relative(oldName, oldIndex) is var oldPath && oldPath != path)
-            throw Refuse(PatchingDiagnostics.UnsupportedChange, oldIndex, $"a change from {oldPath} to {path}",
-                "; both names must be the same below their first folder (-p1)");
+            throw Refuse(
+                PatchingDiagnostics.UnsupportedChange,
+                oldIndex,
+                $"a change from {oldPath} to {path}",
+                "; both names must be the same below their first folder (-p1)"
+            );
         ReportMode(header, path);
         _files.Add(new FilePatch(path, change, hunks, start + 1));
     }
@@ -170,11 +196,15 @@ public sealed partial class UnifiedDiff
         var (newStart, newCount) = (Number(match, 3, start, 0), Number(match, 4, start, 1));
         if ((oldStart == 0 && oldCount != 0) || (newStart == 0 && newCount != 0))
             throw Malformed(start, "line 0 is only possible with a count of 0");
-        if (previous is not null && oldStart + (oldCount == 0 ? 1 : 0) < previous.OldStart + previous.OldCount + (previous.OldCount == 0 ? 1 : 0))
+        if (
+            previous is not null
+            && oldStart + (oldCount == 0 ? 1 : 0) < previous.OldStart + previous.OldCount + (previous.OldCount == 0 ? 1 : 0)
+        )
             throw Malformed(start, $"the hunk overlaps or precedes the one at line {previous.Line}");
 
         var lines = new List<HunkLine>();
-        int oldLeft = oldCount, newLeft = newCount;
+        int oldLeft = oldCount,
+            newLeft = newCount;
         while (oldLeft > 0 || newLeft > 0)
         {
             if (_next == _lines.Length)
@@ -186,11 +216,24 @@ public sealed partial class UnifiedDiff
             HunkLineKind kind;
             switch (marker)
             {
-                case ' ': kind = HunkLineKind.Context; oldLeft--; newLeft--; break;
-                case '-': kind = HunkLineKind.Removed; oldLeft--; break;
-                case '+': kind = HunkLineKind.Added; newLeft--; break;
-                case '\\' when lines.Count != 0: DropNewline(lines, _next++); continue;
-                default: throw Malformed(_next, Unfinished(oldLeft, newLeft, "another line stands here"));
+                case ' ':
+                    kind = HunkLineKind.Context;
+                    oldLeft--;
+                    newLeft--;
+                    break;
+                case '-':
+                    kind = HunkLineKind.Removed;
+                    oldLeft--;
+                    break;
+                case '+':
+                    kind = HunkLineKind.Added;
+                    newLeft--;
+                    break;
+                case '\\' when lines.Count != 0:
+                    DropNewline(lines, _next++);
+                    continue;
+                default:
+                    throw Malformed(_next, Unfinished(oldLeft, newLeft, "another line stands here"));
             }
             if (oldLeft < 0 || newLeft < 0)
                 throw Malformed(_next, $"the hunk has more {(oldLeft < 0 ? "old" : "new")} lines than its header at line {start + 1} says");
@@ -253,18 +296,22 @@ public sealed partial class UnifiedDiff
             _bag.Report(PatchingDiagnostics.ModeIgnored, new SourceLocation(_path, header.ModeLine, 1), path);
     }
 
-    private string Mode(string mode) => mode switch
-    {
-        "120000" => throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a change of a symbolic link", ""),
-        "160000" => throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a change of a submodule", ""),
-        _ => mode,
-    };
+    private string Mode(string mode) =>
+        mode switch
+        {
+            "120000" => throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a change of a symbolic link", ""),
+            "160000" => throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a change of a submodule", ""),
+            _ => mode,
+        };
 
     private int Number(Match match, int group, int index, int missing)
     {
         if (!match.Groups[group].Success)
             return missing;
-        if (!int.TryParse(match.Groups[group].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var number) || number > 100_000_000)
+        if (
+            !int.TryParse(match.Groups[group].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            || number > 100_000_000
+        )
             throw Malformed(index, $"the number {match.Groups[group].Value} is too large");
         return number;
     }
@@ -272,12 +319,13 @@ public sealed partial class UnifiedDiff
     private static string Unfinished(int oldLeft, int newLeft, string what) =>
         $"{what}, but the hunk's header promises {oldLeft} more old and {newLeft} more new line(s)";
 
-    private static string Word(FileChange change) => change switch
-    {
-        FileChange.Added => "new",
-        FileChange.Deleted => "deleted",
-        _ => "modified",
-    };
+    private static string Word(FileChange change) =>
+        change switch
+        {
+            FileChange.Added => "new",
+            FileChange.Deleted => "deleted",
+            _ => "modified",
+        };
 
     private RefusedException Malformed(int index, string problem) => Refuse(PatchingDiagnostics.PatchMalformed, index, problem);
 

@@ -6,8 +6,8 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
-using Ksplice.Build.Differencing;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
 
 namespace Ksplice.Build.Reporting;
 
@@ -35,13 +35,19 @@ public sealed partial class HtmlReport
     private void WriteAll()
     {
         var manifest = _report.Manifest;
-        var listings = _report.Diffs.SelectMany(diff => FunctionExplanation.List(diff).Select(listing => (Diff: diff, Listing: listing))).ToList();
+        var listings = _report
+            .Diffs.SelectMany(diff => FunctionExplanation.List(diff).Select(listing => (Diff: diff, Listing: listing)))
+            .ToList();
         Line("<!DOCTYPE html>");
-        Line("<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">");
+        Line(
+            "<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">"
+        );
         Line("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
         Line($"<title>Update {Text(manifest.Id)}: {Text(manifest.Name)}</title><style>{Style}</style></head><body>");
         Line("<a class=\"skip\" href=\"#functions\">To the functions</a>");
-        Line($"<header><h1>Update {Text(manifest.Id)}: {Text(manifest.Name)}</h1><p>for {Text(manifest.Kernel.Release)}</p><p class=\"small\">{Text(manifest.Kernel.Banner.Trim())}</p></header><main>");
+        Line(
+            $"<header><h1>Update {Text(manifest.Id)}: {Text(manifest.Name)}</h1><p>for {Text(manifest.Kernel.Release)}</p><p class=\"small\">{Text(manifest.Kernel.Banner.Trim())}</p></header><main>"
+        );
         WriteDiagnostics();
         WriteSummary(listings);
         for (int i = 0; i < listings.Count; i++)
@@ -57,29 +63,49 @@ public sealed partial class HtmlReport
             Line("<p>The analysis had nothing to say.</p>");
         else
         {
-            Line("<table><thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">Level</th><th scope=\"col\">Place</th><th scope=\"col\">What</th></tr></thead><tbody>");
-            foreach (var diagnostic in _report.Diagnostics.OrderBy(diagnostic => diagnostic.Level == "error" ? 0 : diagnostic.Level == "warning" ? 1 : 2))
-                Line($"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th><td>{Text(diagnostic.Level)}</td><td>{Text(diagnostic.Place)}</td><td>{Text(diagnostic.Message)}</td></tr>");
+            Line(
+                "<table><thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">Level</th><th scope=\"col\">Place</th><th scope=\"col\">What</th></tr></thead><tbody>"
+            );
+            foreach (
+                var diagnostic in _report.Diagnostics.OrderBy(diagnostic =>
+                    diagnostic.Level == "error" ? 0
+                    : diagnostic.Level == "warning" ? 1
+                    : 2
+                )
+            )
+                Line(
+                    $"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th><td>{Text(diagnostic.Level)}</td><td>{Text(diagnostic.Place)}</td><td>{Text(diagnostic.Message)}</td></tr>"
+                );
             Line("</tbody></table>");
         }
         foreach (var acknowledged in _report.Manifest.Acknowledged)
-            Line($"<p class=\"acknowledged\">Acknowledged: {Text(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: {Text(acknowledged.Reason)} ({Text(acknowledged.Source)})</p>");
+            Line(
+                $"<p class=\"acknowledged\">Acknowledged: {Text(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: {Text(acknowledged.Reason)} ({Text(acknowledged.Source)})</p>"
+            );
         Line("</section>");
     }
 
     private void WriteSummary(List<(ObjectDiff Diff, FunctionListing Listing)> listings)
     {
-        Line("<section id=\"functions\"><h2>Replaced functions</h2><table><thead><tr><th scope=\"col\">Function</th><th scope=\"col\">Unit</th><th scope=\"col\">Why</th><th scope=\"col\">Matched at</th><th scope=\"col\" class=\"number\">Bytes before</th><th scope=\"col\" class=\"number\">Bytes now</th></tr></thead><tbody>");
+        Line(
+            "<section id=\"functions\"><h2>Replaced functions</h2><table><thead><tr><th scope=\"col\">Function</th><th scope=\"col\">Unit</th><th scope=\"col\">Why</th><th scope=\"col\">Matched at</th><th scope=\"col\" class=\"number\">Bytes before</th><th scope=\"col\" class=\"number\">Bytes now</th></tr></thead><tbody>"
+        );
         for (int i = 0; i < listings.Count; i++)
         {
             var (diff, listing) = listings[i];
             var function = listing.Explanation.Function;
             var place = _report.Places.GetValueOrDefault($"{function.Name} ({diff.Unit})");
-            Line($"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(diff.Unit)}</td><td>{Text(Why(listing.Explanation))}</td><td><code>{(place is null ? "" : place.Address.ToString("x16", CultureInfo.InvariantCulture))}</code></td><td class=\"number\">{Size(function.Pre)}</td><td class=\"number\">{Size(function.Post)}</td></tr>");
+            Line(
+                $"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(diff.Unit)}</td><td>{Text(Why(listing.Explanation))}</td><td><code>{(place is null ? "" : place.Address.ToString("x16", CultureInfo.InvariantCulture))}</code></td><td class=\"number\">{Size(function.Pre)}</td><td class=\"number\">{Size(function.Post)}</td></tr>"
+            );
         }
         Line("</tbody></table>");
         var added = _report.Diffs.SelectMany(diff => diff.NewFunctions.Select(function => $"{function.Name} ({diff.Unit})")).ToList();
-        var pins = _report.Diffs.SelectMany(diff => diff.Pins).Select(pin => $"{pin.Holder} holds the address of {pin.Target}").Distinct(StringComparer.Ordinal).ToList();
+        var pins = _report
+            .Diffs.SelectMany(diff => diff.Pins)
+            .Select(pin => $"{pin.Holder} holds the address of {pin.Target}")
+            .Distinct(StringComparer.Ordinal)
+            .ToList();
         if (added.Count != 0)
             Line($"<p>New functions: {Text(string.Join(", ", added))}</p>");
         if (pins.Count != 0)
@@ -95,12 +121,17 @@ public sealed partial class HtmlReport
     private void WriteFunction(int index, ObjectDiff diff, FunctionListing listing)
     {
         var function = listing.Explanation.Function;
-        Line($"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(diff.Unit)}</span></h2><p>{Text(Why(listing.Explanation))}</p>");
+        Line(
+            $"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(diff.Unit)}</span></h2><p>{Text(Why(listing.Explanation))}</p>"
+        );
         for (int part = 0; part < Math.Max(listing.Pre.Count, listing.Post.Count); part++)
         {
             var (before, after) = (listing.Pre.ElementAtOrDefault(part) ?? [], listing.Post.ElementAtOrDefault(part) ?? []);
-            string caption = $"{function.Name}{(part == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", part {part}"))}: before and now";
-            Line($"<div class=\"code\" role=\"region\" tabindex=\"0\" aria-label=\"{Text(caption)}\"><table class=\"listing\"><caption>{Text(caption)}</caption><thead><tr><th scope=\"col\">Source</th><th scope=\"col\">Before</th><th scope=\"col\"><span class=\"hidden\">Change</span></th><th scope=\"col\">Now</th><th scope=\"col\">Source</th></tr></thead>");
+            string caption =
+                $"{function.Name}{(part == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", part {part}"))}: before and now";
+            Line(
+                $"<div class=\"code\" role=\"region\" tabindex=\"0\" aria-label=\"{Text(caption)}\"><table class=\"listing\"><caption>{Text(caption)}</caption><thead><tr><th scope=\"col\">Source</th><th scope=\"col\">Before</th><th scope=\"col\"><span class=\"hidden\">Change</span></th><th scope=\"col\">Now</th><th scope=\"col\">Source</th></tr></thead>"
+            );
             WriteRows(Alignment.Of([.. before.Select(Key)], [.. after.Select(Key)]), before, after);
             Line("</table></div>");
         }
@@ -109,9 +140,15 @@ public sealed partial class HtmlReport
 
     // A branch goes further when something between grows; where it goes by name is what counts.
     private static string Key(InstructionText instruction) =>
-        Branch().Match(instruction.Text) is { Success: true } branch ? branch.Groups[1].Value + branch.Groups["target"].Value : instruction.Text;
+        Branch().Match(instruction.Text) is { Success: true } branch
+            ? branch.Groups[1].Value + branch.Groups["target"].Value
+            : instruction.Text;
 
-    private void WriteRows(IReadOnlyList<(int Before, int After)> pairs, IReadOnlyList<InstructionText> before, IReadOnlyList<InstructionText> after)
+    private void WriteRows(
+        IReadOnlyList<(int Before, int After)> pairs,
+        IReadOnlyList<InstructionText> before,
+        IReadOnlyList<InstructionText> after
+    )
     {
         bool[] near = new bool[pairs.Count];
         for (int i = 0; i < pairs.Count; i++)
@@ -122,26 +159,40 @@ public sealed partial class HtmlReport
                 near[at] = true;
         }
         (string? before, string? after) shown = (null, null);
-        for (int i = 0; i < pairs.Count;)
+        for (int i = 0; i < pairs.Count; )
         {
             int end = i;
             while (end < pairs.Count && near[end] == near[i])
                 end++;
-            Line(near[i] ? "<tbody>" : $"<tbody class=\"same\"><tr><th colspan=\"5\" scope=\"rowgroup\">{end - i} equal instructions</th></tr>");
+            Line(
+                near[i]
+                    ? "<tbody>"
+                    : $"<tbody class=\"same\"><tr><th colspan=\"5\" scope=\"rowgroup\">{end - i} equal instructions</th></tr>"
+            );
             for (; i < end; i++)
             {
                 if (!near[i])
                     continue;
                 var (old, now) = (pairs[i].Before < 0 ? null : before[pairs[i].Before], pairs[i].After < 0 ? null : after[pairs[i].After]);
-                string kind = old is null ? "added" : now is null ? "removed" : "equal";
-                Line($"<tr class=\"{kind}\">{Source(old, _report.PreText, ref shown.before)}{Code(old)}<td class=\"sign\">{(old is null ? "+" : now is null ? "&minus;" : "")}</td>{Code(now)}{Source(now, _report.PostText, ref shown.after)}</tr>");
+                string kind =
+                    old is null ? "added"
+                    : now is null ? "removed"
+                    : "equal";
+                Line(
+                    $"<tr class=\"{kind}\">{Source(old, _report.PreText, ref shown.before)}{Code(old)}<td class=\"sign\">{(old is null ? "+" : now is null ? "&minus;" : "")}</td>{Code(now)}{Source(now, _report.PostText, ref shown.after)}</tr>"
+                );
             }
             Line("</tbody>");
         }
     }
 
     private static string Code(InstructionText? instruction) =>
-        instruction is null ? "<td></td>" : string.Create(CultureInfo.InvariantCulture, $"<td><code><span class=\"offset\">{instruction.Offset:x}</span> {Text(instruction.Text)}</code></td>");
+        instruction is null
+            ? "<td></td>"
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"<td><code><span class=\"offset\">{instruction.Offset:x}</span> {Text(instruction.Text)}</code></td>"
+            );
 
     // A line is told once, at its first instruction.
     private static string Source(InstructionText? instruction, Func<SourceLocation, string?> text, ref string? shown)
@@ -149,14 +200,24 @@ public sealed partial class HtmlReport
         if (instruction?.Source is not { } source || source.ToString() is var place && place == shown)
             return "<td></td>";
         shown = place;
-        return string.Create(CultureInfo.InvariantCulture, $"<td class=\"source\"><span class=\"offset\">{Text(Path.GetFileName(source.Path))}:{source.Line}</span> <code>{Text(text(source)?.Trim() ?? "")}</code></td>");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"<td class=\"source\"><span class=\"offset\">{Text(Path.GetFileName(source.Path))}:{source.Line}</span> <code>{Text(text(source)?.Trim() ?? "")}</code></td>"
+        );
     }
 
     private void WriteFiles()
     {
-        Line("<section id=\"files\"><h2>Files</h2><table><thead><tr><th scope=\"col\">File</th><th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>");
+        Line(
+            "<section id=\"files\"><h2>Files</h2><table><thead><tr><th scope=\"col\">File</th><th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>"
+        );
         foreach (var file in _report.Manifest.Files)
-            Line(string.Create(CultureInfo.InvariantCulture, $"<tr><th scope=\"row\">{Text(file.Path)}</th><td class=\"number\">{file.Size}</td></tr>"));
+            Line(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"<tr><th scope=\"row\">{Text(file.Path)}</th><td class=\"number\">{file.Size}</td></tr>"
+                )
+            );
         Line($"</tbody></table><p class=\"small\">{Text(_report.Manifest.Tool)}</p></section>");
     }
 

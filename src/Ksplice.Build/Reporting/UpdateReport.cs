@@ -27,22 +27,48 @@ public sealed record MatchedPlace(ulong Address, long Size);
 /// <param name="PreText">The text of a line of the unpatched source, or null.</param>
 /// <param name="PostText">The text of a line of the patched source, or null.</param>
 public sealed partial record UpdateReport(
-    UpdateManifest Manifest, IReadOnlyList<ObjectDiff> Diffs, IReadOnlyList<ReportedDiagnostic> Diagnostics, IReadOnlyDictionary<string, MatchedPlace> Places,
-    Func<SourceLocation, string?> PreText, Func<SourceLocation, string?> PostText)
+    UpdateManifest Manifest,
+    IReadOnlyList<ObjectDiff> Diffs,
+    IReadOnlyList<ReportedDiagnostic> Diagnostics,
+    IReadOnlyDictionary<string, MatchedPlace> Places,
+    Func<SourceLocation, string?> PreText,
+    Func<SourceLocation, string?> PostText
+)
 {
     [GeneratedRegex(@"^(?<address>[0-9a-f]{16}) (?<name>.+ \(.+\)), (?<size>\d+) bytes$", RegexOptions.Multiline)]
     private static partial Regex Place();
 
     /// <summary>The places that match.txt tells.</summary>
-    public static IReadOnlyDictionary<string, MatchedPlace> ReadPlaces(string text) => Place().Matches(text).DistinctBy(match => match.Groups["name"].Value).ToDictionary(match => match.Groups["name"].Value,
-        match => new MatchedPlace(ulong.Parse(match.Groups["address"].Value, NumberStyles.HexNumber, CultureInfo.InvariantCulture), long.Parse(match.Groups["size"].Value, CultureInfo.InvariantCulture)), StringComparer.Ordinal);
+    public static IReadOnlyDictionary<string, MatchedPlace> ReadPlaces(string text) =>
+        Place()
+            .Matches(text)
+            .DistinctBy(match => match.Groups["name"].Value)
+            .ToDictionary(
+                match => match.Groups["name"].Value,
+                match => new MatchedPlace(
+                    ulong.Parse(match.Groups["address"].Value, NumberStyles.HexNumber, CultureInfo.InvariantCulture),
+                    long.Parse(match.Groups["size"].Value, CultureInfo.InvariantCulture)
+                ),
+                StringComparer.Ordinal
+            );
 
     /// <summary>The diagnostics of a SARIF log that <see cref="Analysis.SarifLog"/> wrote.</summary>
     public static IReadOnlyList<ReportedDiagnostic> ReadSarif(ReadOnlyMemory<byte> log)
     {
         using var json = JsonDocument.Parse(log);
-        return [.. json.RootElement.GetProperty("runs")[0].GetProperty("results").EnumerateArray().Select(result => new ReportedDiagnostic(
-            result.GetProperty("ruleId").GetString()!, result.GetProperty("level").GetString()!, PlaceOf(result), result.GetProperty("message").GetProperty("text").GetString()!))];
+        return
+        [
+            .. json
+                .RootElement.GetProperty("runs")[0]
+                .GetProperty("results")
+                .EnumerateArray()
+                .Select(result => new ReportedDiagnostic(
+                    result.GetProperty("ruleId").GetString()!,
+                    result.GetProperty("level").GetString()!,
+                    PlaceOf(result),
+                    result.GetProperty("message").GetProperty("text").GetString()!
+                )),
+        ];
     }
 
     private static string PlaceOf(JsonElement result)
@@ -53,7 +79,9 @@ public sealed partial record UpdateReport(
         string uri = place.GetProperty("artifactLocation").GetProperty("uri").GetString()!;
         // A folder of the machine that built it says nothing to others.
         string path = Uri.TryCreate(uri, UriKind.Absolute, out var file) ? Shorten(file.LocalPath) : Uri.UnescapeDataString(uri);
-        return place.TryGetProperty("region", out var region) ? string.Create(CultureInfo.InvariantCulture, $"{path}:{region.GetProperty("startLine").GetInt32()}") : path;
+        return place.TryGetProperty("region", out var region)
+            ? string.Create(CultureInfo.InvariantCulture, $"{path}:{region.GetProperty("startLine").GetInt32()}")
+            : path;
     }
 
     private static string Shorten(string path) => path.Split("/post/", 2) is [_, var inside] ? inside : Path.GetFileName(path);

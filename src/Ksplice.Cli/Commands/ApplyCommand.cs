@@ -11,7 +11,11 @@ namespace Ksplice.Cli.Commands;
 /// <summary>Applies the update of a package.</summary>
 public static class ApplyCommand
 {
-    private const int Exists = 17, NotPermitted = 1, NoKey = 126, KeyRejected = 129, BadFormat = 8;
+    private const int Exists = 17,
+        NotPermitted = 1,
+        NoKey = 126,
+        KeyRejected = 129,
+        BadFormat = 8;
 
     public static async Task RunAsync(Session session, string path, TimeSpan wait, CancellationToken cancellation)
     {
@@ -27,7 +31,9 @@ public static class ApplyCommand
         if (package.Manifest.Kernel.Release != machine.KernelRelease)
         {
             throw new CommandException(
-                ExitCode.WrongKernel, $"update {package.Manifest.Id} is for kernel {package.Manifest.Kernel.Release}, and {machine.KernelRelease} is running");
+                ExitCode.WrongKernel,
+                $"update {package.Manifest.Id} is for kernel {package.Manifest.Kernel.Release}, and {machine.KernelRelease} is running"
+            );
         }
 
         using var guard = await session.LockAsync(cancellation);
@@ -51,13 +57,19 @@ public static class ApplyCommand
     {
         using var guard = await session.LockAsync(cancellation);
         Stack<string> loaded = new(resumption.Loaded);
-        await OrTakeOutAsync(
-            session.Machine, resumption.Id!, loaded,
-            () => RequestAsync(session, resumption.Id!, guard, resumption.Until, loaded, cancellation));
+        await OrTakeOutAsync(session.Machine, resumption.Id!, loaded, () =>
+            RequestAsync(session, resumption.Id!, guard, resumption.Until, loaded, cancellation)
+        );
     }
 
     private static async Task RequestAsync(
-        Session session, string id, LockFile guard, long until, Stack<string> loaded, CancellationToken cancellation)
+        Session session,
+        string id,
+        LockFile guard,
+        long until,
+        Stack<string> loaded,
+        CancellationToken cancellation
+    )
     {
         var machine = session.Machine;
         var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{id} did not appear");
@@ -92,8 +104,10 @@ public static class ApplyCommand
         catch (CommandException) when (session.Machine.Find(package.Manifest.Id) is { AbortCause: "target_not_loaded" })
         {
             throw new CommandException(
-                ExitCode.Refused, $"update {package.Manifest.Id} was not applied: it changes module {target.Name}, which is not loaded",
-                $"modprobe {target.Name}, then apply it again");
+                ExitCode.Refused,
+                $"update {package.Manifest.Id} was not applied: it changes module {target.Name}, which is not loaded",
+                $"modprobe {target.Name}, then apply it again"
+            );
         }
     }
 
@@ -115,22 +129,28 @@ public static class ApplyCommand
         if (machine.Find(package.Manifest.Id) is { } update && update.AbortCause is not ("ok" or ""))
             throw Session.Failure(update, Update.Applied);
         throw new CommandException(
-            ExitCode.Refused, $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
+            ExitCode.Refused,
+            $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
             error switch
             {
                 NotPermitted => "modules may be locked (kernel.modules_disabled) or must be signed (lockdown)",
-                NoKey or KeyRejected => "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, a certificate that the kernel trusts",
+                NoKey or KeyRejected =>
+                    "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, a certificate that the kernel trusts",
                 BadFormat => "it was built for another kernel, or is no module",
                 _ => "see the kernel's log",
-            });
+            }
+        );
     }
 
     private static void Report(Session session, Update update)
     {
         var functions = update.Functions;
-        session.Out.MarkupLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
+        session.Out.MarkupLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
+            )
+        );
         foreach (var function in functions)
             session.Out.MarkupLineInterpolated($"  {function.Name} ({function.Target})");
         foreach (var target in update.Targets.Where(target => target.IsWaiting))

@@ -29,7 +29,10 @@ public static class DiffCommand
             TypeComparison.Compare(pre, post, prePath, diagnostics);
         if (diagnostics.HasErrors)
             diff = null;
-        int code = diff is null ? (int)ExitCode.Refused : diff.IsEmpty ? NoDifference : (int)ExitCode.Ok;
+        int code =
+            diff is null ? (int)ExitCode.Refused
+            : diff.IsEmpty ? NoDifference
+            : (int)ExitCode.Ok;
         try
         {
             if (!json)
@@ -49,8 +52,12 @@ public static class DiffCommand
         {
             var elf = ElfObject.Read(File.ReadAllBytes(path), path);
             const ushort Relocatable = 1;
-            return elf.FileType == Relocatable ? elf
-                : throw new CommandException(ExitCode.Usage, $"{path}: an image (ELF type {elf.FileType}), and no relocatable object; compare the .o files that it was linked from");
+            return elf.FileType == Relocatable
+                ? elf
+                : throw new CommandException(
+                    ExitCode.Usage,
+                    $"{path}: an image (ELF type {elf.FileType}), and no relocatable object; compare the .o files that it was linked from"
+                );
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ElfFormatException)
         {
@@ -68,7 +75,10 @@ public static class DiffCommand
         foreach (var explained in FunctionExplanation.Of(diff))
         {
             var function = explained.Function;
-            text.Append(CultureInfo.InvariantCulture, $"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}\n"
+            );
             AddInstruction(text, '-', explained.Pre);
             AddInstruction(text, '+', explained.Post);
         }
@@ -77,7 +87,10 @@ public static class DiffCommand
         foreach (string name in diff.RemovedFunctions)
             text.Append(CultureInfo.InvariantCulture, $"removed   {name}\n");
         foreach (var pin in diff.Pins)
-            text.Append(CultureInfo.InvariantCulture, $"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo\n"
+            );
         if (!types)
             text.Append("types were not compared: an object has no .BTF (gcc -g -gbtf makes it)\n");
         return text.ToString();
@@ -86,18 +99,22 @@ public static class DiffCommand
     private static void AddInstruction(StringBuilder text, char sign, InstructionText? instruction)
     {
         if (instruction is not null)
-            text.Append(CultureInfo.InvariantCulture, $"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n"
+            );
     }
 
-    private static string Words(FunctionExplanation explained) => explained.Reason switch
-    {
-        FunctionDifference.Constant => "a constant",
-        FunctionDifference.Relocation => "a relocation",
-        FunctionDifference.SpecialSection => "a special section",
-        FunctionDifference.BranchIntoReplaced => "a jump into replaced code",
-        FunctionDifference.InlinedCallee => "an inlined callee, " + explained.Inlined,
-        _ => "text",
-    };
+    private static string Words(FunctionExplanation explained) =>
+        explained.Reason switch
+        {
+            FunctionDifference.Constant => "a constant",
+            FunctionDifference.Relocation => "a relocation",
+            FunctionDifference.SpecialSection => "a special section",
+            FunctionDifference.BranchIntoReplaced => "a jump into replaced code",
+            FunctionDifference.InlinedCallee => "an inlined callee, " + explained.Inlined,
+            _ => "text",
+        };
 
     private static string Json(ObjectDiff? diff, int code, bool types, DiagnosticBag diagnostics)
     {
@@ -105,7 +122,15 @@ public static class DiffCommand
         using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
         {
             writer.WriteStartObject();
-            writer.WriteString("result", code switch { 0 => "differs", NoDifference => "same", _ => "refused" });
+            writer.WriteString(
+                "result",
+                code switch
+                {
+                    0 => "differs",
+                    NoDifference => "same",
+                    _ => "refused",
+                }
+            );
             writer.WriteBoolean("typesCompared", types);
             writer.WriteStartArray("replaced");
             foreach (var explained in diff is null ? [] : FunctionExplanation.Of(diff))

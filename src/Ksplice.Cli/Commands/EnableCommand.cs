@@ -15,7 +15,9 @@ public static class EnableCommand
         var package = PackageFile.Open(path, session.Machine.Trusted);
         using var guard = await session.LockAsync(cancellation);
         var isNew = session.Machine.Enabled.Add(package, Environment.ProcessPath ?? "ksplice");
-        session.Out.MarkupLineInterpolated($"update [bold]{package.Manifest.Id}[/] {(isNew ? "will be applied" : "is applied")} at every boot of {package.Manifest.Kernel.Release}");
+        session.Out.MarkupLineInterpolated(
+            $"update [bold]{package.Manifest.Id}[/] {(isNew ? "will be applied" : "is applied")} at every boot of {package.Manifest.Kernel.Release}"
+        );
     }
 
     /// <summary>Forgets a package; undoes nothing.</summary>

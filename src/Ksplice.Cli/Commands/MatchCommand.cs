@@ -34,7 +34,10 @@ public static class MatchCommand
         try
         {
             var functions = ObjectMatch.Run(pre, path, target.Memory).ToList();
-            int code = functions.Count == 0 ? NothingToMatch : functions.TrueForAll(IsMatch) ? (int)ExitCode.Ok : (int)ExitCode.Refused;
+            int code =
+                functions.Count == 0 ? NothingToMatch
+                : functions.TrueForAll(IsMatch) ? (int)ExitCode.Ok
+                : (int)ExitCode.Refused;
             output.Write(json ? Json(pre, functions, target) + "\n" : Text(pre, functions, target));
             return code;
         }
@@ -54,7 +57,10 @@ public static class MatchCommand
         {
             if (function.Result is { IsMatch: true } result)
             {
-                text.Append(CultureInfo.InvariantCulture, $"matched  {function.Name} at 0x{result.Ranges[0].Start:x}{(function.HasRoom ? "" : ", without room for a redirect")}\n");
+                text.Append(
+                    CultureInfo.InvariantCulture,
+                    $"matched  {function.Name} at 0x{result.Ranges[0].Start:x}{(function.HasRoom ? "" : ", without room for a redirect")}\n"
+                );
                 continue;
             }
             text.Append(CultureInfo.InvariantCulture, $"differs  {function.Name}: {Reason(function)}\n");
@@ -71,11 +77,14 @@ public static class MatchCommand
     // Side by side, the differing instructions in one line.
     private static void AddListing(StringBuilder text, MatchListing listing)
     {
-        int left = IndexOf(listing.Pre), right = IndexOf(listing.Run), above = Math.Max(left, right);
-        text.Append(CultureInfo.InvariantCulture, $"    {"object",-LeftWidth} | kernel\n");
+        int left = IndexOf(listing.Pre),
+            right = IndexOf(listing.Run),
+            above = Math.Max(left, right);
+        text.Append(CultureInfo.InvariantCulture, $"    {"object", -LeftWidth} | kernel\n");
         for (int line = -above; left + line < listing.Pre.Count || right + line < listing.Run.Count; line++)
         {
-            string pre = Show(listing.Pre, left + line, "x4"), run = Show(listing.Run, right + line, "x16");
+            string pre = Show(listing.Pre, left + line, "x4"),
+                run = Show(listing.Run, right + line, "x16");
             text.Append($"  {(line == 0 ? '>' : ' ')} {pre.PadRight(LeftWidth)} | {run}".TrimEnd()).Append('\n');
         }
     }
@@ -91,7 +100,9 @@ public static class MatchCommand
     }
 
     private static string Show(IReadOnlyList<ListedInstruction> listed, int index, string format) =>
-        index < 0 || index >= listed.Count ? "" : $"{listed[index].Address.ToString(format, CultureInfo.InvariantCulture)}: {listed[index].Text}";
+        index < 0 || index >= listed.Count
+            ? ""
+            : $"{listed[index].Address.ToString(format, CultureInfo.InvariantCulture)}: {listed[index].Text}";
 
     private static string Json(ElfObject pre, IReadOnlyList<FunctionMatch> functions, MatchTarget target)
     {

@@ -66,7 +66,12 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
     /// <summary>Waits for the core to end what it is at; throws if it still works at <paramref name="until"/>.</summary>
     public async Task IdleAsync(
-        Update update, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+        Update update,
+        LockFile file,
+        long until,
+        IReadOnlyCollection<string> loaded,
+        CancellationToken cancellation
+    )
     {
         if (Resumption is { Point: WaitPoint.Request })
             return;
@@ -91,7 +96,13 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// <paramref name="until"/> it asks again where threads were in the code, and lets the core end what it is at.
     /// </summary>
     public async Task ReachAsync(
-        Update update, string stage, LockFile file, long until, IReadOnlyCollection<string> loaded, CancellationToken cancellation)
+        Update update,
+        string stage,
+        LockFile file,
+        long until,
+        IReadOnlyCollection<string> loaded,
+        CancellationToken cancellation
+    )
     {
         await IdleAsync(update, file, until, loaded, cancellation);
         while (Resumption is not null || update.Stage != stage)
@@ -118,7 +129,9 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             var left = Left(until);
             if (failure.Code != ExitCode.Busy || left <= TimeSpan.Zero)
                 throw failure;
-            Error.MarkupLineInterpolated($"in use by {update.Conflicts.FirstOrDefault("a thread")}; trying for another {Math.Ceiling(left.TotalSeconds):F0} s");
+            Error.MarkupLineInterpolated(
+                $"in use by {update.Conflicts.FirstOrDefault("a thread")}; trying for another {Math.Ceiling(left.TotalSeconds):F0} s"
+            );
             await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(update.RetryMilliseconds, left.TotalMilliseconds)), cancellation);
         }
     }
@@ -128,8 +141,15 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// its own threads may be in the way.
     /// </summary>
     private async Task WaitAsync(
-        WaitPoint point, string what, LockFile file, Update? update, long giveUp, long until, IReadOnlyCollection<string> loaded,
-        CancellationToken cancellation)
+        WaitPoint point,
+        string what,
+        LockFile file,
+        Update? update,
+        long giveUp,
+        long until,
+        IReadOnlyCollection<string> loaded,
+        CancellationToken cancellation
+    )
     {
         cancellation.ThrowIfCancellationRequested();
         var descriptor = file.PassOn();
@@ -139,7 +159,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         var error = await Machine.BecomeWaiterAsync(new Wait(what, update?.Directory ?? "-", giveUp, descriptor), state.ToJson());
         file.TakeBack(descriptor);
         Error.MarkupLineInterpolated(
-            $"[yellow]ksplice: warning:[/] the command waits as it is, and may be in the update's way itself: {Machine.Describe(error)}");
+            $"[yellow]ksplice: warning:[/] the command waits as it is, and may be in the update's way itself: {Machine.Describe(error)}"
+        );
     }
 
     /// <summary>The command is where it was before the wait.</summary>
@@ -169,9 +190,12 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         }
     }
 
-    private static CommandException StillAtWork(Update update) => new(
-        ExitCode.Unexpected, $"the kernel is still at work on update {update.Id}, beyond all its tries",
-        "its modules stay loaded; see 'ksplice view' and the kernel's log");
+    private static CommandException StillAtWork(Update update) =>
+        new(
+            ExitCode.Unexpected,
+            $"the kernel is still at work on update {update.Id}, beyond all its tries",
+            "its modules stay loaded; see 'ksplice view' and the kernel's log"
+        );
 
     /// <summary>Why the core refused, from its own words.</summary>
     public static CommandException Failure(Update update, string stage)
@@ -182,11 +206,17 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         if (cause == "code_busy")
         {
             return new CommandException(
-                ExitCode.Busy, $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries", [reason, .. update.ConflictsWithStacks]);
+                ExitCode.Busy,
+                $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries",
+                [reason, .. update.ConflictsWithStacks]
+            );
         }
 
         return new CommandException(
-            cause is "ok" or "" or "unexpected" ? ExitCode.Unexpected : ExitCode.Refused, $"update {update.Id} was not {what}: {cause}", reason);
+            cause is "ok" or "" or "unexpected" ? ExitCode.Unexpected : ExitCode.Refused,
+            $"update {update.Id} was not {what}: {cause}",
+            reason
+        );
     }
 
     /// <summary>The time that the machine stood still, for people.</summary>

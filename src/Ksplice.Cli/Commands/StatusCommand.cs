@@ -19,7 +19,9 @@ public static class StatusCommand
             session.Out.Profile.Out.Writer.WriteLine(Json(machine, updates, enabled));
         else
             Show(session, updates, enabled);
-        return enabled.Any(update => update.IsMissing) || updates.Any(update => ViewCommand.Troubles(update).Any()) ? ExitCode.Refused : ExitCode.Ok;
+        return enabled.Any(update => update.IsMissing) || updates.Any(update => ViewCommand.Troubles(update).Any())
+            ? ExitCode.Refused
+            : ExitCode.Ok;
     }
 
     private static EnabledState State(Machine machine, EnabledUpdate update)
@@ -37,7 +39,9 @@ public static class StatusCommand
         console.MarkupLineInterpolated($"signatures: {(machine.Trusted.AreDemanded ? "demanded" : "not looked at")}");
         foreach (var update in updates)
         {
-            console.MarkupLineInterpolated($"update:     {update.Id} {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}{(update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause)}");
+            console.MarkupLineInterpolated(
+                $"update:     {update.Id} {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}{(update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause)}"
+            );
             foreach (var target in update.Targets.Where(target => target.IsWaiting))
                 console.MarkupLineInterpolated($"            waits for module {target.Name}");
             foreach (var trouble in ViewCommand.Troubles(update))
@@ -47,34 +51,37 @@ public static class StatusCommand
         if (machine.Tracer == "dead")
             console.MarkupLine("tracer:     dead; what is applied through it stays in force, and its modules stay loaded after an undo");
         foreach (var (id, release, isMissing) in enabled)
-            console.MarkupLineInterpolated($"at boot:    {id} for {release ?? "a kernel that its damaged manifest does not tell"}{(isMissing ? ", NOT APPLIED" : "")}");
+            console.MarkupLineInterpolated(
+                $"at boot:    {id} for {release ?? "a kernel that its damaged manifest does not tell"}{(isMissing ? ", NOT APPLIED" : "")}"
+            );
     }
 
-    private static string Json(Machine machine, IReadOnlyList<Update> updates, EnabledState[] enabled) => JsonText.Write(writer =>
-    {
-        writer.WriteStartObject();
-        writer.WriteString("kernel", machine.KernelRelease);
-        writer.WriteBoolean("coreLoaded", machine.IsLoaded(Session.CoreModule));
-        writer.WriteBoolean("signaturesDemanded", machine.Trusted.AreDemanded);
-        if (machine.Tracer is { } tracer)
-            writer.WriteString("ftrace", tracer);
-        writer.WriteStartArray("updates");
-        foreach (var update in updates)
-            ViewCommand.Write(writer, update);
-        writer.WriteEndArray();
-        writer.WriteStartArray("enabled");
-        foreach (var (id, release, isMissing) in enabled)
+    private static string Json(Machine machine, IReadOnlyList<Update> updates, EnabledState[] enabled) =>
+        JsonText.Write(writer =>
         {
             writer.WriteStartObject();
-            writer.WriteString("id", id);
-            writer.WriteString("kernel", release);
-            writer.WriteBoolean("missing", isMissing);
-            writer.WriteEndObject();
-        }
+            writer.WriteString("kernel", machine.KernelRelease);
+            writer.WriteBoolean("coreLoaded", machine.IsLoaded(Session.CoreModule));
+            writer.WriteBoolean("signaturesDemanded", machine.Trusted.AreDemanded);
+            if (machine.Tracer is { } tracer)
+                writer.WriteString("ftrace", tracer);
+            writer.WriteStartArray("updates");
+            foreach (var update in updates)
+                ViewCommand.Write(writer, update);
+            writer.WriteEndArray();
+            writer.WriteStartArray("enabled");
+            foreach (var (id, release, isMissing) in enabled)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("id", id);
+                writer.WriteString("kernel", release);
+                writer.WriteBoolean("missing", isMissing);
+                writer.WriteEndObject();
+            }
 
-        writer.WriteEndArray();
-        writer.WriteEndObject();
-    });
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        });
 
     private sealed record EnabledState(string Id, string? Release, bool IsMissing);
 }

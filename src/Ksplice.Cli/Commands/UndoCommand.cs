@@ -10,7 +10,8 @@ namespace Ksplice.Cli.Commands;
 public static class UndoCommand
 {
     private const int InUse = 11;
-    private const string Primary = "_primary", Helper = "_helper";
+    private const string Primary = "_primary",
+        Helper = "_helper";
 
     public static async Task RunAsync(Session session, string id, TimeSpan wait, CancellationToken cancellation)
     {
@@ -33,9 +34,12 @@ public static class UndoCommand
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 
         await session.ReachAsync(update, Update.Reversed, guard, until, [], cancellation);
-        session.Out.MarkupLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"));
+        session.Out.MarkupLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
+            )
+        );
 
         Unload(session, id);
         session.UnloadIdleCore();
@@ -68,7 +72,6 @@ public static class UndoCommand
         }
     }
 
-    private static string Known(Machine machine) => machine.Updates() is { Count: > 0 } updates
-        ? "loaded: " + string.Join(", ", updates.Select(u => u.Id))
-        : "none is loaded at all";
+    private static string Known(Machine machine) =>
+        machine.Updates() is { Count: > 0 } updates ? "loaded: " + string.Join(", ", updates.Select(u => u.Id)) : "none is loaded at all";
 }

@@ -35,8 +35,12 @@ public static class ViewCommand
         foreach (var update in updates)
         {
             table.AddRow(
-                Markup.Escape(update.Id), Markup.Escape(update.Stage), update.Functions.Count.ToString(CultureInfo.InvariantCulture),
-                PauseText(update), Markup.Escape(update.AbortCause));
+                Markup.Escape(update.Id),
+                Markup.Escape(update.Stage),
+                update.Functions.Count.ToString(CultureInfo.InvariantCulture),
+                PauseText(update),
+                Markup.Escape(update.AbortCause)
+            );
         }
 
         console.Write(table);
@@ -55,24 +59,29 @@ public static class ViewCommand
         foreach (var target in update.Targets)
             console.MarkupLineInterpolated($"target:    {target.Name} {target.State}");
         foreach (var function in update.Functions)
-            console.MarkupLineInterpolated($"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{(function.NeedsTracer ? ", through the function tracer" : "")})");
+            console.MarkupLineInterpolated(
+                $"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{(function.NeedsTracer ? ", through the function tracer" : "")})"
+            );
         foreach (var trouble in Troubles(update))
             console.MarkupLineInterpolated($"NOT IN FORCE: {trouble}");
     }
 
     /// <summary>What keeps new code of an applied update from running, a sentence each.</summary>
-    internal static IEnumerable<string> Troubles(Update update) => update.Stage != Update.Applied ? [] :
-        (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later");
+    internal static IEnumerable<string> Troubles(Update update) =>
+        update.Stage != Update.Applied
+            ? []
+            : (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later");
 
     private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
 
-    private static string Json(IReadOnlyList<Update> updates) => JsonText.Write(writer =>
-    {
-        writer.WriteStartArray();
-        foreach (var update in updates)
-            Write(writer, update);
-        writer.WriteEndArray();
-    });
+    private static string Json(IReadOnlyList<Update> updates) =>
+        JsonText.Write(writer =>
+        {
+            writer.WriteStartArray();
+            foreach (var update in updates)
+                Write(writer, update);
+            writer.WriteEndArray();
+        });
 
     /// <summary>Writes an update as an object.</summary>
     internal static void Write(Utf8JsonWriter writer, Update update)

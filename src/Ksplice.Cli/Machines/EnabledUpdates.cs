@@ -34,18 +34,29 @@ public sealed record EnabledUpdate(string Id, string Folder)
 /// <summary>The store below <paramref name="root"/>, and the unit in systemd's folder.</summary>
 public sealed class EnabledUpdates(string root, string units)
 {
-    private const string Unit = "ksplice.service", Unfinished = ".new";
+    private const string Unit = "ksplice.service",
+        Unfinished = ".new";
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
     private string Wanted => Path.Combine(units, "multi-user.target.wants", Unit);
 
     /// <summary>In the order in which they are applied.</summary>
-    public IReadOnlyList<EnabledUpdate> All => !Directory.Exists(root)
-        ? []
-        : [.. Directory.GetDirectories(root).Order(StringComparer.Ordinal)
-            .Select(path => (Path: path, Parts: Path.GetFileName(path).Split('-')))
-            .Where(entry => entry.Parts.Length == 2 && !entry.Parts[1].EndsWith(Unfinished, StringComparison.Ordinal) && int.TryParse(entry.Parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _))
-            .Select(entry => new EnabledUpdate(entry.Parts[1], entry.Path))];
+    public IReadOnlyList<EnabledUpdate> All =>
+        !Directory.Exists(root)
+            ? []
+            :
+            [
+                .. Directory
+                    .GetDirectories(root)
+                    .Order(StringComparer.Ordinal)
+                    .Select(path => (Path: path, Parts: Path.GetFileName(path).Split('-')))
+                    .Where(entry =>
+                        entry.Parts.Length == 2
+                        && !entry.Parts[1].EndsWith(Unfinished, StringComparison.Ordinal)
+                        && int.TryParse(entry.Parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _)
+                    )
+                    .Select(entry => new EnabledUpdate(entry.Parts[1], entry.Path)),
+            ];
 
     /// <summary>Stores a verified package behind all others, and has the unit run; false if it is there already.</summary>
     public bool Add(UpdatePackage package, string command)
@@ -53,7 +64,10 @@ public sealed class EnabledUpdates(string root, string units)
         var all = All;
         var isNew = all.All(update => update.Id != package.Manifest.Id);
         if (isNew)
-            Store(package, all.Count == 0 ? 1 : 1 + int.Parse(Path.GetFileName(all[^1].Folder).Split('-')[0], CultureInfo.InvariantCulture));
+            Store(
+                package,
+                all.Count == 0 ? 1 : 1 + int.Parse(Path.GetFileName(all[^1].Folder).Split('-')[0], CultureInfo.InvariantCulture)
+            );
         Directory.CreateDirectory(Path.GetDirectoryName(Wanted)!);
         var unit = Path.Combine(units, Unit);
         File.WriteAllText(unit + Unfinished, UnitText(command));
@@ -110,20 +124,22 @@ public sealed class EnabledUpdates(string root, string units)
     }
 
     // systemd.service(5): in quotes a blank is one, a backslash and a quote want a backslash, and % and $ are doubled.
-    private static string Quote(string command) => '"' + command.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("%", "%%").Replace("$", "$$") + '"';
+    private static string Quote(string command) =>
+        '"' + command.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("%", "%%").Replace("$", "$$") + '"';
 
-    private static string UnitText(string command) => $"""
-        [Unit]
-        Description=Updates of the running kernel
-        After=local-fs.target systemd-modules-load.service
+    private static string UnitText(string command) =>
+        $"""
+            [Unit]
+            Description=Updates of the running kernel
+            After=local-fs.target systemd-modules-load.service
 
-        [Service]
-        Type=oneshot
-        RemainAfterExit=yes
-        ExecStart={Quote(command)} restore
+            [Service]
+            Type=oneshot
+            RemainAfterExit=yes
+            ExecStart={Quote(command)} restore
 
-        [Install]
-        WantedBy=multi-user.target
+            [Install]
+            WantedBy=multi-user.target
 
-        """;
+            """;
 }

@@ -8,8 +8,10 @@ namespace Ksplice.Cli.Machines;
 /// <summary>An open lock file; the lock, once taken, goes with it.</summary>
 public sealed partial class LockFile : IDisposable
 {
-    private const int OpenFlags = 0x80042, Mode = 0x180; // O_RDWR | O_CREAT | O_CLOEXEC, 0600
-    private const int Exclusive = 2, NonBlocking = 4; // LOCK_EX, LOCK_NB
+    private const int OpenFlags = 0x80042,
+        Mode = 0x180; // O_RDWR | O_CREAT | O_CLOEXEC, 0600
+    private const int Exclusive = 2,
+        NonBlocking = 4; // LOCK_EX, LOCK_NB
     private const int SetFlags = 2; // F_SETFD; its value is FD_CLOEXEC, 1
 
     private SafeFileHandle _handle;
@@ -21,7 +23,9 @@ public sealed partial class LockFile : IDisposable
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         LockFile file = new(new SafeFileHandle(Open(path, OpenFlags, Mode), ownsHandle: true));
-        return file._handle.IsInvalid ? throw new IOException($"cannot open {path}: {Machine.Describe(Marshal.GetLastPInvokeError())}") : file;
+        return file._handle.IsInvalid
+            ? throw new IOException($"cannot open {path}: {Machine.Describe(Marshal.GetLastPInvokeError())}")
+            : file;
     }
 
     /// <summary>A file that <see cref="PassOn"/> gave a number.</summary>

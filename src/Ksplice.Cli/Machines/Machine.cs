@@ -11,15 +11,14 @@ namespace Ksplice.Cli.Machines;
 /// <summary>The running machine.</summary>
 public partial class Machine
 {
-    private const int InitModule = 175, DeleteModule = 176; // __NR_* of x86-64
+    private const int InitModule = 175,
+        DeleteModule = 176; // __NR_* of x86-64
     private const int ReadOnlyDirectory = 0x90000; // O_RDONLY | O_DIRECTORY | O_CLOEXEC
     private const int NonBlocking = 0x800; // O_NONBLOCK: delete_module fails at once while the module is in use
 
     /// <summary>The machine itself.</summary>
     public Machine()
-        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/etc/ksplice/trusted")
-    {
-    }
+        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/etc/ksplice/trusted") { }
 
     /// <summary>For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units and the trusted certificates.</summary>
     internal Machine(string sysfs, string run, string store, string units, string trusted)
@@ -63,17 +62,23 @@ public partial class Machine
     public IReadOnlyList<string> ModulesOf(string id)
     {
         var prefix = $"ksplice_{id}_";
-        return [.. Directory.GetDirectories(Path.Combine(Sysfs, "module"), prefix + "*")
-            .Select(path => Path.GetFileName(path)[prefix.Length..].Split('_'))
-            .Where(parts => parts.Length == 2 && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _))
-            .OrderBy(parts => parts[1], StringComparer.Ordinal).ThenBy(parts => int.Parse(parts[0], CultureInfo.InvariantCulture))
-            .Select(parts => prefix + parts[0] + "_" + parts[1])];
+        return
+        [
+            .. Directory
+                .GetDirectories(Path.Combine(Sysfs, "module"), prefix + "*")
+                .Select(path => Path.GetFileName(path)[prefix.Length..].Split('_'))
+                .Where(parts => parts.Length == 2 && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out _))
+                .OrderBy(parts => parts[1], StringComparer.Ordinal)
+                .ThenBy(parts => int.Parse(parts[0], CultureInfo.InvariantCulture))
+                .Select(parts => prefix + parts[0] + "_" + parts[1]),
+        ];
     }
 
     /// <summary>All updates that the core module knows, by id.</summary>
-    public IReadOnlyList<Update> Updates() => !Directory.Exists(UpdatesDirectory)
-        ? []
-        : [.. Directory.GetDirectories(UpdatesDirectory).Order(StringComparer.Ordinal).Select(path => new Update(this, path))];
+    public IReadOnlyList<Update> Updates() =>
+        !Directory.Exists(UpdatesDirectory)
+            ? []
+            : [.. Directory.GetDirectories(UpdatesDirectory).Order(StringComparer.Ordinal).Select(path => new Update(this, path))];
 
     /// <summary>One update, or null if the core module does not know it.</summary>
     public Update? Find(string id)
@@ -91,7 +96,11 @@ public partial class Machine
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CommandException(e is UnauthorizedAccessException ? ExitCode.NotRoot : ExitCode.Unexpected, $"cannot read {path}", e.Message);
+            throw new CommandException(
+                e is UnauthorizedAccessException ? ExitCode.NotRoot : ExitCode.Unexpected,
+                $"cannot read {path}",
+                e.Message
+            );
         }
     }
 
@@ -129,8 +138,7 @@ public partial class Machine
         Syscall(InitModule, in MemoryMarshal.GetReference(image), (nuint)image.Length, "\0"u8) == 0 ? 0 : Marshal.GetLastPInvokeError();
 
     /// <summary>Unloads a module. Returns 0 or the kernel's error number.</summary>
-    public virtual int Unload(string module) =>
-        Syscall(DeleteModule, module, NonBlocking) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    public virtual int Unload(string module) => Syscall(DeleteModule, module, NonBlocking) == 0 ? 0 : Marshal.GetLastPInvokeError();
 
     /// <summary>Has the names in a directory on the disk before it returns.</summary>
     /// <exception cref="IOException">The file system does not take it.</exception>

@@ -24,7 +24,9 @@ public sealed record TargetState(string Name, string State)
 /// <summary>An update that the core module knows.</summary>
 public sealed class Update(Machine machine, string directory)
 {
-    public const string Preparing = "preparing", Applied = "applied", Reversed = "reversed";
+    public const string Preparing = "preparing",
+        Applied = "applied",
+        Reversed = "reversed";
 
     public string Id { get; } = Path.GetFileName(directory);
 
@@ -43,11 +45,15 @@ public sealed class Update(Machine machine, string directory)
     public IReadOnlyList<string> Conflicts => Lines("conflicts");
 
     /// <summary>The same, behind each where the thread is now.</summary>
-    public IReadOnlyList<string> ConflictsWithStacks => [.. Conflicts.SelectMany(conflict => Stack(conflict).Select(function => "    " + function).Prepend(conflict))];
+    public IReadOnlyList<string> ConflictsWithStacks =>
+        [.. Conflicts.SelectMany(conflict => Stack(conflict).Select(function => "    " + function).Prepend(conflict))];
 
     // A thread's name may have blanks.
     private IReadOnlyList<string> Stack(string conflict) =>
-        conflict.Split(' ') is { Length: > 3 } words && int.TryParse(words[^3], NumberStyles.None, CultureInfo.InvariantCulture, out int thread) ? machine.StackOf(thread) : [];
+        conflict.Split(' ') is { Length: > 3 } words
+        && int.TryParse(words[^3], NumberStyles.None, CultureInfo.InvariantCulture, out int thread)
+            ? machine.StackOf(thread)
+            : [];
 
     public int Tries => (int)Number("tries");
 
@@ -58,7 +64,10 @@ public sealed class Update(Machine machine, string directory)
     public long PauseNanoseconds => Number("pause_ns");
 
     public IReadOnlyList<ReplacedFunction> Functions =>
-        [.. Table("functions", 4).Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4)))];
+        [
+            .. Table("functions", 4)
+                .Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4))),
+        ];
 
     /// <summary>The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.</summary>
     public IReadOnlyList<string>? Overridden => File.Exists(Path.Combine(directory, "overridden")) ? Lines("overridden") : null;
@@ -90,7 +99,9 @@ public sealed class Update(Machine machine, string directory)
     private string[] Lines(string file) => Read(file).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     private IEnumerable<string[]> Table(string file, int columns) =>
-        Lines(file).Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).Where(words => words.Length >= columns);
+        Lines(file)
+            .Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            .Where(words => words.Length >= columns);
 
     private long Number(string file) =>
         long.TryParse(Read(file), NumberStyles.Integer, CultureInfo.InvariantCulture, out var value) ? value : 0;

@@ -13,19 +13,22 @@ namespace Ksplice.Cli.Machines;
 /// <param name="Lock">The lock file's descriptor.</param>
 public sealed record Wait(string What, string Directory, long Until, int Lock)
 {
-    public const string ForLock = "lock", ForIdle = "idle";
+    public const string ForLock = "lock",
+        ForIdle = "idle";
 
     /// <summary>
     /// The waiter's arguments before the command's own: the program to become by its descriptor, the signals that are blocked in it.
     /// </summary>
-    public IReadOnlyList<string> Arguments(int program, ulong mask) => ["ksplice-waiter", What, Directory, $"{Until}", $"{program}", $"{Lock}", $"{mask:x}"];
+    public IReadOnlyList<string> Arguments(int program, ulong mask) =>
+        ["ksplice-waiter", What, Directory, $"{Until}", $"{program}", $"{Lock}", $"{mask:x}"];
 }
 
 /// <summary>Becomes the waiter.</summary>
 public static unsafe partial class Waiter
 {
     private const string Marker = "--resumed";
-    private const uint CloseOnExec = 1, Executable = 0x10; // MFD_CLOEXEC, MFD_EXEC
+    private const uint CloseOnExec = 1,
+        Executable = 0x10; // MFD_CLOEXEC, MFD_EXEC
     private const int InvalidArgument = 22;
     private const int SetMask = 2; // SIG_SETMASK
     private const int SignalSet = 1024 / 64; // sigset_t, in words
@@ -81,7 +84,8 @@ public static unsafe partial class Waiter
     {
         LockFile.CloseOnExec(wait.Lock, false);
         // A signal for this thread would meet a program that has no handler.
-        ulong* all = stackalloc ulong[SignalSet], before = stackalloc ulong[SignalSet];
+        ulong* all = stackalloc ulong[SignalSet],
+            before = stackalloc ulong[SignalSet];
         new Span<ulong>(all, SignalSet).Fill(ulong.MaxValue);
         SetSignals(SetMask, all, before);
         var first = wait.Arguments((int)self.DangerousGetHandle(), before[0]).Select(Encoding.UTF8.GetBytes);

@@ -13,7 +13,11 @@ public static class PackageFile
             throw new CommandException(ExitCode.Usage, $"no package at {path}");
         DiagnosticBag diagnostics = [];
         var package = UpdatePackage.Open(path, diagnostics)
-            ?? throw new CommandException(ExitCode.Damaged, $"{path} is damaged or no update", [.. diagnostics.Select(diagnostic => diagnostic.Message)]);
+            ?? throw new CommandException(
+                ExitCode.Damaged,
+                $"{path} is damaged or no update",
+                [.. diagnostics.Select(diagnostic => diagnostic.Message)]
+            );
         trust.Demand(package, path);
         return package;
     }

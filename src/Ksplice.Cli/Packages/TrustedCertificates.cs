@@ -27,13 +27,19 @@ public sealed class TrustedCertificates(string folder)
         if (!package.Files.TryGetValue(PackageSignature.FileName, out var signature))
         {
             throw new CommandException(
-                ExitCode.Untrusted, $"{path} is not signed, and this machine takes signed updates only",
-                $"build it with UpdateSigningKey and UpdateSigningCertificate, a certificate of {folder}");
+                ExitCode.Untrusted,
+                $"{path} is not signed, and this machine takes signed updates only",
+                $"build it with UpdateSigningKey and UpdateSigningCertificate, a certificate of {folder}"
+            );
         }
 
         var verdict = PackageSignature.Verify(package.Files[UpdateManifest.FileName].Span, signature.Span, Read());
         if (!verdict.IsTrusted)
-            throw new CommandException(ExitCode.Untrusted, $"{path} is not to be trusted: {verdict.Detail}", $"trusted certificates are those in {folder}");
+            throw new CommandException(
+                ExitCode.Untrusted,
+                $"{path} is not to be trusted: {verdict.Detail}",
+                $"trusted certificates are those in {folder}"
+            );
     }
 
     private List<X509Certificate> Read()
@@ -57,13 +63,22 @@ public sealed class TrustedCertificates(string folder)
         }
         catch (Exception problem) when (problem is GeneralSecurityException or IOException or UnauthorizedAccessException)
         {
-            throw new CommandException(ExitCode.Untrusted, $"{file} is no certificate that can be used", problem.Message, "repair it, or take it away");
+            throw new CommandException(
+                ExitCode.Untrusted,
+                $"{file} is no certificate that can be used",
+                problem.Message,
+                "repair it, or take it away"
+            );
         }
     }
 
     private static void CheckMode(string path)
     {
         if ((File.GetUnixFileMode(path) & ForOthers) != 0)
-            throw new CommandException(ExitCode.Untrusted, $"{path} can be written by others than its owner, so it is not trusted", $"chmod go-w {path}");
+            throw new CommandException(
+                ExitCode.Untrusted,
+                $"{path} can be written by others than its owner, so it is not trusted",
+                $"chmod go-w {path}"
+            );
     }
 }

@@ -15,13 +15,43 @@ public class DataRuleTests
 
     [Theory]
     [InlineData("KSP3043", "x", "const struct ops x = { one, 1 };", "const struct ops x = { two, 1 };", ".open changes from one to two")]
-    [InlineData("KSP3044", "x", "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x };", "int x = 2; section(\"__param\") static const struct kernel_param p = { 0, &x };", "from 1 to 2")]
-    [InlineData("KSP3045", "x", "struct ctl_table x[] = { { \"a\", 0, 4 }, { } };", "struct ctl_table x[] = { { \"a\", 0, 8 }, { } };", "[0].maxlen changes from 4 to 8")]
-    [InlineData("KSP3046", "x", "section(\".data..ro_after_init\") int x = 1;", "section(\".data..ro_after_init\") int x = 2;", "text_poke_kgdb()")]
+    [InlineData(
+        "KSP3044",
+        "x",
+        "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x };",
+        "int x = 2; section(\"__param\") static const struct kernel_param p = { 0, &x };",
+        "from 1 to 2"
+    )]
+    [InlineData(
+        "KSP3045",
+        "x",
+        "struct ctl_table x[] = { { \"a\", 0, 4 }, { } };",
+        "struct ctl_table x[] = { { \"a\", 0, 8 }, { } };",
+        "[0].maxlen changes from 4 to 8"
+    )]
+    [InlineData(
+        "KSP3046",
+        "x",
+        "section(\".data..ro_after_init\") int x = 1;",
+        "section(\".data..ro_after_init\") int x = 2;",
+        "text_poke_kgdb()"
+    )]
     [InlineData("KSP3047", "x", "section(\".data..percpu\") int x = 1;", "section(\".data..percpu\") int x = 2;", "Each CPU")]
-    [InlineData("KSP3048", "x", "int f(int a) { static int x = 1; x += a; return x; }", "int f(int a) { static int x = 2; x += a; return x; }", "kept its state")]
+    [InlineData(
+        "KSP3048",
+        "x",
+        "int f(int a) { static int x = 1; x += a; return x; }",
+        "int f(int a) { static int x = 2; x += a; return x; }",
+        "kept its state"
+    )]
     [InlineData("KSP3049", "x", "const struct ops x = { one, 1 };", "const struct ops x = { one, 2 };", ".mode changes from 1 to 2")]
-    [InlineData("KSP3050", "x", "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s]; }", "enum shade { DARK, LIGHT, MORE, N }; const int x[N] = { 1, 2, 3 }; int f(enum shade s) { return x[s]; }", "no entry for the new constant")]
+    [InlineData(
+        "KSP3050",
+        "x",
+        "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s]; }",
+        "enum shade { DARK, LIGHT, MORE, N }; const int x[N] = { 1, 2, 3 }; int f(enum shade s) { return x[s]; }",
+        "no entry for the new constant"
+    )]
     [InlineData("KSP3001", "x", "int x = 1;", "int x = 2;", "from 1 to 2")]
     [InlineData("KSP3001", "x", "int x = 1; int *const table[1] = { &x };", "int x = 2; int *const table[1] = { &x };", "from 1 to 2")]
     [InlineData("KSP3001", "x", "struct ops x = { one, 1 };", "struct ops x = { one, 2 };", ".mode changes")]
@@ -43,10 +73,22 @@ public class DataRuleTests
     }
 
     [Theory]
-    [InlineData("const struct ops x = { one, 1 }; int f(int a) { return probe(1); }", "const struct ops x = { one, 1 }; int f(int a) { return probe(2); }")]
-    [InlineData("int f(int a) { static const char x[] = \"old\"; use((void *)x); return 0; }", "int f(int a) { static const char x[] = \"new\"; use((void *)x); return 1; }")]
-    [InlineData("int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x }; int f(int a) { return x; }", "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x }; int f(int a) { return x + 1; }")]
-    [InlineData("enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s]; }", "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s] + 1; }")]
+    [InlineData(
+        "const struct ops x = { one, 1 }; int f(int a) { return probe(1); }",
+        "const struct ops x = { one, 1 }; int f(int a) { return probe(2); }"
+    )]
+    [InlineData(
+        "int f(int a) { static const char x[] = \"old\"; use((void *)x); return 0; }",
+        "int f(int a) { static const char x[] = \"new\"; use((void *)x); return 1; }"
+    )]
+    [InlineData(
+        "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x }; int f(int a) { return x; }",
+        "int x = 1; section(\"__param\") static const struct kernel_param p = { 0, &x }; int f(int a) { return x + 1; }"
+    )]
+    [InlineData(
+        "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s]; }",
+        "enum shade { DARK, LIGHT, N }; const int x[N] = { 1, 2 }; int f(enum shade s) { return x[s] + 1; }"
+    )]
     public void Code_that_uses_data_and_constants_of_replaced_functions_is_no_change_of_data(string pre, string post)
     {
         var unit = PatchedKernel.OfC(Prelude + pre, Prelude + post).Units[0];
@@ -57,8 +99,24 @@ public class DataRuleTests
     [Fact]
     public void Data_that_the_update_brings_is_told_of()
     {
-        var found = PatchedKernel.OfC("int f(int a) { return a; }", "static int count; static int start = 3; int f(int a) { count += a; start++; return count + start; }").Analyze();
-        Assert.Equal(["count", "start"], found.Where(diagnostic => diagnostic.Id == "KSP3051").Select(diagnostic => diagnostic.Message.Split('\'')[1]).Order(StringComparer.Ordinal));
-        Assert.DoesNotContain(PatchedKernel.OfC("static int count; int f(int a) { return count += a; }", "static int count; int f(int a) { return count -= a; }").Analyze(), diagnostic => diagnostic.Id == "KSP3051");
+        var found = PatchedKernel
+            .OfC(
+                "int f(int a) { return a; }",
+                "static int count; static int start = 3; int f(int a) { count += a; start++; return count + start; }"
+            )
+            .Analyze();
+        Assert.Equal(
+            ["count", "start"],
+            found
+                .Where(diagnostic => diagnostic.Id == "KSP3051")
+                .Select(diagnostic => diagnostic.Message.Split('\'')[1])
+                .Order(StringComparer.Ordinal)
+        );
+        Assert.DoesNotContain(
+            PatchedKernel
+                .OfC("static int count; int f(int a) { return count += a; }", "static int count; int f(int a) { return count -= a; }")
+                .Analyze(),
+            diagnostic => diagnostic.Id == "KSP3051"
+        );
     }
 }

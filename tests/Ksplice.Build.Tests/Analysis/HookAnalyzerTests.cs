@@ -8,9 +8,23 @@ namespace Ksplice.Build.Tests.Analysis;
 
 public class HookAnalyzerTests
 {
-    private const string Version = "fs/proc/version.c", Uptime = "fs/proc/uptime.c";
-    private const string VersionStart = "static int version_proc_show(struct seq_file *m, void *v)\n{\n", UptimeStart = "static int uptime_proc_show(";
-    private static readonly string[] Kinds = ["pre_apply", "check_apply", "apply", "post_apply", "fail_apply", "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse"];
+    private const string Version = "fs/proc/version.c",
+        Uptime = "fs/proc/uptime.c";
+    private const string VersionStart = "static int version_proc_show(struct seq_file *m, void *v)\n{\n",
+        UptimeStart = "static int uptime_proc_show(";
+    private static readonly string[] Kinds =
+    [
+        "pre_apply",
+        "check_apply",
+        "apply",
+        "post_apply",
+        "fail_apply",
+        "pre_reverse",
+        "check_reverse",
+        "reverse",
+        "post_reverse",
+        "fail_reverse",
+    ];
 
     // What a hook calls itself, through its own functions, through another unit's, by its address; and what only new code calls.
     [Fact]
@@ -43,9 +57,16 @@ public class HookAnalyzerTests
             ksplice_fail_reverse(says);
 
             """;
-        var update = await PatchedKernel.ChangeAsync([Version, Uptime],
+        var update = await PatchedKernel.ChangeAsync(
+            [Version, Uptime],
             (Version, VersionStart, hooks + VersionStart + "\trequest_module(\"loop\");\n"),
-            (Uptime, UptimeStart, "#include <linux/kmod.h>\nvoid elsewhere(void);\nvoid elsewhere(void) { request_module(\"loop\"); pr_info(\"elsewhere\\n\"); }\n" + UptimeStart));
+            (
+                Uptime,
+                UptimeStart,
+                "#include <linux/kmod.h>\nvoid elsewhere(void);\nvoid elsewhere(void) { request_module(\"loop\"); pr_info(\"elsewhere\\n\"); }\n"
+                    + UptimeStart
+            )
+        );
         var found = update.Analyze().Where(diagnostic => diagnostic.Id == "KSP5019").ToList();
         Assert.Equal(
             [
@@ -57,8 +78,14 @@ public class HookAnalyzerTests
                 "'listens', a hook of kind post_apply, calls register_module_notifier, which waits for the chain of module notifiers",
                 "'runs', a hook of kind post_reverse, calls call_usermodehelper, which runs a program, which may load or unload a module",
             ],
-            found.Select(diagnostic => diagnostic.Message.Split(": ")[0]).Order(StringComparer.Ordinal));
-        Assert.All(found, diagnostic => Assert.True(diagnostic is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }));
+            found.Select(diagnostic => diagnostic.Message.Split(": ")[0]).Order(StringComparer.Ordinal)
+        );
+        Assert.All(found, diagnostic =>
+            Assert.True(
+                diagnostic
+                    is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }
+            )
+        );
     }
 
     // The list is about this kernel's functions, and what it says of them is true.
@@ -66,12 +93,18 @@ public class HookAnalyzerTests
     public async Task Each_forbidden_name_is_the_kernels_and_does_what_is_said_of_it()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        RunningKernel running = new(KernelUnderTest.Image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config));
+        RunningKernel running = new(
+            KernelUnderTest.Image,
+            ModuleExports.Read(kernel.Release.ModuleSymvers),
+            KernelConfiguration.Read(kernel.Release.Config)
+        );
         Assert.All(HookAnalyzer.Forbidden.Keys, name => Assert.NotEmpty(running.Image.Symbols.Find(name)));
         foreach (var (name, why) in HookAnalyzer.Forbidden)
         {
-            string? end = why.StartsWith("loads a module", StringComparison.Ordinal) ? "__request_module"
-                : name.EndsWith("register_module_notifier", StringComparison.Ordinal) ? "blocking_notifier_chain_" + name.Split('_')[0] : null;
+            string? end =
+                why.StartsWith("loads a module", StringComparison.Ordinal) ? "__request_module"
+                : name.EndsWith("register_module_notifier", StringComparison.Ordinal) ? "blocking_notifier_chain_" + name.Split('_')[0]
+                : null;
             if (end is not null)
                 Assert.Contains(running.Calls.Closure([name], _ => true, 8).Values, function => function.Name == end);
         }
@@ -81,17 +114,47 @@ public class HookAnalyzerTests
     [Fact]
     public async Task No_hook_runs_in_the_stop_of_a_kernel_with_PREEMPT_RT()
     {
-        string hooks = "#include <ksplice/hooks.h>\n" + string.Concat(Kinds.Select(kind =>
-            $"static {(kind.StartsWith("pre_", StringComparison.Ordinal) || kind.StartsWith("check_", StringComparison.Ordinal) ? "int" : "void")} do_{kind}(void) {{ pr_info(\"{kind}\\n\"); {(kind[0] == 'p' && kind[1] == 'r' || kind[0] == 'c' ? "return 0; " : "")}}}\nksplice_{kind}(do_{kind});\n"));
+        string hooks =
+            "#include <ksplice/hooks.h>\n"
+            + string.Concat(
+                Kinds.Select(kind =>
+                    $"static {(kind.StartsWith("pre_", StringComparison.Ordinal) || kind.StartsWith("check_", StringComparison.Ordinal) ? "int" : "void")} do_{kind}(void) {{ pr_info(\"{kind}\\n\"); {(kind[0] == 'p' && kind[1] == 'r' || kind[0] == 'c' ? "return 0; " : "")}}}\nksplice_{kind}(do_{kind});\n"
+                )
+            );
         var update = await PatchedKernel.ChangeAsync([Version], (Version, VersionStart, hooks + VersionStart + "\tpr_info(\"new\\n\");\n"));
         Assert.DoesNotContain(update.Analyze(), diagnostic => diagnostic.Id is "KSP5018" or "KSP5019");
-        string headers = "usr/src/linux-headers-" + KernelUnderTest.Release.Replace("-cloud-", "-rt-", StringComparison.Ordinal), unpacked = Path.Combine(KernelUnderTest.CacheRoot, "images", Path.GetFileName(headers)["linux-headers-".Length..]);
-        var configuration = KernelConfiguration.Read(((string[])["/", unpacked]).Select(root => Path.Combine(root, headers, ".config")).First(File.Exists));
-        var found = new AnalyzedUpdate([], update.Units, new RunningKernel(KernelUnderTest.Image, update.Kernel!.ModuleExports, configuration)).Analyze().Where(diagnostic => diagnostic.Id == "KSP5018").ToList();
-        Assert.Equal(["do_apply", "do_check_apply", "do_check_reverse", "do_reverse"], found.Select(diagnostic => diagnostic.Message.Split('\'')[1]).Order(StringComparer.Ordinal));
-        Assert.All(found, diagnostic => Assert.True(diagnostic is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }));
+        string headers = "usr/src/linux-headers-" + KernelUnderTest.Release.Replace("-cloud-", "-rt-", StringComparison.Ordinal),
+            unpacked = Path.Combine(KernelUnderTest.CacheRoot, "images", Path.GetFileName(headers)["linux-headers-".Length..]);
+        var configuration = KernelConfiguration.Read(
+            ((string[])["/", unpacked]).Select(root => Path.Combine(root, headers, ".config")).First(File.Exists)
+        );
+        var found = new AnalyzedUpdate(
+            [],
+            update.Units,
+            new RunningKernel(KernelUnderTest.Image, update.Kernel!.ModuleExports, configuration)
+        )
+            .Analyze()
+            .Where(diagnostic => diagnostic.Id == "KSP5018")
+            .ToList();
+        Assert.Equal(
+            ["do_apply", "do_check_apply", "do_check_reverse", "do_reverse"],
+            found.Select(diagnostic => diagnostic.Message.Split('\'')[1]).Order(StringComparer.Ordinal)
+        );
+        Assert.All(found, diagnostic =>
+            Assert.True(
+                diagnostic
+                    is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }
+            )
+        );
         // New code without hooks goes on such a kernel too.
         var plain = await PatchedKernel.ChangeAsync([Version], (Version, VersionStart, VersionStart + "\tpr_info(\"new\\n\");\n"));
-        Assert.DoesNotContain(new AnalyzedUpdate([], plain.Units, new RunningKernel(KernelUnderTest.Image, update.Kernel.ModuleExports, configuration)).Analyze(), diagnostic => diagnostic.Id == "KSP5018");
+        Assert.DoesNotContain(
+            new AnalyzedUpdate(
+                [],
+                plain.Units,
+                new RunningKernel(KernelUnderTest.Image, update.Kernel.ModuleExports, configuration)
+            ).Analyze(),
+            diagnostic => diagnostic.Id == "KSP5018"
+        );
     }
 }

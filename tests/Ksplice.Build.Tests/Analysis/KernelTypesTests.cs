@@ -20,8 +20,14 @@ public sealed class KernelTypesTests : IDisposable
     private async Task<ElfObject> CompileAsync(PreparedKernel kernel, string root, string name)
     {
         var bag = new DiagnosticBag();
-        var compiled = await new UnitCompiler(kernel, NullLogger.Instance)
-            .CompileAsync(kernel.Units.Find(Unit)!, root, _tree[name], [], bag, TestContext.Current.CancellationToken);
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Find(Unit)!,
+            root,
+            _tree[name],
+            [],
+            bag,
+            TestContext.Current.CancellationToken
+        );
         Assert.True(compiled is not null, string.Join('\n', bag));
         return ElfObject.Read(File.ReadAllBytes(compiled.Object), name);
     }
@@ -46,16 +52,24 @@ public sealed class KernelTypesTests : IDisposable
     }
 
     private static SortedDictionary<string, string> Code(ElfObject value) =>
-        new(value.Sections.Where(section => section.Name.StartsWith(".text.", StringComparison.Ordinal) || section.Name == "__bug_table")
-            .ToDictionary(section => section.Name, section => Convert.ToHexString(section.Data.Span)), StringComparer.Ordinal);
+        new(
+            value
+                .Sections.Where(section => section.Name.StartsWith(".text.", StringComparison.Ordinal) || section.Name == "__bug_table")
+                .ToDictionary(section => section.Name, section => Convert.ToHexString(section.Data.Span)),
+            StringComparer.Ordinal
+        );
 
     [Fact]
     public async Task Lines_added_to_one_function_leave_all_others_and_all_types_as_they_are()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        var post = Patch(kernel.SourceDirectory, Unit, text => AfterFirst(text,
-            "const void *kobject_namespace(struct kobject *kobj)\n{\n", "\tif (!kobj)\n\t\treturn NULL;\n\n"));
-        var (before, after) = (await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"), await CompileAsync(kernel, post.Root, "post.o"));
+        var post = Patch(kernel.SourceDirectory, Unit, text =>
+            AfterFirst(text, "const void *kobject_namespace(struct kobject *kobj)\n{\n", "\tif (!kobj)\n\t\treturn NULL;\n\n")
+        );
+        var (before, after) = (
+            await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"),
+            await CompileAsync(kernel, post.Root, "post.o")
+        );
         var (pre, now) = (Code(before), Code(after));
         Assert.Contains("__bug_table", pre.Keys);
         Assert.Equal(pre.Keys, now.Keys);
@@ -72,13 +86,24 @@ public sealed class KernelTypesTests : IDisposable
     public async Task A_member_added_to_a_header_is_named_in_a_unit_that_includes_it()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        var post = Patch(kernel.SourceDirectory, "include/linux/kobject.h", text => AfterFirst(text, "struct kobject {\n", "\tlong\t\t\tadded;\n"));
-        var (before, after) = (await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"), await CompileAsync(kernel, post.Root, "post.o"));
+        var post = Patch(kernel.SourceDirectory, "include/linux/kobject.h", text =>
+            AfterFirst(text, "struct kobject {\n", "\tlong\t\t\tadded;\n")
+        );
+        var (before, after) = (
+            await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"),
+            await CompileAsync(kernel, post.Root, "post.o")
+        );
         var bag = new DiagnosticBag();
         Assert.False(TypeComparison.Compare(before, after, Unit, bag));
         Assert.Contains(bag, report => report.Id == "KSP5001" && report.Message.Contains("struct kobject ", StringComparison.Ordinal));
-        Assert.Contains(bag, report => report.Id == "KSP5002" && report.Message.Contains("struct kobject: member 'added' is added at offset 0", StringComparison.Ordinal));
-        Assert.Contains(bag, report => report.Id == "KSP5002" && report.Message.Contains("struct kobject: member 'name' moves from offset 0 to 8", StringComparison.Ordinal));
+        Assert.Contains(bag, report =>
+            report.Id == "KSP5002"
+            && report.Message.Contains("struct kobject: member 'added' is added at offset 0", StringComparison.Ordinal)
+        );
+        Assert.Contains(bag, report =>
+            report.Id == "KSP5002"
+            && report.Message.Contains("struct kobject: member 'name' moves from offset 0 to 8", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -96,7 +121,8 @@ public sealed class KernelTypesTests : IDisposable
             Assert.Equal(image.SizeOf(theirs), unit.SizeOf(ours));
             Assert.Equal(
                 image.Members(theirs).Select(member => (member.Name, member.BitOffset, member.BitFieldSize)),
-                unit.Members(ours).Select(member => (member.Name, member.BitOffset, member.BitFieldSize)));
+                unit.Members(ours).Select(member => (member.Name, member.BitOffset, member.BitFieldSize))
+            );
         }
         Assert.NotEqual(0, Find(unit, "kobject"));
     }

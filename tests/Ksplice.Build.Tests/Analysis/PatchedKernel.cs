@@ -38,14 +38,37 @@ internal static class PatchedKernel
         var post = PostTree.Write(kernel.SourceDirectory, tree["post"], [patch], bag, TestContext.Current.CancellationToken);
         Assert.True(post is not null, string.Join('\n', bag));
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
-        var analyzed = await Task.WhenAll(units.Select(async source =>
-        {
-            var unit = kernel.Units.Find(source)!;
-            var compiled = await compiler.CompileAsync(unit, post.Root, tree[unit.Object], ["-I" + Repository.At("src", "Ksplice.Kernel", "include")], bag, TestContext.Current.CancellationToken);
-            Assert.True(compiled is not null, string.Join('\n', bag));
-            return new AnalyzedUnit(source, unit.Module, await KernelObjects.CompileAsync(source), ElfObject.Read(File.ReadAllBytes(compiled.Object), source));
-        }));
-        return new AnalyzedUpdate([patch], analyzed, new RunningKernel(KernelUnderTest.Image, ModuleExports.Read(kernel.Release.ModuleSymvers), KernelConfiguration.Read(kernel.Release.Config)), kernel.SourceDirectory);
+        var analyzed = await Task.WhenAll(
+            units.Select(async source =>
+            {
+                var unit = kernel.Units.Find(source)!;
+                var compiled = await compiler.CompileAsync(
+                    unit,
+                    post.Root,
+                    tree[unit.Object],
+                    ["-I" + Repository.At("src", "Ksplice.Kernel", "include")],
+                    bag,
+                    TestContext.Current.CancellationToken
+                );
+                Assert.True(compiled is not null, string.Join('\n', bag));
+                return new AnalyzedUnit(
+                    source,
+                    unit.Module,
+                    await KernelObjects.CompileAsync(source),
+                    ElfObject.Read(File.ReadAllBytes(compiled.Object), source)
+                );
+            })
+        );
+        return new AnalyzedUpdate(
+            [patch],
+            analyzed,
+            new RunningKernel(
+                KernelUnderTest.Image,
+                ModuleExports.Read(kernel.Release.ModuleSymvers),
+                KernelConfiguration.Read(kernel.Release.Config)
+            ),
+            kernel.SourceDirectory
+        );
     }
 
     /// <summary>Two versions of a C file; without a kernel.</summary>
@@ -53,7 +76,8 @@ internal static class PatchedKernel
         new([], [new AnalyzedUnit(CPair.Unit, null, CPair.Compile(pre, "-g", "-gbtf"), CPair.Compile(post, "-g", "-gbtf"))]);
 
     /// <summary>What the project's analyzers find.</summary>
-    public static IReadOnlyList<Diagnostic> Analyze(this AnalyzedUpdate update) => AnalyzerDriver.Run(AnalyzerDriver.BuiltIn, update, TestContext.Current.CancellationToken);
+    public static IReadOnlyList<Diagnostic> Analyze(this AnalyzedUpdate update) =>
+        AnalyzerDriver.Run(AnalyzerDriver.BuiltIn, update, TestContext.Current.CancellationToken);
 
     /// <summary>The one report of a rule.</summary>
     public static Diagnostic Of(this IReadOnlyList<Diagnostic> found, string id)

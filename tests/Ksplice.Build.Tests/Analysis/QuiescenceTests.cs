@@ -8,15 +8,22 @@ namespace Ksplice.Build.Tests.Analysis;
 /// <summary>When new code can take over: real functions of the kernel, and small ones for each condition by itself.</summary>
 public class QuiescenceTests
 {
-    private static string[] Objects(IReadOnlyList<Diagnostic> found, string id) => [.. found.Where(diagnostic => diagnostic.Id == id).Select(diagnostic => diagnostic.Object!).Order(StringComparer.Ordinal)];
+    private static string[] Objects(IReadOnlyList<Diagnostic> found, string id) =>
+        [.. found.Where(diagnostic => diagnostic.Id == id).Select(diagnostic => diagnostic.Object!).Order(StringComparer.Ordinal)];
 
     [Fact]
     public async Task A_kernel_threads_main_function_is_refused_and_what_it_calls_is_not()
     {
         const string file = "mm/vmscan.c";
-        var update = await PatchedKernel.ChangeAsync([file],
+        var update = await PatchedKernel.ChangeAsync(
+            [file],
             (file, "\ttsk->flags |= PF_MEMALLOC | PF_KSWAPD;\n", "\ttsk->flags |= PF_MEMALLOC | PF_KSWAPD;\n\tpr_info(\"kswapd\\n\");\n"),
-            (file, "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n", "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n\tbarrier();\n\tWRITE_ONCE(pgdat->kswapd_failures, READ_ONCE(pgdat->kswapd_failures));\n"));
+            (
+                file,
+                "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n",
+                "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n\tbarrier();\n\tWRITE_ONCE(pgdat->kswapd_failures, READ_ONCE(pgdat->kswapd_failures));\n"
+            )
+        );
         var replaced = update.Units[0].Changes.Functions.Select(function => function.Name).ToList();
         Assert.Contains("kswapd", replaced);
         Assert.True(replaced.Count > 1, string.Join(' ', replaced));
@@ -36,7 +43,8 @@ public class QuiescenceTests
     {
         var changes = ObjectChanges.Find(await KernelObjects.CompileAsync(file), await KernelObjects.CompileAsync(file));
         QuiescenceAnalyzer.ThreadsOf threads = new(changes.PreFunctions);
-        string[] Named(string id) => [.. changes.PreFunctions.Where(function => threads.Judge(function)?.Rule.Id == id).Select(function => function.Name)];
+        string[] Named(string id) =>
+            [.. changes.PreFunctions.Where(function => threads.Judge(function)?.Rule.Id == id).Select(function => function.Name)];
         Assert.Empty(never.Split(' ', StringSplitOptions.RemoveEmptyEntries).Except(Named("KSP5013")));
         Assert.Empty(wait.Split(' ', StringSplitOptions.RemoveEmptyEntries).Except(Named("KSP5014")));
         // And few others: most functions of a unit can be replaced.
@@ -44,12 +52,37 @@ public class QuiescenceTests
     }
 
     [Theory]
-    [InlineData("mm/maccess.c", "long copy_from_kernel_nofault(void *dst, const void *src, size_t size)\n{\n", "KSP5011", "copy_from_kernel_nofault")]
-    [InlineData("arch/x86/events/core.c", "perf_event_nmi_handler(unsigned int cmd, struct pt_regs *regs)\n{\n\tu64 start_clock;\n\tu64 finish_clock;\n\tint ret;\n", "KSP5012", "perf_event_nmi_handler")]
-    [InlineData("fs/eventpoll.c", "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n", "KSP5014", null)]
-    [InlineData("arch/x86/mm/tlb.c", "void switch_mm_irqs_off(struct mm_struct *prev, struct mm_struct *next,\n\t\t\tstruct task_struct *tsk)\n{\n", null, null)]
+    [InlineData(
+        "mm/maccess.c",
+        "long copy_from_kernel_nofault(void *dst, const void *src, size_t size)\n{\n",
+        "KSP5011",
+        "copy_from_kernel_nofault"
+    )]
+    [InlineData(
+        "arch/x86/events/core.c",
+        "perf_event_nmi_handler(unsigned int cmd, struct pt_regs *regs)\n{\n\tu64 start_clock;\n\tu64 finish_clock;\n\tint ret;\n",
+        "KSP5012",
+        "perf_event_nmi_handler"
+    )]
+    [InlineData(
+        "fs/eventpoll.c",
+        "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n",
+        "KSP5014",
+        null
+    )]
+    [InlineData(
+        "arch/x86/mm/tlb.c",
+        "void switch_mm_irqs_off(struct mm_struct *prev, struct mm_struct *next,\n\t\t\tstruct task_struct *tsk)\n{\n",
+        null,
+        null
+    )]
     [InlineData("fs/proc/version.c", "static int version_proc_show(struct seq_file *m, void *v)\n{\n", null, null)]
-    public async Task Code_that_runs_while_the_machine_is_stopped_or_waits_long_is_named(string file, string start, string? rule, string? name)
+    public async Task Code_that_runs_while_the_machine_is_stopped_or_waits_long_is_named(
+        string file,
+        string start,
+        string? rule,
+        string? name
+    )
     {
         var update = await PatchedKernel.ChangeAsync([file], (file, start, start + "\tpr_info(\"changed\\n\");\n"));
         Assert.NotEmpty(update.Units[0].Changes.Functions);
@@ -67,14 +100,23 @@ public class QuiescenceTests
         """;
 
     [Theory]
-    [InlineData("int f(void *p) { while (!kthread_should_stop()) { probe(1); schedule(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }", "KSP5013")]
-    [InlineData("int f(void *p) { while (!kthread_should_stop()) { probe(1); once(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }", "KSP5013")]
+    [InlineData(
+        "int f(void *p) { while (!kthread_should_stop()) { probe(1); schedule(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
+        "KSP5013"
+    )]
+    [InlineData(
+        "int f(void *p) { while (!kthread_should_stop()) { probe(1); once(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
+        "KSP5013"
+    )]
     [InlineData("int f(void *p) { for (;;) { probe(1); schedule(); } }", "KSP5013")]
     [InlineData("int f(void *p) { while (probe(1)) schedule(); return 0; }", "KSP5014")]
     [InlineData("int f(void *p) { probe(1); schedule(); return 0; }", null)]
     [InlineData("int f(void *p) { probe(1); schedule(); return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }", null)]
     [InlineData("int f(void *p) { while (probe(1)) use(p); schedule(); return 0; }", null)]
-    [InlineData("int f(void *p) { while (probe(1)) use(p); return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }", null)]
+    [InlineData(
+        "int f(void *p) { while (probe(1)) use(p); return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
+        null
+    )]
     [InlineData("__attribute__((noreturn)) extern void panic(void); void f(void *p) { probe(1); panic(); }", null)]
     public void A_wait_counts_by_its_loop_and_by_who_runs_it(string source, string? rule)
     {
@@ -82,15 +124,32 @@ public class QuiescenceTests
         Assert.Equal(rule is null ? [] : [rule], found.Select(diagnostic => diagnostic.Id));
     }
 
-    private const string Locks = "extern void mutex_lock(void *); extern void mutex_unlock(void *); extern void *__kmalloc(long, int); extern void kfree(void *); extern int m;\n";
+    private const string Locks =
+        "extern void mutex_lock(void *); extern void mutex_unlock(void *); extern void *__kmalloc(long, int); extern void kfree(void *); extern int m;\n";
 
     [Theory]
-    [InlineData("int f(int a) { mutex_lock(&m); if (probe(a)) return -1; mutex_unlock(&m); return 0; }", "int f(int a) { mutex_lock(&m); if (probe(a)) { mutex_unlock(&m); return -1; } mutex_unlock(&m); return 0; }", "'mutex' than before: 0 or +1 before, 0 now")]
+    [InlineData(
+        "int f(int a) { mutex_lock(&m); if (probe(a)) return -1; mutex_unlock(&m); return 0; }",
+        "int f(int a) { mutex_lock(&m); if (probe(a)) { mutex_unlock(&m); return -1; } mutex_unlock(&m); return 0; }",
+        "'mutex' than before: 0 or +1 before, 0 now"
+    )]
     [InlineData("void f(int a) { use((void *)1); }", "void f(int a) { mutex_lock(&m); use((void *)1); }", "0 before, +1 now")]
-    [InlineData("int f(int a) { void *p = __kmalloc(8, 0); if (probe(a)) return -1; kfree(p); return 0; }", "int f(int a) { void *p = __kmalloc(8, 0); int r = probe(a); kfree(p); return r ? -1 : 0; }", "'memory'")]
-    [InlineData("void f(int a) { mutex_lock(&m); use((void *)1); mutex_unlock(&m); }", "void f(int a) { mutex_lock(&m); use((void *)2); mutex_unlock(&m); }", null)]
+    [InlineData(
+        "int f(int a) { void *p = __kmalloc(8, 0); if (probe(a)) return -1; kfree(p); return 0; }",
+        "int f(int a) { void *p = __kmalloc(8, 0); int r = probe(a); kfree(p); return r ? -1 : 0; }",
+        "'memory'"
+    )]
+    [InlineData(
+        "void f(int a) { mutex_lock(&m); use((void *)1); mutex_unlock(&m); }",
+        "void f(int a) { mutex_lock(&m); use((void *)2); mutex_unlock(&m); }",
+        null
+    )]
     [InlineData("void f(int a) { use((void *)1); }", "void f(int a) { mutex_lock(&m); use((void *)1); mutex_unlock(&m); }", null)]
-    [InlineData("void f(int a) { while (probe(a)) { mutex_lock(&m); use(0); mutex_unlock(&m); } }", "void f(int a) { while (probe(a)) { mutex_lock(&m); if (probe(2)) { mutex_unlock(&m); continue; } use(0); mutex_unlock(&m); } }", null)]
+    [InlineData(
+        "void f(int a) { while (probe(a)) { mutex_lock(&m); use(0); mutex_unlock(&m); } }",
+        "void f(int a) { while (probe(a)) { mutex_lock(&m); if (probe(2)) { mutex_unlock(&m); continue; } use(0); mutex_unlock(&m); } }",
+        null
+    )]
     public void What_is_held_at_the_end_is_compared_over_all_paths(string pre, string post, string? expected)
     {
         var found = PatchedKernel.OfC(Locks + pre, Locks + post).Analyze();

@@ -14,7 +14,9 @@ public class TypeAnalyzerTests
         var update = await PatchedKernel.ChangeAsync([Fair], (Fair, "struct lb_env {\n", "struct lb_env {\n\tunsigned long\t\tadded;\n"));
         var found = update.Analyze();
         Assert.DoesNotContain(found, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
-        Assert.Contains(found, diagnostic => diagnostic.Id == "KSP5009" && diagnostic.Message.Contains("load_balance", StringComparison.Ordinal));
+        Assert.Contains(found, diagnostic =>
+            diagnostic.Id == "KSP5009" && diagnostic.Message.Contains("load_balance", StringComparison.Ordinal)
+        );
         Assert.All(found.Where(diagnostic => diagnostic.Id == "KSP5009"), diagnostic => Assert.Equal(Fair, diagnostic.Location!.Path));
     }
 
@@ -55,15 +57,22 @@ public class TypeAnalyzerTests
     [Fact]
     public async Task A_type_is_shown_where_it_is_declared()
     {
-        var update = await PatchedKernel.ChangeAsync(["kernel/printk/printk.c"],
-            ("kernel/printk/printk.c", "struct devkmsg_user {\n", "struct devkmsg_user {\n\tlong more;\n"));
+        var update = await PatchedKernel.ChangeAsync(
+            ["kernel/printk/printk.c"],
+            ("kernel/printk/printk.c", "struct devkmsg_user {\n", "struct devkmsg_user {\n\tlong more;\n")
+        );
         var found = update.Analyze();
         var size = found.Of("KSP5001");
         Assert.Equal(("struct devkmsg_user", "kernel/printk/printk.c"), (size.Object, size.Location!.Path));
         Assert.True(size.Location.Line > 1 && size.Location.Column > 0, size.Location.ToString());
-        string[] source = await File.ReadAllLinesAsync(Path.Combine(update.SourceRoot!, "kernel/printk/printk.c"), TestContext.Current.CancellationToken);
+        string[] source = await File.ReadAllLinesAsync(
+            Path.Combine(update.SourceRoot!, "kernel/printk/printk.c"),
+            TestContext.Current.CancellationToken
+        );
         Assert.Contains("struct devkmsg_user", source[size.Location.Line - 1], StringComparison.Ordinal);
-        Assert.Contains(found, diagnostic => diagnostic.Id == "KSP5002" && diagnostic.Message.Contains("'more' is added at offset 0", StringComparison.Ordinal));
+        Assert.Contains(found, diagnostic =>
+            diagnostic.Id == "KSP5002" && diagnostic.Message.Contains("'more' is added at offset 0", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -76,7 +85,9 @@ public class TypeAnalyzerTests
         Assert.Contains("functions that are not replaced use a member of that name", member.Message, StringComparison.Ordinal);
         Assert.Contains(member.Related, use => use.Message.StartsWith("clear_refs_test_walk ", StringComparison.Ordinal));
         string[] source = await File.ReadAllLinesAsync(Path.Combine(update.SourceRoot!, unit), TestContext.Current.CancellationToken);
-        Assert.All(member.Related.Where(use => use.Location.Path == unit), use => Assert.StartsWith("type", source[use.Location.Line - 1][(use.Location.Column - 1)..], StringComparison.Ordinal));
+        Assert.All(member.Related.Where(use => use.Location.Path == unit), use =>
+            Assert.StartsWith("type", source[use.Location.Line - 1][(use.Location.Column - 1)..], StringComparison.Ordinal)
+        );
     }
 
     // The image says who calls; the objects say which of them are compiled anew.
@@ -85,14 +96,24 @@ public class TypeAnalyzerTests
     {
         const string source = "void kobject_get_ownership(void *kobj, int *uid, int *gid) { use(kobj); }\n";
         List<Diagnostic> Found(string also) =>
-            [.. new AnalyzedUpdate([], PatchedKernel.OfC(source + also, source.Replace("int *gid", "int gid", StringComparison.Ordinal) + also).Units, new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)).Analyze()];
+            [
+                .. new AnalyzedUpdate(
+                    [],
+                    PatchedKernel.OfC(source + also, source.Replace("int *gid", "int gid", StringComparison.Ordinal) + also).Units,
+                    new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)
+                ).Analyze(),
+            ];
         var alone = Found("").Of("KSP5004");
         Assert.Contains("called by", alone.Message, StringComparison.Ordinal);
         Assert.Contains("sysfs_create_dir_ns", alone.Message, StringComparison.Ordinal);
         Assert.Equal("kobject_get_ownership", alone.Object);
-        var callers = new ImageReferences(KernelUnderTest.Image).To(KernelUnderTest.Image.Symbols.FindUnique("kobject_get_ownership")!.Value);
+        var callers = new ImageReferences(KernelUnderTest.Image).To(
+            KernelUnderTest.Image.Symbols.FindUnique("kobject_get_ownership")!.Value
+        );
         Assert.All(callers, caller => Assert.True(caller.IsBranch));
-        string all = string.Concat(callers.Select(caller => caller.Holder).Distinct().Select(name => $"int {name}(void) {{ return 1; }}\n"));
+        string all = string.Concat(
+            callers.Select(caller => caller.Holder).Distinct().Select(name => $"int {name}(void) {{ return 1; }}\n")
+        );
         var told = Found(all);
         Assert.DoesNotContain(told, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
         told.Of("KSP5010");
@@ -119,8 +140,14 @@ public class TypeAnalyzerTests
     [Fact]
     public void A_unit_of_another_configuration_is_told_from_the_image()
     {
-        var unit = PatchedKernel.OfC("struct kobject { const char *name; long added; } it;", "struct kobject { const char *name; long added; } it;").Units[0];
-        var found = new AnalyzedUpdate([], [unit], new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)).Analyze();
+        var unit = PatchedKernel
+            .OfC("struct kobject { const char *name; long added; } it;", "struct kobject { const char *name; long added; } it;")
+            .Units[0];
+        var found = new AnalyzedUpdate(
+            [],
+            [unit],
+            new RunningKernel(KernelUnderTest.Image, new Dictionary<string, string>(), KernelUnderTest.Configuration)
+        ).Analyze();
         Assert.StartsWith("struct kobject is not", found.Of("KSP5008").Message, StringComparison.Ordinal);
     }
 }

@@ -10,8 +10,7 @@ public class TypeComparisonTests
     private static readonly Lazy<byte[]> s_sample = new(() => Compile(Whole));
 
     /// <summary>Uses of everything keep the compiler from leaving types out.</summary>
-    private const string Whole =
-        """
+    private const string Whole = """
         struct inner { int x; };
         struct s { int a; int b:3; int c:5; struct s *next; struct { int p; union { int q; long w; }; } in; struct inner i[4]; int (*call)(struct s *, enum e *); };
         union u { int i; char c[8]; };
@@ -47,33 +46,86 @@ public class TypeComparisonTests
     }
 
     [Theory]
-    [InlineData("struct inner { int x; };", "struct inner { int x; int y; };", "KSP5001 struct inner", "KSP5002 struct inner: member 'y' is added at offset 4", "KSP5001 struct s ", "KSP5002 struct s: member 'call' moves from offset 48 to 64")]
-    [InlineData("int b:3;", "int b:4;", "KSP5002 struct s: member 'b' changes from a bit field of 3 to a bit field of 4", "KSP5002 struct s: member 'c' moves from offset 4 bit 3 to 4 bit 4")]
+    [InlineData(
+        "struct inner { int x; };",
+        "struct inner { int x; int y; };",
+        "KSP5001 struct inner",
+        "KSP5002 struct inner: member 'y' is added at offset 4",
+        "KSP5001 struct s ",
+        "KSP5002 struct s: member 'call' moves from offset 48 to 64"
+    )]
+    [InlineData(
+        "int b:3;",
+        "int b:4;",
+        "KSP5002 struct s: member 'b' changes from a bit field of 3 to a bit field of 4",
+        "KSP5002 struct s: member 'c' moves from offset 4 bit 3 to 4 bit 4"
+    )]
     [InlineData("int a; int b:3;", "unsigned a; int b:3;", "KSP5002 struct s: member 'a' changes its type from 'int' to 'unsigned int'")]
     [InlineData("int c:5;", "int c:5; int fills_the_hole:4;", "KSP5002 struct s: member 'fills_the_hole' is added at offset 5")]
     [InlineData("union { int q; long w; }", "union { int q; long v; }", "KSP5002 struct s: member 'in' changes its type")]
-    [InlineData("struct s *next;", "struct inner *next;", "KSP5002 struct s: member 'next' changes its type from 'struct s *' to 'struct inner *'")]
+    [InlineData(
+        "struct s *next;",
+        "struct inner *next;",
+        "KSP5002 struct s: member 'next' changes its type from 'struct s *' to 'struct inner *'"
+    )]
     [InlineData("struct s *, enum e *)", "struct s *)", "KSP5002 struct s: member 'call' changes its type")]
-    [InlineData("char c[8];", "char c[9];", "KSP5001 union u changes from 8 to 12", "KSP5002 union u: member 'c' changes its type from 'char[8]' to 'char[9]'")]
+    [InlineData(
+        "char c[8];",
+        "char c[9];",
+        "KSP5001 union u changes from 8 to 12",
+        "KSP5002 union u: member 'c' changes its type from 'char[8]' to 'char[9]'"
+    )]
     [InlineData("char c[8];", "char c[7];", "KSP5002 union u: member 'c' changes its type from 'char[8]' to 'char[7]'")]
     [InlineData("C = 7 }", "C = 8 }", "KSP5003 enum e: 'C' changes its value from 7 to 8")]
     [InlineData("C = 7 }", "C = 7, D }", "KSP5003 enum e: 'D' is added with value 8")]
     [InlineData("A, B = -1, C = 7 }", "A, B = -1 }", "KSP5003 enum e: 'C' (value 7) is removed")]
-    [InlineData("enum { X = 5, Y };", "enum { X = 5, Z, Y };", "KSP5003 enum { X, … }: 'Y' changes its value from 6 to 7", "KSP5003 enum { X, … }: 'Z' is added with value 6")]
-    [InlineData("{ int z; short y; } t;", "{ int z; short w, y; } t;", "KSP5002 typedef t: member 'y' moves from offset 4 to 6", "KSP5002 typedef t: member 'w' is added at offset 4")]
-    [InlineData("typedef unsigned int counter_t;", "typedef int counter_t;", "KSP5006 typedef counter_t changes from 'unsigned int' to 'int'")]
-    [InlineData("int g(struct s *p, enum e e)", "long g(struct s *p, enum e e)", "KSP5004 the prototype of g changes from 'int (struct s *, enum e)' to 'long int (struct s *, enum e)'")]
-    [InlineData("enum e e)", "enum e e, ...)", "KSP5004 the prototype of g changes from 'int (struct s *, enum e)' to 'int (struct s *, enum e, ...)'")]
+    [InlineData(
+        "enum { X = 5, Y };",
+        "enum { X = 5, Z, Y };",
+        "KSP5003 enum { X, … }: 'Y' changes its value from 6 to 7",
+        "KSP5003 enum { X, … }: 'Z' is added with value 6"
+    )]
+    [InlineData(
+        "{ int z; short y; } t;",
+        "{ int z; short w, y; } t;",
+        "KSP5002 typedef t: member 'y' moves from offset 4 to 6",
+        "KSP5002 typedef t: member 'w' is added at offset 4"
+    )]
+    [InlineData(
+        "typedef unsigned int counter_t;",
+        "typedef int counter_t;",
+        "KSP5006 typedef counter_t changes from 'unsigned int' to 'int'"
+    )]
+    [InlineData(
+        "int g(struct s *p, enum e e)",
+        "long g(struct s *p, enum e e)",
+        "KSP5004 the prototype of g changes from 'int (struct s *, enum e)' to 'long int (struct s *, enum e)'"
+    )]
+    [InlineData(
+        "enum e e)",
+        "enum e e, ...)",
+        "KSP5004 the prototype of g changes from 'int (struct s *, enum e)' to 'int (struct s *, enum e, ...)'"
+    )]
     [InlineData("int gv;", "unsigned char gv;", "KSP5005 the type of gv changes from 'int' to 'unsigned char'")]
     [InlineData("extern long ev;", "extern int ev;", "KSP5005 the type of ev changes")]
-    [InlineData("static t sv;", "static struct inner sv2; static struct { int z; } sv;", "KSP5005 the type of sv changes from 't' to 'struct {…}'")]
+    [InlineData(
+        "static t sv;",
+        "static struct inner sv2; static struct { int z; } sv;",
+        "KSP5005 the type of sv changes from 't' to 'struct {…}'"
+    )]
     public void Names_what_changes(string from, string to, params string[] expected)
     {
         Assert.Contains(from, Whole, StringComparison.Ordinal);
-        var reports = Compare(Whole, Whole.Replace(from, to, StringComparison.Ordinal)).Select(report => $"{report.Id} {Short(report.Message)}").Order(StringComparer.Ordinal).ToList();
+        var reports = Compare(Whole, Whole.Replace(from, to, StringComparison.Ordinal))
+            .Select(report => $"{report.Id} {Short(report.Message)}")
+            .Order(StringComparer.Ordinal)
+            .ToList();
         var wanted = expected.Order(StringComparer.Ordinal).ToList();
-        Assert.True(reports.Count == wanted.Count && wanted.All(text => reports.Exists(report => report.StartsWith(text, StringComparison.Ordinal))),
-            string.Join('\n', reports));
+        Assert.True(
+            reports.Count == wanted.Count
+                && wanted.All(text => reports.Exists(report => report.StartsWith(text, StringComparison.Ordinal))),
+            string.Join('\n', reports)
+        );
     }
 
     private static string Short(string message) => message.Replace("the size of ", "", StringComparison.Ordinal);
@@ -81,7 +133,10 @@ public class TypeComparisonTests
     [Theory]
     [InlineData("int gv;", "int gv; struct brand_new { int a; }; struct brand_new fresh;")]
     [InlineData("struct fwd;", "struct fwd { int now_known; };")]
-    [InlineData("static __attribute__((noinline)) int h(struct fwd *f, union u *u) { return f != 0", "static __attribute__((noinline)) int h(void *f, union u *u) { return f != 0")]
+    [InlineData(
+        "static __attribute__((noinline)) int h(struct fwd *f, union u *u) { return f != 0",
+        "static __attribute__((noinline)) int h(void *f, union u *u) { return f != 0"
+    )]
     [InlineData("struct s *p, enum e e)", "struct s *renamed, enum e e)")]
     [InlineData("p->a", "renamed->a")]
     [InlineData("int x; };", "const volatile int x; };")]
@@ -91,7 +146,11 @@ public class TypeComparisonTests
         Assert.Contains(from, Whole, StringComparison.Ordinal);
         var after = Whole.Replace(from, to, StringComparison.Ordinal);
         if (to.Contains("renamed", StringComparison.Ordinal))
-            after = Whole.Replace("struct s *p, enum e e) { return p->a", "struct s *renamed, enum e e) { return renamed->a", StringComparison.Ordinal);
+            after = Whole.Replace(
+                "struct s *p, enum e e) { return p->a",
+                "struct s *renamed, enum e e) { return renamed->a",
+                StringComparison.Ordinal
+            );
         Assert.Empty(Compare(Whole, after));
     }
 
@@ -118,7 +177,8 @@ public class TypeComparisonTests
     [Fact]
     public void Types_inside_functions_may_share_a_name()
     {
-        const string source = "int f(void *p) { struct l { int a; } *l = p; return l->a; } int g(void *p) { struct l { long b; } *l = p; return l->b; }";
+        const string source =
+            "int f(void *p) { struct l { int a; } *l = p; return l->a; } int g(void *p) { struct l { long b; } *l = p; return l->b; }";
         Assert.Empty(Compare(source, source));
         Assert.NotEmpty(Compare(source, source.Replace("long b;", "long z, b;", StringComparison.Ordinal)));
     }

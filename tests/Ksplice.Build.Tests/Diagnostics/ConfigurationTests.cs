@@ -7,7 +7,10 @@ namespace Ksplice.Build.Tests.Diagnostics;
 
 public class ConfigurationTests
 {
-    private static readonly DiagnosticDescriptor Warning = new("OWN0001", "A rule", "text", DiagnosticSeverity.Warning) { Category = "House" };
+    private static readonly DiagnosticDescriptor Warning = new("OWN0001", "A rule", "text", DiagnosticSeverity.Warning)
+    {
+        Category = "House",
+    };
 
     [Theory]
     [InlineData("*", "fs/proc/a.c", true)]
@@ -37,7 +40,11 @@ public class ConfigurationTests
         Assert.Equal(matches, new EditorConfigSection(glob, new Dictionary<string, string>()).Matches(path));
 
     private static DiagnosticConfiguration Files(params (string Path, string Text)[] files) =>
-        DiagnosticConfiguration.None with { Folder = "/p", Files = [.. files.Select(file => EditorConfig.Parse(file.Path, file.Text))] };
+        DiagnosticConfiguration.None with
+        {
+            Folder = "/p",
+            Files = [.. files.Select(file => EditorConfig.Parse(file.Path, file.Text))],
+        };
 
     private static DiagnosticSeverity? Severity(DiagnosticConfiguration configuration, string path, DiagnosticDescriptor? rule = null) =>
         configuration.Apply(Diagnostic.Create(rule ?? Warning, new SourceLocation(path), "a", "b", "c", ""))?.Severity;
@@ -45,14 +52,46 @@ public class ConfigurationTests
     [Fact]
     public void Nearer_files_later_sections_and_single_rules_count_more()
     {
-        const string all = "[*]\ndotnet_diagnostic.OWN0001.severity = error # why\n[fs/**]\ndotnet_diagnostic.own0001.severity = suggestion\n";
+        const string all =
+            "[*]\ndotnet_diagnostic.OWN0001.severity = error # why\n[fs/**]\ndotnet_diagnostic.own0001.severity = suggestion\n";
         Assert.Equal(DiagnosticSeverity.Error, Severity(Files(("/p/.editorconfig", all)), "mm/a.c"));
         Assert.Equal(DiagnosticSeverity.Info, Severity(Files(("/p/.editorconfig", all)), "fs/proc/a.c"));
-        Assert.Null(Severity(Files(("/.editorconfig", all), ("/p/.editorconfig", "[a.c]\ndotnet_diagnostic.OWN0001.severity = none")), "fs/a.c"));
-        Assert.Equal(DiagnosticSeverity.Error, Severity(Files(("/p/.globalconfig", "dotnet_diagnostic.OWN0001.severity = error")), "fs/a.c"));
-        Assert.Equal(DiagnosticSeverity.Warning, Severity(Files(("/p/.editorconfig", "[*.c]\ndotnet_diagnostic.OWN0001.severity = warning"), ("/p/.globalconfig", "dotnet_diagnostic.OWN0001.severity = error")), "fs/a.c"));
-        Assert.Equal(DiagnosticSeverity.Error, Severity(Files(("/p/.editorconfig", "[*]\ndotnet_analyzer_diagnostic.category-House.severity = error\ndotnet_analyzer_diagnostic.severity = none")), "a.c"));
-        Assert.Equal(DiagnosticSeverity.Warning, Severity(Files(("/p/.editorconfig", "dotnet_diagnostic.OWN0001.severity = none\n[*.h]\ndotnet_diagnostic.OWN0001.severity = none")), "a.c"));
+        Assert.Null(
+            Severity(Files(("/.editorconfig", all), ("/p/.editorconfig", "[a.c]\ndotnet_diagnostic.OWN0001.severity = none")), "fs/a.c")
+        );
+        Assert.Equal(
+            DiagnosticSeverity.Error,
+            Severity(Files(("/p/.globalconfig", "dotnet_diagnostic.OWN0001.severity = error")), "fs/a.c")
+        );
+        Assert.Equal(
+            DiagnosticSeverity.Warning,
+            Severity(
+                Files(
+                    ("/p/.editorconfig", "[*.c]\ndotnet_diagnostic.OWN0001.severity = warning"),
+                    ("/p/.globalconfig", "dotnet_diagnostic.OWN0001.severity = error")
+                ),
+                "fs/a.c"
+            )
+        );
+        Assert.Equal(
+            DiagnosticSeverity.Error,
+            Severity(
+                Files(
+                    (
+                        "/p/.editorconfig",
+                        "[*]\ndotnet_analyzer_diagnostic.category-House.severity = error\ndotnet_analyzer_diagnostic.severity = none"
+                    )
+                ),
+                "a.c"
+            )
+        );
+        Assert.Equal(
+            DiagnosticSeverity.Warning,
+            Severity(
+                Files(("/p/.editorconfig", "dotnet_diagnostic.OWN0001.severity = none\n[*.h]\ndotnet_diagnostic.OWN0001.severity = none")),
+                "a.c"
+            )
+        );
     }
 
     [Fact]
@@ -60,17 +99,31 @@ public class ConfigurationTests
     {
         var strict = DiagnosticConfiguration.None with { TreatWarningsAsErrors = true };
         Assert.Equal(DiagnosticSeverity.Error, Severity(strict, "a.c"));
-        Assert.Equal(DiagnosticSeverity.Warning, Severity(strict with { WarningsNotAsErrors = DiagnosticConfiguration.Ids("CS1; OWN0001") }, "a.c"));
-        Assert.Equal(DiagnosticSeverity.Error, Severity(DiagnosticConfiguration.None with { WarningsAsErrors = DiagnosticConfiguration.Ids("own0001,CS2") }, "a.c"));
+        Assert.Equal(
+            DiagnosticSeverity.Warning,
+            Severity(strict with { WarningsNotAsErrors = DiagnosticConfiguration.Ids("CS1; OWN0001") }, "a.c")
+        );
+        Assert.Equal(
+            DiagnosticSeverity.Error,
+            Severity(DiagnosticConfiguration.None with { WarningsAsErrors = DiagnosticConfiguration.Ids("own0001,CS2") }, "a.c")
+        );
         Assert.Null(Severity(strict with { NoWarn = DiagnosticConfiguration.Ids("OWN0001") }, "a.c"));
     }
 
     [Fact]
     public void An_error_stays_one()
     {
-        var lowered = Files(("/p/.editorconfig", "[*]\ndotnet_diagnostic.KSP5001.severity = none\ndotnet_analyzer_diagnostic.severity = none")) with { NoWarn = DiagnosticConfiguration.Ids("KSP5001") };
+        var lowered = Files(
+            ("/p/.editorconfig", "[*]\ndotnet_diagnostic.KSP5001.severity = none\ndotnet_analyzer_diagnostic.severity = none")
+        ) with
+        {
+            NoWarn = DiagnosticConfiguration.Ids("KSP5001"),
+        };
         Assert.Equal(DiagnosticSeverity.Error, Severity(lowered, "a.c", TypeDiagnostics.SizeChanged));
-        Assert.Equal([("/p/.editorconfig", "KSP5001", "none")], lowered.Powerless([TypeDiagnostics.SizeChanged, TypeDiagnostics.MemberChanged]));
+        Assert.Equal(
+            [("/p/.editorconfig", "KSP5001", "none")],
+            lowered.Powerless([TypeDiagnostics.SizeChanged, TypeDiagnostics.MemberChanged])
+        );
     }
 
     private const string Hooks = "#include \"HOOKS\"\n";
@@ -82,14 +135,18 @@ public class ConfigurationTests
     public void An_error_is_acknowledged_in_the_patch_for_one_object_only()
     {
         const string pre = "int a = 1; int b = 1; int f(void) { return a + b; }";
-        string post = WithMacro("int a = 2; int b = 1; int f(void) { return a + b; } ksplice_acknowledge(KSP3001, \"a\", \"the hook sets it\");");
+        string post = WithMacro(
+            "int a = 2; int b = 1; int f(void) { return a + b; } ksplice_acknowledge(KSP3001, \"a\", \"the hook sets it\");"
+        );
         var accepted = CPair.Compare(pre, post);
         Assert.NotNull(accepted.Diff);
         var report = Assert.Single(accepted.Diagnostics);
         Assert.Equal(("KSP3001", DiagnosticSeverity.Info), (report.Id, report.Severity));
         Assert.EndsWith("(acknowledged: the hook sets it)", report.Message, StringComparison.Ordinal);
         Assert.Equal([new Acknowledgement("KSP3001", "a", "the hook sets it", CPair.Unit)], accepted.Diagnostics.UsedAcknowledgements);
-        CPair.Compare(pre, post.Replace("int b = 1", "int b = 3", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ChangedData, "'b'");
+        CPair
+            .Compare(pre, post.Replace("int b = 1", "int b = 3", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.ChangedData, "'b'");
     }
 
     [Fact]
@@ -97,7 +154,10 @@ public class ConfigurationTests
     {
         DiagnosticBag bag = [];
         bag.Acknowledge(new Acknowledgement("KSP3006", "x", "because", "p"));
-        Assert.Equal(DiagnosticSeverity.Error, bag.Add(Diagnostic.Create(DifferencingDiagnostics.UnknownSection, null, 1, 2, 3) with { Object = "x" }).Severity);
+        Assert.Equal(
+            DiagnosticSeverity.Error,
+            bag.Add(Diagnostic.Create(DifferencingDiagnostics.UnknownSection, null, 1, 2, 3) with { Object = "x" }).Severity
+        );
         Assert.Single(bag.UnusedAcknowledgements);
     }
 }

@@ -20,8 +20,11 @@ public sealed class ReleaseTrackingTests
 
     private static readonly List<DiagnosticDescriptor> Descriptors =
     [
-        .. typeof(DiagnosticDescriptor).Assembly.GetTypes()
-            .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
+        .. typeof(DiagnosticDescriptor)
+            .Assembly.GetTypes()
+            .SelectMany(type =>
+                type.GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)
+            )
             .Where(field => field.FieldType == typeof(DiagnosticDescriptor))
             .Select(field => (DiagnosticDescriptor)field.GetValue(null)!),
     ];
@@ -38,21 +41,30 @@ public sealed class ReleaseTrackingTests
     public void Every_descriptor_has_its_line_in_the_list_and_no_other_is_listed()
     {
         var lines = File.ReadAllLines(Repository.At("src/Ksplice.Build/AnalyzerReleases.Unshipped.md"));
-        Assert.Equal(["### New Rules", "", "Rule ID | Category | Severity | Notes", "--------|----------|----------|------"], lines.Take(4));
+        Assert.Equal(
+            ["### New Rules", "", "Rule ID | Category | Severity | Notes", "--------|----------|----------|------"],
+            lines.Take(4)
+        );
         var rows = lines.Skip(4).Select(line => line.Split(" | ")).ToList();
         Assert.All(rows, row => Assert.Equal(4, row.Length));
         Assert.All(rows, row => Assert.Contains(row[1], Categories[row[0][3]]));
         Assert.Equal(
             Descriptors.Select(descriptor => $"{descriptor.Id} {descriptor.Severity} {descriptor.Title}").Order(StringComparer.Ordinal),
-            rows.Select(row => $"{row[0]} {row[2]} {row[3]}").Order(StringComparer.Ordinal));
+            rows.Select(row => $"{row[0]} {row[2]} {row[3]}").Order(StringComparer.Ordinal)
+        );
     }
 
     [Fact]
     public void Every_descriptor_has_its_page_and_no_other_page_is_there()
     {
-        var pages = Directory.GetFiles(Repository.At("docs/diagnostics")).ToDictionary(path => Path.GetFileName(path)!, path => File.ReadLines(path).FirstOrDefault());
+        var pages = Directory
+            .GetFiles(Repository.At("docs/diagnostics"))
+            .ToDictionary(path => Path.GetFileName(path)!, path => File.ReadLines(path).FirstOrDefault());
         Assert.Equal(
-            Descriptors.Select(descriptor => $"{Path.GetFileName(descriptor.HelpLink)} # {descriptor.Id}: {descriptor.Title}").Order(StringComparer.Ordinal),
-            pages.Where(page => page.Key != "README.md").Select(page => $"{page.Key} {page.Value}").Order(StringComparer.Ordinal));
+            Descriptors
+                .Select(descriptor => $"{Path.GetFileName(descriptor.HelpLink)} # {descriptor.Id}: {descriptor.Title}")
+                .Order(StringComparer.Ordinal),
+            pages.Where(page => page.Key != "README.md").Select(page => $"{page.Key} {page.Value}").Order(StringComparer.Ordinal)
+        );
     }
 }

@@ -126,9 +126,17 @@ public sealed class AssemblyTests
         var exported = new ExportedSymbols([]);
         var data = MatchDataBuilder.Build([pair.Accepted], PrimaryObject.SymbolsToResolve([pair.Accepted], exported), diagnostics);
         Assert.True(data is not null, string.Join('\n', diagnostics));
-        var primary = PrimaryObject.Build([pair.Accepted], data, new UpdateTarget("01234567", UpdateTarget.KernelName, 0, 1), exported, diagnostics);
+        var primary = PrimaryObject.Build(
+            [pair.Accepted],
+            data,
+            new UpdateTarget("01234567", UpdateTarget.KernelName, 0, 1),
+            exported,
+            diagnostics
+        );
         Assert.True(primary is not null, string.Join('\n', diagnostics));
-        return primary.Code.Symbols.Where(symbol => symbol.Type == ElfSymbolType.Function).ToDictionary(symbol => symbol.Name, symbol => symbol.Value);
+        return primary
+            .Code.Symbols.Where(symbol => symbol.Type == ElfSymbolType.Function)
+            .ToDictionary(symbol => symbol.Name, symbol => symbol.Value);
     }
 
     private const string RunsOn = """
@@ -161,11 +169,14 @@ public sealed class AssemblyTests
     [Fact]
     public void Code_that_runs_on_into_another_function_than_before_is_replaced()
     {
-        var pair = CPair.CompareAssembly(RunsOn, """
+        var pair = CPair.CompareAssembly(
+            RunsOn,
+            """
             FUNC(second) movl $2, %eax; ret; END(second)
             FUNC(first)  movl $1, %ecx; END(first)
             FUNC(third)  movl $3, %eax; ret; END(third)
-            """);
+            """
+        );
         Assert.Equal(["first"], pair.Replaced);
         Assert.Equal("runs on into second before and third after", pair.Accepted.Replaced[0].Why.Detail);
     }
@@ -274,7 +285,9 @@ public sealed class AssemblyTests
         Assert.Equal("value", Assert.IsType<LocalSymbol>(Assert.Single(pair.Accepted.Needed)).Name);
         Change(Source, "0x1000", "0x2000").RefusedBy(DifferencingDiagnostics.ChangedData, "'value'");
         // A constant that only replaced code uses would go with the code, were it not in its midst.
-        CPair.CompareAssembly(Source, Changed(Changed(Source, "0x1000", "0x2000"), "ret; END(one)", "nop; ret; END(one)")).RefusedBy(DifferencingDiagnostics.ImmovableCode, "data among code");
+        CPair
+            .CompareAssembly(Source, Changed(Changed(Source, "0x1000", "0x2000"), "ret; END(one)", "nop; ret; END(one)"))
+            .RefusedBy(DifferencingDiagnostics.ImmovableCode, "data among code");
     }
 
     // The four bytes look like the start of a call.
@@ -291,7 +304,11 @@ public sealed class AssemblyTests
 
     [Fact]
     public void KSP3008_a_place_between_two_functions() =>
-        Change("FUNC(one) movl $1, %eax; jmp 1f; END(one)\nFUNC(two) ret; END(two); nop; 1: nop; nop\nFUNC(three) ret; END(three)", "$1", "$11")
+        Change(
+                "FUNC(one) movl $1, %eax; jmp 1f; END(one)\nFUNC(two) ret; END(two); nop; 1: nop; nop\nFUNC(three) ret; END(three)",
+                "$1",
+                "$11"
+            )
             .RefusedBy(DifferencingDiagnostics.MiddleReference, "one");
 
     [Theory]
@@ -299,12 +316,14 @@ public sealed class AssemblyTests
     [InlineData(".entry.text")]
     [InlineData(".text..__x86.rethunk_untrain")]
     public void KSP3013_code_that_must_not_leave_its_place(string section) =>
-        Change($".section {section}, \"ax\"\n" + ThreeFunctions, "$1", "$11").RefusedBy(DifferencingDiagnostics.SectionNotReplaceable, section);
+        Change($".section {section}, \"ax\"\n" + ThreeFunctions, "$1", "$11")
+            .RefusedBy(DifferencingDiagnostics.SectionNotReplaceable, section);
 
     [Fact]
     public void KSP3040_a_function_with_a_second_entry()
     {
-        const string Source = "FUNC(put) cmpq %rdx, %rax; jae 1f; .globl put_nocheck; put_nocheck: movl %eax, (%rcx); 1: ret; END(put)\nFUNC(two) movl $2, %eax; ret; END(two)";
+        const string Source =
+            "FUNC(put) cmpq %rdx, %rax; jae 1f; .globl put_nocheck; put_nocheck: movl %eax, (%rcx); 1: ret; END(put)\nFUNC(two) movl $2, %eax; ret; END(two)";
         Change(Source, "%eax, (%rcx)", "%eax, 4(%rcx)").RefusedBy(DifferencingDiagnostics.InnerEntry, "'put_nocheck'");
         Assert.Equal(["two"], Change(Source, "$2", "$22").Replaced);
     }

@@ -14,9 +14,24 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
 
     private static readonly string[] Flags =
     [
-        "-std=gnu11", "-O2", "-c", "-ffunction-sections", "-fdata-sections", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-mno-sse",
-        "-mno-mmx", "-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-fno-stack-protector", "-fno-common", "-fno-jump-tables",
-        "-fno-strict-aliasing", "-ffreestanding", "-w",
+        "-std=gnu11",
+        "-O2",
+        "-c",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-fno-pie",
+        "-mcmodel=kernel",
+        "-mno-red-zone",
+        "-mno-sse",
+        "-mno-mmx",
+        "-fno-asynchronous-unwind-tables",
+        "-fcf-protection=none",
+        "-fno-stack-protector",
+        "-fno-common",
+        "-fno-jump-tables",
+        "-fno-strict-aliasing",
+        "-ffreestanding",
+        "-w",
     ];
 
     // What every version starts with, on a line of its own: what the kernel's headers would bring.
@@ -90,14 +105,20 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
     public IEnumerable<string> New => Accepted.NewFunctions.Select(function => function.Name).Order(StringComparer.Ordinal);
 
     /// <summary>The names of code that travels along unchanged or without being a function, sorted.</summary>
-    public IEnumerable<string> Along => Accepted.Carried.Where(piece => piece.Kind is CarriedKind.Function or CarriedKind.CodePart)
-        .Select(piece => piece.Name).Except(Replaced).Except(New).Order(StringComparer.Ordinal);
+    public IEnumerable<string> Along =>
+        Accepted
+            .Carried.Where(piece => piece.Kind is CarriedKind.Function or CarriedKind.CodePart)
+            .Select(piece => piece.Name)
+            .Except(Replaced)
+            .Except(New)
+            .Order(StringComparer.Ordinal);
 
     /// <summary>The piece of that name.</summary>
     public CarriedPiece Piece(string name) => Accepted.Carried.Single(piece => piece.Name == name);
 
     /// <summary>The names of the pieces that have one.</summary>
-    public IEnumerable<string> Carried => Accepted.Carried.Select(piece => piece.Name).Where(name => name.Length != 0).Order(StringComparer.Ordinal);
+    public IEnumerable<string> Carried =>
+        Accepted.Carried.Select(piece => piece.Name).Where(name => name.Length != 0).Order(StringComparer.Ordinal);
 
     /// <summary>Asserts that the comparison was refused for <paramref name="rule"/>, once and for nothing else; the message names <paramref name="what"/>.</summary>
     public void RefusedBy(DiagnosticDescriptor rule, string what)
@@ -110,7 +131,10 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
     public void RefusedByAll(DiagnosticDescriptor rule, string what)
     {
         var errors = Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error).ToList();
-        Assert.True(errors.Count != 0 && errors.TrueForAll(error => error.Descriptor == rule), $"expected {rule.Id}, found: {string.Join('\n', Diagnostics)}");
+        Assert.True(
+            errors.Count != 0 && errors.TrueForAll(error => error.Descriptor == rule),
+            $"expected {rule.Id}, found: {string.Join('\n', Diagnostics)}"
+        );
         Assert.All(errors, error => Assert.Contains(what, error.Message, StringComparison.Ordinal));
         Assert.All(errors, error => Assert.Equal(Unit, error.Location!.Path));
         Assert.Null(Diff);

@@ -9,11 +9,25 @@ public sealed class CorrelationTests
     // The compiler might as well have numbered these two the other way round.
     private static ElfObject Swapped(ElfObject elf, string stem)
     {
-        string[] names = [.. elf.Symbols.Select(symbol => symbol.Name).Where(name => name.StartsWith(stem, StringComparison.Ordinal)).Distinct().Order(StringComparer.Ordinal)];
+        string[] names =
+        [
+            .. elf
+                .Symbols.Select(symbol => symbol.Name)
+                .Where(name => name.StartsWith(stem, StringComparison.Ordinal))
+                .Distinct()
+                .Order(StringComparer.Ordinal),
+        ];
         Assert.True(names.Length == 2, $"{stem}: {string.Join(' ', names)}");
         return elf with
         {
-            Symbols = [.. elf.Symbols.Select(symbol => symbol.Name == names[0] ? symbol with { Name = names[1] } : symbol.Name == names[1] ? symbol with { Name = names[0] } : symbol)],
+            Symbols =
+            [
+                .. elf.Symbols.Select(symbol =>
+                    symbol.Name == names[0] ? symbol with { Name = names[1] }
+                    : symbol.Name == names[1] ? symbol with { Name = names[0] }
+                    : symbol
+                ),
+            ],
         };
     }
 
@@ -65,7 +79,10 @@ public sealed class CorrelationTests
         var pair = CPair.Compare(pre, Swapped(CPair.Compile(Replace(source, old, now)), stem));
         Assert.Equal([changed], pair.Replaced);
         // The variable is the one that the function had before.
-        var user = pre.Sections.Single(section => section.Name == ".text." + changed).Relocations.Select(relocation => pre.Symbols[relocation.SymbolIndex]).First(symbol => !symbol.IsUndefined);
+        var user = pre
+            .Sections.Single(section => section.Name == ".text." + changed)
+            .Relocations.Select(relocation => pre.Symbols[relocation.SymbolIndex])
+            .First(symbol => !symbol.IsUndefined);
         Assert.Contains(pair.Accepted.Needed.OfType<LocalSymbol>(), needed => needed.PreSection == user.SectionIndex);
     }
 
@@ -75,7 +92,12 @@ public sealed class CorrelationTests
         string[] options = ["-fipa-cp-clone", "--param=ipa-cp-eval-threshold=1", "-O3"];
         var pre = CPair.Compile(Clones, options);
         Assert.True(CPair.Compare(pre, Swapped(pre, "part.constprop.")).Accepted.IsEmpty);
-        Assert.Equal(2, CPair.Compare(pre, CPair.Compile(Replace(Clones, "* 3", "* 5"), options)).Replaced.Count(name => name.StartsWith("part.constprop.", StringComparison.Ordinal)));
+        Assert.Equal(
+            2,
+            CPair
+                .Compare(pre, CPair.Compile(Replace(Clones, "* 3", "* 5"), options))
+                .Replaced.Count(name => name.StartsWith("part.constprop.", StringComparison.Ordinal))
+        );
     }
 
     private const string Partial = """
@@ -93,7 +115,13 @@ public sealed class CorrelationTests
         var pair = CPair.Compare(pre, CPair.Compile(Replace(Partial, "* 3", "* 5")));
         Assert.Equal([name], pair.Replaced);
         // With another number in front of it.
-        pair = CPair.Compare(pre, pre with { Symbols = [.. pre.Symbols.Select(symbol => symbol.Name == name ? symbol with { Name = "part.part.7" } : symbol)] });
+        pair = CPair.Compare(
+            pre,
+            pre with
+            {
+                Symbols = [.. pre.Symbols.Select(symbol => symbol.Name == name ? symbol with { Name = "part.part.7" } : symbol)],
+            }
+        );
         Assert.True(pair.Accepted.IsEmpty);
     }
 
@@ -136,7 +164,8 @@ public sealed class CorrelationTests
     [Fact]
     public void A_renamed_function_is_a_new_one_and_its_callers_are_replaced()
     {
-        const string Source = "static noinline int before(int a) { return probe(a) * 3; } int f(int a) { return before(a) + 1; } int g(int a) { return probe(a); }";
+        const string Source =
+            "static noinline int before(int a) { return probe(a) * 3; } int f(int a) { return before(a) + 1; } int g(int a) { return probe(a); }";
         var pair = CPair.Compare(Source, Replace(Source, "before", "after"));
         Assert.Equal(["f"], pair.Replaced);
         Assert.Equal(["after"], pair.New);
@@ -169,12 +198,16 @@ public sealed class CorrelationTests
     public void KSP3009_a_function_that_becomes_init_code() =>
         CPair.Compare(In(""), In(".init.text")).RefusedByAll(DifferencingDiagnostics.InitReference, "f");
 
-    private const string Inlining = "static HOW int part(int a) { return probe(a) * 3; } int f(int a) { return part(a) + 1; } int g(int a) { return part(a) + 2; }";
+    private const string Inlining =
+        "static HOW int part(int a) { return probe(a) * 3; } int f(int a) { return part(a) + 1; } int g(int a) { return part(a) + 2; }";
 
     [Fact]
     public void A_function_that_becomes_inlined_replaces_its_callers_and_stays_behind()
     {
-        var pair = CPair.Compare(Replace(Inlining, "HOW", "noinline"), Replace(Inlining, "HOW", "inline __attribute__((__always_inline__))"));
+        var pair = CPair.Compare(
+            Replace(Inlining, "HOW", "noinline"),
+            Replace(Inlining, "HOW", "inline __attribute__((__always_inline__))")
+        );
         Assert.Equal(["f", "g"], pair.Replaced);
         Assert.Equal(["part"], pair.Accepted.RemovedFunctions);
     }
@@ -182,7 +215,10 @@ public sealed class CorrelationTests
     [Fact]
     public void A_function_that_is_inlined_no_longer_is_new()
     {
-        var pair = CPair.Compare(Replace(Inlining, "HOW", "inline __attribute__((__always_inline__))"), Replace(Inlining, "HOW", "noinline"));
+        var pair = CPair.Compare(
+            Replace(Inlining, "HOW", "inline __attribute__((__always_inline__))"),
+            Replace(Inlining, "HOW", "noinline")
+        );
         Assert.Equal(["f", "g"], pair.Replaced);
         Assert.Equal(["part"], pair.New);
     }
@@ -190,7 +226,8 @@ public sealed class CorrelationTests
     [Fact]
     public void An_alias_is_another_name_of_the_same_function()
     {
-        const string Source = "noinline int f(int a) { return probe(a) * 3; } extern int other(int) __attribute__((alias(\"f\"))); int g(int a) { return other(a) + 1; }";
+        const string Source =
+            "noinline int f(int a) { return probe(a) * 3; } extern int other(int) __attribute__((alias(\"f\"))); int g(int a) { return other(a) + 1; }";
         var pair = CPair.Compare(Source, Replace(Source, "* 3", "* 5"));
         Assert.Equal(["f"], pair.Replaced);
         pair = CPair.Compare(Source, Replace(Source, "+ 1", "+ 2"));
@@ -233,7 +270,11 @@ public sealed class CorrelationTests
     public void A_new_function_may_be_exported_anew()
     {
         const string Export = "asm(\".section ___ksymtab_gpl+added,\\\"a\\\"\\n .long added - .\\n .text\");";
-        var pair = CPair.Compare("int f(int a) { return probe(a); }", "int added(int a) { return probe(a) + 1; } int f(int a) { return added(a); }" + Export, "-fno-inline");
+        var pair = CPair.Compare(
+            "int f(int a) { return probe(a); }",
+            "int added(int a) { return probe(a) + 1; } int f(int a) { return added(a); }" + Export,
+            "-fno-inline"
+        );
         Assert.Equal(["added"], pair.New);
         Assert.Equal(DifferencingDiagnostics.ExportChanged, Assert.Single(pair.Diagnostics).Descriptor);
     }

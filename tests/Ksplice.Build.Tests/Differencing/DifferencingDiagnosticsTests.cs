@@ -12,12 +12,23 @@ public sealed class DifferencingDiagnosticsTests
     [InlineData("int *where = 0; int a, b;", "extern int a; int *where = &a; int a, b;", "'where'")]
     [InlineData("int a, b; int *where = &a;", "int a, b; int *where = &b;", "a reference to a became one to b")]
     [InlineData("int buffer[4];", "int buffer[8];", "16 bytes became 32")]
-    [InlineData("static int many[4]; int f(int i) { return ++many[i]; }", "static int many[5]; int f(int i) { return ++many[i]; }", "'many'")]
+    [InlineData(
+        "static int many[4]; int f(int i) { return ++many[i]; }",
+        "static int many[5]; int f(int i) { return ++many[i]; }",
+        "'many'"
+    )]
     [InlineData("int limit = 10;", "const int limit = 10;", "section .data.limit became .rodata.limit")]
-    [InlineData("const char *names[] = { \"one\", \"two\" };", "const char *names[] = { \"one\", \"three\" };", "a reference to \"two\" became one to \"three\"")]
+    [InlineData(
+        "const char *names[] = { \"one\", \"two\" };",
+        "const char *names[] = { \"one\", \"three\" };",
+        "a reference to \"two\" became one to \"three\""
+    )]
     [InlineData("int v = 3; int section(\".data..read_mostly\") w = 1;", "int v = 3; int section(\".data..read_mostly\") w = 2;", "'w'")]
-    [InlineData("static const int table[] = { 1, 2 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 1; }",
-        "static const int table[] = { 1, 3 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 2; }", "'table'")]
+    [InlineData(
+        "static const int table[] = { 1, 2 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 1; }",
+        "static const int table[] = { 1, 3 }; int f(int i) { return table[i]; } int g(int i) { return table[i] + 2; }",
+        "'table'"
+    )]
     public void KSP3001_changed_data(string pre, string post, string what) =>
         CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.ChangedData, what);
 
@@ -30,25 +41,32 @@ public sealed class DifferencingDiagnosticsTests
 
     [Fact]
     public void KSP3002_not_for_constants() =>
-        Assert.Equal(["f"], CPair.Compare("static const int table[] = { 1, 2 }; int f(int i) { return table[i]; }", "int f(int i) { return i; }").Replaced);
+        Assert.Equal(
+            ["f"],
+            CPair.Compare("static const int table[] = { 1, 2 }; int f(int i) { return table[i]; }", "int f(int i) { return i; }").Replaced
+        );
 
     [Fact]
     public void KSP3003_static_locals_that_cannot_be_told_apart()
     {
         const string Source = "int f(int a) { { static int n; n += a; a ^= n; } { static int n; n += a; a ^= n; } return a; }";
-        CPair.Compare(Source, Source.Replace("{ {", "{ probe(a); {", StringComparison.Ordinal))
+        CPair
+            .Compare(Source, Source.Replace("{ {", "{ probe(a); {", StringComparison.Ordinal))
             .RefusedByAll(DifferencingDiagnostics.Ambiguous, "(used by f)");
     }
 
     // Where the code before it differs, the same offset is no sign that it is the same variable.
     [Fact]
     public void KSP3003_new_static_local_at_the_offset_of_an_old_one() =>
-        CPair.Compare(
-            "int f(int a) { static int n; a += n; n = a; return a; }",
-            "int f(int a) { { static int n; a ^= n; n = a; } { static int n; a += n; n = a; } return a; }")
+        CPair
+            .Compare(
+                "int f(int a) { static int n; a += n; n = a; return a; }",
+                "int f(int a) { { static int n; a ^= n; n = a; } { static int n; a += n; n = a; } return a; }"
+            )
             .RefusedByAll(DifferencingDiagnostics.Ambiguous, "any of n.0 (used by f)");
 
-    private const string AlikeOnTwoLines = "int f(int a) {\n{ static int n; n += a; a ^= n; }\n{ static int n; n += a; a ^= n; }\nreturn a; }";
+    private const string AlikeOnTwoLines =
+        "int f(int a) {\n{ static int n; n += a; a ^= n; }\n{ static int n; n += a; a ^= n; }\nreturn a; }";
 
     // Debug data tells the lines; the first use in the new code is still of the variable on the second line.
     [Theory]
@@ -59,18 +77,27 @@ public sealed class DifferencingDiagnosticsTests
         var pair = CPair.Compare(AlikeOnTwoLines, AlikeOnTwoLines.Replace("{\n{", "{ probe(a);\n{", StringComparison.Ordinal), debug);
         Assert.Equal(["f"], pair.Replaced);
         var body = pair.Piece("f");
-        string[] order = [.. body.References.Select(reference => reference.Symbol).OfType<LocalSymbol>().Select(symbol => symbol.Name).Distinct()];
+        string[] order =
+        [
+            .. body.References.Select(reference => reference.Symbol).OfType<LocalSymbol>().Select(symbol => symbol.Name).Distinct(),
+        ];
         // In the order of use, the variables are those of the pre object's order of use.
         var section = pair.Accepted.Pre.FindSection(".text.f")!;
-        Assert.Equal(section.Relocations.Select(relocation => pair.Accepted.Pre.Symbols[relocation.SymbolIndex])
-            .Select(symbol => pair.Accepted.Pre.Sections[symbol.SectionIndex].Name[".bss.".Length..]).Distinct(), order);
+        Assert.Equal(
+            section
+                .Relocations.Select(relocation => pair.Accepted.Pre.Symbols[relocation.SymbolIndex])
+                .Select(symbol => pair.Accepted.Pre.Sections[symbol.SectionIndex].Name[".bss.".Length..])
+                .Distinct(),
+            order
+        );
     }
 
     [Theory]
     [InlineData("{\n{", "{\nprobe(a);\n{")]
     [InlineData("}\n{", "}\nprobe(a);\n{")]
     public void KSP3003_where_the_lines_moved(string before, string after) =>
-        CPair.Compare(AlikeOnTwoLines, AlikeOnTwoLines.Replace(before, after, StringComparison.Ordinal), "-g")
+        CPair
+            .Compare(AlikeOnTwoLines, AlikeOnTwoLines.Replace(before, after, StringComparison.Ordinal), "-g")
             .RefusedByAll(DifferencingDiagnostics.Ambiguous, "(used by f)");
 
     [Fact]
@@ -84,7 +111,11 @@ public sealed class DifferencingDiagnosticsTests
 
     [Fact]
     public void KSP3004_changed_init_code() =>
-        CPair.Compare("int section(\".init.text\") setup(int a) { return probe(a); }", "int section(\".init.text\") setup(int a) { return probe(a) + 1; }")
+        CPair
+            .Compare(
+                "int section(\".init.text\") setup(int a) { return probe(a); }",
+                "int section(\".init.text\") setup(int a) { return probe(a) + 1; }"
+            )
             .RefusedBy(DifferencingDiagnostics.InitChanged, "'setup'");
 
     [Theory]
@@ -97,11 +128,21 @@ public sealed class DifferencingDiagnosticsTests
     [Theory]
     [InlineData("int x section(\"__mystery\") = 1;", "int x section(\"__mystery\") = 2;", "changes: bytes 01")]
     [InlineData("", "int x section(\"__mystery\") = 2;", "it is new")]
-    [InlineData("extern int x[]; int f(void) { return x[0]; } int x[1] section(\"__mystery\");",
-        "extern int x[]; int f(void) { return x[0] + 1; } int x[1] section(\"__mystery\");", "is referred to by 'f'")]
-    [InlineData("int f(void) { return probe(1); } void *x section(\"__mystery\") = f;",
-        "int f(void) { return probe(2); } void *x section(\"__mystery\") = f;", "has an entry for 'f'")]
-    [InlineData("int section(\".mystery.text\") f(void) { return probe(1); }", "int section(\".mystery.text\") f(void) { return probe(2); }", ".mystery.text")]
+    [InlineData(
+        "extern int x[]; int f(void) { return x[0]; } int x[1] section(\"__mystery\");",
+        "extern int x[]; int f(void) { return x[0] + 1; } int x[1] section(\"__mystery\");",
+        "is referred to by 'f'"
+    )]
+    [InlineData(
+        "int f(void) { return probe(1); } void *x section(\"__mystery\") = f;",
+        "int f(void) { return probe(2); } void *x section(\"__mystery\") = f;",
+        "has an entry for 'f'"
+    )]
+    [InlineData(
+        "int section(\".mystery.text\") f(void) { return probe(1); }",
+        "int section(\".mystery.text\") f(void) { return probe(2); }",
+        ".mystery.text"
+    )]
     public void KSP3006_unknown_section(string pre, string post, string what) =>
         CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.UnknownSection, what);
 
@@ -112,14 +153,18 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3007_code_that_cannot_be_moved(string instruction, string what)
     {
         string source = $$"""int f(int a) { if (a > 3) asm volatile("{{instruction}}"); return probe(a); }""";
-        CPair.Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ImmovableCode, what);
+        CPair
+            .Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.ImmovableCode, what);
     }
 
     [Fact]
     public void KSP3007_changed_code_without_a_symbol()
     {
         const string Source = """asm(".section .text.stub,\"ax\"\n movl $3, %eax\n ret\n .text"); int f(int a) { return a; }""";
-        CPair.Compare(Source, Source.Replace("$3", "$5", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ImmovableCode, "code without a symbol");
+        CPair
+            .Compare(Source, Source.Replace("$3", "$5", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.ImmovableCode, "code without a symbol");
     }
 
     [Fact]
@@ -129,7 +174,9 @@ public sealed class DifferencingDiagnosticsTests
             asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
             noinline int g(int a) { if (a > 3) asm volatile("movq $middle, %rax"); return probe(a); }
             """;
-        CPair.Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.MiddleReference, "f+0x5");
+        CPair
+            .Compare(source, source.Replace("> 3", "> 4", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.MiddleReference, "f+0x5");
     }
 
     [Fact]
@@ -139,15 +186,28 @@ public sealed class DifferencingDiagnosticsTests
             asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
             noinline int g(int a) { asm volatile("movq $middle, %rax"); return probe(a); }
             """;
-        CPair.Compare(Source, Source.Replace("$3", "$4", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.MiddleReference, "f+0x5");
+        CPair
+            .Compare(Source, Source.Replace("$3", "$4", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.MiddleReference, "f+0x5");
     }
 
     [Theory]
-    [InlineData("int early section(\".init.data\") = 5; int f(int a) { return early + a; }", "'f' of drivers/test/unit.c refers to .init.data in section .init.data")]
-    [InlineData("noinline int section(\".init.text\") early(void) { return probe(1); } int f(int a) { return early() + a; }", "refers to early in section .init.text")]
-    [InlineData("noinline int section(\".exit.text\") early(void) { return probe(1); } int f(int a) { use(early); return 0 + a; }", "refers to early in section .exit.text")]
+    [InlineData(
+        "int early section(\".init.data\") = 5; int f(int a) { return early + a; }",
+        "'f' of drivers/test/unit.c refers to .init.data in section .init.data"
+    )]
+    [InlineData(
+        "noinline int section(\".init.text\") early(void) { return probe(1); } int f(int a) { return early() + a; }",
+        "refers to early in section .init.text"
+    )]
+    [InlineData(
+        "noinline int section(\".exit.text\") early(void) { return probe(1); } int f(int a) { use(early); return 0 + a; }",
+        "refers to early in section .exit.text"
+    )]
     public void KSP3009_reference_to_init_memory(string source, string what) =>
-        CPair.Compare(source, source.Replace("+ a", "- a", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.InitReference, what);
+        CPair
+            .Compare(source, source.Replace("+ a", "- a", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.InitReference, what);
 
     private const string StaticBranch = """
         struct key { long n; void *p; };
@@ -166,7 +226,9 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3010_static_key_that_is_read_only(string key)
     {
         string source = StaticBranch.Replace("KEY", key, StringComparison.Ordinal);
-        CPair.Compare(source, source.Replace("+ 2", "+ 3", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.ReadOnlyKey, "'f' of " + CPair.Unit + " branches on 'key");
+        CPair
+            .Compare(source, source.Replace("+ 2", "+ 3", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.ReadOnlyKey, "'f' of " + CPair.Unit + " branches on 'key");
     }
 
     [Theory]
@@ -178,7 +240,10 @@ public sealed class DifferencingDiagnosticsTests
         var pair = CPair.Compare(source, source.Replace("+ 2", "+ 3", StringComparison.Ordinal));
         Assert.Equal(new StaticKeyUse("f", new GlobalSymbol("key"), "__jump_table"), Assert.Single(pair.Accepted.StaticKeys));
         var entry = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.SpecialEntry);
-        Assert.Equal(["f", "f", "key"], entry.References.Select(reference => reference.Symbol?.DisplayName ?? pair.Accepted.Carried[reference.Piece].Name));
+        Assert.Equal(
+            ["f", "f", "key"],
+            entry.References.Select(reference => reference.Symbol?.DisplayName ?? pair.Accepted.Carried[reference.Piece].Name)
+        );
     }
 
     [Fact]
@@ -186,7 +251,10 @@ public sealed class DifferencingDiagnosticsTests
     {
         const string Pre = "int f(int a) { return a; }";
         CPair.Compare(Pre, "int mine section(\".data..percpu..first\"); " + Pre).RefusedBy(DifferencingDiagnostics.PerCpuSection, "'mine'");
-        Assert.Equal(".data..percpu", CPair.Compare(Pre, "int mine section(\".data..percpu..read_mostly\") = 3; " + Pre).Piece("mine").OutputSection);
+        Assert.Equal(
+            ".data..percpu",
+            CPair.Compare(Pre, "int mine section(\".data..percpu..read_mostly\") = 3; " + Pre).Piece("mine").OutputSection
+        );
     }
 
     [Theory]
@@ -202,7 +270,9 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3013_function_that_cannot_be_replaced(string section)
     {
         string source = $"int section(\"{section}\") f(int a) {{ return probe(a) + 1; }}";
-        CPair.Compare(source, source.Replace("+ 1", "+ 2", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.SectionNotReplaceable, section);
+        CPair
+            .Compare(source, source.Replace("+ 1", "+ 2", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.SectionNotReplaceable, section);
     }
 
     [Theory]
@@ -215,22 +285,35 @@ public sealed class DifferencingDiagnosticsTests
     [InlineData(".altinstructions", ".long f - .\\n .long elsewhere - .\\n .byte 0, 0, 0, 0, 0, 3")]
     [InlineData(".ksplice.hooks.apply", ".quad f\\n .byte 1")]
     public void KSP3014_object_that_is_not_understood(string section, string content) =>
-        CPair.Compare("int f(int a) { return a; }", $$"""int f(int a) { return a; } asm(".section {{section}},\"aw\"\n {{content}}\n .text");""")
+        CPair
+            .Compare(
+                "int f(int a) { return a; }",
+                $$"""int f(int a) { return a; } asm(".section {{section}},\"aw\"\n {{content}}\n .text");"""
+            )
             .RefusedBy(DifferencingDiagnostics.MalformedObject, section);
 
     [Fact]
     public void KSP3014_symbol_outside_its_section() =>
-        CPair.Compare("int f(int a) { return a; }", """int f(int a) { return a; } asm(".globl far\n .type far, @function\n .set far, f + 0x1000");""")
+        CPair
+            .Compare(
+                "int f(int a) { return a; }",
+                """int f(int a) { return a; } asm(".globl far\n .type far, @function\n .set far, f + 0x1000");"""
+            )
             .RefusedBy(DifferencingDiagnostics.MalformedObject, "far lies outside");
 
     [Fact]
     public void KSP3014_string_without_an_end() =>
-        CPair.Compare("", """asm(".section .rodata.str1.1,\"aMS\",@progbits,1\n .ascii \"no end\"\n .text");""").RefusedBy(DifferencingDiagnostics.MalformedObject, "has no end");
+        CPair
+            .Compare("", """asm(".section .rodata.str1.1,\"aMS\",@progbits,1\n .ascii \"no end\"\n .text");""")
+            .RefusedBy(DifferencingDiagnostics.MalformedObject, "has no end");
 
     [Fact]
     public void KSP3015_removed_function()
     {
-        var pair = CPair.Compare("int f(int a) { return probe(a); } int g(int a) { return probe(a) + 1; }", "int f(int a) { return probe(a); }");
+        var pair = CPair.Compare(
+            "int f(int a) { return probe(a); } int g(int a) { return probe(a) + 1; }",
+            "int f(int a) { return probe(a); }"
+        );
         var told = Assert.Single(pair.Diagnostics);
         Assert.Equal((DifferencingDiagnostics.FunctionRemoved, DiagnosticSeverity.Info), (told.Descriptor, told.Severity));
         Assert.True(pair.Accepted.IsEmpty);
@@ -238,13 +321,20 @@ public sealed class DifferencingDiagnosticsTests
 
     [Fact]
     public void KSP3016_removed_function_that_is_still_used() =>
-        CPair.Compare(
-            "noinline int g(int a) { return probe(a) + 1; } int f(int a) { return g(a); }",
-            "extern int g(int); int f(int a) { return g(a) + 1; }").RefusedBy(DifferencingDiagnostics.RemovedStillUsed, "but f refers to it");
+        CPair
+            .Compare(
+                "noinline int g(int a) { return probe(a) + 1; } int f(int a) { return g(a); }",
+                "extern int g(int); int f(int a) { return g(a) + 1; }"
+            )
+            .RefusedBy(DifferencingDiagnostics.RemovedStillUsed, "but f refers to it");
 
     [Theory]
     [InlineData("", "asm(\".section ___ksymtab_gpl+f,\\\"a\\\"\\n .long f - .\\n .text\");", "is new")] // as 6.1 exports
-    [InlineData("asm(\".section .export_symbol,\\\"a\\\"\\n .asciz \\\"GPL\\\"\\n .asciz \\\"\\\"\\n .balign 8\\n .quad f\\n .text\");", "", "is gone")] // as 6.12
+    [InlineData(
+        "asm(\".section .export_symbol,\\\"a\\\"\\n .asciz \\\"GPL\\\"\\n .asciz \\\"\\\"\\n .balign 8\\n .quad f\\n .text\");",
+        "",
+        "is gone"
+    )] // as 6.12
     public void KSP3017_export_added_or_removed(string pre, string post, string what)
     {
         const string Source = "int f(int a) { return probe(a); }";
@@ -259,8 +349,15 @@ public sealed class DifferencingDiagnosticsTests
     [Fact]
     public void Every_rule_has_a_test_named_after_it()
     {
-        var tests = typeof(DifferencingDiagnosticsTests).GetMethods().Concat(typeof(AssemblyTests).GetMethods()).Concat(typeof(SpecialSectionTests).GetMethods()).Select(method => method.Name).ToList();
-        var rules = typeof(DifferencingDiagnostics).GetFields(BindingFlags.Public | BindingFlags.Static).Select(field => ((DiagnosticDescriptor)field.GetValue(null)!).Id);
+        var tests = typeof(DifferencingDiagnosticsTests)
+            .GetMethods()
+            .Concat(typeof(AssemblyTests).GetMethods())
+            .Concat(typeof(SpecialSectionTests).GetMethods())
+            .Select(method => method.Name)
+            .ToList();
+        var rules = typeof(DifferencingDiagnostics)
+            .GetFields(BindingFlags.Public | BindingFlags.Static)
+            .Select(field => ((DiagnosticDescriptor)field.GetValue(null)!).Id);
         Assert.All(rules, id => Assert.Contains(tests, name => name.StartsWith(id + "_", StringComparison.Ordinal)));
     }
 }

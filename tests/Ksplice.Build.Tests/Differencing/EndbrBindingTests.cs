@@ -42,9 +42,19 @@ public sealed class EndbrBindingTests
     public void A_replaced_function_that_had_an_ENDBR_keeps_its_address_and_the_image_decides()
     {
         const string Global = "int helper(int value) { return probe(value) + 1; }\nint caller(int value) { return helper(value) + 2; }";
-        var pair = CPair.Compare(Global, Global.Replace("+ 1", "+ 7", StringComparison.Ordinal).Replace("{ return helper", "{ use(helper); return helper", StringComparison.Ordinal), Ibt, "-fno-inline");
+        var pair = CPair.Compare(
+            Global,
+            Global
+                .Replace("+ 1", "+ 7", StringComparison.Ordinal)
+                .Replace("{ return helper", "{ use(helper); return helper", StringComparison.Ordinal),
+            Ibt,
+            "-fno-inline"
+        );
         Assert.Equal(["caller", "helper"], pair.Replaced);
-        Assert.Equal(new AddressUse(new GlobalSymbol("helper"), CPair.Unit, "caller"), Assert.Single(ObjectDiff.AddressesUsedBy([pair.Accepted]), use => use.Symbol.DisplayName == "helper"));
+        Assert.Equal(
+            new AddressUse(new GlobalSymbol("helper"), CPair.Unit, "caller"),
+            Assert.Single(ObjectDiff.AddressesUsedBy([pair.Accepted]), use => use.Symbol.DisplayName == "helper")
+        );
         Assert.Empty(pair.Accepted.Pins);
     }
 
@@ -52,7 +62,14 @@ public sealed class EndbrBindingTests
     public void Data_with_an_address_counts_and_a_branch_does_not()
     {
         const string Source = "extern int outer(int); int caller(int value) { return outer(value); }";
-        var pair = CPair.Compare(Source, "extern int outer(int); extern int other(int); struct table { int (*call)(int); } table = { other }; int caller(int value) { use(&table); return outer(value) + 1; }", Ibt);
-        Assert.Equal(new AddressUse(new GlobalSymbol("other"), CPair.Unit, "table"), Assert.Single(ObjectDiff.AddressesUsedBy([pair.Accepted]), use => use.Symbol.DisplayName is "other" or "outer"));
+        var pair = CPair.Compare(
+            Source,
+            "extern int outer(int); extern int other(int); struct table { int (*call)(int); } table = { other }; int caller(int value) { use(&table); return outer(value) + 1; }",
+            Ibt
+        );
+        Assert.Equal(
+            new AddressUse(new GlobalSymbol("other"), CPair.Unit, "table"),
+            Assert.Single(ObjectDiff.AddressesUsedBy([pair.Accepted]), use => use.Symbol.DisplayName is "other" or "outer")
+        );
     }
 }

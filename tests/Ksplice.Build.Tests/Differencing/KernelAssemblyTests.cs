@@ -23,19 +23,28 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
     [InlineData(true, 30)]
     public async Task A_change_of_one_function_replaces_that_function(bool ofModules, int expected)
     {
-        HashSet<string> replaced = [], empty = [];
+        HashSet<string> replaced = [],
+            empty = [];
         Dictionary<string, string> refused = [];
         foreach (string unit in await KernelObjects.AssemblyAsync(ofModules))
         {
             var pre = await KernelObjects.CompileAsync(unit);
             string text = await SourceAsync(unit);
-            var functions = Functions().Matches(text).Where(function => pre.Symbols.Any(symbol => symbol.Name == function.Groups[1].Value)).ToList();
+            var functions = Functions()
+                .Matches(text)
+                .Where(function => pre.Symbols.Any(symbol => symbol.Name == function.Groups[1].Value))
+                .ToList();
             // Of the modules one of each unit: all of them take a minute.
             foreach (var function in ofModules ? functions.Take(1) : functions)
             {
                 string name = function.Groups[1].Value;
                 DiagnosticBag diagnostics = [];
-                var diff = ObjectDiffer.Compare(unit, pre, await CompileAsync(unit, text.Insert(function.Groups[2].Index, "\tnop\n")), diagnostics);
+                var diff = ObjectDiffer.Compare(
+                    unit,
+                    pre,
+                    await CompileAsync(unit, text.Insert(function.Groups[2].Index, "\tnop\n")),
+                    diagnostics
+                );
                 if (diff is null)
                 {
                     Assert.All(diagnostics, diagnostic => Assert.Contains(diagnostic.Id, Refusals));
@@ -44,9 +53,15 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
                 }
                 // It may have several names, and one function may hold the size of another.
                 var place = pre.Symbols.First(symbol => symbol.Name == name);
-                Assert.All(diff.Replaced, other => Assert.True(
-                    (other.Pre[0].Section == place.SectionIndex && other.Pre[0].Offset == place.Value) || functions.Any(there => there.Groups[1].Value == other.Name && there.Groups[2].Value.Contains(name, StringComparison.Ordinal)),
-                    $"{unit}: {other.Name} is replaced for a change of {name}: {other.Why.Detail}"));
+                Assert.All(diff.Replaced, other =>
+                    Assert.True(
+                        (other.Pre[0].Section == place.SectionIndex && other.Pre[0].Offset == place.Value)
+                            || functions.Any(there =>
+                                there.Groups[1].Value == other.Name && there.Groups[2].Value.Contains(name, StringComparison.Ordinal)
+                            ),
+                        $"{unit}: {other.Name} is replaced for a change of {name}: {other.Why.Detail}"
+                    )
+                );
                 (diff.IsEmpty ? empty : replaced).Add(name);
             }
         }
@@ -72,11 +87,16 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
         {
             string[] lines = (await SourceAsync(unit)).Split('\n');
             // A line at every tenth place where one may stand, in macros, too.
-            string edited = string.Join('\n', lines.SelectMany((line, i) => i % 10 == 9 && !lines[i - 1].EndsWith('\\') ? ["", line] : new[] { line }));
+            string edited = string.Join(
+                '\n',
+                lines.SelectMany((line, i) => i % 10 == 9 && !lines[i - 1].EndsWith('\\') ? ["", line] : new[] { line })
+            );
             DiagnosticBag diagnostics = [];
             var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await CompileAsync(unit, edited), diagnostics);
             if (diff is not { IsEmpty: true })
-                changed.Add($"{unit}: {string.Join(' ', diagnostics)} {string.Join(' ', diff?.Replaced.Select(function => function.Why.Detail) ?? [])}");
+                changed.Add(
+                    $"{unit}: {string.Join(' ', diagnostics)} {string.Join(' ', diff?.Replaced.Select(function => function.Why.Detail) ?? [])}"
+                );
         }
         Assert.Empty(changed);
     }
@@ -92,11 +112,27 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
         var kernel = await KernelUnderTest.PreparedAsync();
         using var tree = new TestTree();
         tree.Write("edited", edited);
-        var (_, patch) = tree.Run("diff", "-u", "--label", "a/" + unit, "--label", "b/" + unit, Path.Combine(kernel.SourceDirectory, unit), "edited");
+        var (_, patch) = tree.Run(
+            "diff",
+            "-u",
+            "--label",
+            "a/" + unit,
+            "--label",
+            "b/" + unit,
+            Path.Combine(kernel.SourceDirectory, unit),
+            "edited"
+        );
         DiagnosticBag diagnostics = [];
         var post = PostTree.Write(kernel.SourceDirectory, tree["post"], [Patches.Parse(patch)], diagnostics);
         Assert.True(post is not null, string.Join('\n', diagnostics));
-        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(unit)!, tree["post"], tree["post.o"], [], diagnostics, TestContext.Current.CancellationToken);
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Find(unit)!,
+            tree["post"],
+            tree["post.o"],
+            [],
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
         Assert.True(compiled is not null, unit + "\n" + string.Join('\n', diagnostics));
         return ElfObject.Read(File.ReadAllBytes(compiled.Object), unit);
     }

@@ -10,7 +10,8 @@ public sealed class ObjectDataTests
     {
         var pair = CPair.Compare(
             "static int count; int f(void) { return ++count; }",
-            "static int count; static int calls = 5; int f(void) { calls++; return ++count + calls; }");
+            "static int count; static int calls = 5; int f(void) { calls++; return ++count + calls; }"
+        );
         Assert.Equal(["calls", "f"], pair.Carried);
         Assert.Equal(".data", pair.Piece("calls").OutputSection);
         Assert.Equal("count", Assert.IsType<LocalSymbol>(Assert.Single(pair.Accepted.Needed)).Name);
@@ -23,9 +24,12 @@ public sealed class ObjectDataTests
             noinline int first(int a) { static int seen; return seen += a; }
             noinline int second(int a) { static int seen; return seen ^= a; }
             """;
-        var pair = CPair.Compare(Before, """
+        var pair = CPair.Compare(
+            Before,
+            """
             noinline int added(int a) { static int seen; return seen |= a; }
-            """ + Before.Replace("^= a", "^= a + 1", StringComparison.Ordinal));
+            """ + Before.Replace("^= a", "^= a + 1", StringComparison.Ordinal)
+        );
         Assert.Equal(["second"], pair.Replaced);
         Assert.Equal(["added"], pair.New);
         // The variable of added is new; that of second is the kernel's, under the name that the kernel has for it.
@@ -40,7 +44,8 @@ public sealed class ObjectDataTests
     {
         var pair = CPair.Compare(
             "noinline int f(int a) { static int n = 4; return n += a; }",
-            "noinline int f(int a) { { static int n = 9; probe(n++); } { static int n = 4; return n += a; } }");
+            "noinline int f(int a) { { static int n = 9; probe(n++); } { static int n = 4; return n += a; } }"
+        );
         Assert.Equal(["f"], pair.Replaced);
         var needed = Assert.Single(pair.Accepted.Needed.OfType<LocalSymbol>());
         Assert.StartsWith("n.", needed.Name, StringComparison.Ordinal);
@@ -77,7 +82,10 @@ public sealed class ObjectDataTests
             static const int table[4] = { 3, 1, 4, 1 };
             noinline int f(unsigned a) { return table[a & 3] + 1; }
             """;
-        var pair = CPair.Compare(Source, Source.Replace("4, 1 }", "4, 2 }", StringComparison.Ordinal).Replace("+ 1", "+ 2", StringComparison.Ordinal));
+        var pair = CPair.Compare(
+            Source,
+            Source.Replace("4, 1 }", "4, 2 }", StringComparison.Ordinal).Replace("+ 1", "+ 2", StringComparison.Ordinal)
+        );
         Assert.Equal(["f", "table"], pair.Carried);
         Assert.Equal(".rodata", pair.Piece("table").OutputSection);
         Assert.Empty(pair.Accepted.Needed);
@@ -86,9 +94,14 @@ public sealed class ObjectDataTests
     [Fact]
     public void A_variable_of_the_kernel_is_bound_where_it_lies_in_the_pre_object()
     {
-        const string Source = "static int a[4] = { 1 }, b[4] = { 2 }; int f(int i) { return a[i] + b[i]; } void w(int i) { a[i]++; b[i]++; }";
+        const string Source =
+            "static int a[4] = { 1 }, b[4] = { 2 }; int f(int i) { return a[i] + b[i]; } void w(int i) { a[i]++; b[i]++; }";
         var pair = CPair.Compare(Source, Source.Replace("a[i] + b[i]", "a[i] - b[i]", StringComparison.Ordinal), "-fno-data-sections");
-        Assert.Equal(pair.Accepted.Pre.Symbols.Where(symbol => symbol.Name is "a" or "b").Select(symbol => (symbol.Name, symbol.SectionIndex, symbol.Value)).Order(),
-            pair.Accepted.Needed.Cast<LocalSymbol>().Select(symbol => (symbol.Name, symbol.PreSection, symbol.Offset)).Order());
+        Assert.Equal(
+            pair.Accepted.Pre.Symbols.Where(symbol => symbol.Name is "a" or "b")
+                .Select(symbol => (symbol.Name, symbol.SectionIndex, symbol.Value))
+                .Order(),
+            pair.Accepted.Needed.Cast<LocalSymbol>().Select(symbol => (symbol.Name, symbol.PreSection, symbol.Offset)).Order()
+        );
     }
 }

@@ -24,14 +24,18 @@ public sealed class ObjectDifferTests
     [Fact]
     public void A_change_that_leaves_the_code_as_it_was_gives_an_empty_difference()
     {
-        var pair = CPair.Compare(TwoFunctions, "/* more lines */\n\n" + TwoFunctions.Replace("probe(a) * 3", "3 * probe(a)", StringComparison.Ordinal));
+        var pair = CPair.Compare(
+            TwoFunctions,
+            "/* more lines */\n\n" + TwoFunctions.Replace("probe(a) * 3", "3 * probe(a)", StringComparison.Ordinal)
+        );
         Assert.True(pair.Accepted.IsEmpty);
     }
 
     [Fact]
     public void Functions_in_another_order_are_the_same()
     {
-        const string One = "noinline int one(int a) { return probe(a) * 3; }\n", Two = "noinline int two(int a) { return probe(a) / 3; }\n";
+        const string One = "noinline int one(int a) { return probe(a) * 3; }\n",
+            Two = "noinline int two(int a) { return probe(a) / 3; }\n";
         Assert.True(CPair.Compare(One + Two, Two + One).Accepted.IsEmpty);
     }
 
@@ -40,7 +44,15 @@ public sealed class ObjectDifferTests
     public void Exit_calls_are_left_out()
     {
         const string Call = "static void leave(void) { probe(1); } void (*const call)(void) section(\".exitcall.exit\") = leave;";
-        Assert.Equal(["f"], CPair.Compare("int f(int a) { return a; }" + Call, "int f(int a) { return a + 1; }" + Call.Replace("call)", "other)", StringComparison.Ordinal)).Replaced);
+        Assert.Equal(
+            ["f"],
+            CPair
+                .Compare(
+                    "int f(int a) { return a; }" + Call,
+                    "int f(int a) { return a + 1; }" + Call.Replace("call)", "other)", StringComparison.Ordinal)
+                )
+                .Replaced
+        );
     }
 
     [Fact]
@@ -64,7 +76,8 @@ public sealed class ObjectDifferTests
     {
         var pair = CPair.Compare(
             "extern int left(int), right(int); noinline int f(int a) { return left(a) + 1; }",
-            "extern int left(int), right(int); noinline int f(int a) { return right(a) + 1; }");
+            "extern int left(int), right(int); noinline int f(int a) { return right(a) + 1; }"
+        );
         var why = Assert.Single(pair.Accepted.Replaced).Why;
         Assert.Equal(FunctionDifference.Relocation, why.Kind);
         Assert.Equal("a reference to left became one to right", why.Detail);
@@ -88,7 +101,8 @@ public sealed class ObjectDifferTests
     {
         var pair = CPair.Compare(
             "noinline int f(int a) { return probe(a); }",
-            "static noinline int guard(int a) { return probe(a + 1); } noinline int f(int a) { return guard(a) ? probe(a) : 0; }");
+            "static noinline int guard(int a) { return probe(a + 1); } noinline int f(int a) { return guard(a) ? probe(a) : 0; }"
+        );
         Assert.Equal(["f"], pair.Replaced);
         Assert.Equal(["guard"], pair.New);
         var call = pair.Piece("f").References.First(reference => reference.Piece >= 0);
@@ -100,7 +114,10 @@ public sealed class ObjectDifferTests
     [Fact]
     public void A_new_global_function_is_carried_even_if_its_unit_does_not_use_it()
     {
-        var pair = CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a); } int other(int a) { return probe(a + 1); }");
+        var pair = CPair.Compare(
+            "int f(int a) { return probe(a); }",
+            "int f(int a) { return probe(a); } int other(int a) { return probe(a + 1); }"
+        );
         Assert.Empty(pair.Replaced);
         Assert.True(Assert.Single(pair.Accepted.NewFunctions).IsGlobal);
     }
@@ -110,7 +127,8 @@ public sealed class ObjectDifferTests
     {
         var pair = CPair.Compare(
             "noinline void f(void) { use(0); }",
-            "static int guard(int a) { return probe(a + 1); } noinline void f(void) { use(guard); }");
+            "static int guard(int a) { return probe(a + 1); } noinline void f(void) { use(guard); }"
+        );
         Assert.Equal(new PinReason("f", "guard"), Assert.Single(pair.Accepted.Pins));
     }
 
@@ -130,21 +148,30 @@ public sealed class ObjectDifferTests
     }
 
     [Theory]
-    [InlineData("isra", """
-        struct big { int a, b, c; };
-        static noinline int part(struct big *b) { return probe(b->b) * 3; }
-        int f(struct big *b) { return part(b); }
-        int g(struct big *b) { return part(b + 1) + 1; }
-        """)]
-    [InlineData("constprop", """
-        static noinline int part(int a, int by) { for (int i = 0; i < by; i++) a += probe(a + i) * 3; return a; }
-        int f(int a) { return part(a, 4); }
-        int g(int a) { return part(a, 4) + 1; }
-        """)]
+    [InlineData(
+        "isra",
+        """
+            struct big { int a, b, c; };
+            static noinline int part(struct big *b) { return probe(b->b) * 3; }
+            int f(struct big *b) { return part(b); }
+            int g(struct big *b) { return part(b + 1) + 1; }
+            """
+    )]
+    [InlineData(
+        "constprop",
+        """
+            static noinline int part(int a, int by) { for (int i = 0; i < by; i++) a += probe(a + i) * 3; return a; }
+            int f(int a) { return part(a, 4); }
+            int g(int a) { return part(a, 4) + 1; }
+            """
+    )]
     public void A_clone_is_a_function_of_its_own_name(string kind, string source)
     {
-        var pair = CPair.Compare(source, "static noinline int other(int a, int u) { return probe(a) * 9; } int h(int a) { return other(a, 1); }"
-            + source.Replace("* 3", "* 5", StringComparison.Ordinal));
+        var pair = CPair.Compare(
+            source,
+            "static noinline int other(int a, int u) { return probe(a) * 9; } int h(int a) { return other(a, 1); }"
+                + source.Replace("* 3", "* 5", StringComparison.Ordinal)
+        );
         Assert.Equal(["part." + kind + ".0"], pair.Replaced);
         Assert.False(Assert.Single(pair.Accepted.Replaced).IsGlobal);
     }
@@ -160,7 +187,13 @@ public sealed class ObjectDifferTests
             int g2(int a) { return part(a, 5) ^ 9; }
             """;
         var pre = CPair.Compile(Source, "-fipa-cp-clone", "--param=ipa-cp-eval-threshold=1", "-O3");
-        string[] clones = [.. pre.Symbols.Select(symbol => symbol.Name).Where(name => name.StartsWith("part.constprop.", StringComparison.Ordinal)).Order()];
+        string[] clones =
+        [
+            .. pre
+                .Symbols.Select(symbol => symbol.Name)
+                .Where(name => name.StartsWith("part.constprop.", StringComparison.Ordinal))
+                .Order(),
+        ];
         Assert.Equal(["part.constprop.0", "part.constprop.1"], clones);
         Assert.True(CPair.Compare(pre, Renamed(pre, clones[0], clones[1])).Accepted.IsEmpty);
     }
@@ -180,7 +213,9 @@ public sealed class ObjectDifferTests
         Assert.Equal(2, function.Pre.Count);
         Assert.Equal(".text.unlikely.f", pair.Accepted.Pre.Sections[function.Pre[1].Section].Name);
         Assert.Equal(CarriedKind.CodePart, pair.Piece("f.cold").Kind);
-        Assert.Contains(pair.Piece("f").References, reference => reference.Piece >= 0 && pair.Accepted.Carried[reference.Piece].Name == "f.cold");
+        Assert.Contains(pair.Piece("f").References, reference =>
+            reference.Piece >= 0 && pair.Accepted.Carried[reference.Piece].Name == "f.cold"
+        );
     }
 
     [Fact]
@@ -196,7 +231,8 @@ public sealed class ObjectDifferTests
     {
         var pair = CPair.Compare(
             "static noinline int guard(int a) { return probe(a + 1); } noinline int f(int a) { return guard(a) ? probe(a) : 0; }",
-            "noinline int f(int a) { return probe(a); }");
+            "noinline int f(int a) { return probe(a); }"
+        );
         Assert.Equal(["f"], pair.Replaced);
         Assert.Equal(["guard"], pair.Accepted.RemovedFunctions);
         Assert.Equal(DifferencingDiagnostics.FunctionRemoved, Assert.Single(pair.Diagnostics).Descriptor);
@@ -206,10 +242,14 @@ public sealed class ObjectDifferTests
     public void Hooks_are_carried_with_what_they_call()
     {
         const string Source = "static int level = 3; int f(int a) { return level + a; } int reset(void) { return level--; }\n";
-        var pair = CPair.Compare(Source, Source + """
-            static void raise(void) { level = 4; }
-            static void (*const hook)(void) section(".ksplice.hooks.apply") = raise;
-            """);
+        var pair = CPair.Compare(
+            Source,
+            Source
+                + """
+                static void raise(void) { level = 4; }
+                static void (*const hook)(void) section(".ksplice.hooks.apply") = raise;
+                """
+        );
         Assert.Empty(pair.Replaced);
         Assert.Equal(["raise"], pair.New);
         var hook = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Hook);
@@ -257,17 +297,26 @@ public sealed class ObjectDifferTests
         Assert.Equal(["one"], pair.Replaced);
     }
 
-    private static string NameOf(RunSymbol symbol) => symbol switch
-    {
-        GlobalSymbol global => global.Name,
-        LocalSymbol local => local.Name,
-        StringLiteral text => text.Content,
-        _ => throw new ArgumentException(symbol.DisplayName),
-    };
+    private static string NameOf(RunSymbol symbol) =>
+        symbol switch
+        {
+            GlobalSymbol global => global.Name,
+            LocalSymbol local => local.Name,
+            StringLiteral text => text.Content,
+            _ => throw new ArgumentException(symbol.DisplayName),
+        };
 
     // The compiler might as well have numbered these two the other way round.
-    private static ElfObject Renamed(ElfObject elf, string one, string other) => elf with
-    {
-        Symbols = [.. elf.Symbols.Select(symbol => symbol.Name == one ? symbol with { Name = other } : symbol.Name == other ? symbol with { Name = one } : symbol)],
-    };
+    private static ElfObject Renamed(ElfObject elf, string one, string other) =>
+        elf with
+        {
+            Symbols =
+            [
+                .. elf.Symbols.Select(symbol =>
+                    symbol.Name == one ? symbol with { Name = other }
+                    : symbol.Name == other ? symbol with { Name = one }
+                    : symbol
+                ),
+            ],
+        };
 }

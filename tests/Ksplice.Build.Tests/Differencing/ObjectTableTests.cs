@@ -45,7 +45,11 @@ public sealed class ObjectTableTests
                 case 3: return probe(a) * 3; case 4: use(&use); return 1; case 5: return printk("x"); } return 0; }
             """;
         string[] arguments = ["-fjump-tables", .. argument.Length == 0 ? [] : new[] { argument }];
-        var pair = CPair.Compare(Source, Source.Replace("* 3", "* 5", StringComparison.Ordinal).Replace("probe(4) + 2", "probe(4) - 12345678", StringComparison.Ordinal), arguments);
+        var pair = CPair.Compare(
+            Source,
+            Source.Replace("* 3", "* 5", StringComparison.Ordinal).Replace("probe(4) + 2", "probe(4) - 12345678", StringComparison.Ordinal),
+            arguments
+        );
         Assert.Equal(["f"], pair.Replaced);
         var table = Assert.Single(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data);
         Assert.Equal(6, table.References.Count);
@@ -57,10 +61,15 @@ public sealed class ObjectTableTests
     public void A_new_function_may_have_a_jump_table()
     {
         const string Source = "int f(int a) { return probe(a); }\n";
-        var pair = CPair.Compare(Source, Source + """
-            int g(int a) { switch (a) { case 0: return probe(9); case 1: return probe(4) + 2; case 2: use(0); return 7;
-                case 3: return probe(a) * 3; case 4: use(&use); return 1; case 5: return printk("x"); } return 0; }
-            """, "-fjump-tables");
+        var pair = CPair.Compare(
+            Source,
+            Source
+                + """
+                int g(int a) { switch (a) { case 0: return probe(9); case 1: return probe(4) + 2; case 2: use(0); return 7;
+                    case 3: return probe(a) * 3; case 4: use(&use); return 1; case 5: return printk("x"); } return 0; }
+                """,
+            "-fjump-tables"
+        );
         Assert.Equal(["g"], pair.New);
         Assert.Contains(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.Data && piece.References.Count == 6);
     }
@@ -88,8 +97,12 @@ public sealed class ObjectTableTests
     [Fact]
     public void A_debug_print_that_moved_comes_with_the_code_that_moved_it()
     {
-        const string Source = "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
-        var pair = CPair.Compare(Source, Source.Replace("5 }", "7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal));
+        const string Source =
+            "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
+        var pair = CPair.Compare(
+            Source,
+            Source.Replace("5 }", "7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal)
+        );
         Assert.Equal(["f"], pair.Replaced);
         Assert.Contains(pair.Accepted.Carried, piece => piece.OutputSection == "__dyndbg");
         Assert.Empty(pair.Accepted.Needed.OfType<LocalSymbol>());
@@ -98,7 +111,8 @@ public sealed class ObjectTableTests
     [Fact]
     public void A_debug_print_whose_code_stays_stays()
     {
-        const string Source = "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
+        const string Source =
+            "struct line { int number; }; int f(int a) { static struct line d section(\"__dyndbg\") = { 5 }; return d.number + probe(a); }";
         Assert.True(CPair.Compare(Source, Source.Replace("{ 5 }", "{ 7 }", StringComparison.Ordinal)).Accepted.IsEmpty);
     }
 }

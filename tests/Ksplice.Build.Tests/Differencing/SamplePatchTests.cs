@@ -38,10 +38,18 @@ public sealed class SamplePatchTests
     {
         var diff = await DiffAsync("c-kmsg-permission/kmsg-permission.patch", "kernel/printk/printk.c");
         Assert.Equal(["devkmsg_read"], diff.Replaced.Select(function => function.Name));
-        Assert.Equal(["devkmsg_apply", "devkmsg_pre_apply", "devkmsg_reverse"], diff.NewFunctions.Select(function => function.Name).Order());
-        Assert.Equal([".ksplice.hooks.apply", ".ksplice.hooks.pre_apply", ".ksplice.hooks.reverse"],
-            diff.Carried.Where(piece => piece.Kind == CarriedKind.Hook).Select(piece => piece.OutputSection).Order());
-        Assert.Equal("dmesg_restrict_before", Assert.Single(diff.Carried, piece => piece.Kind == CarriedKind.Data && piece.SectionType == ElfSectionType.NoBits).Name);
+        Assert.Equal(
+            ["devkmsg_apply", "devkmsg_pre_apply", "devkmsg_reverse"],
+            diff.NewFunctions.Select(function => function.Name).Order()
+        );
+        Assert.Equal(
+            [".ksplice.hooks.apply", ".ksplice.hooks.pre_apply", ".ksplice.hooks.reverse"],
+            diff.Carried.Where(piece => piece.Kind == CarriedKind.Hook).Select(piece => piece.OutputSection).Order()
+        );
+        Assert.Equal(
+            "dmesg_restrict_before",
+            Assert.Single(diff.Carried, piece => piece.Kind == CarriedKind.Data && piece.SectionType == ElfSectionType.NoBits).Name
+        );
         Assert.Empty(diff.Pins);
     }
 
@@ -54,7 +62,9 @@ public sealed class SamplePatchTests
         var diff = await DiffAsync(patch, unit);
         Assert.NotEmpty(diff.Needed);
         foreach (var local in diff.Needed.OfType<LocalSymbol>())
-            Assert.Contains(diff.Pre.Symbols, symbol => symbol.Name == local.Name && symbol.SectionIndex == local.PreSection && symbol.Value == local.Offset);
+            Assert.Contains(diff.Pre.Symbols, symbol =>
+                symbol.Name == local.Name && symbol.SectionIndex == local.PreSection && symbol.Value == local.Offset
+            );
         // A relocated field has one meaning, a piece that is there or a symbol that is listed.
         foreach (var reference in diff.Carried.SelectMany(piece => piece.References))
         {
@@ -63,8 +73,10 @@ public sealed class SamplePatchTests
             Assert.True(reference.Symbol is null || diff.Needed.Contains(reference.Symbol));
         }
         // ORC's two arrays stay parallel.
-        Assert.Equal(diff.Carried.Where(piece => piece.OutputSection == ".orc_unwind_ip").Sum(piece => (long)piece.Post.Size) / 4,
-            diff.Carried.Count(piece => piece.OutputSection == ".orc_unwind"));
+        Assert.Equal(
+            diff.Carried.Where(piece => piece.OutputSection == ".orc_unwind_ip").Sum(piece => (long)piece.Post.Size) / 4,
+            diff.Carried.Count(piece => piece.OutputSection == ".orc_unwind")
+        );
     }
 
     [Theory]
@@ -96,7 +108,8 @@ internal static class SampleObjects
 {
     private static readonly System.Collections.Concurrent.ConcurrentDictionary<string, Lazy<Task<ElfObject>>> Compiled = new();
 
-    public static Task<ElfObject> PostAsync(string patch, string unit) => Compiled.GetOrAdd(patch, _ => new(() => CompileAsync(patch, unit))).Value;
+    public static Task<ElfObject> PostAsync(string patch, string unit) =>
+        Compiled.GetOrAdd(patch, _ => new(() => CompileAsync(patch, unit))).Value;
 
     private static async Task<ElfObject> CompileAsync(string patch, string unit)
     {
@@ -108,8 +121,14 @@ internal static class SampleObjects
         Assert.NotNull(read);
         var post = PostTree.Write(kernel.SourceDirectory, root, [read], diagnostics);
         Assert.True(post is not null, string.Join('\n', diagnostics));
-        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(unit)!, root, tree["post.o"],
-            ["-I" + Repository.At("src/Ksplice.Kernel/include")], diagnostics, TestContext.Current.CancellationToken);
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Find(unit)!,
+            root,
+            tree["post.o"],
+            ["-I" + Repository.At("src/Ksplice.Kernel/include")],
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
         Assert.True(compiled is not null, string.Join('\n', diagnostics));
         return ElfObject.Read(File.ReadAllBytes(compiled.Object), unit);
     }

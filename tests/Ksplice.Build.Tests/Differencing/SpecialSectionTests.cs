@@ -75,7 +75,8 @@ public sealed class SpecialSectionTests
         Assert.Equal(2, part.References.Count(reference => reference.Piece >= 0 && pair.Accepted.Carried[reference.Piece].Name == "f"));
     }
 
-    private const string Fixup = "int quirk(int a) { return probe(a) + 1; } asm(\".section .pci_fixup_final,\\\"a\\\"\\n .short 0x8086, 0x1234\\n .long 0, 0\\n .long quirk - .\\n .text\");";
+    private const string Fixup =
+        "int quirk(int a) { return probe(a) + 1; } asm(\".section .pci_fixup_final,\\\"a\\\"\\n .short 0x8086, 0x1234\\n .long 0, 0\\n .long quirk - .\\n .text\");";
 
     [Fact]
     public void What_the_kernel_collects_leads_to_the_replaced_function_as_before()
@@ -93,11 +94,15 @@ public sealed class SpecialSectionTests
     [InlineData("int a section(\".BTF_ids\") = 1;", ".BTF_ids")]
     [InlineData("const int a section(\"__rt_sched_class\") = 1;", "__rt_sched_class")]
     public void KSP3012_a_change_of_what_the_kernel_collects(string source, string section) =>
-        CPair.Compare(source, source.Replace("= 1", "= 2", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.CollectedChanged, section);
+        CPair
+            .Compare(source, source.Replace("= 1", "= 2", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.CollectedChanged, section);
 
     [Fact]
     public void KSP3012_a_changed_fixup_of_the_bus() =>
-        CPair.Compare(Fixup, Fixup.Replace("0x1234", "0x4321", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.CollectedChanged, ".pci_fixup_final");
+        CPair
+            .Compare(Fixup, Fixup.Replace("0x1234", "0x4321", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.CollectedChanged, ".pci_fixup_final");
 
     // Their numbers tell nothing, and they say the same.
     [Fact]
@@ -110,14 +115,18 @@ public sealed class SpecialSectionTests
             """;
         Assert.True(CPair.Compare(Source, Source).Accepted.IsEmpty);
         Assert.Equal(["g"], CPair.Compare(Source, Source.Replace("a + 1", "a + 2", StringComparison.Ordinal)).Replaced);
-        CPair.Compare(Source, Source.Replace("\"two\"", "\"three\"", StringComparison.Ordinal)).RefusedByAll(DifferencingDiagnostics.CollectedChanged, "__tracepoint_str");
+        CPair
+            .Compare(Source, Source.Replace("\"two\"", "\"three\"", StringComparison.Ordinal))
+            .RefusedByAll(DifferencingDiagnostics.CollectedChanged, "__tracepoint_str");
     }
 
     [Fact]
     public void Boot_code_must_not_change()
     {
         const string Source = "int section(\".head.text\") start(int a) { return probe(a) + 1; }";
-        CPair.Compare(Source, Source.Replace("+ 1", "+ 2", StringComparison.Ordinal)).RefusedBy(DifferencingDiagnostics.InitChanged, "'start'");
+        CPair
+            .Compare(Source, Source.Replace("+ 1", "+ 2", StringComparison.Ordinal))
+            .RefusedBy(DifferencingDiagnostics.InitChanged, "'start'");
     }
 
     [Theory]
@@ -149,10 +158,11 @@ public sealed class SpecialSectionTests
     [InlineData(".rodata.cst16,\\\"aM\\\",@progbits,16", ".quad 1, 2", ".quad 3, 4")]
     public void Mergeable_content_is_what_it_holds(string section, string first, string second)
     {
-        string Source(string before, string content) => $$"""
-            asm(".section {{section}}\n {{before}}\n.Lit: {{content}}\n .text");
-            noinline int f(int a) { asm volatile("movl .Lit(%%rip), %%eax" : : : "eax"); return probe(a); }
-            """;
+        string Source(string before, string content) =>
+            $$"""
+                asm(".section {{section}}\n {{before}}\n.Lit: {{content}}\n .text");
+                noinline int f(int a) { asm volatile("movl .Lit(%%rip), %%eax" : : : "eax"); return probe(a); }
+                """;
         Assert.True(CPair.Compare(Source("", first), Source(second, first)).Accepted.IsEmpty);
         Assert.Equal(["f"], CPair.Compare(Source("", first), Source("", second)).Replaced);
     }
@@ -170,7 +180,10 @@ public sealed class SpecialSectionTests
     public async Task Every_section_that_is_loaded_has_its_fate(string unit)
     {
         var elf = await KernelObjects.CompileAsync(unit);
-        Assert.Empty(elf.Sections.Where(section => section.IsAllocated && SectionCatalog.Role(section) == SectionRole.Unknown).Select(section => section.Name));
+        Assert.Empty(
+            elf.Sections.Where(section => section.IsAllocated && SectionCatalog.Role(section) == SectionRole.Unknown)
+                .Select(section => section.Name)
+        );
         Assert.True(CPair.Compare(elf, elf).Accepted.IsEmpty);
     }
 
@@ -180,7 +193,10 @@ public sealed class SpecialSectionTests
         foreach (string unit in await KernelObjects.AssemblyAsync())
         {
             var elf = await KernelObjects.CompileAsync(unit);
-            Assert.Empty(elf.Sections.Where(section => section.IsAllocated && SectionCatalog.Role(section) == SectionRole.Unknown).Select(section => section.Name));
+            Assert.Empty(
+                elf.Sections.Where(section => section.IsAllocated && SectionCatalog.Role(section) == SectionRole.Unknown)
+                    .Select(section => section.Name)
+            );
             Assert.True(CPair.Compare(elf, elf).Accepted.IsEmpty);
         }
     }

@@ -14,20 +14,29 @@ public sealed partial class HazardTests
 
     private static readonly string s_page = File.ReadAllText(Repository.At("docs", "hazards.md"));
 
-    private static readonly Dictionary<int, string> s_chapters = Heading().Matches(s_page)
-        .ToDictionary(heading => int.Parse(heading.Groups[2].Value, CultureInfo.InvariantCulture), heading =>
-        {
-            int end = s_page.IndexOf("\n<a id=", heading.Index + 1, StringComparison.Ordinal);
-            return Spaces().Replace(s_page[heading.Index..(end < 0 ? s_page.Length : end)], " ");
-        });
+    private static readonly Dictionary<int, string> s_chapters = Heading()
+        .Matches(s_page)
+        .ToDictionary(
+            heading => int.Parse(heading.Groups[2].Value, CultureInfo.InvariantCulture),
+            heading =>
+            {
+                int end = s_page.IndexOf("\n<a id=", heading.Index + 1, StringComparison.Ordinal);
+                return Spaces().Replace(s_page[heading.Index..(end < 0 ? s_page.Length : end)], " ");
+            }
+        );
 
-    private static readonly Remedy[] s_remedies = [.. Directory.GetFiles(Repository.At("tests", "long", "remedies"), "*.patch").Select(path =>
-    {
-        string[] lines = File.ReadAllLines(path);
-        string[] test = lines.First(line => line.StartsWith("test: ", StringComparison.Ordinal)).Split(' ');
-        string name = Path.GetFileName(path);
-        return new Remedy(int.Parse(name.AsSpan(1, 2), CultureInfo.InvariantCulture), name, lines[0], test[2].Trim('*', '.'));
-    })];
+    private static readonly Remedy[] s_remedies =
+    [
+        .. Directory
+            .GetFiles(Repository.At("tests", "long", "remedies"), "*.patch")
+            .Select(path =>
+            {
+                string[] lines = File.ReadAllLines(path);
+                string[] test = lines.First(line => line.StartsWith("test: ", StringComparison.Ordinal)).Split(' ');
+                string name = Path.GetFileName(path);
+                return new Remedy(int.Parse(name.AsSpan(1, 2), CultureInfo.InvariantCulture), name, lines[0], test[2].Trim('*', '.'));
+            }),
+    ];
 
     [GeneratedRegex("""^<a id="k(\d+)"></a>\n## K(\d+): \S""", RegexOptions.Multiline)]
     private static partial Regex Heading();
@@ -60,7 +69,11 @@ public sealed partial class HazardTests
         {
             foreach (string path in Directory.EnumerateFiles(Repository.At(folder), "*", SearchOption.AllDirectories))
             {
-                if (IsMade(path) || Path.GetExtension(path) is not (".cs" or ".c" or ".h" or ".md" or ".csv" or ".patch" or ".targets" or ".props" or ".sh" or ""))
+                if (
+                    IsMade(path)
+                    || Path.GetExtension(path)
+                        is not (".cs" or ".c" or ".h" or ".md" or ".csv" or ".patch" or ".targets" or ".props" or ".sh" or "")
+                )
                     continue;
                 foreach (Match match in Number().Matches(File.ReadAllText(path)))
                 {
@@ -93,7 +106,9 @@ public sealed partial class HazardTests
                     wrong.Add($"K{number}: {patch.Test}, the test of {patch.File}, is not named");
             }
         }
-        wrong.AddRange(s_remedies.Where(remedy => !s_chapters.ContainsKey(remedy.Hazard)).Select(remedy => $"{remedy.File} is no hazard's"));
+        wrong.AddRange(
+            s_remedies.Where(remedy => !s_chapters.ContainsKey(remedy.Hazard)).Select(remedy => $"{remedy.File} is no hazard's")
+        );
         Assert.Empty(wrong);
     }
 
@@ -117,5 +132,6 @@ public sealed partial class HazardTests
         Assert.True(found >= 30, $"{found} files");
     }
 
-    private static bool IsMade(string path) => path.Split(Path.DirectorySeparatorChar) is var parts && (parts.Contains("bin") || parts.Contains("obj"));
+    private static bool IsMade(string path) =>
+        path.Split(Path.DirectorySeparatorChar) is var parts && (parts.Contains("bin") || parts.Contains("obj"));
 }

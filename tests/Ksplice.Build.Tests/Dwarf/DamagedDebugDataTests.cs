@@ -16,11 +16,31 @@ public sealed class DamagedDebugDataTests
     }
 
     private static ElfObject Object(params (string Name, byte[] Data)[] sections) =>
-        new("damaged.o", 1,
-        [
-            new ElfSection { Index = 0, Name = "", Type = ElfSectionType.Null, Size = 0 },
-            .. sections.Select((section, i) => new ElfSection { Index = i + 1, Name = section.Name, Type = ElfSectionType.ProgBits, Size = (ulong)section.Data.Length, Data = section.Data }),
-        ], []);
+        new(
+            "damaged.o",
+            1,
+            [
+                new ElfSection
+                {
+                    Index = 0,
+                    Name = "",
+                    Type = ElfSectionType.Null,
+                    Size = 0,
+                },
+                .. sections.Select(
+                    (section, i) =>
+                        new ElfSection
+                        {
+                            Index = i + 1,
+                            Name = section.Name,
+                            Type = ElfSectionType.ProgBits,
+                            Size = (ulong)section.Data.Length,
+                            Data = section.Data,
+                        }
+                ),
+            ],
+            []
+        );
 
     private static string Refused(Action read)
     {
@@ -46,7 +66,11 @@ public sealed class DamagedDebugDataTests
 
     [Fact]
     public void A_line_range_of_zero_is_refused() =>
-        Assert.Contains("line range of 0", Refused(() => LineTable.Read(Object((".debug_line", LineUnit(0, 0, 0, 0, 0))))), StringComparison.Ordinal);
+        Assert.Contains(
+            "line range of 0",
+            Refused(() => LineTable.Read(Object((".debug_line", LineUnit(0, 0, 0, 0, 0))))),
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public void A_line_table_without_files_is_read() =>
@@ -68,7 +92,23 @@ public sealed class DamagedDebugDataTests
     {
         // 1: a compile unit with children; 2: a subprogram with children and a sibling; 3: an inlined call with an origin.
         byte[] abbreviations = [1, 0x11, 1, 0, 0, 2, 0x2e, 1, 0x01, 0x11, 0, 0, 3, 0x1d, 0, 0x31, 0x11, 0, 0, 0];
-        byte[] unit = [4, 0, 0, 0, 0, 0, 8, 1, /* at 12 */ 2, 12, /* at 14 */ 3, 14, 0, 0];
+        byte[] unit =
+        [
+            4,
+            0,
+            0,
+            0,
+            0,
+            0,
+            8,
+            1, /* at 12 */
+            2,
+            12, /* at 14 */
+            3,
+            14,
+            0,
+            0,
+        ];
         var elf = Object((".debug_info", [(byte)unit.Length, 0, 0, 0, .. unit]), (".debug_abbrev", abbreviations));
         Assert.Empty(InlinedCalls.In(DebugInfo.Read(elf)!, 1, 0));
     }
@@ -76,12 +116,15 @@ public sealed class DamagedDebugDataTests
     [Fact]
     public void The_inlined_calls_of_a_function_are_those_that_the_compiler_made()
     {
-        var elf = CPair.Compile("""
+        var elf = CPair.Compile(
+            """
             static inline __attribute__((always_inline)) int inner(int a) { return probe(a) + 3; }
             static inline __attribute__((always_inline)) int outer(int a) { return inner(a) * probe(2); }
             int f(int a) { return outer(a); }
             int g(int a) { return inner(a) + inner(a + 1); }
-            """, "-g");
+            """,
+            "-g"
+        );
         var info = DebugInfo.Read(elf)!;
         Assert.Equal(["outer", "inner"], InlinedCalls.In(info, elf.FindSection(".text.f")!.Index, 0).Select(call => call.Name));
         Assert.Equal(["inner", "inner"], InlinedCalls.In(info, elf.FindSection(".text.g")!.Index, 0).Select(call => call.Name));

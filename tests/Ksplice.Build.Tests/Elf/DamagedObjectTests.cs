@@ -10,7 +10,8 @@ namespace Ksplice.Build.Tests.Elf;
 
 public class DamagedObjectTests
 {
-    private static async Task<byte[]> ObjectAsync(string unit = "fs/proc/version.c") => ElfWriter.Write(await KernelObjects.CompileAsync(unit));
+    private static async Task<byte[]> ObjectAsync(string unit = "fs/proc/version.c") =>
+        ElfWriter.Write(await KernelObjects.CompileAsync(unit));
 
     // Everything that can be asked of an object, so that what is read late is read here.
     private static void ReadAll(byte[] bytes)
@@ -43,7 +44,9 @@ public class DamagedObjectTests
         for (int length = 0; length < whole.Length; length += Math.Max(1, whole.Length / 500))
         {
             byte[] cut = whole[..length];
-            Assert.Throws<ElfFormatException>(() => ElfObject.Read(cut, "cut.o").Sections.Sum(section => section.Relocations.Count + section.Data.Length));
+            Assert.Throws<ElfFormatException>(() =>
+                ElfObject.Read(cut, "cut.o").Sections.Sum(section => section.Relocations.Count + section.Data.Length)
+            );
         }
     }
 
@@ -54,38 +57,58 @@ public class DamagedObjectTests
     {
         var whole = await ObjectAsync("fs/readdir.c");
         var pre = ElfObject.Read(whole, "whole.o");
-        (int Start, int Size)[] parts = [.. pre.Sections.Where(section => section.Data.Length != 0).Select(section => (whole.AsSpan().IndexOf(section.Data.Span), section.Data.Length)),
-            (0, 64), ((int)BitConverter.ToUInt64(whole, 0x28), pre.Sections.Count * 64)];
-        int compared = 0, explained = 0, refused = 0;
+        (int Start, int Size)[] parts =
+        [
+            .. pre
+                .Sections.Where(section => section.Data.Length != 0)
+                .Select(section => (whole.AsSpan().IndexOf(section.Data.Span), section.Data.Length)),
+            (0, 64),
+            ((int)BitConverter.ToUInt64(whole, 0x28), pre.Sections.Count * 64),
+        ];
+        int compared = 0,
+            explained = 0,
+            refused = 0;
         var change = Gen.Select(Gen.Int[0, parts.Length - 1], Gen.Int[0, int.MaxValue], Gen.Int[0, 4]);
-        change.Array[1, 3].Sample(changes =>
-        {
-            byte[] copy = [.. whole];
-            foreach (var (part, where, what) in changes)
-            {
-                int at = parts[part].Start + (where % parts[part].Size);
-                copy[at] = what switch { 0 => 0, 1 => 0xff, 2 => (byte)(copy[at] + 1), 3 => (byte)(copy[at] - 1), _ => (byte)(copy[at] ^ (1 << (where % 8))) };
-            }
-            try
-            {
-                var post = ElfObject.Read(copy, "damaged.o");
-                DiagnosticBag bag = [];
-                var diff = ObjectDiffer.Compare("fs/readdir.c", pre, post, bag);
-                Assert.Equal(diff is null, bag.HasErrors);
-                Interlocked.Increment(ref diff is null ? ref refused : ref compared);
-                _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);
-                if (diff is { Replaced.Count: > 0 })
+        change
+            .Array[1, 3]
+            .Sample(
+                changes =>
                 {
-                    _ = FunctionExplanation.Of(diff);
-                    Interlocked.Increment(ref explained);
-                }
-            }
-            catch (ElfFormatException problem)
-            {
-                Assert.Contains("damaged.o", problem.FileName, StringComparison.Ordinal);
-                Interlocked.Increment(ref refused);
-            }
-        }, iter: 1500);
+                    byte[] copy = [.. whole];
+                    foreach (var (part, where, what) in changes)
+                    {
+                        int at = parts[part].Start + (where % parts[part].Size);
+                        copy[at] = what switch
+                        {
+                            0 => 0,
+                            1 => 0xff,
+                            2 => (byte)(copy[at] + 1),
+                            3 => (byte)(copy[at] - 1),
+                            _ => (byte)(copy[at] ^ (1 << (where % 8))),
+                        };
+                    }
+                    try
+                    {
+                        var post = ElfObject.Read(copy, "damaged.o");
+                        DiagnosticBag bag = [];
+                        var diff = ObjectDiffer.Compare("fs/readdir.c", pre, post, bag);
+                        Assert.Equal(diff is null, bag.HasErrors);
+                        Interlocked.Increment(ref diff is null ? ref refused : ref compared);
+                        _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);
+                        if (diff is { Replaced.Count: > 0 })
+                        {
+                            _ = FunctionExplanation.Of(diff);
+                            Interlocked.Increment(ref explained);
+                        }
+                    }
+                    catch (ElfFormatException problem)
+                    {
+                        Assert.Contains("damaged.o", problem.FileName, StringComparison.Ordinal);
+                        Interlocked.Increment(ref refused);
+                    }
+                },
+                iter: 1500
+            );
         // The damage leads everywhere.
         Assert.True(compared > 100 && explained > 100 && refused > 100, $"{compared} compared, {explained} explained, {refused} refused");
     }
@@ -97,12 +120,17 @@ public class DamagedObjectTests
         ulong headers = BitConverter.ToUInt64(whole, 0x28);
         // Half of the changes hit the ELF header and the section headers, where they hurt.
         var place = Gen.OneOf(Gen.Int[0, whole.Length - 1], Gen.Int[(int)headers, whole.Length - 1], Gen.Int[0, 63]);
-        Gen.Select(place, Gen.Byte).Array[1, 8].Sample(changes =>
-        {
-            byte[] copy = [.. whole];
-            foreach (var (at, value) in changes)
-                copy[at] = value;
-            ReadAll(copy);
-        }, iter: 20000);
+        Gen.Select(place, Gen.Byte)
+            .Array[1, 8]
+            .Sample(
+                changes =>
+                {
+                    byte[] copy = [.. whole];
+                    foreach (var (at, value) in changes)
+                        copy[at] = value;
+                    ReadAll(copy);
+                },
+                iter: 20000
+            );
     }
 }

@@ -26,7 +26,8 @@ public sealed class ElfReaderTests : IDisposable
     {
         string path = Compile();
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
-        var shown = Run("readelf", "-SW", path).Split('\n')
+        var shown = Run("readelf", "-SW", path)
+            .Split('\n')
             .Where(line => line.TrimStart().StartsWith('[') && !line.Contains("[Nr]", StringComparison.Ordinal))
             .Select(line => line[(line.IndexOf(']', StringComparison.Ordinal) + 1)..].TrimStart().Split(' ')[0])
             .Select(name => name == "NULL" ? "" : name);
@@ -38,7 +39,8 @@ public sealed class ElfReaderTests : IDisposable
     {
         string path = Compile();
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
-        var shown = Run("readelf", "-sW", path).Split('\n')
+        var shown = Run("readelf", "-sW", path)
+            .Split('\n')
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Where(fields => fields.Length >= 7 && fields[0].EndsWith(':') && int.TryParse(fields[0][..^1], out _))
             .Select(fields => (Value: fields[1], Binding: fields[4], Name: fields.Length > 7 ? fields[7] : ""))
@@ -61,7 +63,8 @@ public sealed class ElfReaderTests : IDisposable
         var weak = read.FindSection(".text.weak_one");
         Assert.NotNull(weak);
         Assert.Contains(weak.Relocations, relocation =>
-            read.Symbols[relocation.SymbolIndex].Name == "outside" && relocation is { Type: ElfRelocationType.Plt32, Addend: -4 });
+            read.Symbols[relocation.SymbolIndex].Name == "outside" && relocation is { Type: ElfRelocationType.Plt32, Addend: -4 }
+        );
     }
 
     [Fact]

@@ -15,7 +15,9 @@ public sealed class ElfWriterTests : IDisposable
     {
         string path = Path.Combine(_folder, "sample.o");
         string source = Path.Combine(_folder, "sample.s");
-        File.WriteAllText(source, """
+        File.WriteAllText(
+            source,
+            """
             .section .text.one,"axG",@progbits,one,comdat
             .weak one
             one: call outside
@@ -26,7 +28,8 @@ public sealed class ElfWriterTests : IDisposable
             .quad 1b, one
             .comm shared,16,8
 
-            """);
+            """
+        );
         Run("as", "-o", path, source);
         var first = ElfObject.Read(File.ReadAllBytes(path), path);
         byte[] written = ElfWriter.Write(first);
@@ -40,9 +43,28 @@ public sealed class ElfWriterTests : IDisposable
     public void A_built_object_satisfies_the_linker_and_elflint()
     {
         var builder = new ElfBuilder();
-        int text = builder.AddSection(".text.f", ElfSectionType.ProgBits, ElfSectionFlags.Alloc | ElfSectionFlags.Execute, new byte[] { 0xe8, 0, 0, 0, 0, 0xc3 }, 16);
-        int bss = builder.AddSection(".bss.counter", ElfSectionType.NoBits, ElfSectionFlags.Alloc | ElfSectionFlags.Write, default, 8, size: 8);
-        int table = builder.AddSection(".data.table", ElfSectionType.ProgBits, ElfSectionFlags.Alloc | ElfSectionFlags.Write, new byte[16], 8);
+        int text = builder.AddSection(
+            ".text.f",
+            ElfSectionType.ProgBits,
+            ElfSectionFlags.Alloc | ElfSectionFlags.Execute,
+            new byte[] { 0xe8, 0, 0, 0, 0, 0xc3 },
+            16
+        );
+        int bss = builder.AddSection(
+            ".bss.counter",
+            ElfSectionType.NoBits,
+            ElfSectionFlags.Alloc | ElfSectionFlags.Write,
+            default,
+            8,
+            size: 8
+        );
+        int table = builder.AddSection(
+            ".data.table",
+            ElfSectionType.ProgBits,
+            ElfSectionFlags.Alloc | ElfSectionFlags.Write,
+            new byte[16],
+            8
+        );
         int outside = builder.UndefinedSymbol("outside");
         builder.AddSymbol("table", table, 0, 16, ElfSymbolType.Object, ElfSymbolBinding.Global);
         int function = builder.AddSymbol("f", text, 0, 6, ElfSymbolType.Function, ElfSymbolBinding.Local);
@@ -55,8 +77,12 @@ public sealed class ElfWriterTests : IDisposable
         Run("ld", "-r", "-o", Path.Combine(_folder, "linked.o"), path);
         Assert.Contains("No errors", Run("eu-elflint", "--gnu-ld", path), StringComparison.Ordinal);
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
-        Assert.Equal(["f", "", "outside"], read.Sections[table].Relocations.Concat(read.Sections[text].Relocations)
-            .Select(relocation => read.Symbols[relocation.SymbolIndex].Name));
+        Assert.Equal(
+            ["f", "", "outside"],
+            read.Sections[table]
+                .Relocations.Concat(read.Sections[text].Relocations)
+                .Select(relocation => read.Symbols[relocation.SymbolIndex].Name)
+        );
     }
 
     [Fact]
@@ -76,9 +102,18 @@ public sealed class ElfWriterTests : IDisposable
     }
 
     private static (string, ElfSectionType, ElfSectionFlags, ulong, uint, uint, string, string) Describe(ElfSection section) =>
-        (section.Name, section.Type, section.Flags, section.Alignment, section.Link, section.Info,
-            section.Type is ElfSectionType.StringTable ? "" : Convert.ToHexString(section.Type == ElfSectionType.SymbolTable ? [] : section.Data.Span),
-            string.Join(",", section.Relocations));
+        (
+            section.Name,
+            section.Type,
+            section.Flags,
+            section.Alignment,
+            section.Link,
+            section.Info,
+            section.Type is ElfSectionType.StringTable
+                ? ""
+                : Convert.ToHexString(section.Type == ElfSectionType.SymbolTable ? [] : section.Data.Span),
+            string.Join(",", section.Relocations)
+        );
 
     private static string Run(string program, params string[] arguments)
     {

@@ -21,7 +21,11 @@ public sealed class ExportedSymbolsTests
         Assert.Equal(lines.Single(line => line[1] == "_printk")[0], $"0x{exported.Find("_printk")!.Crc:x8}");
         var spaced = lines.First(line => line[2] == "vmlinux" && line[4].Length != 0);
         Assert.Equal(spaced[4], exported.Find(spaced[1])!.Namespace);
-        Assert.Null(exported.Find(lines.First(line => line[2] != "vmlinux" && !lines.Exists(other => other[1] == line[1] && other[2] == "vmlinux"))[1]));
+        Assert.Null(
+            exported.Find(
+                lines.First(line => line[2] != "vmlinux" && !lines.Exists(other => other[1] == line[1] && other[2] == "vmlinux"))[1]
+            )
+        );
     }
 
     [Fact]
@@ -59,6 +63,12 @@ public sealed class ExportedSymbolsTests
     public void Knows_what_the_core_exports_for_new_code()
     {
         string source = File.ReadAllText(Repository.At("src", "Ksplice.Kernel", "core", "shadow.c"));
-        Assert.Equal(ExportedSymbols.OfCore, System.Text.RegularExpressions.Regex.Matches(source, @"EXPORT_SYMBOL_GPL\((\w+)\)").Select(match => match.Groups[1].Value).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ExportedSymbols.OfCore,
+            System
+                .Text.RegularExpressions.Regex.Matches(source, @"EXPORT_SYMBOL_GPL\((\w+)\)")
+                .Select(match => match.Groups[1].Value)
+                .Order(StringComparer.Ordinal)
+        );
     }
 }

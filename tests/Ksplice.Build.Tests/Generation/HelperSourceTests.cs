@@ -12,7 +12,11 @@ namespace Ksplice.Build.Tests.Generation;
 public sealed class HelperSourceTests
 {
     private static readonly UpdateTarget Target = new("0123abcd", "vmlinux", 0, 1);
-    private static readonly MatchData Data = new([0xde, 0xad, 0xbe, 0xef, 5], [.. Enumerable.Range(0, 12).Select(i => new GlobalSymbol("symbol" + i))], []);
+    private static readonly MatchData Data = new(
+        [0xde, 0xad, 0xbe, 0xef, 5],
+        [.. Enumerable.Range(0, 12).Select(i => new GlobalSymbol("symbol" + i))],
+        []
+    );
 
     [Fact]
     public void Assembles_to_an_export_table_in_the_order_of_indexes()
@@ -24,7 +28,10 @@ public sealed class HelperSourceTests
         File.WriteAllBytes(tree["match.bin"], helper.MatchBytes.ToArray());
         Assert.Equal("", tree.RunOk("gcc", "-c", "exports.S", "-o", "exports.o"));
         // As the kernel's linker script for modules does.
-        tree.Write("module.lds", "SECTIONS { __ksymtab_gpl 0 : { *(SORT(___ksymtab_gpl+*)) } __kcrctab_gpl 0 : { *(SORT(___kcrctab_gpl+*)) } }");
+        tree.Write(
+            "module.lds",
+            "SECTIONS { __ksymtab_gpl 0 : { *(SORT(___ksymtab_gpl+*)) } __kcrctab_gpl 0 : { *(SORT(___kcrctab_gpl+*)) } }"
+        );
         Assert.Equal("", tree.RunOk("ld", "-r", "-T", "module.lds", "exports.o", "-o", "module.o"));
         var module = ElfObject.Read(File.ReadAllBytes(tree["module.o"]), "module.o");
 
@@ -34,25 +41,40 @@ public sealed class HelperSourceTests
         Assert.Equal(ElfSectionFlags.Alloc | ElfSectionFlags.Write, table.Flags);
         var names = table.Relocations.Where(relocation => relocation.Offset % 12 == 4).Select(relocation => Text(module, relocation));
         Assert.Equal(Enumerable.Range(0, 12).Select(i => Target.ExportName(i)), names);
-        Assert.All(table.Relocations.Where(relocation => relocation.Offset % 12 == 8), relocation => Assert.Equal("", Text(module, relocation)));
+        Assert.All(table.Relocations.Where(relocation => relocation.Offset % 12 == 8), relocation =>
+            Assert.Equal("", Text(module, relocation))
+        );
         Assert.DoesNotContain(table.Relocations, relocation => relocation.Offset % 12 == 0);
-        Assert.DoesNotContain(module.Symbols, symbol => symbol.Name.StartsWith("__ksymtab_", StringComparison.Ordinal) && symbol.Type != ElfSymbolType.Section);
+        Assert.DoesNotContain(module.Symbols, symbol =>
+            symbol.Name.StartsWith("__ksymtab_", StringComparison.Ordinal) && symbol.Type != ElfSymbolType.Section
+        );
 
         var checksums = module.Sections.Single(section => section.Name == "__kcrctab_gpl").Data;
         Assert.Equal(12 * 4, checksums.Length);
-        var crcs = Enumerable.Range(0, 12).Select(i => $"0x{BinaryPrimitives.ReadUInt32LittleEndian(checksums.Span[(i * 4)..]):x8}").ToList();
+        var crcs = Enumerable
+            .Range(0, 12)
+            .Select(i => $"0x{BinaryPrimitives.ReadUInt32LittleEndian(checksums.Span[(i * 4)..]):x8}")
+            .ToList();
         Assert.Equal(helper.SymbolVersions.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('\t')[0]), crcs);
 
         var data = module.Sections.Single(section => section.Name == ".init.rodata");
         Assert.Equal(Data.Bytes, data.Data.ToArray());
-        Assert.Equal([0ul, 5ul], new[] { "ksplice_match_data", "ksplice_match_data_end" }.Select(name => module.Symbols.Single(symbol => symbol.Name == name).Value));
+        Assert.Equal(
+            [0ul, 5ul],
+            new[] { "ksplice_match_data", "ksplice_match_data_end" }.Select(name =>
+                module.Symbols.Single(symbol => symbol.Name == name).Value
+            )
+        );
     }
 
     [Fact]
     public void Symbol_versions_are_what_modpost_reads_and_tell_updates_apart()
     {
-        string one = HelperSource.Create(Target with { Index = 3 }, Data).SymbolVersions, other = HelperSource.Create(Target with { UpdateId = "0123abce" }, Data).SymbolVersions;
-        Assert.All(one.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches(@"^0x[0-9a-f]{8}\tksp_0123abcd_3_\d{4}\tksplice_0123abcd_3_helper\tEXPORT_SYMBOL_GPL\t$", line));
+        string one = HelperSource.Create(Target with { Index = 3 }, Data).SymbolVersions,
+            other = HelperSource.Create(Target with { UpdateId = "0123abce" }, Data).SymbolVersions;
+        Assert.All(one.Split('\n', StringSplitOptions.RemoveEmptyEntries), line =>
+            Assert.Matches(@"^0x[0-9a-f]{8}\tksp_0123abcd_3_\d{4}\tksplice_0123abcd_3_helper\tEXPORT_SYMBOL_GPL\t$", line)
+        );
         Assert.NotEqual(one.Split('\t')[0], other.Split('\t')[0]);
     }
 

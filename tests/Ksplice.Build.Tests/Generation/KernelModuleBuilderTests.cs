@@ -29,7 +29,11 @@ public sealed class KernelModuleBuilderTests : IDisposable
     {
         DiagnosticBag diagnostics = [];
         string output = Path.Combine(_work.FullName, "output");
-        var core = await new KernelModuleBuilder(KernelUnderTest.Release, headers, sources, NullLogger.Instance).BuildCoreAsync(output, diagnostics, TestContext.Current.CancellationToken);
+        var core = await new KernelModuleBuilder(KernelUnderTest.Release, headers, sources, NullLogger.Instance).BuildCoreAsync(
+            output,
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
         // Whatever came of it, the work folder is gone.
         if (Directory.Exists(output))
             Assert.Empty(Directory.GetDirectories(output));

@@ -9,7 +9,8 @@ namespace Ksplice.Build.Tests.Generation;
 
 public sealed class ModuleSourcesTests : IDisposable
 {
-    private const string Id = "0123abcd", Source = "int f(int a) { return probe(a) * 3; }";
+    private const string Id = "0123abcd",
+        Source = "int f(int a) { return probe(a) * 3; }";
     private readonly TestTree _tree = new();
     private int _written;
 
@@ -32,9 +33,25 @@ public sealed class ModuleSourcesTests : IDisposable
         }
         string folder = _tree[(++_written).ToString(System.Globalization.CultureInfo.InvariantCulture)];
         ModuleSources.Write(folder, targets, bases);
-        string[] headers = [.. Enumerable.Range(0, 2).Select(index => File.ReadAllText(Path.Combine(ModuleSources.FolderOf(folder, index), "update_config.h")))];
-        Assert.All(headers, header => Assert.Contains($"#define KSPLICE_BASES {string.Join(", ", bases.Select(id => $"\"{id}\""))}\n", header, StringComparison.Ordinal));
-        string[] digests = [.. headers.Select(header => header.Split('\n').Single(line => line.StartsWith("#define KSPLICE_DIGEST ", StringComparison.Ordinal)))];
+        string[] headers =
+        [
+            .. Enumerable
+                .Range(0, 2)
+                .Select(index => File.ReadAllText(Path.Combine(ModuleSources.FolderOf(folder, index), "update_config.h"))),
+        ];
+        Assert.All(headers, header =>
+            Assert.Contains(
+                $"#define KSPLICE_BASES {string.Join(", ", bases.Select(id => $"\"{id}\""))}\n",
+                header,
+                StringComparison.Ordinal
+            )
+        );
+        string[] digests =
+        [
+            .. headers.Select(header =>
+                header.Split('\n').Single(line => line.StartsWith("#define KSPLICE_DIGEST ", StringComparison.Ordinal))
+            ),
+        ];
         Assert.Equal(digests[0], digests[1]);
         Assert.Matches("^#define KSPLICE_DIGEST \"[0-9a-f]{64}\"$", digests[0]);
         return digests[0];
@@ -43,7 +60,8 @@ public sealed class ModuleSourcesTests : IDisposable
     [Fact]
     public void Match_data_and_new_code_of_any_target_make_another_digest_for_all()
     {
-        string code = Source.Replace("* 3", "* 5", StringComparison.Ordinal), other = Source.Replace("* 3", "* 6", StringComparison.Ordinal);
+        string code = Source.Replace("* 3", "* 5", StringComparison.Ordinal),
+            other = Source.Replace("* 3", "* 6", StringComparison.Ordinal);
         string first = Digest([3, 4], code);
         Assert.Equal(first, Digest([3, 4], code));
         Assert.Equal(first, Digest([3, 4], code, "89abcdef", "01234567"));

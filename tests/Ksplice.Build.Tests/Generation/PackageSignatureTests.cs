@@ -22,9 +22,13 @@ public sealed class PackageSignatureTests : IDisposable
         var ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours", kind))!;
         File.WriteAllBytes(At("manifest"), s_manifest);
         File.WriteAllBytes(At("signature"), PackageSignature.Sign(s_manifest, ours.Key, ours.Certificate));
-        await OpensslAsync($"cms -verify -binary -inform DER -in {At("signature")} -content {At("manifest")} -CAfile {ours.CertificateFile} -purpose any -out {At("out")}");
+        await OpensslAsync(
+            $"cms -verify -binary -inform DER -in {At("signature")} -content {At("manifest")} -CAfile {ours.CertificateFile} -purpose any -out {At("out")}"
+        );
 
-        await OpensslAsync($"cms -sign -binary -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}");
+        await OpensslAsync(
+            $"cms -sign -binary -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}"
+        );
         byte[] signature = File.ReadAllBytes(At("signature"));
         Assert.True(PackageSignature.Verify(s_manifest, signature, [ours.Certificate]) is { IsTrusted: true, Detail: "CN=ours" });
         byte[] changed = [.. s_manifest];
@@ -43,12 +47,23 @@ public sealed class PackageSignatureTests : IDisposable
     [Fact]
     public async Task Refuses_a_weak_digest_and_who_is_not_trusted()
     {
-        SigningIdentity ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours", "rsa:2048"))!, theirs = Read(await SigningKey.MakeAsync(_work.FullName, "theirs", "rsa:2048"))!;
+        SigningIdentity ours = Read(await SigningKey.MakeAsync(_work.FullName, "ours", "rsa:2048"))!,
+            theirs = Read(await SigningKey.MakeAsync(_work.FullName, "theirs", "rsa:2048"))!;
         File.WriteAllBytes(At("manifest"), s_manifest);
-        await OpensslAsync($"cms -sign -binary -md sha1 -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}");
-        Assert.Contains("too weak", PackageSignature.Verify(s_manifest, File.ReadAllBytes(At("signature")), [ours.Certificate]).Detail, StringComparison.Ordinal);
+        await OpensslAsync(
+            $"cms -sign -binary -md sha1 -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}"
+        );
+        Assert.Contains(
+            "too weak",
+            PackageSignature.Verify(s_manifest, File.ReadAllBytes(At("signature")), [ours.Certificate]).Detail,
+            StringComparison.Ordinal
+        );
         byte[] signature = PackageSignature.Sign(s_manifest, theirs.Key, theirs.Certificate);
-        Assert.Contains("none of the trusted", PackageSignature.Verify(s_manifest, signature, [ours.Certificate]).Detail, StringComparison.Ordinal);
+        Assert.Contains(
+            "none of the trusted",
+            PackageSignature.Verify(s_manifest, signature, [ours.Certificate]).Detail,
+            StringComparison.Ordinal
+        );
         Assert.False(PackageSignature.Verify(s_manifest, signature, []).IsTrusted);
         Assert.True(PackageSignature.Verify(s_manifest, signature, [ours.Certificate, theirs.Certificate]).IsTrusted);
         Assert.Equal(signature, PackageSignature.Sign(s_manifest, theirs.Key, theirs.Certificate));
@@ -87,7 +102,9 @@ public sealed class PackageSignatureTests : IDisposable
         async Task NotSignedAsync(string words)
         {
             DiagnosticBag diagnostics = [];
-            Assert.False(await ModuleSigner.SignAsync(At("module.ko"), ours, _work.FullName, diagnostics, TestContext.Current.CancellationToken));
+            Assert.False(
+                await ModuleSigner.SignAsync(At("module.ko"), ours, _work.FullName, diagnostics, TestContext.Current.CancellationToken)
+            );
             var error = Assert.Single(diagnostics);
             Assert.Equal("KSP6050", error.Id);
             Assert.Contains(words, error.Message, StringComparison.Ordinal);
@@ -104,13 +121,16 @@ public sealed class PackageSignatureTests : IDisposable
         Assert.Contains(words, error.Message, StringComparison.Ordinal);
     }
 
-    private static SigningIdentity? Read((string Key, string Certificate) files) => SigningIdentity.TryRead(files.Key, files.Certificate, [], out var identity) ? identity : null;
+    private static SigningIdentity? Read((string Key, string Certificate) files) =>
+        SigningIdentity.TryRead(files.Key, files.Certificate, [], out var identity) ? identity : null;
 
     private string At(string name) => Path.Combine(_work.FullName, name);
 
     private static async Task OpensslAsync(string arguments)
     {
-        var result = await Cli.Wrap("openssl").WithArguments(arguments).WithValidation(CommandResultValidation.None)
+        var result = await Cli.Wrap("openssl")
+            .WithArguments(arguments)
+            .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(result.ExitCode == 0, arguments + "\n" + result.StandardError);
     }

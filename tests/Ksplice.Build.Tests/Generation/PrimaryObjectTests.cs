@@ -27,14 +27,23 @@ public sealed class PrimaryObjectTests : IDisposable
     public async Task A_samples_primary_satisfies_the_linker_and_elflint(string patch, string unit, int redirects)
     {
         var diagnostics = new DiagnosticBag();
-        var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
+        var diff = ObjectDiffer.Compare(
+            unit,
+            await KernelObjects.CompileAsync(unit),
+            await SampleObjects.PostAsync(patch, unit),
+            diagnostics
+        )!;
         var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
         var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         Accept(primary);
         // Nothing is left undefined that neither the kernel nor the helper exports.
-        Assert.All(primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0),
-            symbol => Assert.True(exported.Find(symbol.Name) is not null || symbol.Name.StartsWith("ksp_" + Id, StringComparison.Ordinal), symbol.Name));
+        Assert.All(primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0), symbol =>
+            Assert.True(
+                exported.Find(symbol.Name) is not null || symbol.Name.StartsWith("ksp_" + Id, StringComparison.Ordinal),
+                symbol.Name
+            )
+        );
         Assert.Equal((uint)redirects, BinaryPrimitives.ReadUInt32LittleEndian(Code(primary)[4..]));
     }
 
@@ -47,37 +56,69 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(match, diff)!;
         Accept(primary);
         var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
-        Assert.Equal([0u, 1u], Enumerable.Range(0, 2).Select(i => BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..])));
+        Assert.Equal(
+            [0u, 1u],
+            Enumerable.Range(0, 2).Select(i => BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..]))
+        );
         Assert.Equal(["g", "f"], table.Relocations.Select(relocation => Target(primary, relocation).Name));
-        Assert.Equal(["g", "f"], Enumerable.Range(0, 2).Select(i => primary.Code.Symbols.Single(symbol => symbol.Type == ElfSymbolType.Function
-            && symbol.Size == BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..]) && symbol.Name == (i == 0 ? "g" : "f")).Name));
-        Assert.Equal("ksplice_code", primary.Code.Symbols.Single(symbol => symbol.Binding == ElfSymbolBinding.Global && !symbol.IsUndefined).Name);
+        Assert.Equal(
+            ["g", "f"],
+            Enumerable
+                .Range(0, 2)
+                .Select(i =>
+                    primary
+                        .Code.Symbols.Single(symbol =>
+                            symbol.Type == ElfSymbolType.Function
+                            && symbol.Size == BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..])
+                            && symbol.Name == (i == 0 ? "g" : "f")
+                        )
+                        .Name
+                )
+        );
+        Assert.Equal(
+            "ksplice_code",
+            primary.Code.Symbols.Single(symbol => symbol.Binding == ElfSymbolBinding.Global && !symbol.IsUndefined).Name
+        );
     }
 
     [Fact]
     public void The_tables_have_the_layout_of_the_header()
     {
-        const string Hook = "static void up(void) { probe(1); } static void (*const h1)(void) section(\".ksplice.hooks.apply\") = up;"
+        const string Hook =
+            "static void up(void) { probe(1); } static void (*const h1)(void) section(\".ksplice.hooks.apply\") = up;"
             + " static void down(void) { probe(2); } static void (*const h2)(void) section(\".ksplice.hooks.fail_reverse\") = down;";
         var primary = Build(Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; } " + Hook))!;
         Accept(primary);
-        _tree.Write("include/linux/types.h", "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n");
+        _tree.Write(
+            "include/linux/types.h",
+            "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n"
+        );
         var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
-        _tree.Write("layout.c", $"""
+        _tree.Write(
+            "layout.c",
+            $"""
             #include <ksplice/update.h>
-            _Static_assert(sizeof(struct ksplice_redirect) == {primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects").Size}, "one redirect");
+            _Static_assert(sizeof(struct ksplice_redirect) == {primary.Code.Sections.Single(section =>
+                section.Name == ".ksplice.redirects"
+            ).Size}, "one redirect");
             _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
             _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
             _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
             _Static_assert(sizeof(struct ksplice_relocation) == 24 && offsetof(struct ksplice_relocation, addend) == 8 && offsetof(struct ksplice_relocation, value) == 16 && offsetof(struct ksplice_relocation, type) == 20, "relocation");
-            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size - 16} && offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
+            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size
+                - 16} && offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
-            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[2].Offset}, "fail_reverse");
+            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[
+                2
+            ].Offset}, "fail_reverse");
             _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 && offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
-            """);
+            """
+        );
         _tree.RunOk("gcc", "-fsyntax-only", "-Iinclude", "-I" + Repository.At("src/Ksplice.Kernel/include"), "layout.c");
-        Assert.Equal([".ksplice.redirects", ".ksplice.hooks.apply", ".ksplice.hooks.fail_reverse"],
-            code.Relocations.Select(relocation => primary.Code.Sections[primary.Code.Symbols[relocation.SymbolIndex].SectionIndex].Name));
+        Assert.Equal(
+            [".ksplice.redirects", ".ksplice.hooks.apply", ".ksplice.hooks.fail_reverse"],
+            code.Relocations.Select(relocation => primary.Code.Sections[primary.Code.Symbols[relocation.SymbolIndex].SectionIndex].Name)
+        );
         Assert.Equal(1ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[((int)code.Relocations[1].Offset + 8)..]));
     }
 
@@ -89,7 +130,13 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
         Accept(primary);
         Assert.Equal(["TEST_NS"], primary.Namespaces);
-        Assert.Equal(["ksp_" + Id + "_0_0000", "probe"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["ksp_" + Id + "_0_0000", "probe"],
+            primary
+                .Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0)
+                .Select(symbol => symbol.Name)
+                .Order(StringComparer.Ordinal)
+        );
     }
 
     [Fact]
@@ -103,7 +150,10 @@ public sealed class PrimaryObjectTests : IDisposable
         Accept(primary);
         var text = primary.Code.Sections.Single(section => section.Name == ".text");
         var g = primary.Code.Symbols.Single(symbol => symbol.Name == "g");
-        var targets = text.Relocations.Where(relocation => relocation.Offset >= g.Value).Select(relocation => Target(primary, relocation)).ToList();
+        var targets = text
+            .Relocations.Where(relocation => relocation.Offset >= g.Value)
+            .Select(relocation => Target(primary, relocation))
+            .ToList();
         Assert.Contains(targets, target => target.Name == "f");
         int address = MatchOf(new ExportedSymbols([]), two, one).Exports.IndexOf(new GlobalSymbol("f"));
         Assert.Contains(targets, target => target.Name == Kernel.ExportName(address));
@@ -133,7 +183,9 @@ public sealed class PrimaryObjectTests : IDisposable
     [Fact]
     public void KSP6004_function_moved_to_another_unit()
     {
-        const string Moved = "int f(int a) { return probe(a); } ", Kept = "int g(int a) { return probe(a) + 1; }", Other = "int h(int a) { return probe(a) + 2; }";
+        const string Moved = "int f(int a) { return probe(a); } ",
+            Kept = "int g(int a) { return probe(a) + 1; }",
+            Other = "int h(int a) { return probe(a) + 2; }";
         ObjectDiff[] diffs = [Diff("a.c", Moved + Kept, Kept), Diff("b.c", Other, Moved + Other)];
         Refused("KSP6004", MatchOf(new ExportedSymbols([]), diffs), diffs);
     }
@@ -172,7 +224,10 @@ public sealed class PrimaryObjectTests : IDisposable
             """;
         var diff = Diff("a.c", Source, Source.Replace("+ v", "- v", StringComparison.Ordinal));
         var match = MatchOf(new ExportedSymbols([]), diff);
-        Assert.Equal([new GlobalSymbol("probe"), new RuntimeConstant("runtime_ptr_thing"), new RuntimeConstant("runtime_shift_thing")], match.Exports);
+        Assert.Equal(
+            [new GlobalSymbol("probe"), new RuntimeConstant("runtime_ptr_thing"), new RuntimeConstant("runtime_shift_thing")],
+            match.Exports
+        );
         Assert.Equal(1, HelperSource.Create(Kernel, match).ExportCount);
 
         var primary = Build(match, diff)!;
@@ -189,25 +244,49 @@ public sealed class PrimaryObjectTests : IDisposable
     }
 
     private static (long Addend, int Value, ElfRelocationType Type)[] CoreRelocations(ElfSection table) =>
-        [.. table.Data.ToArray().Chunk(24).Select(entry => (BinaryPrimitives.ReadInt64LittleEndian(entry.AsSpan(8)),
-            BinaryPrimitives.ReadInt32LittleEndian(entry.AsSpan(16)), (ElfRelocationType)BinaryPrimitives.ReadUInt32LittleEndian(entry.AsSpan(20))))];
+        [
+            .. table
+                .Data.ToArray()
+                .Chunk(24)
+                .Select(entry =>
+                    (
+                        BinaryPrimitives.ReadInt64LittleEndian(entry.AsSpan(8)),
+                        BinaryPrimitives.ReadInt32LittleEndian(entry.AsSpan(16)),
+                        (ElfRelocationType)BinaryPrimitives.ReadUInt32LittleEndian(entry.AsSpan(20))
+                    )
+                ),
+        ];
 
     [Fact]
     public void A_late_target_leaves_to_the_core_what_the_kernel_does_not_export()
     {
         const string Source = "extern int table[4]; int f(int a) { return probe(a) + table[a] + printk(0); }";
-        var diff = Diff("a.c", Source, Source.Replace("int f", "static int *places[2] = { table, table + 3 }; int f", StringComparison.Ordinal)
-            .Replace("table[a]", "*places[a]++", StringComparison.Ordinal));
+        var diff = Diff(
+            "a.c",
+            Source,
+            Source
+                .Replace("int f", "static int *places[2] = { table, table + 3 }; int f", StringComparison.Ordinal)
+                .Replace("table[a]", "*places[a]++", StringComparison.Ordinal)
+        );
         var exported = new ExportedSymbols([new("printk", 7, "")]);
         Assert.Null(LateTarget.Obstacle([diff], exported));
         var late = Kernel with { Name = "some", IsLate = true };
         var match = MatchOf(exported, diff);
         var primary = PrimaryObject.Build([diff], match, late, exported, [])!;
         Accept(primary);
-        Assert.Equal(["ksplice_unresolved", "printk"], primary.Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal));
-        int probe = match.Exports.IndexOf(new GlobalSymbol("probe")), table = match.Exports.IndexOf(new GlobalSymbol("table"));
-        Assert.Equal([(-4, probe, ElfRelocationType.Pc32), (0, table, ElfRelocationType.Abs64), (12, table, ElfRelocationType.Abs64)],
-            CoreRelocations(primary.Code.Sections.Single(section => section.Name == ".ksplice.relocations")).Order());
+        Assert.Equal(
+            ["ksplice_unresolved", "printk"],
+            primary
+                .Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0)
+                .Select(symbol => symbol.Name)
+                .Order(StringComparer.Ordinal)
+        );
+        int probe = match.Exports.IndexOf(new GlobalSymbol("probe")),
+            table = match.Exports.IndexOf(new GlobalSymbol("table"));
+        Assert.Equal(
+            [(-4, probe, ElfRelocationType.Pc32), (0, table, ElfRelocationType.Abs64), (12, table, ElfRelocationType.Abs64)],
+            CoreRelocations(primary.Code.Sections.Single(section => section.Name == ".ksplice.relocations")).Order()
+        );
 
         var helper = HelperSource.Create(late, match);
         Assert.Equal((0, ""), (helper.ExportCount, helper.SymbolVersions));
@@ -217,8 +296,10 @@ public sealed class PrimaryObjectTests : IDisposable
 
     [Theory]
     [InlineData("static void up(void) { } static void (*const h)(void) section(\".ksplice.hooks.apply\") = up;", "a.c has a hook")]
-    [InlineData("int g(void) { __asm__ goto(\"1: .byte 0x0f,0x1f,0x44,0,0\\n.pushsection __jump_table, \\\"aw\\\"\\n.balign 8\\n.long 1b - .\\n.long %l[yes] - .\\n.quad %c0 - .\\n.popsection\" : : \"i\" (table) : : yes); return 0; yes: return 1; }",
-        "an entry in __jump_table about table")]
+    [InlineData(
+        "int g(void) { __asm__ goto(\"1: .byte 0x0f,0x1f,0x44,0,0\\n.pushsection __jump_table, \\\"aw\\\"\\n.balign 8\\n.long 1b - .\\n.long %l[yes] - .\\n.quad %c0 - .\\n.popsection\" : : \"i\" (table) : : yes); return 0; yes: return 1; }",
+        "an entry in __jump_table about table"
+    )]
     public void What_the_loader_has_to_know_of_a_module_cannot_be_late(string added, string reason)
     {
         const string Source = "extern int table[4]; int f(int a) { return probe(a) + table[a & 1]; }";
@@ -239,7 +320,8 @@ public sealed class PrimaryObjectTests : IDisposable
         Assert.Equal("said by both", Assert.Single(match.Exports.OfType<StringLiteral>()).Content);
         Accept(Build(match, diffs)!);
 
-        static string Source(char name, string factor) => $"extern int say(const char *, int); int {name}(int x) {{ return say(\"said by both\", x) * {factor}; }}";
+        static string Source(char name, string factor) =>
+            $"extern int say(const char *, int); int {name}(int x) {{ return say(\"said by both\", x) * {factor}; }}";
     }
 
     [Fact]
@@ -248,16 +330,24 @@ public sealed class PrimaryObjectTests : IDisposable
         const string Source = "int f(int a) { return probe(a) * 3; } int g(int a) { return probe(a) * 30 + 1; }";
         string[] padded = ["-fpatchable-function-entry=16,16"];
         DiagnosticBag diagnostics = [];
-        var diff = ObjectDiffer.Compare("a.c", CPair.Compile(Source, padded), CPair.Compile(Source.Replace("* 3", "* 5", StringComparison.Ordinal), padded), diagnostics)!;
+        var diff = ObjectDiffer.Compare(
+            "a.c",
+            CPair.Compile(Source, padded),
+            CPair.Compile(Source.Replace("* 3", "* 5", StringComparison.Ordinal), padded),
+            diagnostics
+        )!;
         var primary = Build(diff)!;
         Accept(primary);
         var text = primary.Code.Sections.Single(section => section.Name == ".text");
         Assert.All(primary.Code.Symbols.Where(symbol => symbol.Name is "f" or "g"), symbol =>
-            Assert.False(text.Data.Span.Slice((int)symbol.Value - 16, 16).ContainsAnyExcept((byte)0x90), symbol.Name));
+            Assert.False(text.Data.Span.Slice((int)symbol.Value - 16, 16).ContainsAnyExcept((byte)0x90), symbol.Name)
+        );
         var table = primary.Code.Sections.Single(section => section.Name == "__patchable_function_entries");
         Assert.Equal((ElfSectionFlags.LinkOrder, (uint)text.Index), (table.Flags & ElfSectionFlags.LinkOrder, table.Link));
-        Assert.Equal(primary.Code.Symbols.Where(symbol => symbol.Name is "f" or "g").Select(symbol => symbol.Value - 16).Order(),
-            table.Relocations.Select(relocation => (ulong)relocation.Addend).Order());
+        Assert.Equal(
+            primary.Code.Symbols.Where(symbol => symbol.Name is "f" or "g").Select(symbol => symbol.Value - 16).Order(),
+            table.Relocations.Select(relocation => (ulong)relocation.Addend).Order()
+        );
     }
 
     private static ObjectDiff Diff(string unit, string pre, string post)
@@ -269,13 +359,17 @@ public sealed class PrimaryObjectTests : IDisposable
     }
 
     // Generation looks at what the indexes mean, and never into the bytes.
-    private static MatchData MatchOf(ExportedSymbols exported, params ObjectDiff[] diffs) => new([1, 2, 3],
-        [.. PrimaryObject.SymbolsToResolve(diffs, exported)],
-        [.. diffs.SelectMany(diff => diff.Replaced.Select(function => new MatchedFunction(diff.Unit, function.Name)))]);
+    private static MatchData MatchOf(ExportedSymbols exported, params ObjectDiff[] diffs) =>
+        new(
+            [1, 2, 3],
+            [.. PrimaryObject.SymbolsToResolve(diffs, exported)],
+            [.. diffs.SelectMany(diff => diff.Replaced.Select(function => new MatchedFunction(diff.Unit, function.Name)))]
+        );
 
     private static PrimaryObject? Build(params ObjectDiff[] diffs) => Build(MatchOf(new ExportedSymbols([]), diffs), diffs);
 
-    private static PrimaryObject? Build(MatchData match, params ObjectDiff[] diffs) => Build(match, new ExportedSymbols([]), new DiagnosticBag(), diffs);
+    private static PrimaryObject? Build(MatchData match, params ObjectDiff[] diffs) =>
+        Build(match, new ExportedSymbols([]), new DiagnosticBag(), diffs);
 
     private static PrimaryObject? Build(MatchData match, ExportedSymbols exported, DiagnosticBag diagnostics, params ObjectDiff[] diffs) =>
         PrimaryObject.Build(diffs, match, Kernel, exported, diagnostics);
@@ -287,7 +381,8 @@ public sealed class PrimaryObjectTests : IDisposable
         Assert.Equal(rule, Assert.Single(diagnostics.Select(diagnostic => diagnostic.Id).Distinct()));
     }
 
-    private static ReadOnlySpan<byte> Code(PrimaryObject primary) => primary.Code.Sections.Single(section => section.Name == ".ksplice.code").Data.Span;
+    private static ReadOnlySpan<byte> Code(PrimaryObject primary) =>
+        primary.Code.Sections.Single(section => section.Name == ".ksplice.code").Data.Span;
 
     // The function or symbol that a relocation means; a PC-relative addend counts from the field, four bytes before.
     private static ElfSymbol Target(PrimaryObject primary, ElfRelocation relocation)
@@ -296,7 +391,9 @@ public sealed class PrimaryObjectTests : IDisposable
         if (symbol.Type != ElfSymbolType.Section)
             return symbol;
         ulong place = (ulong)(relocation.Addend + (relocation.Type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 ? 4 : 0));
-        return primary.Code.Symbols.FirstOrDefault(other => other.Type == ElfSymbolType.Function && other.SectionIndex == symbol.SectionIndex && other.Value == place) ?? symbol;
+        return primary.Code.Symbols.FirstOrDefault(other =>
+            other.Type == ElfSymbolType.Function && other.SectionIndex == symbol.SectionIndex && other.Value == place
+        ) ?? symbol;
     }
 
     private void Accept(PrimaryObject primary)
@@ -304,8 +401,15 @@ public sealed class PrimaryObjectTests : IDisposable
         File.WriteAllBytes(_tree["code.o"], ElfWriter.Write(primary.Code));
         Assert.Contains("No errors", _tree.RunOk("eu-elflint", "--gnu-ld", "code.o"), StringComparison.Ordinal);
         Assert.Equal("", _tree.RunOk("ld", "-r", "code.o", "-o", "linked.o"));
-        Assert.Equal("", _tree.RunOk("objdump", "-dr", "linked.o").Split('\n').FirstOrDefault(line => line.Contains("(bad)", StringComparison.Ordinal)) ?? "");
+        Assert.Equal(
+            "",
+            _tree.RunOk("objdump", "-dr", "linked.o").Split('\n').FirstOrDefault(line => line.Contains("(bad)", StringComparison.Ordinal))
+                ?? ""
+        );
         var linked = ElfObject.Read(File.ReadAllBytes(_tree["linked.o"]), "linked.o");
-        Assert.Equal(primary.Code.Sections.Sum(section => section.Relocations.Count), linked.Sections.Sum(section => section.Relocations.Count));
+        Assert.Equal(
+            primary.Code.Sections.Sum(section => section.Relocations.Count),
+            linked.Sections.Sum(section => section.Relocations.Count)
+        );
     }
 }

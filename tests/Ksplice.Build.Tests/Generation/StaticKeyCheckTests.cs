@@ -15,9 +15,14 @@ public sealed class StaticKeyCheckTests
     [Fact]
     public void KSP6010_key_that_is_read_only_after_init()
     {
-        var (start, end) = (Image.Symbols.FindUnique("__start_ro_after_init")!.Value, Image.Symbols.FindUnique("__end_ro_after_init")!.Value);
+        var (start, end) = (
+            Image.Symbols.FindUnique("__start_ro_after_init")!.Value,
+            Image.Symbols.FindUnique("__end_ro_after_init")!.Value
+        );
         Assert.True(start < end);
-        var key = Image.Symbols.Symbols.First(symbol => symbol.Address > start && symbol.Address < end && Image.Symbols.Find(symbol.Name).Count() == 1);
+        var key = Image.Symbols.Symbols.First(symbol =>
+            symbol.Address > start && symbol.Address < end && Image.Symbols.Find(symbol.Name).Count() == 1
+        );
         var diagnostics = new DiagnosticBag();
         Assert.False(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], Image, diagnostics));
         var error = Assert.Single(diagnostics);
@@ -47,7 +52,8 @@ public sealed class StaticKeyCheckTests
         Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol("ip_vs_genl_family"))], Image, []));
         Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol("ip_vs_conn_tab_bits"))], Image, [], module));
         // What the module does not have is the kernel's.
-        ulong start = Image.Symbols.FindUnique("__start_ro_after_init")!.Value, end = Image.Symbols.FindUnique("__end_ro_after_init")!.Value;
+        ulong start = Image.Symbols.FindUnique("__start_ro_after_init")!.Value,
+            end = Image.Symbols.FindUnique("__end_ro_after_init")!.Value;
         var key = Image.Symbols.Symbols.First(symbol => symbol.Address > start && symbol.Address < end && !module.Find(symbol.Name).Any());
         Assert.False(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], Image, [], module));
     }
@@ -56,11 +62,17 @@ public sealed class StaticKeyCheckTests
     public async Task A_kernel_that_seals_such_keys_takes_them_all()
     {
         var (_, image) = await NewerKernel.PreparedAsync();
-        var (start, end) = (image.Symbols.FindUnique("__start_ro_after_init")!.Value, image.Symbols.FindUnique("__end_ro_after_init")!.Value);
+        var (start, end) = (
+            image.Symbols.FindUnique("__start_ro_after_init")!.Value,
+            image.Symbols.FindUnique("__end_ro_after_init")!.Value
+        );
         var key = image.Symbols.Symbols.First(symbol => symbol.Address > start && symbol.Address < end);
         Assert.True(StaticKeyCheck.Check([Using(new GlobalSymbol(key.Name))], image, []));
     }
 
     private static ObjectDiff Using(RunSymbol key) =>
-        CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted with { StaticKeys = [new("f", key, "__jump_table")] };
+        CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted with
+        {
+            StaticKeys = [new("f", key, "__jump_table")],
+        };
 }

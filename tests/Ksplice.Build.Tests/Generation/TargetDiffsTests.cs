@@ -8,7 +8,9 @@ namespace Ksplice.Build.Tests.Generation;
 /// <summary>Which targets an update has, and what they may not ask of each other.</summary>
 public sealed class TargetDiffsTests
 {
-    private static readonly ObjectDiff Changed = CPair.Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted;
+    private static readonly ObjectDiff Changed = CPair
+        .Compare("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }")
+        .Accepted;
     private static readonly ObjectDiff Same = CPair.Compare("int f(int a) { return a; }", "int f(int a) { return a; }").Accepted;
 
     private static string Refused(string id, params UnitDiff[] units)
@@ -23,7 +25,11 @@ public sealed class TargetDiffsTests
     [Fact]
     public void The_kernel_comes_first_and_modules_by_name_and_what_does_not_change_is_no_target()
     {
-        var targets = TargetDiffs.Split("0123abcd", [new("zram", Changed), new("fuse", Same), new("loop", Same), new("vmlinux", Changed), new("loop", Changed)], [])!;
+        var targets = TargetDiffs.Split(
+            "0123abcd",
+            [new("zram", Changed), new("fuse", Same), new("loop", Same), new("vmlinux", Changed), new("loop", Changed)],
+            []
+        )!;
         Assert.Equal(["vmlinux", "loop", "zram"], targets.Select(target => target.Target.Name));
         Assert.Equal([0, 1, 2], targets.Select(target => target.Target.Index));
         Assert.All(targets, target => Assert.Equal(3, target.Target.Count));
@@ -38,8 +44,12 @@ public sealed class TargetDiffsTests
     [Fact]
     public void KSP6030_new_code_that_needs_what_another_target_brings()
     {
-        var brings = CPair.Compare("int f(int a) { return probe(a); }", "int fresh(int a) { return a * 3; } int f(int a) { return probe(a) + fresh(a); }").Accepted;
-        var needs = CPair.Compare("int fresh(int); int g(int a) { return probe(a); }", "int fresh(int); int g(int a) { return fresh(a); }").Accepted;
+        var brings = CPair
+            .Compare("int f(int a) { return probe(a); }", "int fresh(int a) { return a * 3; } int f(int a) { return probe(a) + fresh(a); }")
+            .Accepted;
+        var needs = CPair
+            .Compare("int fresh(int); int g(int a) { return probe(a); }", "int fresh(int); int g(int a) { return fresh(a); }")
+            .Accepted;
         string message = Refused("KSP6030", new("vmlinux", brings), new("loop", needs));
         Assert.Contains("'fresh'", message, StringComparison.Ordinal);
         Assert.Contains("of vmlinux", message, StringComparison.Ordinal);
@@ -50,7 +60,9 @@ public sealed class TargetDiffsTests
     [Fact]
     public void KSP6004_a_function_that_moves_to_another_target()
     {
-        var loses = CPair.Compare("int fresh(int a) { return a; } int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Accepted;
+        var loses = CPair
+            .Compare("int fresh(int a) { return a; } int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }")
+            .Accepted;
         var brings = CPair.Compare("int g(int a) { return a; }", "int fresh(int a) { return a; } int g(int a) { return a + 2; }").Accepted;
         Assert.Contains("'fresh' moved", Refused("KSP6004", new("vmlinux", loses), new("loop", brings)), StringComparison.Ordinal);
     }

@@ -15,27 +15,51 @@ public sealed class UpdatePackageTests : IDisposable
 
     public void Dispose() => _work.Delete(recursive: true);
 
-    private static UpdateManifest Manifest => new()
-    {
-        Format = UpdateManifest.CurrentFormat,
-        Id = Id,
-        Name = "test",
-        Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
-        Targets =
-        [
-            new ManifestTarget("vmlinux", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", [new ManifestFunction("f", "fs/f.c", "bytes differ")]),
-            new ManifestTarget("loop", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", [new ManifestFunction("g", "drivers/g.c", "bytes differ")]),
-        ],
-        Pinned = false,
-        Base = [new ManifestBase("89abcdef", ["base/89abcdef/01-b.patch"])],
-        Patches = ["patches/01-f.patch"],
-        Files = [],
-        Tool = "test",
-    };
+    private static UpdateManifest Manifest =>
+        new()
+        {
+            Format = UpdateManifest.CurrentFormat,
+            Id = Id,
+            Name = "test",
+            Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
+            Targets =
+            [
+                new ManifestTarget(
+                    "vmlinux",
+                    $"ksplice_{Id}_0_helper.ko",
+                    $"ksplice_{Id}_0_primary.ko",
+                    [new ManifestFunction("f", "fs/f.c", "bytes differ")]
+                ),
+                new ManifestTarget(
+                    "loop",
+                    $"ksplice_{Id}_1_helper.ko",
+                    $"ksplice_{Id}_1_primary.ko",
+                    [new ManifestFunction("g", "drivers/g.c", "bytes differ")]
+                ),
+            ],
+            Pinned = false,
+            Base = [new ManifestBase("89abcdef", ["base/89abcdef/01-b.patch"])],
+            Patches = ["patches/01-f.patch"],
+            Files = [],
+            Tool = "test",
+        };
 
-    private (string Folder, string Archive) Write(string place = "here") => UpdatePackage.Write(Path.Combine(_work.FullName, place), Manifest,
-        new[] { "ksplice.ko", $"ksplice_{Id}_0_helper.ko", $"ksplice_{Id}_0_primary.ko", $"ksplice_{Id}_1_helper.ko", $"ksplice_{Id}_1_primary.ko", "base/89abcdef/01-b.patch", "patches/01-f.patch", "README.txt" }
-            .ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name)));
+    private (string Folder, string Archive) Write(string place = "here") =>
+        UpdatePackage.Write(
+            Path.Combine(_work.FullName, place),
+            Manifest,
+            new[]
+            {
+                "ksplice.ko",
+                $"ksplice_{Id}_0_helper.ko",
+                $"ksplice_{Id}_0_primary.ko",
+                $"ksplice_{Id}_1_helper.ko",
+                $"ksplice_{Id}_1_primary.ko",
+                "base/89abcdef/01-b.patch",
+                "patches/01-f.patch",
+                "README.txt",
+            }.ToDictionary(name => name, name => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes("bytes of " + name))
+        );
 
     private static void Refused(string path, string words)
     {
@@ -73,7 +97,10 @@ public sealed class UpdatePackageTests : IDisposable
                 case "object":
                     var properties = schema["properties"]!.AsObject();
                     Assert.Equal(properties.Select(property => property.Key), value.AsObject().Select(property => property.Key));
-                    Assert.Equal(properties.Select(property => property.Key).Order(), schema["required"]!.AsArray().Select(name => name!.GetValue<string>()).Order());
+                    Assert.Equal(
+                        properties.Select(property => property.Key).Order(),
+                        schema["required"]!.AsArray().Select(name => name!.GetValue<string>()).Order()
+                    );
                     foreach (var (name, inner) in properties.Where(property => property.Value!["type"] is not null))
                         Compare(inner!, value[name]!);
                     break;
@@ -127,7 +154,8 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("\"tool\": \"test\"", "\"other\": 0", "tool")]
     public void Refuses_a_manifest_that_does_not_fit(string from, string to, string words)
     {
-        string path = Path.Combine(Write().Folder, "manifest.json"), text = File.ReadAllText(path);
+        string path = Path.Combine(Write().Folder, "manifest.json"),
+            text = File.ReadAllText(path);
         Assert.Contains(from, text, StringComparison.Ordinal);
         int at = text.IndexOf(from, StringComparison.Ordinal);
         File.WriteAllText(path, text[..at] + to + text[(at + from.Length)..]);

@@ -29,7 +29,9 @@ public sealed class KernelImageTests : IDisposable
         Assert.NotEmpty(exports);
         Assert.All(exports, name => Assert.NotEmpty(KernelUnderTest.Image.Symbols.Find(name)));
         // The kernel's own table of them says the same, and where each is.
-        Assert.All(exports, name => Assert.Contains(KernelUnderTest.Image.Symbols.Find(name), symbol => symbol.Address == KernelUnderTest.Image.FindExport(name)));
+        Assert.All(exports, name =>
+            Assert.Contains(KernelUnderTest.Image.Symbols.Find(name), symbol => symbol.Address == KernelUnderTest.Image.FindExport(name))
+        );
         Assert.Null(KernelUnderTest.Image.FindExport("kallsyms_lookup_name"));
     }
 
@@ -51,7 +53,7 @@ public sealed class KernelImageTests : IDisposable
     {
         byte[] image = KernelPayload.Unpack(File.ReadAllBytes(KernelUnderTest.ImagePath)).ToArray();
         int changed = 0;
-        for (int digits = 0; (digits = IndexOf(image, "0\01\02\03\04\05\06\07\08\09\0"u8, digits + 1)) >= 0;)
+        for (int digits = 0; (digits = IndexOf(image, "0\01\02\03\04\05\06\07\08\09\0"u8, digits + 1)) >= 0; )
         {
             int start = digits;
             for (int token = 0; token < '0'; token++)
@@ -65,7 +67,8 @@ public sealed class KernelImageTests : IDisposable
         Assert.NotEqual(0, changed);
         Assert.Equal(KernelUnderTest.Image.Symbols.Symbols, KernelImage.Read(image, "changed").Symbols.Symbols);
 
-        static int IndexOf(byte[] bytes, ReadOnlySpan<byte> wanted, int from) => bytes.AsSpan(from).IndexOf(wanted) is >= 0 and var found ? from + found : -1;
+        static int IndexOf(byte[] bytes, ReadOnlySpan<byte> wanted, int from) =>
+            bytes.AsSpan(from).IndexOf(wanted) is >= 0 and var found ? from + found : -1;
     }
 
     [Fact]
@@ -75,8 +78,13 @@ public sealed class KernelImageTests : IDisposable
         Assert.Equal(kernel.Release.Release, image.Release);
         Assert.True(image.Symbols.Symbols.Count > 50_000);
         // What symbols name is there: the banner's text, the first byte of text, a jump table that leads into text.
-        Assert.StartsWith("Linux version " + image.Release, Encoding.ASCII.GetString(image.Slice(image.Symbols.FindUnique("linux_banner")!.Value, 200)), StringComparison.Ordinal);
-        ulong start = image.Symbols.FindUnique("_stext")!.Value, end = image.Symbols.FindUnique("_etext")!.Value;
+        Assert.StartsWith(
+            "Linux version " + image.Release,
+            Encoding.ASCII.GetString(image.Slice(image.Symbols.FindUnique("linux_banner")!.Value, 200)),
+            StringComparison.Ordinal
+        );
+        ulong start = image.Symbols.FindUnique("_stext")!.Value,
+            end = image.Symbols.FindUnique("_etext")!.Value;
         Assert.True(image.JumpEntries.Count > 1000);
         Assert.True(image.JumpEntries.Keys.Count(code => code >= start && code < end) > image.JumpEntries.Count * 0.8);
         Assert.All(["vfs_read", "schedule", "do_exit"], name => Assert.NotNull(image.Symbols.FindUnique(name)));
@@ -99,10 +107,15 @@ public sealed class KernelImageTests : IDisposable
     [Fact]
     public async Task Unpacks_a_payload_with_the_filter_for_x86_code()
     {
-        var code = KernelPayload.Unpack(await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken))[..(5 << 20)];
+        var code = KernelPayload.Unpack(await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken))[
+            ..(5 << 20)
+        ];
         MemoryStream packed = new();
-        await (CliWrap.PipeSource.FromBytes(code) | CliWrap.Cli.Wrap("xz").WithArguments(["-c", "--check=crc32", "--x86", "--lzma2=preset=0"]) | CliWrap.PipeTarget.ToStream(packed))
-            .ExecuteAsync(TestContext.Current.CancellationToken);
+        await (
+            CliWrap.PipeSource.FromBytes(code)
+            | CliWrap.Cli.Wrap("xz").WithArguments(["-c", "--check=crc32", "--x86", "--lzma2=preset=0"])
+            | CliWrap.PipeTarget.ToStream(packed)
+        ).ExecuteAsync(TestContext.Current.CancellationToken);
         packed.Write(BitConverter.GetBytes(code.Length));
         var image = new byte[1024 + packed.Length];
         image[0x1f1] = 1;

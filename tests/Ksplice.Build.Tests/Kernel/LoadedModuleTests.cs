@@ -75,8 +75,10 @@ public sealed class LoadedModuleTests : IDisposable
     {
         var module = await ModulesUnderTest.LoadAsync("fuse");
         ulong key = KernelUnderTest.Image.Symbols.FindUnique("__SCK__might_resched")!.Value;
-        Assert.Contains(Enumerable.Range(0, 0x18000).Select(offset => module.Find("fuse_send_init").Single() - 0x8000 + (ulong)offset),
-            site => module.TryFindStaticCallKey(site, out ulong found) && found == key);
+        Assert.Contains(
+            Enumerable.Range(0, 0x18000).Select(offset => module.Find("fuse_send_init").Single() - 0x8000 + (ulong)offset),
+            site => module.TryFindStaticCallKey(site, out ulong found) && found == key
+        );
     }
 
     [Theory]
@@ -86,8 +88,23 @@ public sealed class LoadedModuleTests : IDisposable
     public async Task A_compressed_file_is_the_same_module(string program, string option)
     {
         var packed = new MemoryStream();
-        await (CliWrap.Cli.Wrap(program).WithArguments([option, Shipped("loop")]) | CliWrap.PipeTarget.ToStream(packed)).ExecuteAsync(TestContext.Current.CancellationToken);
-        var module = Load(await WithAsync("loop.ko" + program switch { "zstd" => ".zst", "gzip" => ".gz", _ => ".xz" }, packed.ToArray()), "loop", [])!;
+        await (CliWrap.Cli.Wrap(program).WithArguments([option, Shipped("loop")]) | CliWrap.PipeTarget.ToStream(packed)).ExecuteAsync(
+            TestContext.Current.CancellationToken
+        );
+        var module = Load(
+            await WithAsync(
+                "loop.ko"
+                    + program switch
+                    {
+                        "zstd" => ".zst",
+                        "gzip" => ".gz",
+                        _ => ".xz",
+                    },
+                packed.ToArray()
+            ),
+            "loop",
+            []
+        )!;
         var plain = await ModulesUnderTest.LoadAsync("loop");
         var (one, other) = (new byte[64], new byte[64]);
         ulong start = plain.Find("lo_ioctl").Single();
@@ -98,13 +115,21 @@ public sealed class LoadedModuleTests : IDisposable
 
     [Fact]
     public async Task KSP2030_a_module_that_is_not_there() =>
-        Assert.Contains("no_such_module", Refused(await ModulesUnderTest.AllAsync(), "no_such_module", "KSP2030"), StringComparison.Ordinal);
+        Assert.Contains(
+            "no_such_module",
+            Refused(await ModulesUnderTest.AllAsync(), "no_such_module", "KSP2030"),
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public async Task KSP2031_a_module_of_another_release_or_of_another_name()
     {
         var bytes = await File.ReadAllBytesAsync(Shipped("loop"), TestContext.Current.CancellationToken);
-        Assert.Contains("module loop of kernel", Refused(await WithAsync("null_blk.ko", bytes), "null_blk", "KSP2031"), StringComparison.Ordinal);
+        Assert.Contains(
+            "module loop of kernel",
+            Refused(await WithAsync("null_blk.ko", bytes), "null_blk", "KSP2031"),
+            StringComparison.Ordinal
+        );
         int at = bytes.AsSpan().IndexOf("vermagic=6"u8);
         bytes[at + "vermagic=".Length] = (byte)'5';
         Assert.Contains("of kernel 5.", Refused(await WithAsync("loop.ko", bytes), "loop", "KSP2031"), StringComparison.Ordinal);
@@ -117,7 +142,11 @@ public sealed class LoadedModuleTests : IDisposable
         var elf = ElfObject.Read(bytes, "loop.ko");
         string wanted = elf.Symbols.First(symbol => symbol.IsUndefined && symbol.Name.StartsWith("blk_mq_", StringComparison.Ordinal)).Name;
         // The name in the string table, which symbols share.
-        for (int at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes("\0" + wanted + "\0")); at >= 0; at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes("\0" + wanted + "\0")))
+        for (
+            int at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes("\0" + wanted + "\0"));
+            at >= 0;
+            at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes("\0" + wanted + "\0"))
+        )
             bytes[at + 1] = (byte)'#';
         Assert.Contains("'#" + wanted[1..] + "'", Refused(await WithAsync("loop.ko", bytes), "loop", "KSP2032"), StringComparison.Ordinal);
         Refused(await WithAsync("loop.ko", bytes[..(bytes.Length / 2)]), "loop", "KSP2032");

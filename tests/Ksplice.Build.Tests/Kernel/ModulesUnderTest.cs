@@ -12,9 +12,12 @@ public static class ModulesUnderTest
     {
         var modules = await AllAsync();
         DiagnosticBag diagnostics = [];
-        var loaded = modules.Open(name, diagnostics) is { } file ? LoadedModule.Load(file, modules, KernelUnderTest.Image, diagnostics) : null;
+        var loaded = modules.Open(name, diagnostics) is { } file
+            ? LoadedModule.Load(file, modules, KernelUnderTest.Image, diagnostics)
+            : null;
         return loaded ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
     }
 
-    public static string Folder => Path.Combine(KernelUnderTest.CacheRoot, "images", KernelUnderTest.Release, "lib/modules", KernelUnderTest.Release);
+    public static string Folder =>
+        Path.Combine(KernelUnderTest.CacheRoot, "images", KernelUnderTest.Release, "lib/modules", KernelUnderTest.Release);
 }

@@ -16,9 +16,13 @@ internal static class NewerKernel
     {
         DiagnosticBag diagnostics = [];
         var release = await KernelReleaseResolver.ResolveAsync(new() { Release = await NewerSeries.ReleaseAsync() }, diagnostics);
-        var kernel = release is null ? null : await new KernelCache(KernelUnderTest.CacheRoot, NullLogger.Instance).PrepareAsync(release, diagnostics);
+        var kernel = release is null
+            ? null
+            : await new KernelCache(KernelUnderTest.CacheRoot, NullLogger.Instance).PrepareAsync(release, diagnostics);
         var image = kernel is null ? null : KernelImage.Open(kernel.Release.Image, diagnostics);
-        return kernel is not null && image is not null ? (kernel, image) : throw new InvalidOperationException(string.Join('\n', diagnostics));
+        return kernel is not null && image is not null
+            ? (kernel, image)
+            : throw new InvalidOperationException(string.Join('\n', diagnostics));
     });
 
     static NewerKernel() => AppDomain.CurrentDomain.ProcessExit += (_, _) => Folder.Delete(recursive: true);
@@ -34,8 +38,13 @@ internal static class NewerKernel
         var (kernel, _) = await PreparedAsync();
         DiagnosticBag diagnostics = [];
         var unit = kernel.Units.Find(source) ?? throw new InvalidOperationException($"{source} is not compiled");
-        var compiled = await new UnitCompiler(kernel, NullLogger.Instance)
-            .CompileAsync(unit, kernel.SourceDirectory, Path.Combine(Folder.FullName, unit.Object), [], diagnostics);
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            unit,
+            kernel.SourceDirectory,
+            Path.Combine(Folder.FullName, unit.Object),
+            [],
+            diagnostics
+        );
         Assert.True(compiled?.Sites is not null, string.Join('\n', diagnostics));
         return (ElfObject.Read(File.ReadAllBytes(compiled.Object), source), ElfObject.Read(File.ReadAllBytes(compiled.Sites), source));
     }

@@ -6,7 +6,15 @@ namespace Ksplice.Build.Tests.Kernel;
 
 public sealed class NewerKernelTests
 {
-    private static readonly string[] Made = [".orc_unwind", ".orc_unwind_ip", ".return_sites", ".call_sites", ".static_call_sites", ".ibt_endbr_seal"];
+    private static readonly string[] Made =
+    [
+        ".orc_unwind",
+        ".orc_unwind_ip",
+        ".return_sites",
+        ".call_sites",
+        ".static_call_sites",
+        ".ibt_endbr_seal",
+    ];
 
     [Fact]
     public async Task The_headers_are_found_where_setup_unpacks_them_and_the_kernel_is_not_installed()
@@ -14,8 +22,12 @@ public sealed class NewerKernelTests
         var (kernel, _) = await NewerKernel.PreparedAsync();
         Assert.True(File.Exists(kernel.Release.ModuleSymvers));
         Assert.True(File.Exists(Path.Combine(kernel.Release.Headers, "scripts", "Kbuild.include")), "the headers' links lead nowhere");
-        Assert.All(kernel.Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly && unit.Source.StartsWith("fs/", StringComparison.Ordinal)),
-            unit => Assert.True(unit.Objtool.IsEmpty && unit.LinkObjtool.Contains("--link"), unit.Source));
+        Assert.All(
+            kernel.Units.Units.Where(unit =>
+                unit.Module is null && !unit.IsAssembly && unit.Source.StartsWith("fs/", StringComparison.Ordinal)
+            ),
+            unit => Assert.True(unit.Objtool.IsEmpty && unit.LinkObjtool.Contains("--link"), unit.Source)
+        );
     }
 
     [Fact]
@@ -29,7 +41,9 @@ public sealed class NewerKernelTests
         Assert.Equal(Functions(pre), Functions(sites));
         // objtool names the no-ops before functions; they are no functions.
         Assert.Contains(sites.Symbols, symbol => symbol.Name == "__pfx_do_sys_open");
-        Assert.All(new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }), node => Assert.Equal(16ul, node.Padding));
+        Assert.All(new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }), node =>
+            Assert.Equal(16ul, node.Padding)
+        );
     }
 
     [Theory]
@@ -39,8 +53,9 @@ public sealed class NewerKernelTests
     public async Task Every_section_has_a_role_and_the_object_does_not_differ_from_itself(string unit)
     {
         var (pre, sites) = await NewerKernel.CompileAsync(unit);
-        Assert.All(pre.Sections.Concat(sites.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }),
-            section => Assert.True(SectionCatalog.Role(section) != SectionRole.Unknown, section.Name));
+        Assert.All(pre.Sections.Concat(sites.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }), section =>
+            Assert.True(SectionCatalog.Role(section) != SectionRole.Unknown, section.Name)
+        );
         var diff = ObjectDiffer.Compare(unit, pre, pre, []);
         Assert.True(diff!.IsEmpty);
     }

@@ -80,7 +80,9 @@ public sealed class PreparedKernelTests : IDisposable
     {
         var kernel = await KernelUnderTest.PreparedAsync();
         var compiled = await CompileAsync(kernel, source, kernel.SourceDirectory, "generated.o");
-        Assert.Contains(compiled.Dependencies, path => path.StartsWith(kernel.OutputDirectory, StringComparison.Ordinal) && File.Exists(path));
+        Assert.Contains(compiled.Dependencies, path =>
+            path.StartsWith(kernel.OutputDirectory, StringComparison.Ordinal) && File.Exists(path)
+        );
     }
 
     [Fact]
@@ -98,8 +100,10 @@ public sealed class PreparedKernelTests : IDisposable
             Line("lib/two.h", "echo 2 >> lib/two.h"),
             "make -f scripts/Makefile.build obj=lib",
         ];
-        Assert.Equal([("lib/gen_crc32table", lines[0]), ("lib/crc32table.h", lines[1]), ("lib/two.h", lines[4] + "\n" + lines[5])],
-            GeneratedSource.Find(lines).Select(source => (source.Target, source.Command)));
+        Assert.Equal(
+            [("lib/gen_crc32table", lines[0]), ("lib/crc32table.h", lines[1]), ("lib/two.h", lines[4] + "\n" + lines[5])],
+            GeneratedSource.Find(lines).Select(source => (source.Target, source.Command))
+        );
     }
 
     // The date of a build would make each build another update: the kernel is compiled with -Werror=date-time.
@@ -117,8 +121,21 @@ public sealed class PreparedKernelTests : IDisposable
         File.WriteAllText(Path.Combine(tree, "fs/proc/version.c"), $"#include <linux/fs.h>\nint broken(void)\n{{ {statement} }}\n");
         var diagnostics = new DiagnosticBag();
         string output = Path.Combine(_folder, "version.o");
-        Assert.Null(await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find("fs/proc/version.c")!, tree, output, [], diagnostics, TestContext.Current.CancellationToken));
-        Assert.Contains(diagnostics, reported => reported.Id == "KSP2009" && reported.Location == new SourceLocation("fs/proc/version.c", 3, column) && reported.Message.Contains(why, StringComparison.Ordinal));
+        Assert.Null(
+            await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+                kernel.Units.Find("fs/proc/version.c")!,
+                tree,
+                output,
+                [],
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
+        Assert.Contains(diagnostics, reported =>
+            reported.Id == "KSP2009"
+            && reported.Location == new SourceLocation("fs/proc/version.c", 3, column)
+            && reported.Message.Contains(why, StringComparison.Ordinal)
+        );
         Assert.Empty(Directory.GetFiles(_folder));
     }
 
@@ -126,7 +143,13 @@ public sealed class PreparedKernelTests : IDisposable
     public async Task Refuses_a_compiler_that_is_not_the_kernels()
     {
         var diagnostics = new DiagnosticBag();
-        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Compiler = "make" }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Null(
+            await KernelReleaseResolver.ResolveAsync(
+                new() { Release = KernelUnderTest.Release, Compiler = "make" },
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.Equal("KSP2006", Assert.Single(diagnostics).Id);
     }
 
@@ -141,20 +164,34 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.Contains(line, lines);
         var diagnostics = new DiagnosticBag();
         File.WriteAllLines(config, [.. lines.Select(option => option == line ? other : option)]);
-        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Config = config }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Null(
+            await KernelReleaseResolver.ResolveAsync(
+                new() { Release = KernelUnderTest.Release, Config = config },
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
         var reported = Assert.Single(diagnostics);
         Assert.Equal("KSP2012", reported.Id);
         Assert.Contains(difference, reported.Message, StringComparison.Ordinal);
 
         File.WriteAllLines(config, ["# in another order, with other comments", .. lines.Reverse()]);
-        Assert.NotNull(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Config = config }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.NotNull(
+            await KernelReleaseResolver.ResolveAsync(
+                new() { Release = KernelUnderTest.Release, Config = config },
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
     }
 
     [Fact]
     public async Task Names_everything_that_a_release_lacks()
     {
         var diagnostics = new DiagnosticBag();
-        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = "5.0.0-none" }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Null(
+            await KernelReleaseResolver.ResolveAsync(new() { Release = "5.0.0-none" }, diagnostics, TestContext.Current.CancellationToken)
+        );
         Assert.Equal(["KSP2001", "KSP2002", "KSP2003", "KSP2004"], diagnostics.Select(diagnostic => diagnostic.Id));
         Assert.Contains("linux-headers-5.0.0-none", diagnostics.First().Message, StringComparison.Ordinal);
     }
@@ -164,7 +201,13 @@ public sealed class PreparedKernelTests : IDisposable
     {
         File.WriteAllText(Path.Combine(_folder, "Makefile"), "# comment\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 1\n");
         var diagnostics = new DiagnosticBag();
-        Assert.Null(await KernelReleaseResolver.ResolveAsync(new() { Release = KernelUnderTest.Release, Source = _folder }, diagnostics, TestContext.Current.CancellationToken));
+        Assert.Null(
+            await KernelReleaseResolver.ResolveAsync(
+                new() { Release = KernelUnderTest.Release, Source = _folder },
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.Equal("KSP2005", Assert.Single(diagnostics).Id);
     }
 
@@ -184,13 +227,22 @@ public sealed class PreparedKernelTests : IDisposable
     }
 
     private static IEnumerable<(string, string, string)> Contents(CompiledUnit compiled) =>
-        ElfObject.Read(File.ReadAllBytes(compiled.Object), compiled.Object).Sections.Where(section => section.Name != ".BTF")
+        ElfObject
+            .Read(File.ReadAllBytes(compiled.Object), compiled.Object)
+            .Sections.Where(section => section.Name != ".BTF")
             .Select(section => (section.Name, Convert.ToHexString(section.Data.Span), string.Join(",", section.Relocations)));
 
     private async Task<CompiledUnit> CompileAsync(PreparedKernel kernel, string source, string root, string output)
     {
         var diagnostics = new DiagnosticBag();
-        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, root, Path.Combine(_folder, output), [], diagnostics, TestContext.Current.CancellationToken);
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Find(source)!,
+            root,
+            Path.Combine(_folder, output),
+            [],
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
         Assert.True(compiled is not null, string.Join('\n', diagnostics));
         return compiled;
     }
@@ -204,15 +256,27 @@ public sealed class PreparedKernelTests : IDisposable
         try
         {
             // The prepared tree with another objtool.
-            foreach (string entry in Directory.GetFileSystemEntries(kernel.OutputDirectory).Where(entry => Path.GetFileName(entry) != "tools"))
+            foreach (
+                string entry in Directory.GetFileSystemEntries(kernel.OutputDirectory).Where(entry => Path.GetFileName(entry) != "tools")
+            )
                 File.CreateSymbolicLink(Path.Combine(folder.FullName, Path.GetFileName(entry)), entry);
-            string objtool = Path.Combine(folder.FullName, "tools/objtool/objtool"), output = Path.Combine(folder.FullName, "version.o");
+            string objtool = Path.Combine(folder.FullName, "tools/objtool/objtool"),
+                output = Path.Combine(folder.FullName, "version.o");
             Directory.CreateDirectory(Path.GetDirectoryName(objtool)!);
             File.WriteAllText(objtool, "#!/bin/sh\necho cannot >&2\nexit 1\n");
             File.SetUnixFileMode(objtool, UnixFileMode.UserRead | UnixFileMode.UserExecute);
             DiagnosticBag diagnostics = [];
             var compiler = new UnitCompiler(kernel with { OutputDirectory = folder.FullName }, NullLogger.Instance);
-            Assert.Null(await compiler.CompileAsync(kernel.Units.Find("fs/proc/version.c")!, kernel.SourceDirectory, output, [], diagnostics, TestContext.Current.CancellationToken));
+            Assert.Null(
+                await compiler.CompileAsync(
+                    kernel.Units.Find("fs/proc/version.c")!,
+                    kernel.SourceDirectory,
+                    output,
+                    [],
+                    diagnostics,
+                    TestContext.Current.CancellationToken
+                )
+            );
             Assert.Equal("KSP2010", Assert.Single(diagnostics).Id);
             Assert.False(File.Exists(output));
         }

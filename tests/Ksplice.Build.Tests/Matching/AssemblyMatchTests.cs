@@ -13,12 +13,18 @@ public sealed class AssemblyMatchTests(ITestOutputHelper output)
     public async Task Every_function_of_the_kernels_assembly_matches_at_its_symbol_in_the_shipped_image()
     {
         var memory = new ImageMemory(KernelUnderTest.Image);
-        int matched = 0, total = 0, withoutRoom = 0;
+        int matched = 0,
+            total = 0,
+            withoutRoom = 0;
         List<string> problems = [];
         foreach (string unit in await KernelObjects.AssemblyAsync())
         {
             var pre = await KernelObjects.CompileAsync(unit);
-            foreach (var function in new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function or NodeKind.Fragment, Role: SectionRole.Code, IsAnonymous: false }))
+            foreach (
+                var function in new ObjectGraph(pre).Nodes.Where(node =>
+                    node is { Kind: NodeKind.Function or NodeKind.Fragment, Role: SectionRole.Code, IsAnonymous: false }
+                )
+            )
             {
                 total++;
                 DiagnosticBag diagnostics = [];
@@ -32,7 +38,11 @@ public sealed class AssemblyMatchTests(ITestOutputHelper output)
                 }
                 // No room for a jump, or bytes that are two instructions at once, as the return thunks' are.
                 bool small = function.Size < 5 && result?.Failure?.Reason == MatchReason.NoRoom;
-                bool twice = unit == "arch/x86/lib/retpoline.S" && diagnostics.Any(diagnostic => diagnostic.Message.Contains("into the middle of an instruction", StringComparison.Ordinal));
+                bool twice =
+                    unit == "arch/x86/lib/retpoline.S"
+                    && diagnostics.Any(diagnostic =>
+                        diagnostic.Message.Contains("into the middle of an instruction", StringComparison.Ordinal)
+                    );
                 withoutRoom += small ? 1 : 0;
                 if (!small && !twice)
                     problems.Add($"{unit}: {function.Name}: {result?.Failure?.ToString() ?? string.Join(' ', diagnostics)}");

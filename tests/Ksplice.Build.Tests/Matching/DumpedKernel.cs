@@ -32,8 +32,12 @@ internal static class DumpedKernel
             writer.Write((ulong)bytes.Length);
             writer.Write(bytes.ToArray());
         }
-        var names = image.Symbols.Symbols.Select(symbol => symbol.Name).Distinct().Order(StringComparer.Ordinal)
-            .SelectMany(name => memory.Candidates(name).Select(address => (Name: name, Address: address))).ToList();
+        var names = image
+            .Symbols.Symbols.Select(symbol => symbol.Name)
+            .Distinct()
+            .Order(StringComparer.Ordinal)
+            .SelectMany(name => memory.Candidates(name).Select(address => (Name: name, Address: address)))
+            .ToList();
         writer.Write((ulong)names.Count);
         foreach (var (name, address) in names)
         {
@@ -82,7 +86,8 @@ internal static class DumpedKernel
     // Modules, and thunks that a kernel made itself while it booted.
     private static List<(ulong Address, MemoryStream Bytes)> Behind(IMatchMemory memory)
     {
-        const ulong Start = 0xffffffffc0000000, End = 0xffffffffff000000;
+        const ulong Start = 0xffffffffc0000000,
+            End = 0xffffffffff000000;
         List<(ulong Address, MemoryStream Bytes)> pieces = [];
         byte[] page = new byte[4096];
         for (ulong at = Start; at < End; at += (ulong)page.Length)
@@ -110,7 +115,10 @@ internal static class DumpedKernel
         text.Append(CultureInfo.InvariantCulture, $"{(int)(result.Failure?.Reason ?? MatchReason.Matched)}");
         if (result.Failure is { } failure && failure.Reason != MatchReason.BadData)
         {
-            text.Append(CultureInfo.InvariantCulture, $" {failure.Unit} {failure.Object} {failure.Symbol ?? "-"} {failure.Address:x} {failure.Offset:x} {failure.Candidates}");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $" {failure.Unit} {failure.Object} {failure.Symbol ?? "-"} {failure.Address:x} {failure.Offset:x} {failure.Candidates}"
+            );
             foreach (byte value in failure.Expected)
                 text.Append(CultureInfo.InvariantCulture, $" {value:x2}");
             text.Append(" /");

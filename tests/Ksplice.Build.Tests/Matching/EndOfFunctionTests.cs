@@ -24,8 +24,12 @@ public sealed partial class EndOfFunctionTests
         {
             await File.WriteAllBytesAsync(path, ElfWriter.Write(pre), cancellation);
             var listing = await Cli.Wrap("objdump").WithArguments(["-d", "--no-show-raw-insn", path]).ExecuteBufferedAsync(cancellation);
-            var calls = Listed.Matches(listing.StandardOutput).ToLookup(match => match.Groups[1].Value,
-                match => Regex.IsMatch(match.Groups[2].Value.TrimEnd().Split('\n')[^1], @"^\s*[0-9a-f]+:\s+(notrack\s+)?call\b"));
+            var calls = Listed
+                .Matches(listing.StandardOutput)
+                .ToLookup(
+                    match => match.Groups[1].Value,
+                    match => Regex.IsMatch(match.Groups[2].Value.TrimEnd().Split('\n')[^1], @"^\s*[0-9a-f]+:\s+(notrack\s+)?call\b")
+                );
             Dictionary<bool, int> counts = new() { [false] = 0, [true] = 0 };
             foreach (var function in UnitMatch.Functions(pre).Where(function => calls[function.Name].Count() == 1))
             {

@@ -15,7 +15,9 @@ public sealed class EndbrTests
     public async Task A_kernel_without_IBT_lets_everything_be_called()
     {
         Assert.False(KernelUnderTest.Image.HasIbt);
-        Assert.True(KernelUnderTest.Image.HasEndbr(Assert.Single(new ImageMemory(KernelUnderTest.Image).Candidates("kallsyms_lookup_name"))));
+        Assert.True(
+            KernelUnderTest.Image.HasEndbr(Assert.Single(new ImageMemory(KernelUnderTest.Image).Candidates("kallsyms_lookup_name")))
+        );
         Assert.True((await NewerKernel.PreparedAsync()).Image.HasIbt);
     }
 
@@ -25,22 +27,36 @@ public sealed class EndbrTests
     {
         var (kernel, image) = await NewerKernel.PreparedAsync();
         var (_, sites) = await NewerKernel.CompileAsync(Unit);
-        var exported = File.ReadLines(kernel.Release.ModuleSymvers).Select(line => line.Split('\t')).Where(fields => fields[2] == "vmlinux")
-            .Select(fields => (Name: fields[1], Address: image.FindExport(fields[1]))).Where(symbol => symbol.Address is { } address && image.IsSealable(address)).ToList();
+        var exported = File.ReadLines(kernel.Release.ModuleSymvers)
+            .Select(line => line.Split('\t'))
+            .Where(fields => fields[2] == "vmlinux")
+            .Select(fields => (Name: fields[1], Address: image.FindExport(fields[1])))
+            .Where(symbol => symbol.Address is { } address && image.IsSealable(address))
+            .ToList();
         var without = exported.Where(symbol => !image.HasEndbr(symbol.Address!.Value)).Select(symbol => symbol.Name).ToList();
         Assert.True(exported.Count > 5000, $"{exported.Count} functions");
         Assert.DoesNotContain(without, name => image.Seals.Contains(image.FindExport(name)!.Value));
         Assert.NotEmpty(without);
-        Assert.All(without, name => Assert.Matches("^(__SCT__|__x86_(indirect|return)_|srso_alias_untrain_ret$|its_return_thunk$|x86_verw_sel$)", name));
+        Assert.All(without, name =>
+            Assert.Matches("^(__SCT__|__x86_(indirect|return)_|srso_alias_untrain_ret$|its_return_thunk$|x86_verw_sel$)", name)
+        );
         foreach (string name in (string[])["filp_open", without[0]])
         {
-            var diff = UnitMatch.Using(UnitMatch.Diff(sites, Unit, [UnitMatch.Functions(sites).First(function => function.Name == "vfs_open")]), new GlobalSymbol(name), isBranch: false);
+            var diff = UnitMatch.Using(
+                UnitMatch.Diff(sites, Unit, [UnitMatch.Functions(sites).First(function => function.Name == "vfs_open")]),
+                new GlobalSymbol(name),
+                isBranch: false
+            );
             DiagnosticBag diagnostics = [];
             ImageMatch.Check(MatchDataBuilder.Build([diff], [], diagnostics)!, image, diagnostics);
             if (name == "filp_open")
                 Assert.Empty(diagnostics);
             else
-                Assert.Contains($"start of {name}, ", Assert.Single(diagnostics, diagnostic => diagnostic.Id == "KSP4007").Message, StringComparison.Ordinal);
+                Assert.Contains(
+                    $"start of {name}, ",
+                    Assert.Single(diagnostics, diagnostic => diagnostic.Id == "KSP4007").Message,
+                    StringComparison.Ordinal
+                );
         }
     }
 
@@ -50,15 +66,27 @@ public sealed class EndbrTests
         var (_, image) = await NewerKernel.PreparedAsync();
         var (_, sites) = await NewerKernel.CompileAsync(Unit);
         GlobalSymbol lookup = new("kallsyms_lookup_name");
-        var diff = UnitMatch.Using(UnitMatch.Diff(sites, Unit, [UnitMatch.Functions(sites).First(function => function.Name == "vfs_open")]), lookup, isBranch: false);
+        var diff = UnitMatch.Using(
+            UnitMatch.Diff(sites, Unit, [UnitMatch.Functions(sites).First(function => function.Name == "vfs_open")]),
+            lookup,
+            isBranch: false
+        );
         DiagnosticBag diagnostics = [];
         ImageMatch.Check(MatchDataBuilder.Build([diff], [lookup], diagnostics)!, image, diagnostics);
         var refusal = Assert.Single(diagnostics);
         Assert.Equal(("KSP4007", Unit), (refusal.Id, refusal.Location?.Path));
-        Assert.Contains("kallsyms_lookup_name, or the kernel overwrites it, and user takes its address", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "kallsyms_lookup_name, or the kernel overwrites it, and user takes its address",
+            refusal.Message,
+            StringComparison.Ordinal
+        );
         // A direct call needs none.
         diagnostics = [];
-        ImageMatch.Check(MatchDataBuilder.Build([UnitMatch.Using(diff, lookup, isBranch: true)], [lookup], diagnostics)!, image, diagnostics);
+        ImageMatch.Check(
+            MatchDataBuilder.Build([UnitMatch.Using(diff, lookup, isBranch: true)], [lookup], diagnostics)!,
+            image,
+            diagnostics
+        );
         Assert.Empty(diagnostics);
     }
 
@@ -68,9 +96,19 @@ public sealed class EndbrTests
         var (_, image) = await NewerKernel.PreparedAsync();
         var (_, sites) = await NewerKernel.CompileAsync(Unit);
         ChangedMemory memory = new(new ImageMemory(image));
-        byte[] data = UnitMatch.Build(sites, Unit, UnitMatch.Functions(sites).Single(function => function.Name == "vfs_open"), [], [])!.Bytes;
+        byte[] data = UnitMatch
+            .Build(sites, Unit, UnitMatch.Functions(sites).Single(function => function.Name == "vfs_open"), [], [])!
+            .Bytes;
         ulong start = MatchInterpreter.Match(data, memory).Functions[0].Start;
-        foreach (var (bytes, matches) in ((byte[], bool)[])[([0x66, 0x0f, 0x1f, 0x00], true), ([0x0f, 0x1f, 0x40, 0xd6], true), ([0x0f, 0x1f, 0x40, 0x00], false), ([0xf3, 0x0f, 0x1e, 0xfb], false)])
+        foreach (
+            var (bytes, matches) in ((byte[], bool)[])
+                [
+                    ([0x66, 0x0f, 0x1f, 0x00], true),
+                    ([0x0f, 0x1f, 0x40, 0xd6], true),
+                    ([0x0f, 0x1f, 0x40, 0x00], false),
+                    ([0xf3, 0x0f, 0x1e, 0xfb], false),
+                ]
+        )
         {
             memory.Write(start, bytes);
             var result = MatchInterpreter.Match(data, memory);

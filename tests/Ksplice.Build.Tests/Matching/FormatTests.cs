@@ -13,7 +13,9 @@ public class FormatTests
     [Fact]
     public async Task Format_h_and_MatchFormat_have_the_same_values_and_layouts()
     {
-        StringBuilder program = new("#include <stdio.h>\n#include <stddef.h>\n#include <ksplice/match.h>\n#include <ksplice/format.h>\nint main(void) {\n");
+        StringBuilder program = new(
+            "#include <stdio.h>\n#include <stddef.h>\n#include <ksplice/match.h>\n#include <ksplice/format.h>\nint main(void) {\n"
+        );
         List<string> expected = [];
         Value("KSP_MATCH_VERSION", MatchFormat.Version);
         Value("KSP_NONE", MatchFormat.None);
@@ -31,16 +33,28 @@ public class FormatTests
         Value("KSP_PLACE_FIRST", (long)PlaceFlags.First);
         Value("KSP_PLACE_SAME", (long)PlaceFlags.Same);
         Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
-        Names<OpCode>("KSP_OP_", "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR BUG EXCEPTION");
+        Names<OpCode>(
+            "KSP_OP_",
+            "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR BUG EXCEPTION"
+        );
         Names<BugKind>("KSP_BUG_", "NONE SHORT LONG");
         Value("KSP_BUG_FLAGS", BugEntry.ComparedFlags);
         Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64 ABS8");
         Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
-        Names<SymbolRole>("KSP_ROLE_", "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS");
+        Names<SymbolRole>(
+            "KSP_ROLE_",
+            "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS"
+        );
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
-        Names<MatchReason>("KSP_", "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE SEALED");
-        Layout<MatchHeader>("ksp_header", "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions");
+        Names<MatchReason>(
+            "KSP_",
+            "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE SEALED"
+        );
+        Layout<MatchHeader>(
+            "ksp_header",
+            "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions"
+        );
         Layout<MatchSymbol>("ksp_symbol", "name kind role flags export object content content_size");
         Layout<MatchObject>("ksp_object", "symbol name unit size op n_ops function place kind flags reserved");
         Layout<MatchPlace>("ksp_place", "name flags");
@@ -50,9 +64,12 @@ public class FormatTests
         var folder = Directory.CreateTempSubdirectory("ksplice-format-");
         try
         {
-            string source = Path.Combine(folder.FullName, "format.c"), binary = Path.Combine(folder.FullName, "format");
+            string source = Path.Combine(folder.FullName, "format.c"),
+                binary = Path.Combine(folder.FullName, "format");
             await File.WriteAllTextAsync(source, program.ToString(), TestContext.Current.CancellationToken);
-            await Cli.Wrap("gcc").WithArguments(["-I", Repository.At("src", "Ksplice.Kernel", "include"), source, "-o", binary]).ExecuteAsync(TestContext.Current.CancellationToken);
+            await Cli.Wrap("gcc")
+                .WithArguments(["-I", Repository.At("src", "Ksplice.Kernel", "include"), source, "-o", binary])
+                .ExecuteAsync(TestContext.Current.CancellationToken);
             var shown = await Cli.Wrap(binary).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
             Assert.Equal(expected, shown.StandardOutput.TrimEnd().Split('\n'));
         }
@@ -67,7 +84,8 @@ public class FormatTests
             expected.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {value}"));
         }
 
-        void Names<T>(string prefix, string names) where T : struct, Enum
+        void Names<T>(string prefix, string names)
+            where T : struct, Enum
         {
             var values = Enum.GetValues<T>();
             string[] all = names.Split(' ');

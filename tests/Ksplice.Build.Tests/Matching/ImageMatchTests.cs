@@ -21,7 +21,8 @@ public class ImageMatchTests
         var pre = await KernelObjects.CompileAsync(unit);
         var memory = new ImageMemory(KernelUnderTest.Image);
         List<string> problems = [];
-        int matched = 0, total = 0;
+        int matched = 0,
+            total = 0;
         foreach (var function in UnitMatch.Functions(pre))
         {
             total++;
@@ -35,7 +36,10 @@ public class ImageMatchTests
                 continue;
             }
             // Copies that nothing tells apart, a live site where the redirect would be, a weak function that another unit overrides.
-            if (result?.Failure?.Reason is MatchReason.Ambiguous or MatchReason.NoRoom || function.Symbols[0].Binding == ElfSymbolBinding.Weak)
+            if (
+                result?.Failure?.Reason is MatchReason.Ambiguous or MatchReason.NoRoom
+                || function.Symbols[0].Binding == ElfSymbolBinding.Weak
+            )
                 continue;
             problems.Add(result?.Failure?.ToString() ?? string.Join(' ', diagnostics));
         }

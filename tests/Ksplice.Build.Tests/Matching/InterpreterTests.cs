@@ -22,10 +22,25 @@ public sealed class InterpreterTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         string c = Repository.At("src", "Ksplice.Kernel");
-        var built = await Cli.Wrap("gcc").WithArguments(
-            ["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", Path.Combine(c, "include"),
-                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"), Repository.At("tests", "Ksplice.Build.Tests", "Matching", "dumped.c"), .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"), "-o", Program])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
+        var built = await Cli.Wrap("gcc")
+            .WithArguments([
+                "-g",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-fsanitize=address,undefined",
+                "-fno-sanitize-recover=all",
+                "-I",
+                Path.Combine(c, "include"),
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"),
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "dumped.c"),
+                .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
+                "-o",
+                Program,
+            ])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync();
         Assert.True(built.ExitCode == 0, built.StandardError);
         DumpedKernel.Write(Kernel, KernelUnderTest.Image, new ImageMemory(KernelUnderTest.Image));
     }
@@ -44,8 +59,10 @@ public sealed class InterpreterTests : IAsyncLifetime
         {
             foreach (var (bytes, index) in chunk)
                 await File.WriteAllBytesAsync(Path.Combine(_work.FullName, $"{index}.bin"), bytes, TestContext.Current.CancellationToken);
-            var result = await Cli.Wrap(Program).WithArguments([kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+            var result = await Cli.Wrap(Program)
+                .WithArguments([kernel, .. chunk.Select(vector => Path.Combine(_work.FullName, $"{vector.index}.bin"))])
+                .WithValidation(CommandResultValidation.None)
+                .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
             Assert.True(result.ExitCode == 0, result.StandardError);
             // A damaged name may hold a newline: results end with a zero.
             string[] lines = result.StandardOutput.TrimEnd('\0').Split('\0');
@@ -65,9 +82,23 @@ public sealed class InterpreterTests : IAsyncLifetime
             {
                 // What a patched function could need: everything that this one refers to in its own unit.
                 DiagnosticBag diagnostics = [];
-                RunSymbol[] exports = [.. function.References.Select(reference => reference.Target).OfType<ObjectNode>().Distinct()
-                    .Where(node => node is { Kind: NodeKind.Function or NodeKind.Data, IsAnonymous: false, IsGlobal: false, Role: SectionRole.Code or SectionRole.Data })
-                    .Select(node => new LocalSymbol(unit, node.Name, node.Section.Index, node.Start))];
+                RunSymbol[] exports =
+                [
+                    .. function
+                        .References.Select(reference => reference.Target)
+                        .OfType<ObjectNode>()
+                        .Distinct()
+                        .Where(node =>
+                            node
+                                is {
+                                    Kind: NodeKind.Function or NodeKind.Data,
+                                    IsAnonymous: false,
+                                    IsGlobal: false,
+                                    Role: SectionRole.Code or SectionRole.Data
+                                }
+                        )
+                        .Select(node => new LocalSymbol(unit, node.Name, node.Section.Index, node.Start)),
+                ];
                 if (UnitMatch.Build(pre, unit, function, exports, diagnostics) is { } data)
                     vectors.Add(data.Bytes);
             }
@@ -78,7 +109,13 @@ public sealed class InterpreterTests : IAsyncLifetime
     [Fact]
     public async Task Both_interpreters_say_the_same_of_real_functions()
     {
-        var vectors = await VectorsAsync("fs/proc/task_mmu.c", "kernel/printk/printk.c", "mm/mmap.c", "arch/x86/kernel/process.c", "kernel/sys.c");
+        var vectors = await VectorsAsync(
+            "fs/proc/task_mmu.c",
+            "kernel/printk/printk.c",
+            "mm/mmap.c",
+            "arch/x86/kernel/process.c",
+            "kernel/sys.c"
+        );
         Assert.True(vectors.Count > 300);
         await CompareAsync(vectors);
     }
@@ -103,7 +140,11 @@ public sealed class InterpreterTests : IAsyncLifetime
                 {
                     // The entry that the kernel has is now one too many.
                     byte[] without = [.. vector];
-                    MemoryMarshal.Cast<byte, MatchOp>(without.AsSpan((int)header.Ops))[i] = new MatchOp { Op = OpCode.Nops, Symbol = MatchFormat.None };
+                    MemoryMarshal.Cast<byte, MatchOp>(without.AsSpan((int)header.Ops))[i] = new MatchOp
+                    {
+                        Op = OpCode.Nops,
+                        Symbol = MatchFormat.None,
+                    };
                     changed.Add(without);
                 }
             }
@@ -125,18 +166,33 @@ public sealed class InterpreterTests : IAsyncLifetime
         string kernel = Path.Combine(_work.FullName, "newer");
         DumpedKernel.Write(kernel, image, memory);
         List<byte[]> vectors = [];
-        int refused = 0, taken = 0;
+        int refused = 0,
+            taken = 0;
         foreach (var function in UnitMatch.Functions(sites))
         {
-            foreach (var called in function.References.Where(reference => reference is { IsBranch: true, Target: { Kind: NodeKind.Function, Role: SectionRole.Code } } && reference.Target != function).Select(reference => reference.Target!).Distinct())
+            foreach (
+                var called in function
+                    .References.Where(reference =>
+                        reference is { IsBranch: true, Target: { Kind: NodeKind.Function, Role: SectionRole.Code } }
+                        && reference.Target != function
+                    )
+                    .Select(reference => reference.Target!)
+                    .Distinct()
+            )
             {
-                RunSymbol symbol = called.IsGlobal ? new GlobalSymbol(called.Name) : new LocalSymbol(Unit, called.Name, called.Section.Index, called.Start);
-                var results = new[] { true, false }.Select(isBranch =>
-                {
-                    byte[] data = MatchDataBuilder.Build([UnitMatch.Using(UnitMatch.Diff(sites, Unit, [function]), symbol, isBranch)], [symbol], [])!.Bytes;
-                    vectors.Add(data);
-                    return MatchInterpreter.Match(data, memory);
-                }).ToArray();
+                RunSymbol symbol = called.IsGlobal
+                    ? new GlobalSymbol(called.Name)
+                    : new LocalSymbol(Unit, called.Name, called.Section.Index, called.Start);
+                var results = new[] { true, false }
+                    .Select(isBranch =>
+                    {
+                        byte[] data = MatchDataBuilder
+                            .Build([UnitMatch.Using(UnitMatch.Diff(sites, Unit, [function]), symbol, isBranch)], [symbol], [])!
+                            .Bytes;
+                        vectors.Add(data);
+                        return MatchInterpreter.Match(data, memory);
+                    })
+                    .ToArray();
                 if (!results[0].IsMatch)
                     continue;
                 bool callable = image.HasEndbr(results[0].Exports[0]);
@@ -144,7 +200,10 @@ public sealed class InterpreterTests : IAsyncLifetime
                 if (callable)
                     taken++;
                 else
-                    Assert.Equal((MatchReason.Sealed, called.Name, results[0].Exports[0], refused++), (results[1].Failure!.Reason, results[1].Failure!.Symbol, results[1].Failure!.Address, refused - 1));
+                    Assert.Equal(
+                        (MatchReason.Sealed, called.Name, results[0].Exports[0], refused++),
+                        (results[1].Failure!.Reason, results[1].Failure!.Symbol, results[1].Failure!.Address, refused - 1)
+                    );
             }
         }
         Assert.True(refused > 10 && taken > 5, $"{refused} refused, {taken} taken");
@@ -159,13 +218,18 @@ public sealed class InterpreterTests : IAsyncLifetime
         await File.WriteAllBytesAsync(path, data, TestContext.Current.CancellationToken);
         ulong start = MatchInterpreter.Match(data, memory).Functions[0].Start;
         string[] spellings = ["660f1f00", "0f1f40d6", "0f1f4000", "f30f1efb"];
-        var shown = await Cli.Wrap(Program).WithArguments([kernel, .. spellings.Select(spelling => $"@{start:x}:{spelling}@{path}")]).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        var shown = await Cli.Wrap(Program)
+            .WithArguments([kernel, .. spellings.Select(spelling => $"@{start:x}:{spelling}@{path}")])
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         ChangedMemory changed = new(memory);
-        string[] expected = [.. spellings.Select(spelling =>
-        {
-            changed.Write(start, Convert.FromHexString(spelling));
-            return DumpedKernel.Show(MatchInterpreter.Match(data, changed));
-        })];
+        string[] expected =
+        [
+            .. spellings.Select(spelling =>
+            {
+                changed.Write(start, Convert.FromHexString(spelling));
+                return DumpedKernel.Show(MatchInterpreter.Match(data, changed));
+            }),
+        ];
         Assert.Equal(expected, shown.StandardOutput.TrimEnd('\0').Split('\0'));
         Assert.Equal([true, true, false, false], expected.Select(result => result.StartsWith("0 ", StringComparison.Ordinal)));
     }
@@ -174,7 +238,11 @@ public sealed class InterpreterTests : IAsyncLifetime
     public async Task Both_interpreters_say_the_same_of_damaged_data_and_read_nothing_outside_of_it()
     {
         var whole = (await VectorsAsync("fs/proc/task_mmu.c")).OrderBy(bytes => bytes.Length).Skip(5).First();
-        List<byte[]> damaged = [[], .. Enumerable.Range(0, 64).Select(cut => whole[..(whole.Length * cut / 64)])];
+        List<byte[]> damaged =
+        [
+            [],
+            .. Enumerable.Range(0, 64).Select(cut => whole[..(whole.Length * cut / 64)]),
+        ];
         // Every byte of header and tables takes other values, alone; then several at once.
         for (int at = 0; at < whole.Length; at++)
         {
@@ -185,14 +253,19 @@ public sealed class InterpreterTests : IAsyncLifetime
                 damaged.Add(copy);
             }
         }
-        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Byte).Array[2, 12].Sample(changes =>
-        {
-            byte[] copy = [.. whole];
-            foreach (var (at, value) in changes)
-                copy[at] = value;
-            lock (damaged)
-                damaged.Add(copy);
-        }, iter: 2000);
+        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Byte)
+            .Array[2, 12]
+            .Sample(
+                changes =>
+                {
+                    byte[] copy = [.. whole];
+                    foreach (var (at, value) in changes)
+                        copy[at] = value;
+                    lock (damaged)
+                        damaged.Add(copy);
+                },
+                iter: 2000
+            );
         await CompareAsync(damaged);
     }
 }

@@ -76,15 +76,24 @@ public class MatchRefusalTests
     [Fact]
     public void A_needed_object_that_no_code_leads_to()
     {
-        var pre = CPair.Compile("""
+        var pre = CPair.Compile(
+            """
             static int seen;
             section(".init.text") void set_up(void) { seen++; }
             int f(int x) { return x + 1; }
-            """);
+            """
+        );
         var node = new ObjectGraph(pre).Nodes.Single(node => node.Name == "seen");
         DiagnosticBag diagnostics = [];
-        Assert.Null(UnitMatch.Build(pre, "x.c", UnitMatch.Functions(pre).Single(function => function.Name == "f"),
-            [new LocalSymbol("x.c", "seen", node.Section.Index, node.Start)], diagnostics));
+        Assert.Null(
+            UnitMatch.Build(
+                pre,
+                "x.c",
+                UnitMatch.Functions(pre).Single(function => function.Name == "f"),
+                [new LocalSymbol("x.c", "seen", node.Section.Index, node.Start)],
+                diagnostics
+            )
+        );
         Assert.Equal("KSP4002", Assert.Single(diagnostics).Id);
     }
 }

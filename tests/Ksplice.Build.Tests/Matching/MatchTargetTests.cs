@@ -33,12 +33,16 @@ public sealed class MatchTargetTests : IDisposable
     public async Task An_unpacked_image_with_a_changed_byte_is_shown_with_both_codes()
     {
         var pre = await KernelObjects.CompileAsync("fs/proc/version.c");
-        byte[] vmlinux = KernelPayload.Unpack(await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken));
+        byte[] vmlinux = KernelPayload.Unpack(
+            await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken)
+        );
         DiagnosticBag diagnostics = [];
         ulong address;
         using (var whole = MatchTarget.Open(Write("vmlinux", vmlinux), null, diagnostics)!)
         {
-            var function = Assert.Single(ObjectMatch.Run(pre, "fs/proc/version.c", whole.Memory), function => function.Name == "version_proc_show");
+            var function = Assert.Single(ObjectMatch.Run(pre, "fs/proc/version.c", whole.Memory), function =>
+                function.Name == "version_proc_show"
+            );
             Assert.True(function.Result!.IsMatch);
             address = function.Result.Functions[0].Start;
             Assert.Equal("version_proc_show+0x1", whole.NameOf(address + 1));
@@ -48,7 +52,9 @@ public sealed class MatchTargetTests : IDisposable
         // sub or push right behind the fentry site: another register.
         vmlinux[vmlinux.AsSpan().IndexOf(code) + 7] ^= 1;
         using var changed = MatchTarget.Open(Write("vmlinux", vmlinux), null, diagnostics)!;
-        var failure = Assert.Single(ObjectMatch.Run(pre, "fs/proc/version.c", changed.Memory), function => function.Name == "version_proc_show").Result!.Failure!;
+        var failure = Assert
+            .Single(ObjectMatch.Run(pre, "fs/proc/version.c", changed.Memory), function => function.Name == "version_proc_show")
+            .Result!.Failure!;
         var listing = MatchListing.Of(pre, failure, changed)!;
         var (left, right) = (Assert.Single(listing.Pre, one => one.Differs), Assert.Single(listing.Run, one => one.Differs));
         Assert.Equal(address + left.Address, right.Address);
@@ -60,7 +66,14 @@ public sealed class MatchTargetTests : IDisposable
     [Fact]
     public async Task A_module_is_taken_compressed_and_its_kernel_is_asked_for()
     {
-        string module = Path.Combine(KernelCache.DefaultRoot, "images", KernelUnderTest.Release, "lib/modules", KernelUnderTest.Release, "kernel/drivers/block/loop.ko");
+        string module = Path.Combine(
+            KernelCache.DefaultRoot,
+            "images",
+            KernelUnderTest.Release,
+            "lib/modules",
+            KernelUnderTest.Release,
+            "kernel/drivers/block/loop.ko"
+        );
         string copy = Write("loop.ko", await File.ReadAllBytesAsync(module, TestContext.Current.CancellationToken));
         await Cli.Wrap("xz").WithArguments(["-k", copy]).ExecuteAsync(TestContext.Current.CancellationToken);
         await Cli.Wrap("zstd").WithArguments(["-q", copy]).ExecuteAsync(TestContext.Current.CancellationToken);

@@ -11,7 +11,11 @@ public sealed class ModuleMatchTests(ITestOutputHelper output)
 {
     /// <summary>One unit, ten units, exports of other modules; tests/long/match-modules names more.</summary>
     public static TheoryData<string> Names =>
-        [.. Environment.GetEnvironmentVariable("KSPLICE_MATCH_MODULES") is { Length: > 0 } names ? names.Split(' ') : ["virtio_net", "fuse", "nfnetlink_queue"]];
+        [
+            .. Environment.GetEnvironmentVariable("KSPLICE_MATCH_MODULES") is { Length: > 0 } names
+                ? names.Split(' ')
+                : ["virtio_net", "fuse", "nfnetlink_queue"],
+        ];
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -21,7 +25,10 @@ public sealed class ModuleMatchTests(ITestOutputHelper output)
         ModuleMemory memory = new(module, new ImageMemory(KernelUnderTest.Image));
         var kernel = await KernelUnderTest.PreparedAsync();
         List<string> problems = [];
-        int matched = 0, ambiguous = 0, noRoom = 0, total = 0;
+        int matched = 0,
+            ambiguous = 0,
+            noRoom = 0,
+            total = 0;
         foreach (var unit in kernel.Units.Units.Where(unit => unit.Module == name && !unit.IsAssembly))
         {
             var pre = await KernelObjects.CompileAsync(unit.Source);
@@ -45,7 +52,9 @@ public sealed class ModuleMatchTests(ITestOutputHelper output)
                     problems.Add(result?.Failure?.ToString() ?? string.Join(' ', refused));
             }
         }
-        output.WriteLine($"{name}: {total} functions, {matched} matched, {ambiguous} ambiguous, {noRoom} without room for a redirect, {problems.Count} not matched");
+        output.WriteLine(
+            $"{name}: {total} functions, {matched} matched, {ambiguous} ambiguous, {noRoom} without room for a redirect, {problems.Count} not matched"
+        );
         Assert.True(problems.Count == 0, string.Join('\n', problems));
         Assert.True(matched >= total * 0.9, $"{matched} of {total}");
     }

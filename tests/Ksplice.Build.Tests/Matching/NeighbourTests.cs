@@ -20,10 +20,17 @@ public class NeighbourTests
         var pre = await KernelObjects.CompileAsync(unit);
         ObjectGraph graph = new(pre);
         int compared = 0;
-        foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code } && Memory.Candidates(node.Name).Count > 1))
+        foreach (
+            var function in graph.Nodes.Where(node =>
+                node is { Kind: NodeKind.Function, Role: SectionRole.Code } && Memory.Candidates(node.Name).Count > 1
+            )
+        )
         {
-            var caller = function.Referrers.Select(reference => reference.Holder.Root)
-                .FirstOrDefault(holder => holder is { Kind: NodeKind.Function, Role: SectionRole.Code } && Memory.Candidates(holder.Name).Count == 1);
+            var caller = function
+                .Referrers.Select(reference => reference.Holder.Root)
+                .FirstOrDefault(holder =>
+                    holder is { Kind: NodeKind.Function, Role: SectionRole.Code } && Memory.Candidates(holder.Name).Count == 1
+                );
             if (caller is null)
                 continue;
             var own = MatchInterpreter.Match(MatchDataBuilder.Build(graph, unit, function, redirect: false, [], [])!.Bytes, Memory);

@@ -1,10 +1,10 @@
 // Matching against the shipped image of 6.12, and against what that kernel makes of its own code: paravirt calls are
 // alternatives there, and some constants are written into the code at boot (K5).
-using Ksplice.Build.Kernel;
 using System.Buffers.Binary;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Tests.Kernel;
 
@@ -73,7 +73,10 @@ public sealed class NewerImageMatchTests
             var result = data is null ? null : MatchInterpreter.Match(data.Bytes, memory);
             if (result is { IsMatch: true })
                 Assert.Contains(result.Functions[0].Start, memory.Candidates(function.Name));
-            else if (result?.Failure?.Reason is not (MatchReason.Ambiguous or MatchReason.NoRoom) && function.Symbols[0].Binding != ElfSymbolBinding.Weak)
+            else if (
+                result?.Failure?.Reason is not (MatchReason.Ambiguous or MatchReason.NoRoom)
+                && function.Symbols[0].Binding != ElfSymbolBinding.Weak
+            )
                 problems.Add(result?.Failure?.ToString() ?? string.Join(' ', diagnostics));
         }
         Assert.Empty(problems);
@@ -88,7 +91,8 @@ public sealed class NewerImageMatchTests
         var call = node.References.Single(reference => reference.External == "pv_ops" && (long)reference.Offset == site.KeyOffset + 2);
         var data = UnitMatch.Build(sites, "fs/proc/task_mmu.c", node, [], [])!;
         var memory = await ImageAsync();
-        ulong start = Assert.Single(memory.Candidates(node.Name)), at = start + (ulong)site.KeyOffset;
+        ulong start = Assert.Single(memory.Candidates(node.Name)),
+            at = start + (ulong)site.KeyOffset;
         ulong entry = Assert.Single(memory.Candidates("pv_ops")) + (ulong)call.TargetOffset;
         byte[] held = new byte[8];
         Assert.True(memory.TryRead(entry, held));
@@ -121,7 +125,9 @@ public sealed class NewerImageMatchTests
     public async Task A_call_may_begin_at_the_count_before_a_function_and_at_nothing_else()
     {
         const int Count = 9;
-        var (data, memory, at, callee) = await BranchAsync("vfs_open", (target, memory) => memory.Candidates("do_dentry_open").Contains(target) || memory.Candidates("file_get_write_access").Contains(target));
+        var (data, memory, at, callee) = await BranchAsync("vfs_open", (target, memory) =>
+            memory.Candidates("do_dentry_open").Contains(target) || memory.Candidates("file_get_write_access").Contains(target)
+        );
         Branch(memory, at, callee - Count);
         Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, memory).Failure?.Reason);
         ulong template = Assert.Single(memory.Candidates("skl_call_thunk_template"));
@@ -172,10 +178,14 @@ public sealed class NewerImageMatchTests
         }
     }
 
-    private static int Number(ulong thunk, Rewritten memory) => (int)((long)(thunk - Assert.Single(memory.Candidates("__x86_indirect_thunk_array"))) / 32);
+    private static int Number(ulong thunk, Rewritten memory) =>
+        (int)((long)(thunk - Assert.Single(memory.Candidates("__x86_indirect_thunk_array"))) / 32);
 
     /// <summary>The first call of a function of fs/open.c that leads where it is wanted to, its match data and its target.</summary>
-    private static async Task<(byte[] Data, Rewritten Memory, ulong At, ulong Target)> BranchAsync(string function, Func<ulong, Rewritten, bool> isWanted)
+    private static async Task<(byte[] Data, Rewritten Memory, ulong At, ulong Target)> BranchAsync(
+        string function,
+        Func<ulong, Rewritten, bool> isWanted
+    )
     {
         var (_, sites) = await NewerKernel.CompileAsync("fs/open.c");
         byte[] data = UnitMatch.Build(sites, "fs/open.c", UnitMatch.Functions(sites).Single(node => node.Name == function), [], [])!.Bytes;
@@ -204,7 +214,9 @@ public sealed class NewerImageMatchTests
     {
         var (_, sites) = await NewerKernel.CompileAsync("fs/dcache.c");
         var node = UnitMatch.Functions(sites).Single(function => function.Name == "__d_lookup_rcu");
-        var places = node.Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name)).ToDictionary(entry => entry.Section.Name, entry => (ulong)entry.KeyOffset);
+        var places = node
+            .Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name))
+            .ToDictionary(entry => entry.Section.Name, entry => (ulong)entry.KeyOffset);
         var data = UnitMatch.Build(sites, "fs/dcache.c", node, Hash, [])!;
         var memory = await ImageAsync();
         Assert.Equal([0x0123456789abcdef, 12ul], MatchInterpreter.Match(data.Bytes, memory).Exports);

@@ -29,12 +29,17 @@ public sealed class TrapTableTests
         Assert.True(Shipped.TryFindException(code, out var exception));
         Assert.True(MatchInterpreter.Match(data, WithException(code, exception)).IsMatch);
         // The fixup is a place in the function, which another op meets, too.
-        Assert.Equal(MatchReason.Conflict, MatchInterpreter.Match(data, WithException(code, exception with { Fixup = exception.Fixup + 1 })).Failure?.Reason);
+        Assert.Equal(
+            MatchReason.Conflict,
+            MatchInterpreter.Match(data, WithException(code, exception with { Fixup = exception.Fixup + 1 })).Failure?.Reason
+        );
         Refused(data, code, WithException(code, exception with { Data = exception.Data + 1 }));
         Refused(data, code, WithException(code, null));
         var function = MatchInterpreter.Match(data, Shipped).Functions[0];
         Refused(data, function.End, WithException(function.Start + 1, exception));
-        Assert.All([function.Start - 1, function.End], outside => Assert.True(MatchInterpreter.Match(data, WithException(outside, exception)).IsMatch));
+        Assert.All([function.Start - 1, function.End], outside =>
+            Assert.True(MatchInterpreter.Match(data, WithException(outside, exception)).IsMatch)
+        );
     }
 
     // A symbol that nothing looks at could be any number, and would be told with a difference.
@@ -70,7 +75,10 @@ public sealed class TrapTableTests
         var pre = await KernelObjects.CompileAsync(unit);
         foreach (var function in UnitMatch.Functions(pre))
         {
-            if (UnitMatch.Build(pre, unit, function, [], []) is not { } data || !MatchProgram.Read(data.Bytes)!.Ops.ToArray().Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception)))
+            if (
+                UnitMatch.Build(pre, unit, function, [], []) is not { } data
+                || !MatchProgram.Read(data.Bytes)!.Ops.ToArray().Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception))
+            )
                 continue;
             var result = MatchInterpreter.Match(data.Bytes, Shipped);
             if (!result.IsMatch)

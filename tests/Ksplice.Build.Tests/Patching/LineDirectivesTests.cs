@@ -42,9 +42,14 @@ public class LineDirectivesTests
         "#define BUG() asm volatile(\"ud2; .pushsection __bug_table,\\\"aw\\\"; .long %c0; .popsection\" : : \"i\" (__LINE__))\n"
         + "#define WARN(c, ...) do { if (c) asm volatile(\"ud2; # %c0\" : : \"i\" (__LINE__)); } while (0)\n#define DEFINED 1\nextern int sink;\n";
 
-    private static readonly Gen<string> s_file =
-        Gen.Int[0, s_pieces.Length - 1].List[4, 12].Select(picks => Prologue + string.Concat(picks.Select(
-            (pick, i) => s_pieces[pick].Replace("@", i.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))));
+    private static readonly Gen<string> s_file = Gen.Int[0, s_pieces.Length - 1]
+        .List[4, 12]
+        .Select(picks =>
+            Prologue
+            + string.Concat(
+                picks.Select((pick, i) => s_pieces[pick].Replace("@", i.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))
+            )
+        );
 
     /// <summary>Original lines by number, as the compiler counts: each with a marker put before every line that may carry one.</summary>
     private static Dictionary<string, string> Numbers(string preprocessed)
@@ -66,39 +71,60 @@ public class LineDirectivesTests
     public void The_compiler_sees_every_function_at_its_original_line()
     {
         using var tree = new TestTree();
-        Gen.Select(s_file, Gen.Select(Gen.Int[4, 90], Gen.Int[1, 3]).List[1, 3], Gen.Bool).Sample((before, edits, remove) =>
-        {
-            var lines = before[..^1].Split('\n').ToList();
-            foreach (var (at, count) in edits.OrderByDescending(edit => edit.Item1))
-            {
-                var place = Math.Min(at, lines.Count);
-                if (!IsBlankPlace(lines, place))
-                    continue;
-                if (remove && place < lines.Count && lines[place].StartsWith("extern int", StringComparison.Ordinal))
-                    lines.RemoveAt(place);
-                else
-                    lines.InsertRange(place, Enumerable.Range(0, count).Select(i => $"extern int sink{i};"));
-            }
-            var after = string.Join('\n', lines) + "\n";
-            if (after == before)
-                return true;
-            tree.Write("pre/x.c", before);
-            tree.Write("post/x.c", Restored(before, after));
-            var pre = Numbers(tree.RunOk("gcc", "-E", "pre/x.c"));
-            var post = Numbers(tree.RunOk("gcc", "-E", "post/x.c"));
-            Assert.All(pre, entry => Assert.Equal((entry.Key, entry.Value), (entry.Key, post[entry.Key])));
-            return Sections(tree, "pre") == Sections(tree, "post");
-        }, iter: 60, threads: 1);
+        Gen.Select(s_file, Gen.Select(Gen.Int[4, 90], Gen.Int[1, 3]).List[1, 3], Gen.Bool)
+            .Sample(
+                (before, edits, remove) =>
+                {
+                    var lines = before[..^1].Split('\n').ToList();
+                    foreach (var (at, count) in edits.OrderByDescending(edit => edit.Item1))
+                    {
+                        var place = Math.Min(at, lines.Count);
+                        if (!IsBlankPlace(lines, place))
+                            continue;
+                        if (remove && place < lines.Count && lines[place].StartsWith("extern int", StringComparison.Ordinal))
+                            lines.RemoveAt(place);
+                        else
+                            lines.InsertRange(place, Enumerable.Range(0, count).Select(i => $"extern int sink{i};"));
+                    }
+                    var after = string.Join('\n', lines) + "\n";
+                    if (after == before)
+                        return true;
+                    tree.Write("pre/x.c", before);
+                    tree.Write("post/x.c", Restored(before, after));
+                    var pre = Numbers(tree.RunOk("gcc", "-E", "pre/x.c"));
+                    var post = Numbers(tree.RunOk("gcc", "-E", "post/x.c"));
+                    Assert.All(pre, entry => Assert.Equal((entry.Key, entry.Value), (entry.Key, post[entry.Key])));
+                    return Sections(tree, "pre") == Sections(tree, "post");
+                },
+                iter: 60,
+                threads: 1
+            );
     }
 
     /// <summary>True between pieces and between statements, where a declaration may be put.</summary>
     private static bool IsBlankPlace(List<string> lines, int place) =>
-        place == lines.Count || place == 4 || lines[place - 1] is "}" or "};" || (lines[place - 1] == "#endif" && !lines[place].StartsWith("\t", StringComparison.Ordinal)) || lines[place].StartsWith("/* a comment", StringComparison.Ordinal)
-        || lines[place].StartsWith("const char", StringComparison.Ordinal) || lines[place].StartsWith("// a line", StringComparison.Ordinal);
+        place == lines.Count
+        || place == 4
+        || lines[place - 1] is "}" or "};"
+        || (lines[place - 1] == "#endif" && !lines[place].StartsWith("\t", StringComparison.Ordinal))
+        || lines[place].StartsWith("/* a comment", StringComparison.Ordinal)
+        || lines[place].StartsWith("const char", StringComparison.Ordinal)
+        || lines[place].StartsWith("// a line", StringComparison.Ordinal);
 
     private static string Sections(TestTree tree, string folder)
     {
-        tree.RunOk("gcc", "-O2", "-c", "-w", "-std=gnu11", "-ffunction-sections", "-fdata-sections", "-o", $"{folder}/x.o", $"{folder}/x.c");
+        tree.RunOk(
+            "gcc",
+            "-O2",
+            "-c",
+            "-w",
+            "-std=gnu11",
+            "-ffunction-sections",
+            "-fdata-sections",
+            "-o",
+            $"{folder}/x.o",
+            $"{folder}/x.c"
+        );
         return tree.RunOk("sh", "-c", $"objdump -s -r {folder}/x.o | grep -v file.format");
     }
 
@@ -129,8 +155,11 @@ public class LineDirectivesTests
     // Nothing to number after the last line.
     [InlineData("int x;\n", "int x;\nint y;\n", "int x;\nint y;\n")]
     // The group may not be compiled: once more after it.
-    [InlineData("#ifdef A\nint x;\n#else\nint y;\n#endif\nint z;\n", "#ifdef A\nint new;\nint x;\n#else\nint y;\n#endif\nint z;\n",
-        "#ifdef A\nint new;\n#line 2\nint x;\n#else\n#line 4\nint y;\n#endif\n#line 6\nint z;\n")]
+    [InlineData(
+        "#ifdef A\nint x;\n#else\nint y;\n#endif\nint z;\n",
+        "#ifdef A\nint new;\nint x;\n#else\nint y;\n#endif\nint z;\n",
+        "#ifdef A\nint new;\n#line 2\nint x;\n#else\n#line 4\nint y;\n#endif\n#line 6\nint z;\n"
+    )]
     // gcc would take the directive as what follows the macro's name.
     [InlineData("int a;\nFOO\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\n#line 4\nint b;\n")]
     public void Puts_directives(string before, string after, string expected) => Assert.Equal(expected, Restored(before, after));
@@ -139,7 +168,13 @@ public class LineDirectivesTests
     public void In_assembly_a_directive_needs_no_statement()
     {
         const string before = "SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n";
-        Assert.Equal("SYM(x)\n\tnew\n#line 2\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n", Restored(before, before.Replace("\tmov", "\tnew\n\tmov", StringComparison.Ordinal), ".S"));
-        Assert.Equal("SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\nnew\n*/\n#line 6\n\tnop\n", Restored(before, before.Replace("/* ;\n", "/* ;\nnew\n", StringComparison.Ordinal), ".S"));
+        Assert.Equal(
+            "SYM(x)\n\tnew\n#line 2\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n",
+            Restored(before, before.Replace("\tmov", "\tnew\n\tmov", StringComparison.Ordinal), ".S")
+        );
+        Assert.Equal(
+            "SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\nnew\n*/\n#line 6\n\tnop\n",
+            Restored(before, before.Replace("/* ;\n", "/* ;\nnew\n", StringComparison.Ordinal), ".S")
+        );
     }
 }

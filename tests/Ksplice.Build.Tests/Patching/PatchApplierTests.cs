@@ -13,7 +13,10 @@ public class PatchApplierTests
     {
         var bag = new DiagnosticBag();
         var result = PatchApplier.Apply(
-            patches.Select(Patches.Parse).ToList(), path => path == "x.c" && file is not null ? Encoding.Latin1.GetBytes(file) : null, bag);
+            patches.Select(Patches.Parse).ToList(),
+            path => path == "x.c" && file is not null ? Encoding.Latin1.GetBytes(file) : null,
+            bag
+        );
         Assert.Equal(bag.HasErrors, result is null);
         return (result is [{ After: { } after }] ? Encoding.Latin1.GetString(after.ToBytes()) : null, bag);
     }
@@ -26,7 +29,8 @@ public class PatchApplierTests
         var (text, bag) = Apply(
             "a\r\n\u00e4\u00ff\n\tb \nlast",
             Header + "@@ -1,2 +1,3 @@\n a\r\n+new\n \u00e4\u00ff\n",
-            Header + "@@ -3,3 +3,3 @@\n \u00e4\u00ff\n-\tb \n+\tc\n last\n\\ No newline at end of file\n");
+            Header + "@@ -3,3 +3,3 @@\n \u00e4\u00ff\n-\tb \n+\tc\n last\n\\ No newline at end of file\n"
+        );
         Assert.Empty(bag);
         Assert.Equal("a\r\nnew\n\u00e4\u00ff\n\tc\nlast", text);
     }
@@ -41,7 +45,10 @@ public class PatchApplierTests
     [Fact]
     public void Reports_the_offset_at_which_a_hunk_fits()
     {
-        var (text, bag) = Apply(Lines("x", "y", "a", "b", "c", "d"), Header + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n d\n".Replace("-1,3 +1,3", "-2,4 +2,4", StringComparison.Ordinal));
+        var (text, bag) = Apply(
+            Lines("x", "y", "a", "b", "c", "d"),
+            Header + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n d\n".Replace("-1,3 +1,3", "-2,4 +2,4", StringComparison.Ordinal)
+        );
         Assert.Equal(Lines("x", "y", "a", "B", "c", "d"), text);
         var report = Assert.Single(bag);
         Assert.Equal(("KSP1019", DiagnosticSeverity.Info, 3), (report.Id, report.Severity, report.Location!.Line));
@@ -120,11 +127,18 @@ public class PatchApplierTests
     {
         var bag = new DiagnosticBag();
         var result = PatchApplier.Apply(
-            [Patches.Parse(Header + "@@ -1 +1 @@\n-a\n+b\n"), Patches.Parse(Header + "@@ -1 +1 @@\n-b\n+a\n")], _ => "a\n"u8.ToArray(), bag);
+            [Patches.Parse(Header + "@@ -1 +1 @@\n-a\n+b\n"), Patches.Parse(Header + "@@ -1 +1 @@\n-b\n+a\n")],
+            _ => "a\n"u8.ToArray(),
+            bag
+        );
         Assert.Empty(result!);
     }
 
-    private static readonly Gen<string> s_line = Gen.OneOf(new[] { "{", "}", "", "\tx = 1;", "-- a", "++ b", "@@ -1 +1 @@", "\\ x", " ", "\u00e9\r", "f();", "g();" }.Select(Gen.Const).ToArray());
+    private static readonly Gen<string> s_line = Gen.OneOf(
+        new[] { "{", "}", "", "\tx = 1;", "-- a", "++ b", "@@ -1 +1 @@", "\\ x", " ", "\u00e9\r", "f();", "g();" }
+            .Select(Gen.Const)
+            .ToArray()
+    );
 
     private static readonly Gen<(string Old, string New)> s_edit =
         from lines in s_line.List[0, 40]
@@ -159,18 +173,26 @@ public class PatchApplierTests
     public void Makes_of_any_file_what_the_other_file_is(string tool, int context)
     {
         using var tree = new TestTree();
-        s_edit.Where(edit => edit.Old != edit.New && edit.Old.Length != 0 && edit.New.Length != 0).Sample(edit =>
-        {
-            tree.Write("a/x.c", edit.Old);
-            tree.Write("b/x.c", edit.New);
-            var (_, diff) = tool == "diff"
-                ? tree.Run("diff", "-a", $"-U{context}", "a/x.c", "b/x.c")
-                : tree.Run("git", "diff", "--no-index", "--text", "a/x.c", "b/x.c");
-            if (tool == "git")
-                diff = diff.Replace("a/a/x.c", "a/x.c", StringComparison.Ordinal).Replace("b/b/x.c", "b/x.c", StringComparison.Ordinal);
-            var (text, bag) = Apply(edit.Old, diff);
-            return text == edit.New && !bag.HasErrors;
-        }, iter: 150, threads: 1);
+        s_edit
+            .Where(edit => edit.Old != edit.New && edit.Old.Length != 0 && edit.New.Length != 0)
+            .Sample(
+                edit =>
+                {
+                    tree.Write("a/x.c", edit.Old);
+                    tree.Write("b/x.c", edit.New);
+                    var (_, diff) =
+                        tool == "diff"
+                            ? tree.Run("diff", "-a", $"-U{context}", "a/x.c", "b/x.c")
+                            : tree.Run("git", "diff", "--no-index", "--text", "a/x.c", "b/x.c");
+                    if (tool == "git")
+                        diff = diff.Replace("a/a/x.c", "a/x.c", StringComparison.Ordinal)
+                            .Replace("b/b/x.c", "b/x.c", StringComparison.Ordinal);
+                    var (text, bag) = Apply(edit.Old, diff);
+                    return text == edit.New && !bag.HasErrors;
+                },
+                iter: 150,
+                threads: 1
+            );
     }
 
     /// <summary>
@@ -182,23 +204,29 @@ public class PatchApplierTests
     {
         using var tree = new TestTree();
         var applied = 0;
-        Gen.Select(s_edit, Gen.Select(Gen.Int[0, 10], Gen.Int[0, 2], s_line.List[0, 6])).Where(t => t.Item1.Old != t.Item1.New && t.Item1.Old.Length != 0 && t.Item1.New.Length != 0).Sample(t =>
-        {
-            var ((old, after), before) = (t.Item1, t.Item2);
-            tree.Write("a/x.c", old);
-            tree.Write("b/x.c", after);
-            var (_, diff) = tree.Run("diff", "-a", "-U3", "a/x.c", "b/x.c");
-            var end = old.EndsWith('\n');
-            var moved = Text(Edited([.. (end ? old[..^1] : old).Split('\n')], [before]), end);
-            var (text, _) = Apply(moved, diff);
-            if (text is null)
-                return true;
-            applied++;
-            tree.Write("x.c", moved);
-            tree.Write("p.patch", diff);
-            var (code, _) = tree.Run("git", "apply", "--whitespace=nowarn", "p.patch");
-            return code != 0 || tree.Read("x.c") == text;
-        }, iter: 150, threads: 1);
+        Gen.Select(s_edit, Gen.Select(Gen.Int[0, 10], Gen.Int[0, 2], s_line.List[0, 6]))
+            .Where(t => t.Item1.Old != t.Item1.New && t.Item1.Old.Length != 0 && t.Item1.New.Length != 0)
+            .Sample(
+                t =>
+                {
+                    var ((old, after), before) = (t.Item1, t.Item2);
+                    tree.Write("a/x.c", old);
+                    tree.Write("b/x.c", after);
+                    var (_, diff) = tree.Run("diff", "-a", "-U3", "a/x.c", "b/x.c");
+                    var end = old.EndsWith('\n');
+                    var moved = Text(Edited([.. (end ? old[..^1] : old).Split('\n')], [before]), end);
+                    var (text, _) = Apply(moved, diff);
+                    if (text is null)
+                        return true;
+                    applied++;
+                    tree.Write("x.c", moved);
+                    tree.Write("p.patch", diff);
+                    var (code, _) = tree.Run("git", "apply", "--whitespace=nowarn", "p.patch");
+                    return code != 0 || tree.Read("x.c") == text;
+                },
+                iter: 150,
+                threads: 1
+            );
         Assert.True(applied > 10, $"only {applied} applied");
     }
 }

@@ -34,8 +34,7 @@ public class PostTreeTests : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private static string Change(string path, string from, string to) =>
-        $"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{from}\n+{to}\n";
+    private static string Change(string path, string from, string to) => $"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{from}\n+{to}\n";
 
     private PostTree? Write(DiagnosticBag bag, params string[] patches) =>
         PostTree.Write(_source, _post, patches.Select(Patches.Parse).ToList(), bag, TestContext.Current.CancellationToken);
@@ -57,8 +56,15 @@ public class PostTreeTests : IDisposable
 
     private bool IsLink(string path) => new FileInfo(Path.Combine(_post, path)).LinkTarget is not null;
 
-    private string[] Leftovers() => [.. Directory.EnumerateFileSystemEntries(_tree["obj"], "*", SearchOption.AllDirectories)
-        .Where(path => Path.GetFileName(path).Contains(".new", StringComparison.Ordinal) || Path.GetFileName(path).Contains("ksplice-new", StringComparison.Ordinal))];
+    private string[] Leftovers() =>
+        [
+            .. Directory
+                .EnumerateFileSystemEntries(_tree["obj"], "*", SearchOption.AllDirectories)
+                .Where(path =>
+                    Path.GetFileName(path).Contains(".new", StringComparison.Ordinal)
+                    || Path.GetFileName(path).Contains("ksplice-new", StringComparison.Ordinal)
+                ),
+        ];
 
     [Fact]
     public void Patched_files_are_files_and_all_others_links_in_real_folders()
@@ -99,8 +105,11 @@ public class PostTreeTests : IDisposable
     [Fact]
     public void What_is_no_longer_patched_is_as_in_the_source_again()
     {
-        Write("--- /dev/null\n+++ b/new/deep/n.h\n@@ -0,0 +1 @@\n+int n;\n" + Change("y.h", "int y;", "long y;")
-            + "--- a/fs/z.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-int z;\n");
+        Write(
+            "--- /dev/null\n+++ b/new/deep/n.h\n@@ -0,0 +1 @@\n+int n;\n"
+                + Change("y.h", "int y;", "long y;")
+                + "--- a/fs/z.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-int z;\n"
+        );
         Assert.True(File.Exists(Path.Combine(_post, "new/deep/n.h")));
         Assert.False(File.Exists(Path.Combine(_post, "fs/z.c")));
         Write(Change("arch/x86/a.c", "int x86;", "long x86;"));
@@ -129,9 +138,12 @@ public class PostTreeTests : IDisposable
         Write(Change("y.h", "int y;", "long y;"));
         // Cut off: after the state was saved as not complete and one of its files was written.
         var state = Path.Combine(_post, StateName);
-        File.WriteAllText(state, File.ReadAllText(state)
-            .Replace("\"Complete\": true", "\"Complete\": false", StringComparison.Ordinal)
-            .Replace("\"y.h\"", "\"fs/z.c\",\n\"y.h\"", StringComparison.Ordinal));
+        File.WriteAllText(
+            state,
+            File.ReadAllText(state)
+                .Replace("\"Complete\": true", "\"Complete\": false", StringComparison.Ordinal)
+                .Replace("\"y.h\"", "\"fs/z.c\",\n\"y.h\"", StringComparison.Ordinal)
+        );
         File.Delete(Path.Combine(_post, "fs/z.c"));
         File.WriteAllText(Path.Combine(_post, "fs/z.c"), "half");
         Directory.CreateDirectory(_post + ".new/half");
@@ -149,7 +161,15 @@ public class PostTreeTests : IDisposable
         Write(Change("y.h", "int y;", "long y;"));
         Assert.False(File.Exists(Path.Combine(_post, "stale.h")));
         _tree.Write("source2/y.h", "int y;\n");
-        Assert.NotNull(PostTree.Write(_tree["source2"], _post, [Patches.Parse(Change("y.h", "int y;", "char y;"))], [], TestContext.Current.CancellationToken));
+        Assert.NotNull(
+            PostTree.Write(
+                _tree["source2"],
+                _post,
+                [Patches.Parse(Change("y.h", "int y;", "char y;"))],
+                [],
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.False(Directory.Exists(Path.Combine(_post, "fs")));
     }
 
@@ -170,7 +190,15 @@ public class PostTreeTests : IDisposable
         Assert.Equal("mine", _tree.Read("obj/post/thesis.txt"));
         _tree.Write("obj/file", "mine");
         var bag = new DiagnosticBag();
-        Assert.Null(PostTree.Write(_source, _tree["obj/file"], [Patches.Parse(Change("y.h", "int y;", "long y;"))], bag, TestContext.Current.CancellationToken));
+        Assert.Null(
+            PostTree.Write(
+                _source,
+                _tree["obj/file"],
+                [Patches.Parse(Change("y.h", "int y;", "long y;"))],
+                bag,
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.Equal("KSP1028", Patches.TheError(bag).Id);
     }
 
@@ -179,7 +207,15 @@ public class PostTreeTests : IDisposable
     {
         _tree.Write("obj/file", "mine");
         var bag = new DiagnosticBag();
-        Assert.Null(PostTree.Write(_source, _tree["obj/file/post"], [Patches.Parse(Change("y.h", "int y;", "long y;"))], bag, TestContext.Current.CancellationToken));
+        Assert.Null(
+            PostTree.Write(
+                _source,
+                _tree["obj/file/post"],
+                [Patches.Parse(Change("y.h", "int y;", "long y;"))],
+                bag,
+                TestContext.Current.CancellationToken
+            )
+        );
         Assert.Equal("KSP1031", Patches.TheError(bag).Id);
     }
 
@@ -244,7 +280,8 @@ public class PostTreeTests : IDisposable
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.Throws<OperationCanceledException>(() =>
-            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancelled.Token));
+            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancelled.Token)
+        );
         Assert.False(Directory.Exists(_post));
     }
 }

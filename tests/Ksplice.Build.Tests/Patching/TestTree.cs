@@ -63,5 +63,6 @@ internal static class Patches
     }
 
     /// <summary>The only error, which must be there.</summary>
-    public static Diagnostic TheError(DiagnosticBag bag) => Assert.Single(bag, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
+    public static Diagnostic TheError(DiagnosticBag bag) =>
+        Assert.Single(bag, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
 }

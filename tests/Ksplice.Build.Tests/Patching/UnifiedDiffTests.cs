@@ -19,30 +19,48 @@ public class UnifiedDiffTests
     {
         var patch = Patches.Parse(
             "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] a\n\n--- not a header\n---\n fs/x.c | 2 +-\n\n"
-            + "diff --git a/fs/x.c b/fs/x.c\nindex 123..456 100644\n--- a/fs/x.c\n+++ b/fs/x.c\n" + Body + "-- \n2.39.2\n");
+                + "diff --git a/fs/x.c b/fs/x.c\nindex 123..456 100644\n--- a/fs/x.c\n+++ b/fs/x.c\n"
+                + Body
+                + "-- \n2.39.2\n"
+        );
         var file = Assert.Single(patch.Files);
         Assert.Equal(("fs/x.c", FileChange.Modified, 8), (file.Path, file.Change, file.Line));
         var hunk = Assert.Single(file.Hunks);
         Assert.Equal((1, 3, 1, 3, 12), (hunk.OldStart, hunk.OldCount, hunk.NewStart, hunk.NewCount, hunk.Line));
         Assert.Equal(
-            [new(HunkLineKind.Context, "one\n", 13), new(HunkLineKind.Removed, "two\n", 14), new(HunkLineKind.Added, "TWO\n", 15), new(HunkLineKind.Context, "three\n", 16)],
-            hunk.Lines);
+            [
+                new(HunkLineKind.Context, "one\n", 13),
+                new(HunkLineKind.Removed, "two\n", 14),
+                new(HunkLineKind.Added, "TWO\n", 15),
+                new(HunkLineKind.Context, "three\n", 16),
+            ],
+            hunk.Lines
+        );
     }
 
     [Fact]
     public void Reads_plain_format_with_time_stamps_and_several_files()
     {
         var patch = Patches.Parse(
-            "diff -urN old/fs/x.c new/fs/x.c\n--- old/fs/x.c\t2024-01-02 03:04:05.000000000 +0100\n+++ new/fs/x.c\t2024-01-02 03:04:06.5 +0100\n" + Body
-            + "Only in new: y\nIndex: z\n=====\n--- old/z.h\n+++ new/z.h\n" + Body);
+            "diff -urN old/fs/x.c new/fs/x.c\n--- old/fs/x.c\t2024-01-02 03:04:05.000000000 +0100\n+++ new/fs/x.c\t2024-01-02 03:04:06.5 +0100\n"
+                + Body
+                + "Only in new: y\nIndex: z\n=====\n--- old/z.h\n+++ new/z.h\n"
+                + Body
+        );
         Assert.Equal(["fs/x.c", "z.h"], patch.Files.Select(file => file.Path));
         Assert.All(patch.Files, file => Assert.Equal(FileChange.Modified, file.Change));
     }
 
     [Theory]
-    [InlineData("diff --git a/n.c b/n.c\nnew file mode 100644\nindex 0..1\n--- /dev/null\n+++ b/n.c\n@@ -0,0 +1,2 @@\n+a\n+b\n", FileChange.Added)]
+    [InlineData(
+        "diff --git a/n.c b/n.c\nnew file mode 100644\nindex 0..1\n--- /dev/null\n+++ b/n.c\n@@ -0,0 +1,2 @@\n+a\n+b\n",
+        FileChange.Added
+    )]
     [InlineData("--- /dev/null\n+++ b/n.c\n@@ -0,0 +1 @@\n+a\n", FileChange.Added)]
-    [InlineData("--- a/n.c\t1970-01-01 01:00:00.000000000 +0100\n+++ b/n.c\t2024-01-02 03:04:05 +0000\n@@ -0,0 +1 @@\n+a\n", FileChange.Added)]
+    [InlineData(
+        "--- a/n.c\t1970-01-01 01:00:00.000000000 +0100\n+++ b/n.c\t2024-01-02 03:04:05 +0000\n@@ -0,0 +1 @@\n+a\n",
+        FileChange.Added
+    )]
     [InlineData("diff --git a/n.c b/n.c\ndeleted file mode 100644\n--- a/n.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", FileChange.Deleted)]
     [InlineData("--- a/n.c\t2024-01-02 03:04:05 +0000\n+++ b/n.c\t1970-01-01 00:00:00 +0000\n@@ -1 +0,0 @@\n-a\n", FileChange.Deleted)]
     [InlineData("diff --git a/n.c b/n.c\nnew file mode 100644\nindex 0..1\n", FileChange.Added)]
@@ -71,14 +89,18 @@ public class UnifiedDiffTests
     [Fact]
     public void Takes_the_newline_off_where_the_file_has_none()
     {
-        var patch = Patches.Parse("--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-one\n\\ No newline at end of file\n+two\n\\ No newline at end of file\n");
+        var patch = Patches.Parse(
+            "--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-one\n\\ No newline at end of file\n+two\n\\ No newline at end of file\n"
+        );
         Assert.Equal(["one", "two"], patch.Files[0].Hunks[0].Lines.Select(line => line.Text));
     }
 
     [Fact]
     public void Reads_quoted_names()
     {
-        var patch = Patches.Parse("diff --git \"a/d/\\303\\244 b.c\" \"b/d/\\303\\244 b.c\"\n--- \"a/d/\\303\\244 b.c\"\n+++ \"b/d/\\303\\244 b.c\"\n" + Body);
+        var patch = Patches.Parse(
+            "diff --git \"a/d/\\303\\244 b.c\" \"b/d/\\303\\244 b.c\"\n--- \"a/d/\\303\\244 b.c\"\n+++ \"b/d/\\303\\244 b.c\"\n" + Body
+        );
         Assert.Equal("d/ä b.c", patch.Files[0].Path);
     }
 
@@ -121,7 +143,11 @@ public class UnifiedDiffTests
     [InlineData("diff --git a/x.bin b/x.bin\nindex 1..2 100644\nGIT binary patch\nliteral 1\nIcmZPo000310RR91\n", "KSP1014", 3)]
     [InlineData("diff --git a/x.bin b/x.bin\nindex 1..2 100644\nBinary files a/x.bin and b/x.bin differ\n", "KSP1014", 3)]
     [InlineData("diff -ur a/x.bin b/x.bin\nBinary files a/x.bin and b/x.bin differ\n", "KSP1014", 2)]
-    [InlineData("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n\\ No newline at end of file\n", "KSP1014", 2)]
+    [InlineData(
+        "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n\\ No newline at end of file\n",
+        "KSP1014",
+        2
+    )]
     [InlineData("diff --git a/l b/l\nnew file mode 160000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+Subproject commit 1\n", "KSP1014", 2)]
     [InlineData("diff --cc x.c\nindex 1,2..3\n--- a/x.c\n+++ b/x.c\n@@@ -1,1 -1,1 +1,1 @@@\n++a\n", "KSP1014", 1)]
     [InlineData("\u00ff\u00fe-\0-\0-\0 \0", "KSP1010", 0)]

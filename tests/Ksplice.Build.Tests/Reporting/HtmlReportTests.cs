@@ -12,14 +12,17 @@ public class HtmlReportTests
     public void Listings_are_put_side_by_side_by_a_shortest_script()
     {
         var lines = Gen.Int[0, 3].Select(line => line.ToString(System.Globalization.CultureInfo.InvariantCulture)).Array[0, 12];
-        Gen.Select(lines, lines).Sample((before, after) =>
-        {
-            var pairs = Alignment.Of(before, after);
-            Assert.Equal(Enumerable.Range(0, before.Length), pairs.Select(pair => pair.Before).Where(at => at >= 0));
-            Assert.Equal(Enumerable.Range(0, after.Length), pairs.Select(pair => pair.After).Where(at => at >= 0));
-            Assert.All(pairs, pair => Assert.True(pair.Before < 0 || pair.After < 0 || before[pair.Before] == after[pair.After]));
-            Assert.Equal(Common(before, after), pairs.Count(pair => pair.Before >= 0 && pair.After >= 0));
-        });
+        Gen.Select(lines, lines)
+            .Sample(
+                (before, after) =>
+                {
+                    var pairs = Alignment.Of(before, after);
+                    Assert.Equal(Enumerable.Range(0, before.Length), pairs.Select(pair => pair.Before).Where(at => at >= 0));
+                    Assert.Equal(Enumerable.Range(0, after.Length), pairs.Select(pair => pair.After).Where(at => at >= 0));
+                    Assert.All(pairs, pair => Assert.True(pair.Before < 0 || pair.After < 0 || before[pair.Before] == after[pair.After]));
+                    Assert.Equal(Common(before, after), pairs.Count(pair => pair.Before >= 0 && pair.After >= 0));
+                }
+            );
     }
 
     // The longest common subsequence, by the table that every textbook has.
@@ -36,7 +39,12 @@ public class HtmlReportTests
 
     private static string Report(string name, params ReportedDiagnostic[] diagnostics)
     {
-        var pair = CPair.Compare("int f(int a) { use((void *)1); return probe(a) + 1; }", "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }", "-g", "-gbtf");
+        var pair = CPair.Compare(
+            "int f(int a) { use((void *)1); return probe(a) + 1; }",
+            "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }",
+            "-g",
+            "-gbtf"
+        );
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
@@ -50,14 +58,35 @@ public class HtmlReportTests
             Tool = "tool",
         };
         var places = UpdateReport.ReadPlaces($"/boot/vmlinuz\n\nreplaced functions\nffffffff81234560 f ({CPair.Unit}), 17 bytes\n");
-        return HtmlReport.Write(new(manifest, [pair.Accepted], diagnostics, places, location => $"old line {location.Line}", location => $"new line {location.Line}"));
+        return HtmlReport.Write(
+            new(
+                manifest,
+                [pair.Accepted],
+                diagnostics,
+                places,
+                location => $"old line {location.Line}",
+                location => $"new line {location.Line}"
+            )
+        );
     }
 
     [Fact]
     public void A_report_shows_functions_with_addresses_code_source_and_sizes()
     {
         string html = Report("fix", new ReportedDiagnostic("KSP5015", "warning", "a.c:3", "paths differ"));
-        foreach (string expected in (string[])["<h1>Update 0123abcd: fix</h1>", "<code>ffffffff81234560</code>", "4711", "<td>paths differ</td>", "<td class=\"sign\">+</td>", "# probe", "new line ", "old line "])
+        foreach (
+            string expected in (string[])
+                [
+                    "<h1>Update 0123abcd: fix</h1>",
+                    "<code>ffffffff81234560</code>",
+                    "4711",
+                    "<td>paths differ</td>",
+                    "<td class=\"sign\">+</td>",
+                    "# probe",
+                    "new line ",
+                    "old line ",
+                ]
+        )
             Assert.Contains(expected, html, StringComparison.Ordinal);
         Assert.Contains("<td class=\"number\">", html, StringComparison.Ordinal);
     }

@@ -35,7 +35,9 @@ public sealed class CommandInGuestTests(Guest guest)
             ksplice disable {project.Id} >/dev/null; echo "disable $?"
             find /etc/systemd/system -name 'ksplice*'
             """,
-            s_command, UpdateGuest.Package(project));
+            s_command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["enable 0", "pages 1", "boot 0", "pages 0", "damaged 6", "disable 0"], result.Lines);
     }
@@ -48,7 +50,8 @@ public sealed class CommandInGuestTests(Guest guest)
             echo "nobody:x:65534:65534:nobody:/:/bin/sh" >/etc/passwd
             su nobody -s /bin/sh -c "ksplice apply /nowhere"
             """,
-            s_command);
+            s_command
+        );
         result.MustEndWith(4);
         Assert.Contains("must be root", result.Errors, StringComparison.Ordinal);
     }

@@ -72,7 +72,13 @@ public sealed class Guest
         }
 
         var result = await Cli.Wrap(Repository.At("build", "vm"))
-            .WithArguments(["--release", Release, .. files.SelectMany(f => new[] { "--add", $"{f.HostPath}:{f.GuestPath}" }), .. options, "-"])
+            .WithArguments([
+                "--release",
+                Release,
+                .. files.SelectMany(f => new[] { "--add", $"{f.HostPath}:{f.GuestPath}" }),
+                .. options,
+                "-",
+            ])
             .WithStandardInputPipe(PipeSource.FromString(script))
             .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(Encoding.UTF8, TestContext.Current.CancellationToken);

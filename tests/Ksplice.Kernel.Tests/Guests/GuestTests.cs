@@ -15,12 +15,14 @@ public sealed class GuestTests(Guest guest)
     [Fact]
     public async Task Has_tracefs_debugfs_two_processors_and_a_moved_kernel()
     {
-        var result = await guest.RunAsync("""
+        var result = await guest.RunAsync(
+            """
             set -e
             test -d /sys/kernel/debug/tracing -a -f /sys/kernel/tracing/trace
             grep -c ^processor /proc/cpuinfo
             grep ' T _text$' /proc/kallsyms
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal("2", result.Lines[0]);
         Assert.DoesNotContain("ffffffff81000000", result.Lines[1], StringComparison.Ordinal);

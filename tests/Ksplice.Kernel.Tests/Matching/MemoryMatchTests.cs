@@ -22,18 +22,29 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         var cancellation = TestContext.Current.CancellationToken;
         DiagnosticBag diagnostics = [];
         var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release ?? guest.Release }, diagnostics, cancellation);
-        var kernel = resolved is null ? null : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+        var kernel = resolved is null
+            ? null
+            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
         Assert.True(kernel is not null, string.Join('\n', diagnostics));
         string path = Path.Combine(_work, Path.GetFileNameWithoutExtension(source) + ".o");
-        var made = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(kernel.Units.Find(source)!, kernel.SourceDirectory, path, [], diagnostics, cancellation);
+        var made = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Find(source)!,
+            kernel.SourceDirectory,
+            path,
+            [],
+            diagnostics,
+            cancellation
+        );
         Assert.True(made is not null, string.Join('\n', diagnostics));
         return path;
     }
 
     private async Task<string[]> MatchAsync(int code, string path, string image, params string[] options)
     {
-        var result = await Cli.Wrap(Repository.Command).WithArguments(["match", path, "--image", image, .. options])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        var result = await Cli.Wrap(Repository.Command)
+            .WithArguments(["match", path, "--image", image, .. options])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(code == result.ExitCode, $"{result.ExitCode}\n{result.StandardOutput}\n{result.StandardError}");
         return (result.StandardOutput + result.StandardError).Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
@@ -42,9 +53,12 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
     public async Task Memory_is_matched_from_inside_and_from_a_dump_and_a_probed_function_is_told()
     {
         // static_cpu_has, static calls, paravirt, jump labels, retpolines, lock prefixes; and what tracers and probes write.
-        string stat = await CompileAsync("fs/stat.c"), xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"), process = await CompileAsync("arch/x86/kernel/process.c");
+        string stat = await CompileAsync("fs/stat.c"),
+            xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"),
+            process = await CompileAsync("arch/x86/kernel/process.c");
         string dump = Path.Combine(_work, "dump");
-        var result = await guest.RunAsync("""
+        var result = await guest.RunAsync(
+            """
             echo 0 >/proc/sys/debug/kprobes-optimization
             cd /sys/kernel/tracing
             echo 'p:middle generic_fillattr+5' >>kprobe_events
@@ -55,14 +69,25 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             ksplice match /stat.o --image /proc/kcore --kernel /vmlinuz
             [ $? = 2 ] && ksplice match /xstate.o --image /proc/kcore --kernel /vmlinuz && ksplice match /process.o --image /proc/kcore --kernel /vmlinuz
             """,
-            ["--dump", dump, "--memory", "400"], UpdateGuestCommand, new(stat, "/stat.o"), new(xstate, "/xstate.o"), new(process, "/process.o"), new(Image, "/vmlinuz"));
+            ["--dump", dump, "--memory", "400"],
+            UpdateGuestCommand,
+            new(stat, "/stat.o"),
+            new(xstate, "/xstate.o"),
+            new(process, "/process.o"),
+            new(Image, "/vmlinuz")
+        );
         result.MustEndWith(0);
         var inside = result.Lines.Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
-        var outside = (await MatchAsync(2, stat, dump)).Concat(await MatchAsync(0, xstate, dump)).Concat(await MatchAsync(0, process, dump)).Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
+        var outside = (await MatchAsync(2, stat, dump))
+            .Concat(await MatchAsync(0, xstate, dump))
+            .Concat(await MatchAsync(0, process, dump))
+            .Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
         Assert.Equal(inside, outside.Select(line => line.Replace(_work, "", StringComparison.Ordinal)));
         string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
         Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", probed, StringComparison.Ordinal);
-        Assert.Contains(inside, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal));
+        Assert.Contains(inside, line =>
+            line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal)
+        );
         Assert.True(inside.Count(line => line.StartsWith("matched", StringComparison.Ordinal)) > 50);
 
         // An image of the same release but another build: one letter of its banner is another, behind the release.
@@ -85,7 +110,9 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
     [Fact]
     public async Task The_jumps_of_an_optimised_kprobe_and_of_an_update_are_told_apart()
     {
-        string stat = await CompileAsync("fs/stat.c"), maps = await CompileAsync("fs/proc/task_mmu.c"), dump = Path.Combine(_work, "dump");
+        string stat = await CompileAsync("fs/stat.c"),
+            maps = await CompileAsync("fs/proc/task_mmu.c"),
+            dump = Path.Combine(_work, "dump");
         using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
@@ -96,22 +123,57 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             until grep -q OPTIMIZED /sys/kernel/debug/kprobes/list; do usleep 100000; done
             ksplice apply {UpdateGuest.Place(project)}
             """,
-            ["--dump", dump, "--memory", "400"], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--dump", dump, "--memory", "400"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
-        string[] probed = await MatchAsync(2, stat, dump), updated = await MatchAsync(2, maps, dump);
-        Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
-        Assert.Contains(probed, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal));
-        Assert.StartsWith("differs  show_smap: Different: show_smap (", Assert.Single(updated, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
-        Assert.Contains(updated, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.Contains(": jmp 0xFFFFFFFFC", StringComparison.Ordinal) && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal));
+        string[] probed = await MatchAsync(2, stat, dump),
+            updated = await MatchAsync(2, maps, dump);
+        Assert.StartsWith(
+            "differs  generic_fillattr: Probed: generic_fillattr (",
+            Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(probed, line =>
+            line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal)
+        );
+        Assert.StartsWith(
+            "differs  show_smap: Different: show_smap (",
+            Assert.Single(updated, line => line.StartsWith("differs", StringComparison.Ordinal)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(updated, line =>
+            line.StartsWith("  > 0005: ", StringComparison.Ordinal)
+            && line.Contains(": jmp 0xFFFFFFFFC", StringComparison.Ordinal)
+            && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
     public async Task A_kernel_that_rewrote_its_indirect_jumps_returns_and_lock_prefixes_is_matched()
     {
-        string stat = await CompileAsync("fs/stat.c"), xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"), process = await CompileAsync("arch/x86/kernel/process.c");
+        string stat = await CompileAsync("fs/stat.c"),
+            xstate = await CompileAsync("arch/x86/kernel/fpu/xstate.c"),
+            process = await CompileAsync("arch/x86/kernel/process.c");
         string dump = Path.Combine(_work, "dump");
-        var result = await guest.RunAsync("cd /sys/devices/system/cpu/vulnerabilities; cat spectre_v2 retbleed; nproc",
-            ["--dump", dump, "--memory", "256", "--cpu", "EPYC", "--smp", "1", "--append", "nosmp spectre_v2=retpoline,lfence", "--allow", "Spectre V2"]);
+        var result = await guest.RunAsync(
+            "cd /sys/devices/system/cpu/vulnerabilities; cat spectre_v2 retbleed; nproc",
+            [
+                "--dump",
+                dump,
+                "--memory",
+                "256",
+                "--cpu",
+                "EPYC",
+                "--smp",
+                "1",
+                "--append",
+                "nosmp spectre_v2=retpoline,lfence",
+                "--allow",
+                "Spectre V2",
+            ]
+        );
         result.MustEndWith(0);
         Assert.StartsWith("Vulnerable: LFENCE", result.Lines[0], StringComparison.Ordinal);
         Assert.StartsWith("Mitigation: untrained return thunk", result.Lines[1], StringComparison.Ordinal);
@@ -124,9 +186,28 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
     public async Task A_6_12_kernel_that_made_jumps_of_alternatives_shorter_and_counts_calls_is_matched()
     {
         // pgtable_l5_enabled(), on a processor without five levels; call depth tracking.
-        string release = await NewerSeries.ReleaseAsync(), unit = await CompileAsync("mm/memory-failure.c", release), dump = Path.Combine(_work, "dump");
-        var result = await guest.RunAsync("grep -c la57 /proc/cpuinfo; cat /sys/devices/system/cpu/vulnerabilities/retbleed",
-            ["--release", release, "--dump", dump, "--memory", "256", "--cpu", "Skylake-Client", "--smp", "1", "--append", "retbleed=stuff spectre_v2=retpoline", "--allow", "RETBleed|Spectre V2"]);
+        string release = await NewerSeries.ReleaseAsync(),
+            unit = await CompileAsync("mm/memory-failure.c", release),
+            dump = Path.Combine(_work, "dump");
+        var result = await guest.RunAsync(
+            "grep -c la57 /proc/cpuinfo; cat /sys/devices/system/cpu/vulnerabilities/retbleed",
+            [
+                "--release",
+                release,
+                "--dump",
+                dump,
+                "--memory",
+                "256",
+                "--cpu",
+                "Skylake-Client",
+                "--smp",
+                "1",
+                "--append",
+                "retbleed=stuff spectre_v2=retpoline",
+                "--allow",
+                "RETBleed|Spectre V2",
+            ]
+        );
         Assert.Equal(["0", "Mitigation: Stuffing"], result.Lines);
         await MatchAsync(0, unit, dump);
     }

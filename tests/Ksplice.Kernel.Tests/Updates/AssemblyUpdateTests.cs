@@ -10,11 +10,25 @@ public sealed class AssemblyUpdateTests(Guest guest)
         var fault = ("mov $(-EFAULT),%_ASM_AX", "mov $(-EIO),%_ASM_AX");
         using PatchProject project = new(guest.Release);
         project.Write("getuser.patch", await KernelTree.ChangeAsync(guest.Release, "arch/x86/lib/getuser.S", fault, fault));
-        project.Write("iomap.patch", await KernelTree.ChangeAsync(guest.Release, "arch/x86/lib/iomap_copy_64.S", ("\trep movsl\n", "\trep movsl\n\tnotl -4(%rdi)\n")));
+        project.Write(
+            "iomap.patch",
+            await KernelTree.ChangeAsync(guest.Release, "arch/x86/lib/iomap_copy_64.S", ("\trep movsl\n", "\trep movsl\n\tnotl -4(%rdi)\n"))
+        );
         (await project.BuildAsync()).MustSucceed();
         Assert.Equal(
-            ["__get_user_1", "__get_user_2", "__get_user_4", "__get_user_8", "__get_user_nocheck_1", "__get_user_nocheck_2", "__get_user_nocheck_4", "__get_user_nocheck_8", "__iowrite32_copy"],
-            UpdateGuest.Replaced(project));
+            [
+                "__get_user_1",
+                "__get_user_2",
+                "__get_user_4",
+                "__get_user_8",
+                "__get_user_nocheck_1",
+                "__get_user_nocheck_2",
+                "__get_user_nocheck_4",
+                "__get_user_nocheck_8",
+                "__iowrite32_copy",
+            ],
+            UpdateGuest.Replaced(project)
+        );
 
         var result = await guest.RunAsync(
             $"""
@@ -28,10 +42,16 @@ public sealed class AssemblyUpdateTests(Guest guest)
                 echo "undone $(cat $results)"
             done
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("calls", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("calls", guest.Release)
+        );
         result.MustEndWith(0);
-        const string Before = "1 2 -14 -14", After = "1 4294967293 -5 -5";
-        Assert.Equal(["before " + Before, "applied " + After, "undone " + Before, "applied " + After, "undone " + Before],
-            result.Lines.Where(line => line.EndsWith(Before, StringComparison.Ordinal) || line.EndsWith(After, StringComparison.Ordinal)));
+        const string Before = "1 2 -14 -14",
+            After = "1 4294967293 -5 -5";
+        Assert.Equal(
+            ["before " + Before, "applied " + After, "undone " + Before, "applied " + After, "undone " + Before],
+            result.Lines.Where(line => line.EndsWith(Before, StringComparison.Ordinal) || line.EndsWith(After, StringComparison.Ordinal))
+        );
     }
 }

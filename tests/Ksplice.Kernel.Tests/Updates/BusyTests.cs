@@ -28,9 +28,11 @@ public sealed class BusyTests(Guest guest)
         return await RunAsync(project, script);
     }
 
-    private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) => await guest.RunAsync(
-        $"package={UpdateGuest.Place(project)} id={project.Id}\n{script}",
-        [UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("parked", guest.Release), .. files]);
+    private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) =>
+        await guest.RunAsync(
+            $"package={UpdateGuest.Place(project)} id={project.Id}\n{script}",
+            [UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("parked", guest.Release), .. files]
+        );
 
     [Fact]
     public async Task A_parked_thread_is_named_after_five_tries_and_nothing_has_changed()
@@ -49,7 +51,8 @@ public sealed class BusyTests(Guest guest)
             echo "apply $?, restrict $(cat /proc/sys/kernel/dmesg_restrict)"
             ksplice undo $id
             echo "undo $?, restrict $(cat /proc/sys/kernel/dmesg_restrict)"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Contains("apply 3, restrict 0", result.Lines);
         Assert.Contains("code_busy, after 5 tries", result.Errors, StringComparison.Ordinal);
@@ -73,7 +76,8 @@ public sealed class BusyTests(Guest guest)
             wait $parked 2>/dev/null
             ksplice undo $id
             echo "undo $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Contains("undo 3, stage:     applied", result.Lines);
         Assert.Contains("undo 0", result.Lines);
@@ -81,8 +85,14 @@ public sealed class BusyTests(Guest guest)
 
     // K13: the return address into devkmsg_read is not on the stack while a tracer has put its own there.
     [Theory]
-    [InlineData("echo 'r:parked schedule' >kprobe_events; echo 1 >events/kprobes/parked/enable", "echo 0 >events/kprobes/parked/enable; echo >kprobe_events")]
-    [InlineData("echo schedule >set_graph_function; echo schedule >set_ftrace_filter; echo function_graph >current_tracer", "echo nop >current_tracer; echo >set_ftrace_filter")]
+    [InlineData(
+        "echo 'r:parked schedule' >kprobe_events; echo 1 >events/kprobes/parked/enable",
+        "echo 0 >events/kprobes/parked/enable; echo >kprobe_events"
+    )]
+    [InlineData(
+        "echo schedule >set_graph_function; echo schedule >set_ftrace_filter; echo function_graph >current_tracer",
+        "echo nop >current_tracer; echo >set_ftrace_filter"
+    )]
     public async Task A_return_address_that_a_tracer_keeps_counts_as_one_on_the_stack(string trace, string stop)
     {
         var result = await RunAsync(
@@ -100,7 +110,8 @@ public sealed class BusyTests(Guest guest)
             {stop}
             ksplice apply $package
             echo "apply $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("code_busy", result.Errors, StringComparison.Ordinal);
@@ -111,9 +122,18 @@ public sealed class BusyTests(Guest guest)
     public async Task A_word_on_a_stack_counts_from_behind_the_start_of_a_function_and_at_its_end_if_that_is_behind_a_call()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("kmsg.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/printk/printk.c",
-            ("\tif (!user)\n\t\treturn -EBADF;\n", "\tif (!user || count == 12345)\n\t\treturn -EBADF;\n"),
-            ("\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF)\n\t\treturn -EPERM;\n\n\t/* write-only", "\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF || file->f_pos == 12345)\n\t\treturn -EPERM;\n\n\t/* write-only")));
+        project.Write(
+            "kmsg.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/printk/printk.c",
+                ("\tif (!user)\n\t\treturn -EBADF;\n", "\tif (!user || count == 12345)\n\t\treturn -EBADF;\n"),
+                (
+                    "\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF)\n\t\treturn -EPERM;\n\n\t/* write-only",
+                    "\tif (devkmsg_log & DEVKMSG_LOG_MASK_OFF || file->f_pos == 12345)\n\t\treturn -EPERM;\n\n\t/* write-only"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         Assert.Equal(["devkmsg_open", "devkmsg_read"], UpdateGuest.Replaced(project));
         string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "printk.pre.o", SearchOption.AllDirectories));
@@ -121,7 +141,8 @@ public sealed class BusyTests(Guest guest)
         var (read, readsLast) = Function("devkmsg_read");
         var (open, opensLast) = Function("devkmsg_open");
         Assert.Equal(((byte)0xe8, (byte)0xeb), (readsLast[0], opensLast[3]));
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             $$"""
             try() {
                 start=$((0x$(sed -n "s/ t $1$//p" /proc/kallsyms)))
@@ -133,9 +154,13 @@ public sealed class BusyTests(Guest guest)
             }
             for at in 0 1 {{read}} {{read + 1}}; do try devkmsg_read $at; done
             for at in {{open - 1}} {{open}}; do try devkmsg_open $at; done
-            """);
+            """
+        );
         result.MustEndWith(0);
-        Assert.Equal(["apply 0", "apply 3", "apply 3", "apply 0", "apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["apply 0", "apply 3", "apply 3", "apply 0", "apply 3", "apply 0"],
+            result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal))
+        );
         Assert.Equal(2, Regex.Count(result.Errors, @"parked\W+\d+\W+devkmsg_read"));
         Assert.Equal(1, Regex.Count(result.Errors, @"parked\W+\d+\W+devkmsg_open"));
 
@@ -149,9 +174,19 @@ public sealed class BusyTests(Guest guest)
     // Where the instructions of devkmsg_read begin that a probe can be put on, from its start, for the shell.
     private static async Task<string> InstructionsAsync(string file)
     {
-        var listing = await Cli.Wrap("objdump").WithArguments(["-d", "--no-show-raw-insn", "--disassemble=devkmsg_read", file]).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
-        ulong[] addresses = [.. Regex.Matches(listing.StandardOutput, @"^ *([0-9a-f]+):\t(?!call|j|nop|int3|ud2)", RegexOptions.Multiline).Select(match => Convert.ToUInt64(match.Groups[1].Value, 16))];
-        ulong start = Convert.ToUInt64(Regex.Match(listing.StandardOutput, @"^([0-9a-f]+) <devkmsg_read>:", RegexOptions.Multiline).Groups[1].Value, 16);
+        var listing = await Cli.Wrap("objdump")
+            .WithArguments(["-d", "--no-show-raw-insn", "--disassemble=devkmsg_read", file])
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        ulong[] addresses =
+        [
+            .. Regex
+                .Matches(listing.StandardOutput, @"^ *([0-9a-f]+):\t(?!call|j|nop|int3|ud2)", RegexOptions.Multiline)
+                .Select(match => Convert.ToUInt64(match.Groups[1].Value, 16)),
+        ];
+        ulong start = Convert.ToUInt64(
+            Regex.Match(listing.StandardOutput, @"^([0-9a-f]+) <devkmsg_read>:", RegexOptions.Multiline).Groups[1].Value,
+            16
+        );
         return string.Join(' ', addresses.Select(address => address - start).Where(offset => offset > 16));
     }
 
@@ -159,8 +194,14 @@ public sealed class BusyTests(Guest guest)
     private async Task<PatchProject> BuildForAnyKernelAsync()
     {
         PatchProject project = new(guest.Release);
-        project.Write("kmsg.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/printk/printk.c",
-            ("/* LMM(devkmsg_read:A) */\n", "/* LMM(devkmsg_read:A) */\n\t\tif (count == 0x76543210)\n\t\t\tret = -EFBIG;\n")));
+        project.Write(
+            "kmsg.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/printk/printk.c",
+                ("/* LMM(devkmsg_read:A) */\n", "/* LMM(devkmsg_read:A) */\n\t\tif (count == 0x76543210)\n\t\t\tret = -EFBIG;\n")
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         return project;
     }
@@ -193,7 +234,8 @@ public sealed class BusyTests(Guest guest)
     {
         using var project = await BuildForAnyKernelAsync();
         string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "printk.pre.o", SearchOption.AllDirectories));
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             $$"""
             {{Slots}}
             probe $((0x$(sed -n 's/ t devkmsg_read$//p' /proc/kallsyms))) {{await InstructionsAsync(pre)}}
@@ -205,7 +247,8 @@ public sealed class BusyTests(Guest guest)
             ksplice apply $package
             echo "apply $?"
             ksplice undo $id || exit 1
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Matches(@"parked\W+\d+\W+slot of a probe in devkmsg_read", result.Errors);
@@ -217,7 +260,8 @@ public sealed class BusyTests(Guest guest)
     {
         using var project = await BuildForAnyKernelAsync();
         string primary = Assert.Single(Directory.GetFiles(project.Package, "*_0_primary.ko"));
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             $$"""
             {{Slots}}
             ksplice apply $package || exit 1
@@ -231,7 +275,8 @@ public sealed class BusyTests(Guest guest)
             rmmod parked
             ksplice undo $id
             echo "undo $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["undo 2", "undo 3", "undo 0"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal)));
         Assert.Contains("a kprobe stands in the new code at devkmsg_read+0x", result.Errors, StringComparison.Ordinal);
@@ -243,12 +288,22 @@ public sealed class BusyTests(Guest guest)
     public async Task Idle_tasks_count_and_a_zombie_does_not()
     {
         using PatchProject idle = new(guest.Release);
-        idle.Write("idle.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/sched/idle.c",
-            ("static void do_idle(void)\n{\n", "#include <ksplice/hooks.h>\nksplice_acknowledge(KSP5013, \"do_idle\", \"it is never to be applied\");\n\nstatic void do_idle(void)\n{\n"),
-            ("bool got_tick = false;", "bool got_tick = smp_processor_id() > 4096;")));
+        idle.Write(
+            "idle.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/sched/idle.c",
+                (
+                    "static void do_idle(void)\n{\n",
+                    "#include <ksplice/hooks.h>\nksplice_acknowledge(KSP5013, \"do_idle\", \"it is never to be applied\");\n\nstatic void do_idle(void)\n{\n"
+                ),
+                ("bool got_tick = false;", "bool got_tick = smp_processor_id() > 4096;")
+            )
+        );
         (await idle.BuildAsync()).MustSucceed();
         using var project = await BuildAsync();
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             $$"""
             sh -c 'true & exec sleep 1000' &
             until grep -q 'State:.*zombie' /proc/[0-9]*/status 2>/dev/null; do sleep 0.1; done
@@ -259,7 +314,8 @@ public sealed class BusyTests(Guest guest)
             ksplice undo $id
             echo "undo $?"
             """,
-            UpdateGuest.Package(idle));
+            UpdateGuest.Package(idle)
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("undo 0", result.Lines);
@@ -272,10 +328,21 @@ public sealed class BusyTests(Guest guest)
     public async Task The_writer_of_a_request_is_not_in_its_own_way()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("kernfs.patch", await KernelTree.ChangeAsync(guest.Release, "fs/kernfs/file.c", ("\t\tlen = min_t(size_t, len, PAGE_SIZE);\n", "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n\t\tif (len == 17)\n\t\t\treturn -EFBIG;\n")));
+        project.Write(
+            "kernfs.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/kernfs/file.c",
+                (
+                    "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n",
+                    "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n\t\tif (len == 17)\n\t\t\treturn -EFBIG;\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         Assert.Contains("kernfs_fop_write_iter", UpdateGuest.Replaced(project));
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             """
             write() { echo 0000000000000000 >/sys/kernel/rcu_expedited; echo "write $?"; }
             write
@@ -283,23 +350,43 @@ public sealed class BusyTests(Guest guest)
             write
             ksplice undo $id || exit 1
             write
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["write 0", "write 1", "write 0"], result.Lines.Where(line => line.StartsWith("write ", StringComparison.Ordinal)));
     }
 
     // K30: the runtime's own threads sleep in these. No pipe around the command: its other end would sleep there too.
     [Theory]
-    [InlineData("fs/pipe.c", "\t/* Null read succeeds. */\n", "\tif (total_len == 4242)\n\t\treturn -EFBIG;\n", "pipe_read", "echo | dd bs=4242 count=1")]
-    [InlineData("fs/read_write.c", "\tif (!(file->f_mode & FMODE_READ))\n", "\tif (count == 4242)\n\t\treturn -EFBIG;\n", "vfs_read", "dd if=/dev/zero bs=4242 count=1")]
-    [InlineData("kernel/futex/waitwake.c", "\tto = futex_setup_timer(abs_time, &timeout, flags,\n", "\tif (val == 4242)\n\t\treturn -EFBIG;\n", "futex_wait", null)]
+    [InlineData(
+        "fs/pipe.c",
+        "\t/* Null read succeeds. */\n",
+        "\tif (total_len == 4242)\n\t\treturn -EFBIG;\n",
+        "pipe_read",
+        "echo | dd bs=4242 count=1"
+    )]
+    [InlineData(
+        "fs/read_write.c",
+        "\tif (!(file->f_mode & FMODE_READ))\n",
+        "\tif (count == 4242)\n\t\treturn -EFBIG;\n",
+        "vfs_read",
+        "dd if=/dev/zero bs=4242 count=1"
+    )]
+    [InlineData(
+        "kernel/futex/waitwake.c",
+        "\tto = futex_setup_timer(abs_time, &timeout, flags,\n",
+        "\tif (val == 4242)\n\t\treturn -EFBIG;\n",
+        "futex_wait",
+        null
+    )]
     public async Task The_command_is_not_in_its_own_way(string file, string before, string added, string function, string? use)
     {
         using PatchProject project = new(guest.Release);
         project.Write("own.patch", await KernelTree.ChangeAsync(guest.Release, file, (before, added + before)));
         (await project.BuildAsync()).MustSucceed();
         Assert.Contains(function, UpdateGuest.Replaced(project));
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             $$"""
             use() { {{use ?? "true"}} >/dev/null 2>&1; echo "use $?"; }
             use
@@ -311,12 +398,14 @@ public sealed class BusyTests(Guest guest)
             ksplice enable $package >/dev/null
             ksplice restore; echo "restore $?"
             ksplice undo $id; echo "undo $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         string changed = use is null ? "use 0" : "use 1";
         Assert.Equal(
             ["use 0", "apply 0", changed, "undo 0", "use 0", "restore 0", "undo 0"],
-            result.Lines.Where(line => Regex.IsMatch(line, "^(use|apply|undo|restore) [0-9]+$")));
+            result.Lines.Where(line => Regex.IsMatch(line, "^(use|apply|undo|restore) [0-9]+$"))
+        );
         Assert.Contains("update " + project.Id + " applied: ", result.Output, StringComparison.Ordinal);
         Assert.DoesNotContain("warning", result.Errors, StringComparison.Ordinal);
     }
@@ -326,7 +415,8 @@ public sealed class BusyTests(Guest guest)
     public async Task Undo_waits_for_a_system_call_that_is_restarted_through_new_code()
     {
         using var project = await BuildAsync();
-        var result = await RunAsync(project,
+        var result = await RunAsync(
+            project,
             """
             ksplice apply $package || exit 1
             insmod /parked.ko restart=0x$(sed -n "s/ t devkmsg_read\t\[ksplice_.*//p" /proc/kallsyms) || exit 1
@@ -335,7 +425,8 @@ public sealed class BusyTests(Guest guest)
             rmmod parked
             ksplice undo $id
             echo "undo $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["undo 3", "undo 0"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal)));
         Assert.Matches(@"parked\W+\d+\W+new code", result.Errors);
@@ -352,7 +443,8 @@ public sealed class BusyTests(Guest guest)
             rmmod parked
             ksplice apply $package
             echo "apply $?"
-            """);
+            """
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Matches(@"running_task\W.*parked \(\d+\) runs though the machine is stopped", result.Errors);

@@ -43,7 +43,9 @@ public sealed class CoexistenceTests(Guest guest)
             grep -q ^Pages: /proc/self/smaps; echo "pages $?"
             hits undone
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["before 0", "apply 0", "pages 0", "applied 0", "pages 0", "undo 2", "undo 0", "pages 1", "undone 0"], Ends(result));
         Assert.Contains("probed", result.Errors, StringComparison.Ordinal);
@@ -73,10 +75,16 @@ public sealed class CoexistenceTests(Guest guest)
             overridden
             """,
             ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"],
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("livepatch", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 2", "apply 0", "pages 0"], Ends(result));
-        Assert.Equal(["overridden: ", "overridden: show_smap", "overridden: "], result.Lines.Where(line => line.StartsWith("overridden", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["overridden: ", "overridden: show_smap", "overridden: "],
+            result.Lines.Where(line => line.StartsWith("overridden", StringComparison.Ordinal))
+        );
         Assert.Matches(@"redirected\s+show_smap is redirected by a livepatch", result.Errors);
     }
 
@@ -101,7 +109,10 @@ public sealed class CoexistenceTests(Guest guest)
             ksplice undo {{jump.Id}} >/dev/null && ksplice undo {{handler.Id}} >/dev/null
             echo "undo $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(jump), UpdateGuest.Package(handler));
+            UpdateGuest.Command,
+            UpdateGuest.Package(jump),
+            UpdateGuest.Package(handler)
+        );
         result.MustEndWith(0);
         Assert.Equal(["jump 0", "pages 0", "handler 2", "handler 0", "undo 0"], Ends(result));
         Assert.Matches(@"rng_is_initialized is redirected by a livepatch or a probe, or ftrace is\s+disabled", result.Errors);
@@ -128,18 +139,31 @@ public sealed class CoexistenceTests(Guest guest)
             ksplice undo {{project.Id}} >/dev/null || exit 1
             look undone
             """,
-            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"], UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
+            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("livepatch", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(
-            ["before: livepatch 1, vvar 1", "applied: livepatch 1, vvar 0", "livepatch gone: livepatch , vvar 0", "livepatch again: livepatch 1, vvar 0", "undone: livepatch 1, vvar 1"],
-            result.Lines);
+            [
+                "before: livepatch 1, vvar 1",
+                "applied: livepatch 1, vvar 0",
+                "livepatch gone: livepatch , vvar 0",
+                "livepatch again: livepatch 1, vvar 0",
+                "undone: livepatch 1, vvar 1",
+            ],
+            result.Lines
+        );
     }
 
     [Fact]
     public async Task A_static_key_of_the_kernel_that_is_switched_switches_the_new_code_too()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("debug.patch", """
+        project.Write(
+            "debug.patch",
+            """
             --- a/kernel/sched/debug.c
             +++ b/kernel/sched/debug.c
             @@ -964,6 +964,7 @@
@@ -151,7 +175,8 @@ public sealed class CoexistenceTests(Guest guest)
              	if (schedstat_enabled()) {
              		u64 avg_atom, avg_per_cpu;
 
-            """);
+            """
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -170,10 +195,22 @@ public sealed class CoexistenceTests(Guest guest)
                 look undone 1
             done
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
-        string[] round = ["applied: new 1, lines 1", "applied: new 0, lines 0", "applied: new 1, lines 1", "applied: new 0, lines 0", "applied: new 1, lines 1", "applied: new 0, lines 0",
-            "applied: new 1, lines 1", "undone: new , lines 0", "undone: new , lines 1"];
+        string[] round =
+        [
+            "applied: new 1, lines 1",
+            "applied: new 0, lines 0",
+            "applied: new 1, lines 1",
+            "applied: new 0, lines 0",
+            "applied: new 1, lines 1",
+            "applied: new 0, lines 0",
+            "applied: new 1, lines 1",
+            "undone: new , lines 0",
+            "undone: new , lines 1",
+        ];
         Assert.Equal(["before: new , lines 1", "before: new , lines 0", .. round, .. round], result.Lines);
     }
 
@@ -216,7 +253,10 @@ public sealed class CoexistenceTests(Guest guest)
                 ask undone
             done
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("asker", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("asker", guest.Release)
+        );
         result.MustEndWith(0);
         string[] round = ["applied 11", "tracer 1", "traced 11", "seen 0", "undone 0"];
         Assert.Equal(["before 0", .. round, .. round], Ends(result));
@@ -228,7 +268,13 @@ public sealed class CoexistenceTests(Guest guest)
     {
         using PatchProject project = new(guest.Release);
         project.Write("random.patch", Random);
-        project.Write("smaps.patch", await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "smaps.patch",
+            await File.ReadAllTextAsync(
+                Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"),
+                TestContext.Current.CancellationToken
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -247,15 +293,40 @@ public sealed class CoexistenceTests(Guest guest)
             echo "apply $?"
             ask
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("asker", guest.Release), await TestModule.BuildAsync("killer", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("asker", guest.Release),
+            await TestModule.BuildAsync("killer", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "way rng_is_initialized tracer", "way show_smap jump", "random 11", "pages 0", "alive", "status 0",
-                "random 11", "pages 0", "dead", "status 0", "undo 0, reversed, 3 modules", "random 0", "pages 1", "dead", "apply 9", "random 0", "pages 1", "dead",
+                "way rng_is_initialized tracer",
+                "way show_smap jump",
+                "random 11",
+                "pages 0",
+                "alive",
+                "status 0",
+                "random 11",
+                "pages 0",
+                "dead",
+                "status 0",
+                "undo 0, reversed, 3 modules",
+                "random 0",
+                "pages 1",
+                "dead",
+                "apply 9",
+                "random 0",
+                "pages 1",
+                "dead",
             ],
-            result.Lines.Where(line => Regex.IsMatch(line, "^(way|random|pages|alive|dead|status|undo|apply) ?")));
-        Assert.Contains("rng_is_initialized cannot be redirected: the kernel has given up its function tracer", result.Errors, StringComparison.Ordinal);
+            result.Lines.Where(line => Regex.IsMatch(line, "^(way|random|pages|alive|dead|status|undo|apply) ?"))
+        );
+        Assert.Contains(
+            "rng_is_initialized cannot be redirected: the kernel has given up its function tracer",
+            result.Errors,
+            StringComparison.Ordinal
+        );
     }
 
     // K18: the handler is there before the machine is stopped, and leads on from when the jumps are written.
@@ -264,7 +335,13 @@ public sealed class CoexistenceTests(Guest guest)
     {
         using PatchProject project = new(guest.Release);
         project.Write("random.patch", Random);
-        project.Write("kmsg.patch", await File.ReadAllTextAsync(Repository.At("samples", "c-kmsg-permission", "kmsg-permission.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "kmsg.patch",
+            await File.ReadAllTextAsync(
+                Repository.At("samples", "c-kmsg-permission", "kmsg-permission.patch"),
+                TestContext.Current.CancellationToken
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -281,7 +358,10 @@ public sealed class CoexistenceTests(Guest guest)
             ask applied
             ksplice undo {{project.Id}}
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("asker", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("asker", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(["waiting 0", "applied 11"], Ends(result));
     }
@@ -290,15 +370,23 @@ public sealed class CoexistenceTests(Guest guest)
     [Fact]
     public async Task Static_keys_of_one_name_are_found_by_where_they_are_used()
     {
-        using PatchProject lower = new(guest.Release), upper = new(guest.Release);
+        using PatchProject lower = new(guest.Release),
+            upper = new(guest.Release);
         foreach (var (file, value, branch) in new[] { ("uptime", "FALSE", "unlikely"), ("version", "TRUE", "likely") })
         {
-            string path = $"fs/proc/{file}.c", function = $"static int {file}_proc_show(";
-            string gate = await KernelTree.ChangeAsync(guest.Release, path,
+            string path = $"fs/proc/{file}.c",
+                function = $"static int {file}_proc_show(";
+            string gate = await KernelTree.ChangeAsync(
+                guest.Release,
+                path,
                 (function, $"#include <linux/jump_label.h>\nstatic DEFINE_STATIC_KEY_{value}(gate);\n\n{function}"),
-                ("\tseq_printf(", $"\tif (static_branch_{branch}(&gate))\n\t\tseq_puts(m, \"open in {file}\\n\");\n\tseq_printf("));
+                ("\tseq_printf(", $"\tif (static_branch_{branch}(&gate))\n\t\tseq_puts(m, \"open in {file}\\n\");\n\tseq_printf(")
+            );
             lower.Write(file + ".patch", gate);
-            upper.Write(file + ".patch", await KernelTree.ChangeAsync(guest.Release, path, ("\treturn 0;\n", $"\tseq_puts(m, \"end of {file}\\n\");\n\treturn 0;\n")));
+            upper.Write(
+                file + ".patch",
+                await KernelTree.ChangeAsync(guest.Release, path, ("\treturn 0;\n", $"\tseq_puts(m, \"end of {file}\\n\");\n\treturn 0;\n"))
+            );
         }
 
         (await lower.BuildAsync()).MustSucceed();
@@ -310,9 +398,17 @@ public sealed class CoexistenceTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(upper)}} || exit 1
             cat /proc/uptime /proc/version
             """,
-            UpdateGuest.Command, UpdateGuest.Package(lower), UpdateGuest.Package(upper));
+            UpdateGuest.Command,
+            UpdateGuest.Package(lower),
+            UpdateGuest.Package(upper)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["end of uptime", "open in version", "end of version"], result.Lines.Where(line => line.StartsWith("open in", StringComparison.Ordinal) || line.StartsWith("end of", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["end of uptime", "open in version", "end of version"],
+            result.Lines.Where(line =>
+                line.StartsWith("open in", StringComparison.Ordinal) || line.StartsWith("end of", StringComparison.Ordinal)
+            )
+        );
     }
 
     // A BPF trampoline is called directly from the fentry site, and one for the exit calls the function behind it.
@@ -346,11 +442,20 @@ public sealed class CoexistenceTests(Guest guest)
             look undone
             stop
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), program);
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            program
+        );
         result.MustEndWith(0);
         Assert.Equal(
-            ["before: entry 1, exit 1, new 0", "applied: entry 1, exit 1, new 1", "attached later: entry 1, exit 1, new 1", "undone: entry 1, exit 1, new 0"],
-            result.Lines);
+            [
+                "before: entry 1, exit 1, new 0",
+                "applied: entry 1, exit 1, new 1",
+                "attached later: entry 1, exit 1, new 1",
+                "undone: entry 1, exit 1, new 0",
+            ],
+            result.Lines
+        );
     }
 
     [Fact]
@@ -366,7 +471,10 @@ public sealed class CoexistenceTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
             look new $(sed -n 's/ t show_smap.\[ksplice_.*//p' /proc/kallsyms)
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), program);
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            program
+        );
         result.MustEndWith(0);
         Assert.Equal(["old 1 1 1", "new 1 1 1"], result.Lines);
     }
@@ -375,7 +483,9 @@ public sealed class CoexistenceTests(Guest guest)
     public async Task A_warning_and_a_fault_in_new_code_are_told_and_mended_as_in_the_kernels_own()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("uptime.patch", """
+        project.Write(
+            "uptime.patch",
+            """
             --- a/fs/proc/uptime.c
             +++ b/fs/proc/uptime.c
             @@ -7,6 +7,7 @@
@@ -402,7 +512,8 @@ public sealed class CoexistenceTests(Guest guest)
              	return 0;
              }
 
-            """);
+            """
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -413,17 +524,26 @@ public sealed class CoexistenceTests(Guest guest)
             dmesg | sed -n '/cut here/,/---.*end trace/s/^\[[^]]*\] //p'
             ksplice undo {{project.Id}} >/dev/null || exit 1
             """,
-            ["--allow", "."], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--allow", "."],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         string primary = $"ksplice_{project.Id}_0_primary";
         Assert.Contains(" uptime_proc_show", result.Lines);
         Assert.Contains($" uptime_proc_show\t[{primary}]", result.Lines);
         Assert.Contains("a fault", result.Lines);
-        Assert.Contains(result.Lines, line => Regex.IsMatch(line, $@"^WARNING: .* at fs/proc/uptime\.c:\d+ uptime_proc_show\+.*\[{primary}\]"));
+        Assert.Contains(result.Lines, line =>
+            Regex.IsMatch(line, $@"^WARNING: .* at fs/proc/uptime\.c:\d+ uptime_proc_show\+.*\[{primary}\]")
+        );
         Assert.Contains("said by new code", result.Lines);
         // Unwound through the new code to who called the old: behind a frame that it cannot pass every line is a guess ("? ").
-        var way = result.Lines.SkipWhile(line => !line.Contains("<TASK>", StringComparison.Ordinal)).Skip(1).TakeWhile(line => !line.Contains("do_syscall_64", StringComparison.Ordinal))
-            .Where(line => !line.Contains("? ", StringComparison.Ordinal)).ToList();
+        var way = result
+            .Lines.SkipWhile(line => !line.Contains("<TASK>", StringComparison.Ordinal))
+            .Skip(1)
+            .TakeWhile(line => !line.Contains("do_syscall_64", StringComparison.Ordinal))
+            .Where(line => !line.Contains("? ", StringComparison.Ordinal))
+            .ToList();
         Assert.Contains(way, line => line.Contains("seq_read_iter", StringComparison.Ordinal));
         Assert.Contains(way, line => line.Contains("vfs_read", StringComparison.Ordinal));
     }

@@ -141,7 +141,14 @@ public sealed class FaultTests(Guest guest)
         """;
 
     // Asked while the update is undone, while its code runs, and when the core comes.
-    private static readonly string[] s_notAtApply = ["taking off a handler", "memory for a shadow field", "memory for tasks on their way out", "probe on tasks that are gone", "probe on tasks on their way out"];
+    private static readonly string[] s_notAtApply =
+    [
+        "taking off a handler",
+        "memory for a shadow field",
+        "memory for tasks on their way out",
+        "probe on tasks that are gone",
+        "probe on tasks on their way out",
+    ];
 
     [Fact]
     public async Task Each_point_fails_once_and_leaves_no_trace()
@@ -149,25 +156,44 @@ public sealed class FaultTests(Guest guest)
         // tests/long/faults asks for the rows, and then tries the next apply after each point.
         string? rows = Environment.GetEnvironmentVariable("KSPLICE_FAULT_ROWS");
         using PatchProject project = new(guest.Release);
-        project.Write("1-maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "1-maps.patch",
+            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
+        );
         project.Write("2-shadow.patch", Shadow);
         project.Write("3-zram.patch", TargetTests.Zram);
         project.Write("4-loop.patch", LateTargetTests.Loop);
         project.Write("5-bfq.patch", LateTargetTests.Bfq);
         (await project.BuildAsync()).MustSucceed();
-        string[] points = [.. Directory.GetFiles(Repository.At("src/Ksplice.Kernel/core"), "*.c").SelectMany(File.ReadLines)
-            .Select(line => System.Text.RegularExpressions.Regex.Match(line, "ksplice_fails\\(\"(.*?)\"\\)").Groups[1].Value).Where(point => point.Length != 0).Distinct()];
+        string[] points =
+        [
+            .. Directory
+                .GetFiles(Repository.At("src/Ksplice.Kernel/core"), "*.c")
+                .SelectMany(File.ReadLines)
+                .Select(line => System.Text.RegularExpressions.Regex.Match(line, "ksplice_fails\\(\"(.*?)\"\\)").Groups[1].Value)
+                .Where(point => point.Length != 0)
+                .Distinct(),
+        ];
         Assert.True(points.Length > 20);
         var work = Directory.CreateTempSubdirectory("ksplice-faults-");
         try
         {
             var result = await guest.RunAsync(
-                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}", ["--timeout", "1500"],
-                UpdateGuest.Package(project), await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"), new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
-                UpdateGuest.Module(guest.Release, "drivers/block/loop"), UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
-                UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"), UpdateGuest.Module(guest.Release, "block/bfq"));
+                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
+                ["--timeout", "1500"],
+                UpdateGuest.Package(project),
+                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
+                new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
+                UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+                UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
+                UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
+                UpdateGuest.Module(guest.Release, "block/bfq")
+            );
             result.MustEndWith(0);
-            string[] told = [.. result.Lines.Where(line => line.StartsWith("row ", StringComparison.Ordinal)).Select(line => line["row ".Length..])];
+            string[] told =
+            [
+                .. result.Lines.Where(line => line.StartsWith("row ", StringComparison.Ordinal)).Select(line => line["row ".Length..]),
+            ];
             Assert.All(points, point => Assert.Contains(told, row => row.Contains($": {point}\"", StringComparison.Ordinal)));
             if (rows is not null)
                 await File.WriteAllLinesAsync(rows, told, TestContext.Current.CancellationToken);
@@ -206,10 +232,20 @@ public sealed class FaultTests(Guest guest)
                 ksplice undo {{project.Id}}
                 echo "undo $?"
                 """,
-                UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"));
+                UpdateGuest.Command,
+                UpdateGuest.Package(project),
+                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y")
+            );
             result.MustEndWith(0);
-            Assert.Equal(["0 room for a task on its way out", "undo 3", "undo 0"], result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal)));
-            Assert.Contains("more tasks are on their way out than there was room to keep track of: 1 ", result.Errors, StringComparison.Ordinal);
+            Assert.Equal(
+                ["0 room for a task on its way out", "undo 3", "undo 0"],
+                result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal))
+            );
+            Assert.Contains(
+                "more tasks are on their way out than there was room to keep track of: 1 ",
+                result.Errors,
+                StringComparison.Ordinal
+            );
         }
         finally
         {

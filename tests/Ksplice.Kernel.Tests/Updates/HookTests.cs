@@ -134,20 +134,39 @@ public sealed class HookTests(Guest guest)
             ask applied 4
             ask reversed 5
             """,
-            UpdateGuest.Package(project));
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "pre_apply 0", "fail_apply 0", "preparing call_failed",
-                "pre_apply 0", "check_apply 0", "fail_apply 0", "preparing call_failed",
-                "pre_apply 0", "fail_apply 0", "preparing probed",
-                .. s_applied, "applied ok",
-                "pre_reverse 1", "fail_reverse 1", "applied call_failed",
-                "pre_reverse 1", "check_reverse 1", "fail_reverse 1", "applied call_failed",
-                .. s_reversed, "reversed ok",
-                .. s_applied, "applied ok", .. s_reversed, "reversed ok",
+                "pre_apply 0",
+                "fail_apply 0",
+                "preparing call_failed",
+                "pre_apply 0",
+                "check_apply 0",
+                "fail_apply 0",
+                "preparing call_failed",
+                "pre_apply 0",
+                "fail_apply 0",
+                "preparing probed",
+                .. s_applied,
+                "applied ok",
+                "pre_reverse 1",
+                "fail_reverse 1",
+                "applied call_failed",
+                "pre_reverse 1",
+                "check_reverse 1",
+                "fail_reverse 1",
+                "applied call_failed",
+                .. s_reversed,
+                "reversed ok",
+                .. s_applied,
+                "applied ok",
+                .. s_reversed,
+                "reversed ok",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 
     // K28: the core of a kernel with PREEMPT_RT takes no such update, whoever built it. The kernel here is another, so the core is told.
@@ -162,7 +181,8 @@ public sealed class HookTests(Guest guest)
         try
         {
             TestModule.CopyCore(folder.FullName);
-            string redirect = Path.Combine(folder.FullName, "core", "redirect.c"), source = File.ReadAllText(redirect);
+            string redirect = Path.Combine(folder.FullName, "core", "redirect.c"),
+                source = File.ReadAllText(redirect);
             Assert.Contains(RealTime, source, StringComparison.Ordinal);
             File.WriteAllText(redirect, source.Replace(RealTime, "1", StringComparison.Ordinal));
             await TestModule.MakeAsync(folder.FullName, guest.Release);
@@ -173,11 +193,17 @@ public sealed class HookTests(Guest guest)
                 insmod ksplice_{{project.Id}}_0_primary.ko && echo "primary taken"
                 cat /sys/kernel/ksplice/{{project.Id}}/abort_cause /sys/kernel/ksplice/{{project.Id}}/reason
                 """,
-                UpdateGuest.Package(project), new GuestFile(Path.Combine(folder.FullName, "ksplice.ko"), "/ksplice.ko"));
+                UpdateGuest.Package(project),
+                new GuestFile(Path.Combine(folder.FullName, "ksplice.ko"), "/ksplice.ko")
+            );
             result.MustEndWith(0);
             Assert.Equal(
-                ["bad_data", "the primary for vmlinux has hooks that run while the machine is stopped, which is not safe on a PREEMPT_RT kernel"],
-                result.Lines);
+                [
+                    "bad_data",
+                    "the primary for vmlinux has hooks that run while the machine is stopped, which is not safe on a PREEMPT_RT kernel",
+                ],
+                result.Lines
+            );
         }
         finally
         {
@@ -191,28 +217,37 @@ public sealed class HookTests(Guest guest)
     {
         using PatchProject project = new(guest.Release);
         project.Write("1-panic.patch", Patch);
-        project.Write("2-loop.patch", await KernelTree.ChangeAsync(guest.Release, "drivers/block/loop.c",
-            ("static int loop_add(int i)\n{\n", """
-                #include <linux/panic.h>
-                #include <ksplice/hooks.h>
-                static int take(void)
-                {
-                	pr_info("hook: take\n");
-                	return panic_timeout == 105 ? -EPERM : 0;
-                }
-                static void give_back(void)
-                {
-                	pr_info("hook: give_back\n");
-                }
-                ksplice_pre_apply(take);
-                ksplice_fail_apply(give_back);
+        project.Write(
+            "2-loop.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/loop.c",
+                (
+                    "static int loop_add(int i)\n{\n",
+                    """
+                    #include <linux/panic.h>
+                    #include <ksplice/hooks.h>
+                    static int take(void)
+                    {
+                    	pr_info("hook: take\n");
+                    	return panic_timeout == 105 ? -EPERM : 0;
+                    }
+                    static void give_back(void)
+                    {
+                    	pr_info("hook: give_back\n");
+                    }
+                    ksplice_pre_apply(take);
+                    ksplice_fail_apply(give_back);
 
-                static int loop_add(int i)
-                {
-                	if (i == 12345)
-                		return -EPERM;
+                    static int loop_add(int i)
+                    {
+                    	if (i == 12345)
+                    		return -EPERM;
 
-                """)));
+                    """
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -231,15 +266,29 @@ public sealed class HookTests(Guest guest)
             ask 105
             ask 102
             """,
-            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "pre_apply", "fail_apply", "preparing call_failed",
-                "pre_apply", "take", "fail_apply", "give_back", "preparing call_failed",
-                "pre_apply", "take", "check_apply", "fail_apply", "give_back", "preparing call_failed",
+                "pre_apply",
+                "fail_apply",
+                "preparing call_failed",
+                "pre_apply",
+                "take",
+                "fail_apply",
+                "give_back",
+                "preparing call_failed",
+                "pre_apply",
+                "take",
+                "check_apply",
+                "fail_apply",
+                "give_back",
+                "preparing call_failed",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 
     // Behind sample c's hooks: what is held between pre_* and the hook that ends the request.
@@ -287,9 +336,18 @@ public sealed class HookTests(Guest guest)
     public async Task A_request_that_others_prevent_gives_back_what_its_hooks_took()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("1-kmsg.patch", await File.ReadAllTextAsync(Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "1-kmsg.patch",
+            await File.ReadAllTextAsync(
+                Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"),
+                TestContext.Current.CancellationToken
+            )
+        );
         project.Write("2-holding.patch", Holding);
-        project.Write("3-smaps.patch", await File.ReadAllTextAsync(Repository.At("samples/a-smaps-pages/smaps-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "3-smaps.patch",
+            await File.ReadAllTextAsync(Repository.At("samples/a-smaps-pages/smaps-pages.patch"), TestContext.Current.CancellationToken)
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -323,13 +381,25 @@ public sealed class HookTests(Guest guest)
             leave
             ask reversed
             """,
-            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"], UpdateGuest.Package(project), await TestModule.BuildAsync("livepatch", guest.Release));
+            ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"],
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("livepatch", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "failed, 0 held", "preparing code_busy", "failed, 0 held", "preparing redirected", "done, 0 held", "applied ok",
-                "failed, 0 held", "applied code_busy", "done, 0 held", "reversed ok",
+                "failed, 0 held",
+                "preparing code_busy",
+                "failed, 0 held",
+                "preparing redirected",
+                "done, 0 held",
+                "applied ok",
+                "failed, 0 held",
+                "applied code_busy",
+                "done, 0 held",
+                "reversed ok",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 }

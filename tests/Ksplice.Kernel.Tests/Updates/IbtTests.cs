@@ -5,12 +5,26 @@ namespace Ksplice.Kernel.Tests.Updates;
 public sealed class IbtTests(Guest guest)
 {
     private static readonly string[] s_hooks =
-        ["pre_apply", "check_apply", "apply", "post_apply", "fail_apply", "pre_reverse", "check_reverse", "reverse", "post_reverse", "fail_reverse"];
+    [
+        "pre_apply",
+        "check_apply",
+        "apply",
+        "post_apply",
+        "fail_apply",
+        "pre_reverse",
+        "check_reverse",
+        "reverse",
+        "post_reverse",
+        "fail_reverse",
+    ];
 
     // Every kind of hook says its name; one that checks refuses while kernel.panic is 101.
     private static string Hook(string name)
     {
-        string answer = name.StartsWith("check_", StringComparison.Ordinal) ? "panic_timeout == 101 ? -EPERM : 0" : name.StartsWith("pre_", StringComparison.Ordinal) ? "0" : "";
+        string answer =
+            name.StartsWith("check_", StringComparison.Ordinal) ? "panic_timeout == 101 ? -EPERM : 0"
+            : name.StartsWith("pre_", StringComparison.Ordinal) ? "0"
+            : "";
         return $$"""
             static {{(answer.Length == 0 ? "void" : "int")}} hook_{{name}}(void)
             {
@@ -32,21 +46,37 @@ public sealed class IbtTests(Guest guest)
         return project;
     }
 
-    private static Task<string> SampleAsync(string path) => File.ReadAllTextAsync(Repository.At("samples", path), TestContext.Current.CancellationToken);
+    private static Task<string> SampleAsync(string path) =>
+        File.ReadAllTextAsync(Repository.At("samples", path), TestContext.Current.CancellationToken);
 
     [Fact]
     public async Task Updates_hooks_probes_and_modules_that_come_later_are_handled_where_the_processor_checks_indirect_branches()
     {
         string release = await NewerSeries.ReleaseAsync();
-        string pages = await SampleAsync("a-smaps-pages/smaps-pages.patch"), kernelPages = await SampleAsync("b-kernel-pages/kernel-pages.patch");
+        string pages = await SampleAsync("a-smaps-pages/smaps-pages.patch"),
+            kernelPages = await SampleAsync("b-kernel-pages/kernel-pages.patch");
         // The first thing in rng_is_initialized is a jump label: it is reached through the tracer (K18).
-        string random = await KernelTree.ChangeAsync(release, "drivers/char/random.c", ("\treturn crng_ready();\n", "\treturn crng_ready() && task_pid_nr(current) == 1;\n"));
-        string loop = await KernelTree.ChangeAsync(release, "drivers/block/loop.c",
-            ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n"));
-        using var first = await BuildAsync(release, ("pages.patch", pages), ("kernel-pages.patch", kernelPages), ("random.patch", random), ("loop.patch", loop));
+        string random = await KernelTree.ChangeAsync(
+            release,
+            "drivers/char/random.c",
+            ("\treturn crng_ready();\n", "\treturn crng_ready() && task_pid_nr(current) == 1;\n")
+        );
+        string loop = await KernelTree.ChangeAsync(
+            release,
+            "drivers/block/loop.c",
+            ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n")
+        );
+        using var first = await BuildAsync(
+            release,
+            ("pages.patch", pages),
+            ("kernel-pages.patch", kernelPages),
+            ("random.patch", random),
+            ("loop.patch", loop)
+        );
         using PatchProject second = new(release);
         second.OnTopOf(first);
-        second.Write("second.patch",
+        second.Write(
+            "second.patch",
             """
             --- a/fs/proc/task_mmu.c
             +++ b/fs/proc/task_mmu.c
@@ -57,12 +87,22 @@ public sealed class IbtTests(Guest guest)
              
              	__show_smap(m, &mss, false);
 
-            """);
+            """
+        );
         (await second.BuildAsync()).MustSucceed();
-        using var hooks = await BuildAsync(release, ("hooks.patch", await KernelTree.ChangeAsync(release, "kernel/panic.c",
-            ("#include <asm/sections.h>\n", "#include <asm/sections.h>\n#include <ksplice/hooks.h>\n"),
-            ("\treturn test_bit(flag, &tainted_mask);\n", "\treturn flag == 31 || test_bit(flag, &tainted_mask);\n"),
-            ("unsigned long get_taint(void)\n", string.Concat(s_hooks.Select(Hook)) + "unsigned long get_taint(void)\n"))));
+        using var hooks = await BuildAsync(
+            release,
+            (
+                "hooks.patch",
+                await KernelTree.ChangeAsync(
+                    release,
+                    "kernel/panic.c",
+                    ("#include <asm/sections.h>\n", "#include <asm/sections.h>\n#include <ksplice/hooks.h>\n"),
+                    ("\treturn test_bit(flag, &tainted_mask);\n", "\treturn flag == 31 || test_bit(flag, &tainted_mask);\n"),
+                    ("unsigned long get_taint(void)\n", string.Concat(s_hooks.Select(Hook)) + "unsigned long get_taint(void)\n")
+                )
+            )
+        );
 
         var result = await guest.RunAsync(
             $$"""
@@ -109,20 +149,39 @@ public sealed class IbtTests(Guest guest)
                 echo "$(dmesg | sed "1,/request $request\$/d" | sed -n 's/.*hook: //p' | tr '\n' ' ')$(cat $sys/stage)"
             done
             """,
-            ["--emulator", "bochs", "--release", release, "--timeout", "900"], UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Package(hooks),
-            UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"), await TestModule.BuildAsync("asker", release));
+            ["--emulator", "bochs", "--release", release, "--timeout", "900"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second),
+            UpdateGuest.Package(hooks),
+            UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"),
+            await TestModule.BuildAsync("asker", release)
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
                 "Indirect Branch Tracking enabled",
-                "before: pages 0, second 0, vvar 1, probe some", "random 0",
-                "apply 0", "first: pages some, second 0, vvar 0, probe some", "random 11", "module woop0",
-                "apply 0", "second: pages some, second some, vvar 0, probe some",
-                "undo 0", "first: pages some, second 0, vvar 0, probe some", "module woop0",
-                "undo 0", "undone: pages 0, second 0, vvar 1, probe some", "random 0", "module loop0",
-                "pre_apply check_apply fail_apply preparing", "pre_apply check_apply apply post_apply applied",
-                "pre_reverse check_reverse fail_reverse applied", "pre_reverse check_reverse reverse post_reverse reversed",
+                "before: pages 0, second 0, vvar 1, probe some",
+                "random 0",
+                "apply 0",
+                "first: pages some, second 0, vvar 0, probe some",
+                "random 11",
+                "module woop0",
+                "apply 0",
+                "second: pages some, second some, vvar 0, probe some",
+                "undo 0",
+                "first: pages some, second 0, vvar 0, probe some",
+                "module woop0",
+                "undo 0",
+                "undone: pages 0, second 0, vvar 1, probe some",
+                "random 0",
+                "module loop0",
+                "pre_apply check_apply fail_apply preparing",
+                "pre_apply check_apply apply post_apply applied",
+                "pre_reverse check_reverse fail_reverse applied",
+                "pre_reverse check_reverse reverse post_reverse reversed",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 }

@@ -101,7 +101,10 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             insmod /loop.ko || exit 1
             look after
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
@@ -109,9 +112,12 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
                 "applied to what is there: module 1, loop 8, woop 0, ready",
                 "gone: module 0, loop 0, woop 0, waiting",
                 "come again: module 1, loop 0, woop 8, ready",
-                "function m_next vmlinux", "function m_start vmlinux", "function loop_add loop",
+                "function m_next vmlinux",
+                "function m_start vmlinux",
+                "function loop_add loop",
                 "undone: module 1, loop 0, woop 8, ",
-                "target:    vmlinux ready", "target:    loop waiting",
+                "target:    vmlinux ready",
+                "target:    loop waiting",
                 "            waits for module loop",
                 "applied to what is not there: module 0, loop 0, woop 0, waiting",
                 .. Enumerable.Repeat("came: module 1, loop 0, woop 8, ready", 3),
@@ -119,8 +125,13 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
                 "0 modules of ours",
                 "after: module 1, loop 8, woop 0, ",
             ],
-            result.Lines.Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, "^[a-z ]+: .*module|^(function|target:) |modules of ours$|waits for|in use")
-                && !line.StartsWith("update ", StringComparison.Ordinal)));
+            result.Lines.Where(line =>
+                System.Text.RegularExpressions.Regex.IsMatch(
+                    line,
+                    "^[a-z ]+: .*module|^(function|target:) |modules of ours$|waits for|in use"
+                ) && !line.StartsWith("update ", StringComparison.Ordinal)
+            )
+        );
         Assert.Contains("  loop is not loaded, and will be changed when it is", result.Lines);
     }
 
@@ -153,7 +164,10 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             rmmod loop ${modules}_1_primary ${modules}_0_primary ${modules}_1_helper ${modules}_0_helper ksplice || exit 1
             dmesg | grep -o 'module loop is not loaded: this update, which is applied, cannot change it' | sort -u
             """,
-            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"), Changed("drivers/block/loop", "loop_add"));
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+            Changed("drivers/block/loop", "loop_add")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
@@ -170,7 +184,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
                 "reversed: module 1, loop 8, woop 0, waiting",
                 "module loop is not loaded: this update, which is applied, cannot change it",
             ],
-            result.Lines.Where(line => !line.StartsWith("loop: ", StringComparison.Ordinal)));
+            result.Lines.Where(line => !line.StartsWith("loop: ", StringComparison.Ordinal))
+        );
         Assert.Contains(result.Lines, line => line.StartsWith("loop: loop_add: its code differs", StringComparison.Ordinal));
     }
 
@@ -193,8 +208,14 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     public async Task A_coming_module_is_matched_when_its_static_calls_are_what_they_will_be()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("loop.patch", await KernelTree.ChangeAsync(guest.Release, "drivers/block/loop.c",
-            ("\tssize_t len;\n\n\trq_for_each_segment(", "\tssize_t len;\n\n\tpos += 512;\n\trq_for_each_segment(")));
+        project.Write(
+            "loop.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/loop.c",
+                ("\tssize_t len;\n\n\trq_for_each_segment(", "\tssize_t len;\n\n\tpos += 512;\n\trq_for_each_segment(")
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -206,9 +227,15 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             ksplice undo {{project.Id}} || exit 1
             show
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
-        Assert.Equal(["sector second", "sector first"], result.Lines.Where(line => line.StartsWith("sector ", StringComparison.Ordinal)).Select(line => line.Trim()));
+        Assert.Equal(
+            ["sector second", "sector first"],
+            result.Lines.Where(line => line.StartsWith("sector ", StringComparison.Ordinal)).Select(line => line.Trim())
+        );
     }
 
     [Fact]
@@ -235,10 +262,24 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             rmmod bfq || exit 1
             weight undone
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "block/bfq"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "block/bfq")
+        );
         result.MustEndWith(0);
-        Assert.Equal(["before: default 100", "applied: default 107", "traced: default 107", "seen by the tracer", "applied: default 107", "undone: default 100"],
-            result.Lines.Where(line => line.Contains(": default", StringComparison.Ordinal) || line.StartsWith("seen", StringComparison.Ordinal)));
+        Assert.Equal(
+            [
+                "before: default 100",
+                "applied: default 107",
+                "traced: default 107",
+                "seen by the tracer",
+                "applied: default 107",
+                "undone: default 100",
+            ],
+            result.Lines.Where(line =>
+                line.Contains(": default", StringComparison.Ordinal) || line.StartsWith("seen", StringComparison.Ordinal)
+            )
+        );
     }
 
     [Fact]
@@ -247,7 +288,9 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
         using var first = await LoopAsync();
         using PatchProject second = new(guest.Release);
         second.OnTopOf(first);
-        second.Write("upper.patch", """
+        second.Write(
+            "upper.patch",
+            """
             --- a/drivers/block/loop.c
             +++ b/drivers/block/loop.c
             @@ -2090,5 +2090,6 @@
@@ -258,7 +301,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
              	/* Make this loop device reachable from pathname. */
              	err = add_disk(disk);
 
-            """);
+            """
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -296,16 +340,30 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             ksplice apply {{UpdateGuest.Place(first)}} && ksplice apply {{UpdateGuest.Place(second)}} || exit 1
             look "applied last"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "both: woof0", "both: woof0", "the first: woop0", "both, though no module is there: woof0", "none: loop0",
-                "kept out: *oo*0", "come again: woof0", "the first again: woop0",
+                "both: woof0",
+                "both: woof0",
+                "the first: woop0",
+                "both, though no module is there: woof0",
+                "none: loop0",
+                "kept out: *oo*0",
+                "come again: woof0",
+                "the first again: woop0",
                 "applied last: woof0",
             ],
-            result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal)));
-        Assert.Matches("(?m)^a kprobe at [0-9a-f]+ in the new code of loop keeps a jump there that has to go; take the kprobe off, and load loop again$", result.Output);
+            result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal))
+        );
+        Assert.Matches(
+            "(?m)^a kprobe at [0-9a-f]+ in the new code of loop keeps a jump there that has to go; take the kprobe off, and load loop again$",
+            result.Output
+        );
         Assert.Contains("stands on it: undo that first", result.Errors, StringComparison.Ordinal);
     }
 
@@ -314,27 +372,39 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     public async Task A_module_comes_while_an_update_of_it_is_being_applied_or_undone()
     {
         using PatchProject project = new(guest.Release);
-        string kmsg = await File.ReadAllTextAsync(Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"), TestContext.Current.CancellationToken);
+        string kmsg = await File.ReadAllTextAsync(
+            Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"),
+            TestContext.Current.CancellationToken
+        );
         project.Write("1-kmsg.patch", kmsg);
         project.Write("2-loop.patch", Loop);
-        project.Write("3-panic.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/panic.c",
-            ("int test_taint(unsigned flag)\n{\n", """
-                #include <linux/delay.h>
-                #include <ksplice/hooks.h>
-                static int take_time(void)
-                {
-                	pr_info("hook: asleep\n");
-                	msleep(panic_timeout == 101 ? 20000 : 0);
-                	return 0;
-                }
-                ksplice_pre_apply(take_time);
+        project.Write(
+            "3-panic.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/panic.c",
+                (
+                    "int test_taint(unsigned flag)\n{\n",
+                    """
+                    #include <linux/delay.h>
+                    #include <ksplice/hooks.h>
+                    static int take_time(void)
+                    {
+                    	pr_info("hook: asleep\n");
+                    	msleep(panic_timeout == 101 ? 20000 : 0);
+                    	return 0;
+                    }
+                    ksplice_pre_apply(take_time);
 
-                int test_taint(unsigned flag)
-                {
-                	if (flag == 31)
-                		return 1;
+                    int test_taint(unsigned flag)
+                    {
+                    	if (flag == 31)
+                    		return 1;
 
-                """)));
+                    """
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -379,15 +449,31 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             rmmod loop && insmod /loop.ko || exit 1
             look undone
             """,
-            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "a hook sleeps: busy 1, loop0", "applied ok", "after the hook: busy 0, loop0", "come again: busy 0, woop0", "reversed ok",
-                "a thread is in the way: busy 1, loop0", "applied ok", "function devkmsg_read vmlinux", "function loop_add loop",
-                "a thread is in the way of the undo: busy 1, woop0", "reversed ok", "undone: busy 0, loop0",
+                "a hook sleeps: busy 1, loop0",
+                "applied ok",
+                "after the hook: busy 0, loop0",
+                "come again: busy 0, woop0",
+                "reversed ok",
+                "a thread is in the way: busy 1, loop0",
+                "applied ok",
+                "function devkmsg_read vmlinux",
+                "function loop_add loop",
+                "a thread is in the way of the undo: busy 1, woop0",
+                "reversed ok",
+                "undone: busy 0, loop0",
             ],
-            result.Lines.Where(line => !line.StartsWith("function ", StringComparison.Ordinal) || line.Contains("devkmsg_read ", StringComparison.Ordinal) || line.EndsWith(" loop", StringComparison.Ordinal)));
+            result.Lines.Where(line =>
+                !line.StartsWith("function ", StringComparison.Ordinal)
+                || line.Contains("devkmsg_read ", StringComparison.Ordinal)
+                || line.EndsWith(" loop", StringComparison.Ordinal)
+            )
+        );
     }
 
     [Fact]
@@ -423,7 +509,9 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             sort /tmp/answers 2>/dev/null | uniq -c >&2
             echo "$cycles cycles, $wrong wrong, modules seen by $(wc -l </tmp/devices)"
             """,
-            UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
         Assert.Contains("module came and went", result.Lines);
         Assert.Contains(result.Lines, line => line.StartsWith("60 cycles, 0 wrong, modules seen by ", StringComparison.Ordinal));

@@ -8,9 +8,18 @@ public sealed class LifetimeTests(Guest guest)
     public async Task What_new_code_writes_down_is_the_address_of_the_kernels_own_function()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("loop.patch", await KernelTree.ChangeAsync(guest.Release, "drivers/block/loop.c",
-            ("\tloop_process_work(NULL, ", "\tif (lo->lo_number != 0x7fffffff)\n\t\tloop_process_work(NULL, "),
-            ("\tsprintf(disk->disk_name, \"loop%d\", i);\n", "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n")));
+        project.Write(
+            "loop.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/loop.c",
+                ("\tloop_process_work(NULL, ", "\tif (lo->lo_number != 0x7fffffff)\n\t\tloop_process_work(NULL, "),
+                (
+                    "\tsprintf(disk->disk_name, \"loop%d\", i);\n",
+                    "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tdisk->disk_name[0] = 'w';\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         Assert.Contains("loop_rootcg_workfn", UpdateGuest.Replaced(project));
         var result = await guest.RunAsync(
@@ -28,9 +37,15 @@ public sealed class LifetimeTests(Guest guest)
             echo "$(ls -d /sys/module/*_primary 2>/dev/null | wc -l) primaries"
             read_it
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
         result.MustEndWith(0);
-        Assert.Equal(["ours", "0 primaries", "ours"], result.Lines.Where(line => line is "ours" || line.EndsWith(" primaries", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["ours", "0 primaries", "ours"],
+            result.Lines.Where(line => line is "ours" || line.EndsWith(" primaries", StringComparison.Ordinal))
+        );
     }
 
     // K20: a timer of the kernel's knows a function that only the primary has.
@@ -38,9 +53,18 @@ public sealed class LifetimeTests(Guest guest)
     public async Task A_primary_whose_own_function_the_kernel_may_call_stays_when_its_update_is_undone()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("uptime.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
-            ("static int uptime_proc_show(", "static void say_so(struct work_struct *work)\n{\n\tpr_info(\"uptime was read\\n\");\n}\nstatic DECLARE_DELAYED_WORK(later, say_so);\n\nstatic int uptime_proc_show("),
-            ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tschedule_delayed_work(&later, 5 * HZ);\n")));
+        project.Write(
+            "uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                (
+                    "static int uptime_proc_show(",
+                    "static void say_so(struct work_struct *work)\n{\n\tpr_info(\"uptime was read\\n\");\n}\nstatic DECLARE_DELAYED_WORK(later, say_so);\n\nstatic int uptime_proc_show("
+                ),
+                ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tschedule_delayed_work(&later, 5 * HZ);\n")
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -54,17 +78,31 @@ public sealed class LifetimeTests(Guest guest)
             ksplice undo {{project.Id}}
             echo "undo $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["undo 0, 0 said, 1 primaries", "stays", "undo 0"], result.Lines.Where(line => line is "stays" || line.StartsWith("undo ", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["undo 0, 0 said, 1 primaries", "stays", "undo 0"],
+            result.Lines.Where(line => line is "stays" || line.StartsWith("undo ", StringComparison.Ordinal))
+        );
     }
 
     /// <summary>Asked for an I/O priority, a task sleeps at the very end of its way out until kernel.panic is -2.</summary>
     internal static async Task<PatchProject> SleepOnTheWayOutAsync(string release)
     {
         PatchProject project = new(release);
-        project.Write("exit.patch", await KernelTree.ChangeAsync(release, "block/blk-ioc.c",
-            ("void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n", "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\twhile (panic_timeout != -2)\n\t\tmsleep(1000);\n")));
+        project.Write(
+            "exit.patch",
+            await KernelTree.ChangeAsync(
+                release,
+                "block/blk-ioc.c",
+                (
+                    "void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n",
+                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\twhile (panic_timeout != -2)\n\t\tmsleep(1000);\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         return project;
     }
@@ -75,12 +113,20 @@ public sealed class LifetimeTests(Guest guest)
     {
         using var exit = await SleepOnTheWayOutAsync(guest.Release);
         using PatchProject sleep = new(guest.Release);
-        sleep.Write("sleep.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/time/timer.c",
-            ("void msleep(unsigned int msecs)\n{\n", "void msleep(unsigned int msecs)\n{\n\tif (msecs == 0x76543210)\n\t\tmsecs = 1;\n")));
+        sleep.Write(
+            "sleep.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/time/timer.c",
+                ("void msleep(unsigned int msecs)\n{\n", "void msleep(unsigned int msecs)\n{\n\tif (msecs == 0x76543210)\n\t\tmsecs = 1;\n")
+            )
+        );
         (await sleep.BuildAsync()).MustSucceed();
         Assert.Contains("msleep", UpdateGuest.Replaced(sleep));
         string program = Path.Combine(Path.GetDirectoryName(sleep.Package)!, "leave");
-        await CliWrap.Cli.Wrap("gcc").WithArguments(["-static", "-pthread", "-O1", Repository.At("tests/Ksplice.Kernel.Tests/exiting/leave.c"), "-o", program])
+        await CliWrap
+            .Cli.Wrap("gcc")
+            .WithArguments(["-static", "-pthread", "-O1", Repository.At("tests/Ksplice.Kernel.Tests/exiting/leave.c"), "-o", program])
             .ExecuteAsync(TestContext.Current.CancellationToken);
         var result = await guest.RunAsync(
             $$"""
@@ -106,7 +152,12 @@ public sealed class LifetimeTests(Guest guest)
                 ksplice apply {{UpdateGuest.Place(exit)}} || exit 12
             done
             """,
-            ["--timeout", "240"], UpdateGuest.Command, UpdateGuest.Package(exit), UpdateGuest.Package(sleep), new GuestFile(program, "/leave"));
+            ["--timeout", "240"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(exit),
+            UpdateGuest.Package(sleep),
+            new GuestFile(program, "/leave")
+        );
         result.MustEndWith(0);
         foreach (string kind in (string[])["alone", "reaped", "thread"])
         {
@@ -130,7 +181,9 @@ public sealed class LifetimeTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(project)}} || exit 2
             ksplice undo {{project.Id}} || exit 3
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
     }
 
@@ -139,8 +192,17 @@ public sealed class LifetimeTests(Guest guest)
     public async Task What_the_core_has_its_probes_in_can_be_changed()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("exit.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/exit.c",
-            ("\ttrace_sched_process_free(tsk);\n", "\ttrace_sched_process_free(tsk);\n\tif (tsk->exit_code == 33 << 8)\n\t\tpr_info(\"one of 33 is gone\\n\");\n")));
+        project.Write(
+            "exit.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/exit.c",
+                (
+                    "\ttrace_sched_process_free(tsk);\n",
+                    "\ttrace_sched_process_free(tsk);\n\tif (tsk->exit_code == 33 << 8)\n\t\tpr_info(\"one of 33 is gone\\n\");\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -149,7 +211,9 @@ public sealed class LifetimeTests(Guest guest)
             until dmesg | grep -q 'one of 33 is gone'; do usleep 10000; done
             ksplice undo {{project.Id}} || exit 2
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
     }
 
@@ -158,8 +222,17 @@ public sealed class LifetimeTests(Guest guest)
     public async Task A_primary_is_not_unloaded_under_a_task_that_is_past_the_list()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("exit.patch", await KernelTree.ChangeAsync(guest.Release, "block/blk-ioc.c",
-            ("void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n", "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\tmsleep(3000);\n\tpanic_timeout = 77;\n")));
+        project.Write(
+            "exit.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "block/blk-ioc.c",
+                (
+                    "void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n",
+                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\tmsleep(3000);\n\tpanic_timeout = 77;\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -170,7 +243,9 @@ public sealed class LifetimeTests(Guest guest)
             ksplice undo {{project.Id}}
             echo "undo $?, $(cat /proc/sys/kernel/panic), $(ls -d /sys/module/*_primary 2>/dev/null | wc -l) primaries"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Contains("seen -1", result.Lines);
         Assert.Contains("undo 0, 77, 0 primaries", result.Lines);

@@ -14,7 +14,8 @@ public sealed class LookupTests(Guest guest) : IDisposable
     private GuestFile Asking(GuestFile core, string instead, string of)
     {
         byte[] bytes = File.ReadAllBytes(core.HostPath);
-        byte[] from = Encoding.ASCII.GetBytes($"\0{of}\0"), to = Encoding.ASCII.GetBytes($"\0{instead.PadRight(of.Length, '\0')}\0");
+        byte[] from = Encoding.ASCII.GetBytes($"\0{of}\0"),
+            to = Encoding.ASCII.GetBytes($"\0{instead.PadRight(of.Length, '\0')}\0");
         Assert.Equal(from.Length, to.Length);
         int changed = 0;
         for (int at = 0, found; (found = bytes.AsSpan(at).IndexOf(from)) >= 0; at += found + 1, changed++)
@@ -38,16 +39,24 @@ public sealed class LookupTests(Guest guest) : IDisposable
             done
             insmod /ksplice.ko && echo "taken as built"
             """,
-            await TestModule.BuildAsync("stranger", guest.Release), core, Asking(core, "find_bUg", "find_bug"),
-            Asking(core, "kallsyms_on_each_match_symboL", "kallsyms_on_each_match_symbol"), Asking(core, "start_kernel", "stop_machine_cpuslocked"),
-            Asking(core, "type_show", "idle_task"), Asking(core, "no_such", "get_kprobe"));
+            await TestModule.BuildAsync("stranger", guest.Release),
+            core,
+            Asking(core, "find_bUg", "find_bug"),
+            Asking(core, "kallsyms_on_each_match_symboL", "kallsyms_on_each_match_symbol"),
+            Asking(core, "start_kernel", "stop_machine_cpuslocked"),
+            Asking(core, "type_show", "idle_task"),
+            Asking(core, "no_such", "get_kprobe")
+        );
         result.MustEndWith(0);
-        Assert.Collection(result.Lines,
+        Assert.Collection(
+            result.Lines,
             line => Assert.Equal("cannot find find_bUg in this kernel: it has 0 symbols of that name", line),
-            line => Assert.Matches(@"^cannot find kallsyms_on_each_match_symboL in this kernel, only \w+\+0x0/0x[0-9a-f]+ \[stranger]$", line),
+            line =>
+                Assert.Matches(@"^cannot find kallsyms_on_each_match_symboL in this kernel, only \w+\+0x0/0x[0-9a-f]+ \[stranger]$", line),
             line => Assert.Equal("cannot find start_kernel in this kernel: it stood in init memory", line),
             line => Assert.Matches(@"^cannot find type_show in this kernel: it has ([2-9]|\d\d+) symbols of that name$", line),
             line => Assert.Equal("cannot find no_such in this kernel: it has 0 symbols of that name", line),
-            line => Assert.Equal("taken as built", line));
+            line => Assert.Equal("taken as built", line)
+        );
     }
 }

@@ -26,9 +26,11 @@ public sealed class PowerTests(Guest guest) : IDisposable
     // A kernel that is started from this one gets an initramfs of what this one has.
     private static GuestFile Image => new(StockKernel.Image, "/vmlinuz");
 
-    private const string Pack = "(cd / && find bin sbin lib lib64 usr init script vmlinuz objects dev proc sys tmp root etc var -xdev | grep -v '^\\(dev\\|proc\\|sys\\|tmp\\)/' | cpio -o -H newc 2>/dev/null | gzip -1 >/tmp/initrd)";
+    private const string Pack =
+        "(cd / && find bin sbin lib lib64 usr init script vmlinuz objects dev proc sys tmp root etc var -xdev | grep -v '^\\(dev\\|proc\\|sys\\|tmp\\)/' | cpio -o -H newc 2>/dev/null | gzip -1 >/tmp/initrd)";
 
-    private static string[] Seen(GuestResult result) => [.. result.Lines.Where(line => line.EndsWith(" new", StringComparison.Ordinal) || line.EndsWith(" old", StringComparison.Ordinal))];
+    private static string[] Seen(GuestResult result) =>
+        [.. result.Lines.Where(line => line.EndsWith(" new", StringComparison.Ordinal) || line.EndsWith(" old", StringComparison.Ordinal))];
 
     [Fact]
     public async Task A_processor_that_was_away_while_an_update_was_applied_or_undone_runs_what_the_others_run()
@@ -48,7 +50,9 @@ public sealed class PowerTests(Guest guest) : IDisposable
             online 1
             see back
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["away: new", "back: new new", "away: old", "back: old old"], Seen(result));
     }
@@ -73,7 +77,9 @@ public sealed class PowerTests(Guest guest) : IDisposable
             wait
             see end
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["end: old old"], Seen(result));
     }
@@ -83,8 +89,14 @@ public sealed class PowerTests(Guest guest) : IDisposable
     public async Task An_undo_waits_for_a_processor_that_rests_in_new_code()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("dead.patch", await KernelTree.ChangeAsync(guest.Release, "arch/x86/kernel/smpboot.c",
-            ("void native_play_dead(void)\n{\n", "void native_play_dead(void)\n{\n\tif (smp_processor_id() > 4096)\n\t\treturn;\n")));
+        project.Write(
+            "dead.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "arch/x86/kernel/smpboot.c",
+                ("void native_play_dead(void)\n{\n", "void native_play_dead(void)\n{\n\tif (smp_processor_id() > 4096)\n\t\treturn;\n")
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         Assert.Contains("native_play_dead", UpdateGuest.Replaced(project));
         var result = await guest.RunAsync(
@@ -102,9 +114,16 @@ public sealed class PowerTests(Guest guest) : IDisposable
             echo "apply $?"
             online 1
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["undo 3", "undo 0", "apply 3"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal) || line.StartsWith("apply ", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["undo 3", "undo 0", "apply 3"],
+            result.Lines.Where(line =>
+                line.StartsWith("undo ", StringComparison.Ordinal) || line.StartsWith("apply ", StringComparison.Ordinal)
+            )
+        );
         Assert.Matches(@"swapper/1\W+0\W+new code", result.Errors);
         Assert.Matches(@"swapper/1\W+0\W+native_play_dead", result.Errors);
     }
@@ -114,9 +133,18 @@ public sealed class PowerTests(Guest guest) : IDisposable
     public async Task New_code_that_was_loaded_with_one_processor_locks_when_there_are_two()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("uptime.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
-            ("static int uptime_proc_show(", "static atomic_t shown;\n\nstatic int uptime_proc_show("),
-            ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tfor (i = 0; i < 100000; i++)\n\t\tatomic_inc(&shown);\n\tseq_printf(m, \"shown %d\\n\", atomic_read(&shown));\n")));
+        project.Write(
+            "uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("static int uptime_proc_show(", "static atomic_t shown;\n\nstatic int uptime_proc_show("),
+                (
+                    "\tidle_nsec = 0;\n",
+                    "\tidle_nsec = 0;\n\tfor (i = 0; i < 100000; i++)\n\t\tatomic_inc(&shown);\n\tseq_printf(m, \"shown %d\\n\", atomic_read(&shown));\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -133,7 +161,10 @@ public sealed class PowerTests(Guest guest) : IDisposable
             ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
             grep -c shown /proc/uptime
             """,
-            ["--append", "maxcpus=1"], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--append", "maxcpus=1"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["shown 10100000", "0", "1"], result.Lines);
     }
@@ -172,10 +203,24 @@ public sealed class PowerTests(Guest guest) : IDisposable
             see awake
             [ $(dmesg | grep -c 'PM: suspend exit') = 3 ] || exit 2
             """,
-            ["--allow", "hpet: Lost"], UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Package(other));
+            ["--allow", "hpet: Lost"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Package(other)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["before: new new", "awake: new new", "asked: 0", "applied: restrict 1", "undone: restrict 0", "undone: old old", "awake: old old"],
-            result.Lines);
+        Assert.Equal(
+            [
+                "before: new new",
+                "awake: new new",
+                "asked: 0",
+                "applied: restrict 1",
+                "undone: restrict 0",
+                "undone: old old",
+                "awake: old old",
+            ],
+            result.Lines
+        );
     }
 
     // The image holds the kernel's code as it is and the modules; the kernel that reads it, at other addresses, is overwritten by it.
@@ -202,12 +247,18 @@ public sealed class PowerTests(Guest guest) : IDisposable
             ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
             see again
             """,
-            ["--disk", disk], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--disk", disk],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         // It has switched itself off in the middle of the script.
         first.MustEndWith(GuestResult.KernelDied);
         Assert.Contains("reboot: Power down", first.Errors, StringComparison.Ordinal);
         Assert.Equal(["before: new new"], Seen(first));
-        var second = await guest.RunAsync("cat /sys/class/block/nvme0n1/dev >/sys/power/resume; echo not resumed; exit 3", ["--disk", disk]);
+        var second = await guest.RunAsync(
+            "cat /sys/class/block/nvme0n1/dev >/sys/power/resume; echo not resumed; exit 3",
+            ["--disk", disk]
+        );
         second.MustEndWith(0);
         Assert.Equal(["awake: new new", "undone: old old", "again: new new"], Seen(second));
         Assert.Single(second.Lines, first.Lines.Single(line => line.StartsWith("address ", StringComparison.Ordinal)));
@@ -222,7 +273,9 @@ public sealed class PowerTests(Guest guest) : IDisposable
             {{See}}
             if ! grep -qw second /proc/cmdline; then
                 mkdir -p /etc/systemd/system
-                ksplice enable {{UpdateGuest.Place(project)}} >/dev/null && ksplice apply {{UpdateGuest.Place(project)}} >/dev/null || exit 1
+                ksplice enable {{UpdateGuest.Place(project)}} >/dev/null && ksplice apply {{UpdateGuest.Place(
+                project
+            )}} >/dev/null || exit 1
                 see first
                 {{Pack}}
                 exec start now /vmlinuz /tmp/initrd 'console=ttyS0 quiet no_timer_check panic=-1 panic_on_warn=1 oops=panic second'
@@ -232,7 +285,12 @@ public sealed class PowerTests(Guest guest) : IDisposable
             eval "$(sed -n 's/^ExecStart=//p' /etc/systemd/system/multi-user.target.wants/ksplice.service)" >/dev/null || exit 1
             see restored
             """,
-            ["--memory", "1200"], UpdateGuest.Command, UpdateGuest.Package(project), Image, await UpdateGuest.ProgramAsync("kexec/start.c"));
+            ["--memory", "1200"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            Image,
+            await UpdateGuest.ProgramAsync("kexec/start.c")
+        );
         result.MustEndWith(0);
         Assert.Equal(["first: new new", "second: old old", "no updates are loaded", "restored: new new"], result.Lines);
     }
@@ -241,8 +299,9 @@ public sealed class PowerTests(Guest guest) : IDisposable
     public async Task A_crash_dump_of_a_kernel_with_an_update_shows_the_redirect_and_the_rest_of_the_unit_unchanged()
     {
         using var project = await BuildAsync();
-        string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "task_mmu.pre.o", SearchOption.AllDirectories),
-            file => file.Contains(project.Id, StringComparison.Ordinal) || file.Contains(guest.Release, StringComparison.Ordinal));
+        string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "task_mmu.pre.o", SearchOption.AllDirectories), file =>
+            file.Contains(project.Id, StringComparison.Ordinal) || file.Contains(guest.Release, StringComparison.Ordinal)
+        );
         var result = await guest.RunAsync(
             $$"""
             if [ ! -e /proc/vmcore ]; then
@@ -256,10 +315,22 @@ public sealed class PowerTests(Guest guest) : IDisposable
             echo "match $?"
             """,
             ["--memory", "1400", "--smp", "1", "--append", "crashkernel=512M", "--allow", "."],
-            UpdateGuest.Command, UpdateGuest.Package(project), Image, new(pre, "/objects/task_mmu.o"), await UpdateGuest.ProgramAsync("kexec/start.c"));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            Image,
+            new(pre, "/objects/task_mmu.o"),
+            await UpdateGuest.ProgramAsync("kexec/start.c")
+        );
         result.MustEndWith(0);
         Assert.Equal("match 2", result.Lines[^1]);
-        Assert.StartsWith("differs  show_smap: Different: show_smap (", Assert.Single(result.Lines, line => line.StartsWith("differs", StringComparison.Ordinal)), StringComparison.Ordinal);
-        Assert.Contains(result.Lines, line => line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal));
+        Assert.StartsWith(
+            "differs  show_smap: Different: show_smap (",
+            Assert.Single(result.Lines, line => line.StartsWith("differs", StringComparison.Ordinal)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(result.Lines, line =>
+            line.StartsWith("  > 0005: ", StringComparison.Ordinal)
+            && line.EndsWith("  # code of a module, as an update's is", StringComparison.Ordinal)
+        );
     }
 }

@@ -15,7 +15,9 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
     public async Task The_first_five_changed_files_are_updates_or_say_why_not()
     {
         var cancellation = TestContext.Current.CancellationToken;
-        var fetched = await Cli.Wrap(Repository.At("tests", "Ksplice.Kernel.Tests", "fetch-fixes")).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellation);
+        var fetched = await Cli.Wrap(Repository.At("tests", "Ksplice.Kernel.Tests", "fetch-fixes"))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(cancellation);
         Assert.True(fetched.ExitCode == 0, fetched.StandardError);
         string[] words = fetched.StandardOutput.TrimEnd().Split('\n')[^1].Split(' ');
         var (release, older, newer) = (words[0], words[1], words[2]);
@@ -23,7 +25,9 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
         var scratch = Directory.CreateTempSubdirectory("ksplice-newer-");
         try
         {
-            await Cli.Wrap("tar").WithArguments(["-xf", newer, "-C", scratch.FullName, "--strip-components=1", "--wildcards", "*.c"]).ExecuteAsync(cancellation);
+            await Cli.Wrap("tar")
+                .WithArguments(["-xf", newer, "-C", scratch.FullName, "--strip-components=1", "--wildcards", "*.c"])
+                .ExecuteAsync(cancellation);
             var patches = await PatchesAsync(kernel, scratch.FullName);
             Assert.Equal(Wanted, patches.Count);
             int updated = 0;
@@ -58,9 +62,14 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
     private static async Task<List<(string Source, string Patch)>> PatchesAsync(PreparedKernel kernel, string newer)
     {
         List<(string, string)> patches = [];
-        foreach (var unit in kernel.Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly).OrderBy(unit => unit.Source, StringComparer.Ordinal))
+        foreach (
+            var unit in kernel
+                .Units.Units.Where(unit => unit.Module is null && !unit.IsAssembly)
+                .OrderBy(unit => unit.Source, StringComparer.Ordinal)
+        )
         {
-            string before = Path.Combine(kernel.SourceDirectory, unit.Source), after = Path.Combine(newer, unit.Source);
+            string before = Path.Combine(kernel.SourceDirectory, unit.Source),
+                after = Path.Combine(newer, unit.Source);
             if (!File.Exists(after) || File.ReadAllBytes(before).AsSpan().SequenceEqual(File.ReadAllBytes(after)))
                 continue;
             string patch = await KernelTree.DiffAsync(unit.Source, before, after);
@@ -81,7 +90,10 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
             ksplice view {project.Id}
             ksplice undo {project.Id}
             """,
-            ["--release", release], UpdateGuest.Command, UpdateGuest.Package(project));
+            ["--release", release],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Contains("stage:     applied", result.Lines);
         Assert.Contains(result.Lines, line => line.StartsWith($"update {project.Id} undone", StringComparison.Ordinal));

@@ -28,11 +28,17 @@ public sealed class RefusalTests(Guest guest)
             ksplice apply {UpdateGuest.Place(project)}
             echo "apply $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("poke", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Contains("apply 2", result.Lines);
         Assert.Contains("0 modules", result.Lines);
-        Assert.Matches("no_match\\s+show_smap: its code differs, at [0-9a-f]+ \\(offset 6\\), expected (54[0-9a-f ]*, found 55|57[0-9a-f ]*, found 56)", result.Errors);
+        Assert.Matches(
+            "no_match\\s+show_smap: its code differs, at [0-9a-f]+ \\(offset 6\\), expected (54[0-9a-f ]*, found 55|57[0-9a-f ]*, found 56)",
+            result.Errors
+        );
         Assert.Equal("apply 0", result.Lines[^1]);
     }
 
@@ -52,7 +58,9 @@ public sealed class RefusalTests(Guest guest)
             ksplice apply {UpdateGuest.Place(project)}
             echo "apply $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("probed", result.Errors, StringComparison.Ordinal);
@@ -65,7 +73,10 @@ public sealed class RefusalTests(Guest guest)
         using var first = await BuildAsync(guest);
         using var other = await BuildAsync(guest, "b-kernel-pages");
         using PatchProject second = new(guest.Release);
-        second.Write("second.patch", File.ReadAllText(first.At("smaps-pages.patch")).Replace("Pages: ", "Sheets:", StringComparison.Ordinal));
+        second.Write(
+            "second.patch",
+            File.ReadAllText(first.At("smaps-pages.patch")).Replace("Pages: ", "Sheets:", StringComparison.Ordinal)
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $"""
@@ -81,10 +92,16 @@ public sealed class RefusalTests(Guest guest)
             ksplice apply {UpdateGuest.Place(second)} && grep -c ^Sheets: /proc/self/smaps >/dev/null
             echo "second $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Package(other));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second),
+            UpdateGuest.Package(other)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["again 7", "second 2", "other 0", "undo 0", "second 0"],
-            result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d$")));
+        Assert.Equal(
+            ["again 7", "second 2", "other 0", "undo 0", "second 0"],
+            result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d$"))
+        );
         Assert.Contains("no_match", result.Errors, StringComparison.Ordinal);
     }
 
@@ -101,7 +118,10 @@ public sealed class RefusalTests(Guest guest)
             wait $two; echo "two $?"
             ksplice view | grep -c applied
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(other));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(other)
+        );
         result.MustEndWith(0);
         Assert.Contains("one 0", result.Lines);
         Assert.Contains("two 0", result.Lines);
@@ -124,7 +144,9 @@ public sealed class RefusalTests(Guest guest)
             done
             {Pages} >/dev/null; echo "pages $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Contains("damaged 6, 0 modules", result.Lines);
         Assert.Contains("pages 0", result.Lines);
@@ -149,9 +171,14 @@ public sealed class RefusalTests(Guest guest)
                 ask $stage
             done
             """,
-            UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("poke", guest.Release)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["preparing unexpected", "applied ok", "applied unexpected", "reversed ok"], result.Lines.Where(line => line.Split(' ').Length == 2));
+        Assert.Equal(
+            ["preparing unexpected", "applied ok", "applied unexpected", "reversed ok"],
+            result.Lines.Where(line => line.Split(' ').Length == 2)
+        );
         Assert.Equal(2, result.Lines.Count(line => Regex.IsMatch(line, "^the text of show_smap at [0-9a-f]+ is not what it was")));
     }
 
@@ -169,7 +196,11 @@ public sealed class RefusalTests(Guest guest)
             echo "apply $?"
             wait
             """,
-            ["--allow", "poke: "], UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+            ["--allow", "poke: "],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("poke", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal("apply 0", result.Lines[^1]);
     }
@@ -195,7 +226,10 @@ public sealed class RefusalTests(Guest guest)
             while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
             look free
             """,
-            ["--allow", "poke: "], UpdateGuest.Package(project), await TestModule.BuildAsync("poke", guest.Release));
+            ["--allow", "poke: "],
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("poke", guest.Release)
+        );
         result.MustEndWith(0);
         Assert.Equal(["held: preparing, busy 1, tries 0", "free: applied, busy 0, tries 1"], result.Lines);
     }
@@ -207,9 +241,15 @@ public sealed class RefusalTests(Guest guest)
         using var lower = await BuildAsync(guest);
         using PatchProject upper = new(guest.Release);
         upper.OnTopOf(lower);
-        upper.Write("uptime.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
-            ("static int uptime_proc_show(", "extern char boot_command_line[];\n\nstatic int uptime_proc_show("),
-            ("\treturn 0;\n", "\tseq_printf(m, \"%c\\n\", boot_command_line[0]);\n\treturn 0;\n")));
+        upper.Write(
+            "uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("static int uptime_proc_show(", "extern char boot_command_line[];\n\nstatic int uptime_proc_show("),
+                ("\treturn 0;\n", "\tseq_printf(m, \"%c\\n\", boot_command_line[0]);\n\treturn 0;\n")
+            )
+        );
         (await upper.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $"""
@@ -218,7 +258,11 @@ public sealed class RefusalTests(Guest guest)
             echo "apply $?"
             cat /proc/uptime
             """,
-            ["--append", "pti=on"], UpdateGuest.Command, UpdateGuest.Package(lower), UpdateGuest.Package(upper));
+            ["--append", "pti=on"],
+            UpdateGuest.Command,
+            UpdateGuest.Package(lower),
+            UpdateGuest.Package(upper)
+        );
         result.MustEndWith(0);
         Assert.Contains("apply 2", result.Lines);
         Assert.Contains("boot_command_line", result.Errors, StringComparison.Ordinal);

@@ -64,7 +64,9 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             ls /sys/kernel/ksplice
             echo "$(lsmod | grep -c ksplice) modules"
             """,
-            UpdateGuest.Package(project), Twin(project));
+            UpdateGuest.Package(project),
+            Twin(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
@@ -73,10 +75,16 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
                 "second helper refused",
                 "vmlinux ready",
                 "reversed: preparing unexpected",
-                .. Enumerable.Repeat<string[]>(["applied: applied ok", "applied: applied already_applied", "shown 0", "reversed: reversed ok", "shown 1"], 3).SelectMany(lines => lines),
+                .. Enumerable
+                    .Repeat<string[]>(
+                        ["applied: applied ok", "applied: applied already_applied", "shown 0", "reversed: reversed ok", "shown 1"],
+                        3
+                    )
+                    .SelectMany(lines => lines),
                 "0 modules",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 
     // A module of the update with another digest in it, as one would have that was built from another source by the same patch.
@@ -84,8 +92,13 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     {
         string module = $"ksplice_{project.Id}_{part}.ko";
         var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));
-        string folder = Assert.Single(Directory.GetFiles(project.At("obj"), "update_config.h", SearchOption.AllDirectories), file => file.Contains("/0/", StringComparison.Ordinal));
-        string digest = System.Text.RegularExpressions.Regex.Match(File.ReadAllText(folder), "KSPLICE_DIGEST \"([0-9a-f]{64})\"").Groups[1].Value;
+        string folder = Assert.Single(Directory.GetFiles(project.At("obj"), "update_config.h", SearchOption.AllDirectories), file =>
+            file.Contains("/0/", StringComparison.Ordinal)
+        );
+        string digest = System
+            .Text.RegularExpressions.Regex.Match(File.ReadAllText(folder), "KSPLICE_DIGEST \"([0-9a-f]{64})\"")
+            .Groups[1]
+            .Value;
         int at = bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes(digest));
         Assert.True(at > 0, $"{module} holds no digest");
         bytes[at] = (byte)(bytes[at] == '0' ? '1' : '0');
@@ -97,7 +110,10 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     public async Task Modules_of_two_builds_are_not_one_update()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "maps.patch",
+            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
+        );
         project.Write("loop.patch", LateTargetTests.Loop);
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
@@ -114,14 +130,20 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             echo applied >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
             cat $sys/stage
             """,
-            UpdateGuest.Package(project), OfAnotherBuild(project, "1_helper"), OfAnotherBuild(project, "0_primary"));
+            UpdateGuest.Package(project),
+            OfAnotherBuild(project, "1_helper"),
+            OfAnotherBuild(project, "0_primary")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
                 "the helper for loop is of another build than what is loaded of this update",
-                "other_build", "the primary for vmlinux is of another build than its helper", "applied",
+                "other_build",
+                "the primary for vmlinux is of another build than its helper",
+                "applied",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 
     // The primary with another version of its tables in it, as one of another release would have. ABI: update.h, struct ksplice_code.
@@ -144,7 +166,10 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     public async Task A_primary_of_another_abi_is_refused_whether_its_module_is_there_or_not()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("maps.patch", await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken));
+        project.Write(
+            "maps.patch",
+            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
+        );
         project.Write("loop.patch", LateTargetTests.Loop);
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
@@ -160,13 +185,20 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             echo applied >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
             cat $sys/stage
             """,
-            UpdateGuest.Package(project), OfAnotherAbi(project, "0_primary"), OfAnotherAbi(project, "1_primary"));
+            UpdateGuest.Package(project),
+            OfAnotherAbi(project, "0_primary"),
+            OfAnotherAbi(project, "1_primary")
+        );
         result.MustEndWith(0);
         Assert.Equal(
             [
-                "bad_data", "the primary for vmlinux has abi 999, wanted is 4",
-                "bad_data", "the primary for loop has abi 999, wanted is 4", "applied",
+                "bad_data",
+                "the primary for vmlinux has abi 999, wanted is 4",
+                "bad_data",
+                "the primary for loop has abi 999, wanted is 4",
+                "applied",
             ],
-            result.Lines);
+            result.Lines
+        );
     }
 }

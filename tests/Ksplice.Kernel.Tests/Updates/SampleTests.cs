@@ -19,8 +19,12 @@ public sealed class SampleTests(Guest guest)
             insmod /loop.ko || exit 1
             sh /samples/sample/prove.sh {UpdateGuest.Place(project)}
             """,
-            UpdateGuest.Command, UpdateGuest.Module(guest.Release, "drivers/block/loop"), UpdateGuest.Package(project), new(project.At("prove.sh"), "/samples/sample/prove.sh"),
-            new(Repository.At("samples", "proof.sh"), "/samples/proof.sh"));
+            UpdateGuest.Command,
+            UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+            UpdateGuest.Package(project),
+            new(project.At("prove.sh"), "/samples/sample/prove.sh"),
+            new(Repository.At("samples", "proof.sh"), "/samples/proof.sh")
+        );
         result.MustEndWith(0);
         Assert.Equal(2, result.Lines.Count(line => line.StartsWith("applied: ", StringComparison.Ordinal)));
         Assert.Equal(2, result.Lines.Count(line => line.StartsWith("undone: ", StringComparison.Ordinal)));
@@ -36,8 +40,12 @@ public sealed class SampleTests(Guest guest)
         using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
         (await project.BuildAsync()).MustSucceed();
         // m_start and m_next stand several times in kallsyms; where they are in the image is in the report and in no file of the package.
-        var addresses = UpdateGuest.MatchReport(project).Split('\n')
-            .Where(line => line.StartsWith("ffffffff", StringComparison.Ordinal)).Select(line => Convert.ToUInt64(line[..16], 16)).ToList();
+        var addresses = UpdateGuest
+            .MatchReport(project)
+            .Split('\n')
+            .Where(line => line.StartsWith("ffffffff", StringComparison.Ordinal))
+            .Select(line => Convert.ToUInt64(line[..16], 16))
+            .ToList();
         Assert.True(addresses.Count >= 4, UpdateGuest.MatchReport(project));
         foreach (string file in Directory.GetFiles(project.Package, "*.ko"))
         {

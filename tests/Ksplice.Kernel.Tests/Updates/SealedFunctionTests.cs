@@ -18,20 +18,33 @@ public sealed class SealedFunctionTests(Guest guest) : IDisposable
     {
         string release = await NewerSeries.ReleaseAsync();
         PatchProject project = new(release);
-        project.Write("uptime.patch", await KernelTree.ChangeAsync(release, "fs/proc/uptime.c",
-            ("#include <linux/kernel_stat.h>\n", "#include <linux/kernel_stat.h>\n#include <linux/kallsyms.h>\n"),
-            ("static int uptime_proc_show(", declaration + "static int uptime_proc_show("),
-            ("\treturn 0;\n", $"\tseq_printf(m, \"%d\\n\", {call} != 0);\n\treturn 0;\n")));
+        project.Write(
+            "uptime.patch",
+            await KernelTree.ChangeAsync(
+                release,
+                "fs/proc/uptime.c",
+                ("#include <linux/kernel_stat.h>\n", "#include <linux/kernel_stat.h>\n#include <linux/kallsyms.h>\n"),
+                ("static int uptime_proc_show(", declaration + "static int uptime_proc_show("),
+                ("\treturn 0;\n", $"\tseq_printf(m, \"%d\\n\", {call} != 0);\n\treturn 0;\n")
+            )
+        );
         return project;
     }
 
     [Fact]
     public async Task The_build_refuses_new_code_that_takes_its_address()
     {
-        using var project = await ProjectAsync($"static unsigned long (*lookup)(const char *name) = {Name};\n\n", "READ_ONCE(lookup)(\"jiffies\")");
+        using var project = await ProjectAsync(
+            $"static unsigned long (*lookup)(const char *name) = {Name};\n\n",
+            "READ_ONCE(lookup)(\"jiffies\")"
+        );
         string refusal = (await project.BuildAsync()).MustFailWith("KSP4007");
         Assert.StartsWith("fs/proc/uptime.c", refusal, StringComparison.Ordinal);
-        Assert.Contains($"at the start of {Name}, or the kernel overwrites it, and lookup takes its address", refusal, StringComparison.Ordinal);
+        Assert.Contains(
+            $"at the start of {Name}, or the kernel overwrites it, and lookup takes its address",
+            refusal,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -50,12 +63,18 @@ public sealed class SealedFunctionTests(Guest guest) : IDisposable
             echo "apply $?"
             tail -1 /proc/uptime
             """,
-            ["--release", await NewerSeries.ReleaseAsync()], UpdateGuest.Command, UpdateGuest.Package(project), Tampered(project));
+            ["--release", await NewerSeries.ReleaseAsync()],
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            Tampered(project)
+        );
         result.MustEndWith(0);
         Assert.DoesNotContain("taken", result.Lines);
         Assert.Contains("no_match", result.Lines);
-        Assert.Single(result.Lines, line => line.Contains($"an indirect call of it would fault, and the new code takes its address: {Name}, at ", StringComparison.Ordinal)
-            && line.Contains("expected f3 0f 1e fa, found 66 0f 1f 00", StringComparison.Ordinal));
+        Assert.Single(result.Lines, line =>
+            line.Contains($"an indirect call of it would fault, and the new code takes its address: {Name}, at ", StringComparison.Ordinal)
+            && line.Contains("expected f3 0f 1e fa, found 66 0f 1f 00", StringComparison.Ordinal)
+        );
         Assert.Equal(["apply 0", "1"], result.Lines.TakeLast(2));
     }
 
@@ -66,7 +85,9 @@ public sealed class SealedFunctionTests(Guest guest) : IDisposable
         var data = module.AsSpan(module.AsSpan().IndexOf("KSPMTCH\0"u8));
         var header = MemoryMarshal.Read<MatchHeader>(data);
         Assert.Equal((MatchFormat.Magic, MatchFormat.Version), (header.Magic, header.Version));
-        var symbols = MemoryMarshal.Cast<byte, MatchSymbol>(data.Slice((int)header.Symbols, (int)header.SymbolCount * Marshal.SizeOf<MatchSymbol>()));
+        var symbols = MemoryMarshal.Cast<byte, MatchSymbol>(
+            data.Slice((int)header.Symbols, (int)header.SymbolCount * Marshal.SizeOf<MatchSymbol>())
+        );
         byte[] name = Encoding.ASCII.GetBytes(Name + "\0");
         int found = 0;
         foreach (ref var symbol in symbols)

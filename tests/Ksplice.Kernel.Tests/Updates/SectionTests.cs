@@ -11,13 +11,34 @@ public sealed class SectionTests(Guest guest)
     {
         using PatchProject project = new(guest.Release);
         // K6: outside of .data..percpu the loader gives it no area of its own.
-        project.Write("percpu.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
-            ("static int uptime_proc_show(", "static DEFINE_PER_CPU_SHARED_ALIGNED(unsigned long, shown);\n\nstatic int uptime_proc_show("),
-            ("\tint i;\n\n", "\tunsigned long sum = 0;\n\tint i;\n\n\tthis_cpu_inc(shown);\n\tfor_each_possible_cpu(i)\n\t\tsum += per_cpu(shown, i);\n"),
-            ("\treturn 0;\n", "\tseq_printf(m, \"%lu\\n\", sum);\n\treturn 0;\n")));
+        project.Write(
+            "percpu.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                (
+                    "static int uptime_proc_show(",
+                    "static DEFINE_PER_CPU_SHARED_ALIGNED(unsigned long, shown);\n\nstatic int uptime_proc_show("
+                ),
+                (
+                    "\tint i;\n\n",
+                    "\tunsigned long sum = 0;\n\tint i;\n\n\tthis_cpu_inc(shown);\n\tfor_each_possible_cpu(i)\n\t\tsum += per_cpu(shown, i);\n"
+                ),
+                ("\treturn 0;\n", "\tseq_printf(m, \"%lu\\n\", sum);\n\treturn 0;\n")
+            )
+        );
         // K7: printk.c is where this tracepoint is defined.
-        project.Write("printk.patch", await KernelTree.ChangeAsync(guest.Release, "kernel/printk/printk.c",
-            ("\ttrace_console_rcuidle(text, text_len);\n", "\tif (text_len > 4 && !memcmp(text, \"old: \", 4))\n\t\tmemcpy(text, \"new\", 3);\n\ttrace_console_rcuidle(text, text_len);\n")));
+        project.Write(
+            "printk.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "kernel/printk/printk.c",
+                (
+                    "\ttrace_console_rcuidle(text, text_len);\n",
+                    "\tif (text_len > 4 && !memcmp(text, \"old: \", 4))\n\t\tmemcpy(text, \"new\", 3);\n\ttrace_console_rcuidle(text, text_len);\n"
+                )
+            )
+        );
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -34,7 +55,9 @@ public sealed class SectionTests(Guest guest)
             ksplice undo {{project.Id}}
             echo "undo $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["shown 3", "traced 0", "traced 1", "undo 0"], result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d$")));
     }

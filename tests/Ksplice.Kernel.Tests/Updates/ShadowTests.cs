@@ -68,10 +68,26 @@ public sealed class ShadowTests(Guest guest)
             ksplice undo {{project.Id}} >/dev/null; echo "undo $?"
             dmesg | sed -n 's/.*smaps: [1-9][0-9]* /some /p'
             """,
-            UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("shadow", guest.Release, Repository.At("src", "Ksplice.Kernel", "include", "ksplice", "shadow.h")));
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildAsync("shadow", guest.Release, Repository.At("src", "Ksplice.Kernel", "include", "ksplice", "shadow.h"))
+        );
         result.MustEndWith(0);
         Assert.Equal(
-            ["left 1", "again 0", "each made and taken 1", "wrong 0", "many 1", "counts by process 0", "counts each 0", "undo 0", "some fields freed"],
-            result.Lines.Where(line => !line.StartsWith("update ", StringComparison.Ordinal) && !line.StartsWith("  ", StringComparison.Ordinal)));
+            [
+                "left 1",
+                "again 0",
+                "each made and taken 1",
+                "wrong 0",
+                "many 1",
+                "counts by process 0",
+                "counts each 0",
+                "undo 0",
+                "some fields freed",
+            ],
+            result.Lines.Where(line =>
+                !line.StartsWith("update ", StringComparison.Ordinal) && !line.StartsWith("  ", StringComparison.Ordinal)
+            )
+        );
     }
 }

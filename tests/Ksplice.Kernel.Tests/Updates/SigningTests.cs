@@ -31,16 +31,29 @@ public sealed class SigningTests(Guest guest)
                 ksplice apply {place} >/dev/null; echo "signed $?"
                 grep -q ^Pages: /proc/self/smaps; echo "pages $?"
                 ksplice undo {project.Id} >/dev/null; echo "undo $?"
-                """, files);
+                """,
+                files
+            );
             result.MustEndWith(0);
-            Assert.Equal(["nobody trusted 10", "signatures: demanded", "unsigned 10", "changed 10", "0", "signed 0", "pages 0", "undo 0"], result.Lines);
+            Assert.Equal(
+                ["nobody trusted 10", "signatures: demanded", "unsigned 10", "changed 10", "0", "signed 0", "pages 0", "undo 0"],
+                result.Lines
+            );
             Assert.Contains("is not signed, and this machine takes signed updates only", result.Errors, StringComparison.Ordinal);
             Assert.Contains("is not what CN=site would have made of this manifest", result.Errors, StringComparison.Ordinal);
 
-            result = await guest.RunAsync($"ksplice apply {place}; echo $?; lsmod | grep -c ksplice; exit 0", ["--append", "module.sig_enforce=1"], files);
+            result = await guest.RunAsync(
+                $"ksplice apply {place}; echo $?; lsmod | grep -c ksplice; exit 0",
+                ["--append", "module.sig_enforce=1"],
+                files
+            );
             result.MustEndWith(0);
             Assert.Equal(["2", "0"], result.Lines);
-            Assert.Contains("this kernel loads signed modules only: build the update with UpdateSigningKey", result.Errors, StringComparison.Ordinal);
+            Assert.Contains(
+                "this kernel loads signed modules only: build the update with UpdateSigningKey",
+                result.Errors,
+                StringComparison.Ordinal
+            );
         }
         finally
         {

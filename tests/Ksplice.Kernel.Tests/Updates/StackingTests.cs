@@ -109,17 +109,38 @@ public sealed class StackingTests(Guest guest)
             done
             lines none
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), UpdateGuest.Package(third));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second),
+            UpdateGuest.Package(third)
+        );
         result.MustEndWith(0);
         string[] round =
         [
-            "apply one 0", "one Shown", "apply two 0", "two Second Shown", "goes on counting 0", "apply three 0", "three Second Shown Third",
-            "undo one 2", "undo two 2", $"update {third.Id} stands on it: undo that first", "three Second Shown Third",
-            "undo three 0", "two Second Shown", "undo two 0", "one Shown", "apply three 2", "undo one 0", "none", "apply two 2",
+            "apply one 0",
+            "one Shown",
+            "apply two 0",
+            "two Second Shown",
+            "goes on counting 0",
+            "apply three 0",
+            "three Second Shown Third",
+            "undo one 2",
+            "undo two 2",
+            $"update {third.Id} stands on it: undo that first",
+            "three Second Shown Third",
+            "undo three 0",
+            "two Second Shown",
+            "undo two 0",
+            "one Shown",
+            "apply three 2",
+            "undo one 0",
+            "none",
+            "apply two 2",
         ];
         Assert.Equal(
             ["apply early 2", .. round, .. round, "none"],
-            result.Lines.Where(line => !Regex.IsMatch(line, "^(update [0-9a-f]{8} (applied|undone)|  )")).Select(line => line.TrimEnd()));
+            result.Lines.Where(line => !Regex.IsMatch(line, "^(update [0-9a-f]{8} (applied|undone)|  )")).Select(line => line.TrimEnd())
+        );
         Assert.Contains("in_use", result.Errors, StringComparison.Ordinal);
         Assert.Contains($"the update was built on update {second.Id}, which is not applied", result.Errors, StringComparison.Ordinal);
         Assert.Contains($"the update was built on update {first.Id}, which is not applied", result.Errors, StringComparison.Ordinal);
@@ -128,11 +149,17 @@ public sealed class StackingTests(Guest guest)
     [Fact]
     public async Task What_the_lower_one_brought_under_a_global_name_is_called_from_another_file()
     {
-        string brings = First.Replace("static noinline unsigned long count_shown", "noinline unsigned long count_shown", StringComparison.Ordinal);
+        string brings = First.Replace(
+            "static noinline unsigned long count_shown",
+            "noinline unsigned long count_shown",
+            StringComparison.Ordinal
+        );
         using var first = await BuildAsync(brings);
         using PatchProject second = new(guest.Release);
         second.OnTopOf(first);
-        second.Write("update.patch", """
+        second.Write(
+            "update.patch",
+            """
             --- a/fs/proc/uptime.c
             +++ b/fs/proc/uptime.c
             @@ -9,6 +9,8 @@
@@ -152,7 +179,8 @@ public sealed class StackingTests(Guest guest)
              	return 0;
              }
 
-            """);
+            """
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -167,7 +195,10 @@ public sealed class StackingTests(Guest guest)
             ksplice undo {{second.Id}} >/dev/null && ksplice undo {{first.Id}} >/dev/null; echo "undo both $?"
             grep -c shown /proc/uptime || true
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second)
+        );
         result.MustEndWith(0);
         Assert.Equal(["apply early 2", "one counter 0", "undo the lower one 2", "undo both 0", "0"], result.Lines);
     }
@@ -177,14 +208,31 @@ public sealed class StackingTests(Guest guest)
     public async Task A_per_cpu_variable_of_another_update_stays_as_long_as_it_is_referred_to()
     {
         // No string is new: the kernel might keep its address, and the primary would stay for that.
-        using var first = await BuildAsync(await KernelTree.ChangeAsync(guest.Release, "fs/proc/task_mmu.c",
-            ("static int show_smap(", "DEFINE_PER_CPU(unsigned long, maps_shown);\n\nstatic int show_smap("),
-            ("\tsmap_gather_stats(vma, &mss, 0);\n\n\tshow_map_vma(m, vma);\n", "\tsmap_gather_stats(vma, &mss, 0);\n\tthis_cpu_inc(maps_shown);\n\n\tshow_map_vma(m, vma);\n")));
+        using var first = await BuildAsync(
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/task_mmu.c",
+                ("static int show_smap(", "DEFINE_PER_CPU(unsigned long, maps_shown);\n\nstatic int show_smap("),
+                (
+                    "\tsmap_gather_stats(vma, &mss, 0);\n\n\tshow_map_vma(m, vma);\n",
+                    "\tsmap_gather_stats(vma, &mss, 0);\n\tthis_cpu_inc(maps_shown);\n\n\tshow_map_vma(m, vma);\n"
+                )
+            )
+        );
         using PatchProject second = new(guest.Release);
         second.OnTopOf(first);
-        second.Write("update.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c",
-            ("static int uptime_proc_show(", "DECLARE_PER_CPU(unsigned long, maps_shown);\n\nstatic int uptime_proc_show("),
-            ("\treturn 0;\n", "\tseq_put_decimal_ull(m, NULL, per_cpu(maps_shown, 0) + per_cpu(maps_shown, 1));\n\tseq_putc(m, '\\n');\n\treturn 0;\n")));
+        second.Write(
+            "update.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("static int uptime_proc_show(", "DECLARE_PER_CPU(unsigned long, maps_shown);\n\nstatic int uptime_proc_show("),
+                (
+                    "\treturn 0;\n",
+                    "\tseq_put_decimal_ull(m, NULL, per_cpu(maps_shown, 0) + per_cpu(maps_shown, 1));\n\tseq_putc(m, '\\n');\n\treturn 0;\n"
+                )
+            )
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -203,11 +251,24 @@ public sealed class StackingTests(Guest guest)
             rmmod ksplice_${two}_0_primary ksplice_${two}_0_helper || exit 1
             rmmod ksplice_${one}_0_primary; echo "unload $?"
             """,
-            UpdateGuest.Package(first), UpdateGuest.Package(second));
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second)
+        );
         result.MustEndWith(0);
         Assert.Equal(
-            ["applied ok", "applied ok", "one variable 0", "reversed in_use", "reversed ok", "reversed ok", "unload 1", "applied base_missing", "unload 0"],
-            result.Lines);
+            [
+                "applied ok",
+                "applied ok",
+                "one variable 0",
+                "reversed in_use",
+                "reversed ok",
+                "reversed ok",
+                "unload 1",
+                "applied base_missing",
+                "unload 0",
+            ],
+            result.Lines
+        );
     }
 
     // K25: nothing in memory tells that one of these needs the other.
@@ -217,7 +278,14 @@ public sealed class StackingTests(Guest guest)
         using var first = await BuildAsync(First);
         using PatchProject second = new(guest.Release);
         second.OnTopOf(first);
-        second.Write("update.patch", await KernelTree.ChangeAsync(guest.Release, "fs/proc/uptime.c", ("\treturn 0;\n", "\tseq_puts(m, \"second\\n\");\n\treturn 0;\n")));
+        second.Write(
+            "update.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("\treturn 0;\n", "\tseq_puts(m, \"second\\n\");\n\treturn 0;\n")
+            )
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -235,9 +303,26 @@ public sealed class StackingTests(Guest guest)
             apply $two alone
             grep -q second /proc/uptime; echo "second $?"
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["apply early 2", "second 1", "apply one 0", "apply two 0", "undo one 2", "shown 0", "undo two 0", "undo one 0", "apply alone 2", "second 1"], result.Lines);
+        Assert.Equal(
+            [
+                "apply early 2",
+                "second 1",
+                "apply one 0",
+                "apply two 0",
+                "undo one 2",
+                "shown 0",
+                "undo two 0",
+                "undo one 0",
+                "apply alone 2",
+                "second 1",
+            ],
+            result.Lines
+        );
         Assert.Contains(first.Id, result.Errors, StringComparison.Ordinal);
         Assert.Contains("in_use", result.Errors, StringComparison.Ordinal);
     }
@@ -246,12 +331,21 @@ public sealed class StackingTests(Guest guest)
     [Fact]
     public async Task One_goes_through_the_tracer_on_top_of_one_that_does()
     {
-        using PatchProject first = new(guest.Release), second = new(guest.Release);
+        using PatchProject first = new(guest.Release),
+            second = new(guest.Release);
         first.Write("first.patch", CoexistenceTests.Random);
         (await first.BuildAsync()).MustSucceed();
         second.OnTopOf(first);
-        second.Write("second.patch", CoexistenceTests.Random.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
-            .Replace("+	return crng_ready() && task_pid_nr(current) == 1;", "+	return crng_ready() && task_pid_nr(current) != 1;", StringComparison.Ordinal));
+        second.Write(
+            "second.patch",
+            CoexistenceTests
+                .Random.Replace("-	return crng_ready();", "-	return crng_ready() && task_pid_nr(current) == 1;", StringComparison.Ordinal)
+                .Replace(
+                    "+	return crng_ready() && task_pid_nr(current) == 1;",
+                    "+	return crng_ready() && task_pid_nr(current) != 1;",
+                    StringComparison.Ordinal
+                )
+        );
         (await second.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
@@ -269,7 +363,11 @@ public sealed class StackingTests(Guest guest)
                 ask none
             done
             """,
-            UpdateGuest.Command, UpdateGuest.Package(first), UpdateGuest.Package(second), await TestModule.BuildAsync("asker", guest.Release));
+            UpdateGuest.Command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second),
+            await TestModule.BuildAsync("asker", guest.Release)
+        );
         result.MustEndWith(0);
         string[] round = ["first 11", "second 0", "first 11", "none 0"];
         Assert.Equal(["before 0", .. round, .. round], result.Lines);

@@ -74,9 +74,13 @@ public sealed class SysfsTests(Guest guest)
             done
             echo "left with $(cat max_tries retry_ms | tr '\n' ' ')"
             """,
-            UpdateGuest.Package(project));
+            UpdateGuest.Package(project)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["pieces 0", "-r--------", "-r--------", "taken max_tries=1000", "taken retry_ms=0", "left with 1000 0 "], result.Lines.TakeLast(6));
+        Assert.Equal(
+            ["pieces 0", "-r--------", "-r--------", "taken max_tries=1000", "taken retry_ms=0", "left with 1000 0 "],
+            result.Lines.TakeLast(6)
+        );
         string[] lines = [.. result.Lines.SkipLast(6)];
         Assert.True(lines.Sum(line => line.Length + 1) > 4096, $"{lines.Length} functions");
         Assert.All(lines, line => Assert.Matches("^[\\w.]+ ffffffff[0-9a-f]{8} ffffffff[0-9a-f]{8} vmlinux (jump|tracer)$", line));

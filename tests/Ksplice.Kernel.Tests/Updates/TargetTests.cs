@@ -50,10 +50,13 @@ public sealed class TargetTests(Guest guest)
     private static string Sample(string path) => File.ReadAllText(Repository.At("samples", path));
 
     private GuestFile[] Files(PatchProject project) =>
-    [
-        UpdateGuest.Command, UpdateGuest.Package(project), UpdateGuest.Module(guest.Release, "drivers/block/loop"),
-        UpdateGuest.Module(guest.Release, "mm/zsmalloc"), UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
-    ];
+        [
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+            UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
+            UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
+        ];
 
     [Fact]
     public async Task The_kernel_and_two_modules_change_at_once_and_change_back()
@@ -74,17 +77,26 @@ public sealed class TargetTests(Guest guest)
             losetup -d /dev/loop0
             rmmod zram && rmmod loop && echo "modules can go"
             """,
-            Files(project));
+            Files(project)
+        );
         result.MustEndWith(0);
         const string Without = "vvar 1, path /tmp/secret, compact Invalid argument, 0 modules";
         string[] round =
         [
             "applied: vvar 0, path refused, compact No such device, 7 modules",
-            "function m_next vmlinux", "function m_start vmlinux", "function loop_attr_do_show_backing_file loop", "function compact_store zram",
+            "function m_next vmlinux",
+            "function m_start vmlinux",
+            "function loop_attr_do_show_backing_file loop",
+            "function compact_store zram",
             "undone: " + Without,
         ];
-        Assert.Equal(["before: " + Without, .. round, .. round, "modules can go"],
-            result.Lines.Where(line => System.Text.RegularExpressions.Regex.IsMatch(line, "^(before|applied|undone|function|zram|modules)[ :]") && !line.StartsWith("function: ", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["before: " + Without, .. round, .. round, "modules can go"],
+            result.Lines.Where(line =>
+                System.Text.RegularExpressions.Regex.IsMatch(line, "^(before|applied|undone|function|zram|modules)[ :]")
+                && !line.StartsWith("function: ", StringComparison.Ordinal)
+            )
+        );
     }
 
     [Fact]
@@ -92,7 +104,9 @@ public sealed class TargetTests(Guest guest)
     {
         // A hook runs when the update is applied, with the module or not at all.
         using var project = Three();
-        project.Write("4-hook.patch", """
+        project.Write(
+            "4-hook.patch",
+            """
             --- a/drivers/block/zram/zram_drv.c
             +++ b/drivers/block/zram/zram_drv.c
             @@ -34,7 +34,11 @@
@@ -108,9 +122,14 @@ public sealed class TargetTests(Guest guest)
              /* idr index must be protected */
              static DEFINE_MUTEX(zram_index_mutex);
 
-            """);
+            """
+        );
         var built = (await project.BuildAsync("-tl:off", "-v:normal")).MustSucceed();
-        Assert.Contains("KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: drivers/block/zram/zram_drv.c has a hook", built.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: drivers/block/zram/zram_drv.c has a hook",
+            built.Output,
+            StringComparison.Ordinal
+        );
         Assert.DoesNotContain("KSP6032: Module loop", built.Output, StringComparison.Ordinal);
         var result = await guest.RunAsync(
             $$"""
@@ -126,12 +145,16 @@ public sealed class TargetTests(Guest guest)
             dmesg | grep -o 'zram is in force'
             rmmod zram 2>/dev/null || echo "zram stays"
             """,
-            Files(project));
+            Files(project)
+        );
         result.MustEndWith(0);
         Assert.Equal(["zram is in force", "zram stays"], result.Lines.Where(line => line.StartsWith("zram ", StringComparison.Ordinal)));
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Contains("it changes module zram, which is not loaded", result.Errors, StringComparison.Ordinal);
-        Assert.Contains(result.Lines, line => line.StartsWith("refused: vvar 1, path /tmp/secret,", StringComparison.Ordinal) && line.EndsWith(" 0 modules", StringComparison.Ordinal));
+        Assert.Contains(result.Lines, line =>
+            line.StartsWith("refused: vvar 1, path /tmp/secret,", StringComparison.Ordinal)
+            && line.EndsWith(" 0 modules", StringComparison.Ordinal)
+        );
         Assert.Contains("applied: vvar 0, path refused, compact No such device, 7 modules", result.Lines);
     }
 
@@ -139,7 +162,9 @@ public sealed class TargetTests(Guest guest)
     public async Task New_code_of_a_module_is_that_modules()
     {
         using PatchProject project = new(guest.Release);
-        project.Write("loop.patch", """
+        project.Write(
+            "loop.patch",
+            """
             --- a/drivers/block/loop.c
             +++ b/drivers/block/loop.c
             @@ -687,4 +687,4 @@
@@ -149,7 +174,8 @@ public sealed class TargetTests(Guest guest)
             +	return sysfs_emit(buf, "%llu of %s\n", (unsigned long long)lo->lo_offset, THIS_MODULE->name);
              }
 
-            """);
+            """
+        );
         (await project.BuildAsync()).MustSucceed();
         // What `THIS_MODULE` is in a primary would be the primary.
         Assert.Contains(" __this_module\n", UpdateGuest.MatchReport(project), StringComparison.Ordinal);
@@ -163,9 +189,13 @@ public sealed class TargetTests(Guest guest)
             ksplice undo {project.Id} || exit 1
             echo "offset $(cat /sys/block/loop0/loop/offset)"
             """,
-            Files(project));
+            Files(project)
+        );
         result.MustEndWith(0);
-        Assert.Equal(["offset 512 of loop", "offset 512"], result.Lines.Where(line => line.StartsWith("offset ", StringComparison.Ordinal)));
+        Assert.Equal(
+            ["offset 512 of loop", "offset 512"],
+            result.Lines.Where(line => line.StartsWith("offset ", StringComparison.Ordinal))
+        );
     }
 
     [Fact]
@@ -182,7 +212,8 @@ public sealed class TargetTests(Guest guest)
             rmmod poke
             look refused
             """,
-            [.. Files(project), await TestModule.BuildAsync("poke", guest.Release)]);
+            [.. Files(project), await TestModule.BuildAsync("poke", guest.Release)]
+        );
         result.MustEndWith(0);
         Assert.Contains("apply 2", result.Lines);
         Assert.Contains("zram: compact_store: its code differs", result.Errors, StringComparison.Ordinal);

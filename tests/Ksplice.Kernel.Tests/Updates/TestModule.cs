@@ -40,9 +40,12 @@ internal static class TestModule
     public static async Task MakeAsync(string folder, string release, params string[] arguments)
     {
         // Headers that depend on their image's package are unpacked beside the image.
-        string installed = "/usr/src/linux-headers-" + release, unpacked = Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release) + installed;
-        var made = await Cli.Wrap("make").WithArguments(["-C", Directory.Exists(installed) ? installed : unpacked, "M=" + folder, "modules", .. arguments])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+        string installed = "/usr/src/linux-headers-" + release,
+            unpacked = Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release) + installed;
+        var made = await Cli.Wrap("make")
+            .WithArguments(["-C", Directory.Exists(installed) ? installed : unpacked, "M=" + folder, "modules", .. arguments])
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(made.ExitCode == 0, made.StandardError);
     }
 }
