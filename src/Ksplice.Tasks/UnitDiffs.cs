@@ -40,7 +40,12 @@ internal static class UnitDiffs
 
     /// <summary>A unit with its two objects.</summary>
     public static AnalyzedUnit Open(ITaskItem unit) =>
-        new(unit.ItemSpec, unit.GetMetadata("Module") is { Length: > 0 } module ? module : null, Read(unit, "Pre"), Read(unit, "Post"));
+        new(
+            unit.ItemSpec,
+            unit.GetMetadata("Module") is { Length: > 0 } module && module != UpdateTarget.KernelName ? module : null,
+            Read(unit, "Pre"),
+            Read(unit, "Post")
+        );
 
     private static ElfObject Read(ITaskItem unit, string side) =>
         ElfObject.Read(File.ReadAllBytes(unit.GetMetadata(side)), unit.GetMetadata(side));

@@ -65,6 +65,29 @@ public sealed class AnalysisTests
         );
     }
 
+    // Rules that ask the image and the list of exports speak of the kernel itself only: the build has to say which units are its.
+    [Fact]
+    public async Task What_the_running_kernel_forbids_is_refused_by_the_build_too()
+    {
+        using PatchProject project = new(Patches.Release);
+        const string Stop = "long copy_from_kernel_nofault(void *dst, const void *src, size_t size)\n{\n",
+            Shown = "static int version_proc_show(struct seq_file *m, void *v)\n{\n";
+        project.Write("fix.patch", await Patches.ChangeAsync("mm/maccess.c", Stop, Stop + "\tpr_info(\"changed\\n\");\n"));
+        Assert.Contains(
+            "'copy_from_kernel_nofault' runs while",
+            (await project.BuildAsync()).MustFailWith("KSP5011"),
+            StringComparison.Ordinal
+        );
+        string module = File.ReadLines($"/usr/src/linux-headers-{Patches.Release}/Module.symvers")
+            .Select(line => line.Split('\t'))
+            .First(fields => fields[2] != "vmlinux")[1];
+        project.Write(
+            "fix.patch",
+            await Patches.ChangeAsync("fs/proc/version.c", Shown, $"extern void {module}(void);\n{Shown}\t{module}();\n")
+        );
+        Assert.Contains($"'{module}'", (await project.BuildAsync()).MustFailWith("KSP5017"), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_missing_analyzer_and_an_error_stop_the_build_and_an_acknowledged_error_stands_in_the_manifest()
     {
