@@ -30,7 +30,8 @@ internal sealed record CorpusRow(
                 .Select(row =>
                     string.Create(
                         CultureInfo.InvariantCulture,
-                        $"{row.Patch},{row.Result},{row.Diagnostic},{row.ConfirmedBy},{string.Join(' ', row.Replaced.Keys.Concat(row.New.Select(name => "+" + name)))},{row.Seconds:f1}\n"
+                        $"{row.Patch},{row.Result},{row.Diagnostic},{row.ConfirmedBy},"
+                            + $"{string.Join(' ', row.Replaced.Keys.Concat(row.New.Select(name => "+" + name)))},{row.Seconds:f1}\n"
                     )
                 )
         );

@@ -205,7 +205,8 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
             rows.Select(row =>
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{row.Header},{row.Result},{row.Diagnostic},{row.Units},{row.OfModules},{row.Failed},{row.Differing},{row.ModulesDiffering},{row.Functions},{row.Wrong},{row.Seconds:f0}\n"
+                    $"{row.Header},{row.Result},{row.Diagnostic},{row.Units},{row.OfModules},{row.Failed},{row.Differing},"
+                        + $"{row.ModulesDiffering},{row.Functions},{row.Wrong},{row.Seconds:f0}\n"
                 )
             )
         );

@@ -6,7 +6,10 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Corpus;
 
-/// <summary>What differencing costs: all pairs that a run of the corpus left, in this one process, and units linked together to larger and larger objects.</summary>
+/// <summary>
+/// What differencing costs: all pairs that a run of the corpus left, in this one process, and units linked
+/// together to larger and larger objects.
+/// </summary>
 internal static class Measurement
 {
     /// <summary>Reads and compares every pair under <paramref name="patches"/> twice, and shows the second time.</summary>
@@ -28,7 +31,9 @@ internal static class Measurement
             var slowest = each.MaxBy(one => one.Milliseconds);
             if (pass == 1)
                 Console.WriteLine(
-                    $"{pairs.Count, 8} {bytes / 1e6, 8:f1} {time / 1e3, 8:f2} {bytes / 1e3 / time, 8:f0} {each.Select(one => one.Milliseconds).Order().ElementAt(each.Count / 2), 7:f1} ms {slowest.Milliseconds, 7:f1} ms ({slowest.Bytes / 1e6:f1} MB)"
+                    $"{pairs.Count, 8} {bytes / 1e6, 8:f1} {time / 1e3, 8:f2} {bytes / 1e3 / time, 8:f0} "
+                        + $"{each.Select(one => one.Milliseconds).Order().ElementAt(each.Count / 2), 7:f1} ms "
+                        + $"{slowest.Milliseconds, 7:f1} ms ({slowest.Bytes / 1e6:f1} MB)"
                 );
         }
         Console.WriteLine($"peak memory {Process.GetCurrentProcess().PeakWorkingSet64 / 1e6:f0} MB");

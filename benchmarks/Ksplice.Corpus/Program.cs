@@ -160,7 +160,10 @@ command.SetAction(
                 .ToList();
             await File.WriteAllTextAsync(Path.ChangeExtension(table, null) + "-lines.csv", LineProof.ToCsv(proved), cancellation);
             Console.WriteLine(
-                $"{proved.Sum(row => row.Changed)} functions of {proved.Count} patches differ, {proved.Sum(row => row.OnlyLines.Count)} of them for a line number alone; without #line {proved.Sum(row => row.Without.Count)} more would, in {proved.Count(row => row.Without.Count != 0)} patches"
+                $"{proved.Sum(row => row.Changed)} functions of {proved.Count} patches differ, "
+                    + $"{proved.Sum(row => row.OnlyLines.Count)} of them for a line number alone; "
+                    + $"without #line {proved.Sum(row => row.Without.Count)} more would, "
+                    + $"in {proved.Count(row => row.Without.Count != 0)} patches"
             );
         }
         return all.Any(row => row.Result == "wrong") ? 2 : 0;

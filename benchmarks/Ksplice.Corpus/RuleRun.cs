@@ -58,13 +58,16 @@ internal static class RuleRun
             Console.WriteLine(
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{part.Length, 5} {part.Average(one => one.Bytes) / 1e6, 8:f2} {part.Average(one => one.Compare), 8:f1} {part.Average(one => one.Judge), 8:f1} {part.Sum(one => one.Judge) / (part.Sum(one => one.Bytes) / 1e6), 8:f0}"
+                    $"{part.Length, 5} {part.Average(one => one.Bytes) / 1e6, 8:f2} {part.Average(one => one.Compare), 8:f1} "
+                        + $"{part.Average(one => one.Judge), 8:f1} "
+                        + $"{part.Sum(one => one.Judge) / (part.Sum(one => one.Bytes) / 1e6), 8:f0}"
                 )
             );
         Console.WriteLine(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"all: {times.Count} pairs, differencing {times.Sum(one => one.Compare) / 1e3:f1} s, analysis {times.Sum(one => one.Judge) / 1e3:f1} s"
+                $"all: {times.Count} pairs, differencing {times.Sum(one => one.Compare) / 1e3:f1} s, "
+                    + $"analysis {times.Sum(one => one.Judge) / 1e3:f1} s"
             )
         );
     }

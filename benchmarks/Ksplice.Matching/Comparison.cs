@@ -71,7 +71,8 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
                     continue;
                 differing++;
                 Console.WriteLine(
-                    $"{vectors[chunk[i].Vector].Function} ({vectors[chunk[i].Vector].Unit}), {chunk[i].Change?.Kind}:\n  C# {mine}\n  C  {(i < lines.Length ? lines[i] : "nothing")}"
+                    $"{vectors[chunk[i].Vector].Function} ({vectors[chunk[i].Vector].Unit}), {chunk[i].Change?.Kind}:\n"
+                        + $"  C# {mine}\n  C  {(i < lines.Length ? lines[i] : "nothing")}"
                 );
             }
         }

@@ -45,7 +45,8 @@ internal sealed class GuestRun
             );
             csv.Append(
                 CultureInfo.InvariantCulture,
-                $"{_release},{unit.Key},{unit.Count()},{unit.Count(row => row.Here.IsMatch)},{unit.Count(row => row.Same)},{Quantile(unit.Select(row => row.Microseconds), 0.5):f0},{rest}\n"
+                $"{_release},{unit.Key},{unit.Count()},{unit.Count(row => row.Here.IsMatch)},{unit.Count(row => row.Same)},"
+                    + $"{Quantile(unit.Select(row => row.Microseconds), 0.5):f0},{rest}\n"
             );
         }
         return csv.ToString();
@@ -58,7 +59,8 @@ internal sealed class GuestRun
         return string.Create(
             CultureInfo.InvariantCulture,
             $"{_rows.Count} functions, {_rows.Count(row => row.Here.IsMatch)} matched, {Differing} with another result than outside; "
-                + $"us a function: median {Quantile(times, 0.5):f0}, 90 % below {Quantile(times, 0.9):f0}, most {times.Max():f0}, all {times.Sum() / 1e6:f1} s\n"
+                + $"us a function: median {Quantile(times, 0.5):f0}, 90 % below {Quantile(times, 0.9):f0}, most {times.Max():f0}, "
+                + $"all {times.Sum() / 1e6:f1} s\n"
         );
     }
 

@@ -86,7 +86,10 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             : new Mutation(kind, place.Start + (ulong)field, changed);
     }
 
-    /// <summary>A random change of that one of the <see cref="TableKinds"/> to an entry for code in <paramref name="places"/>; null if there is none.</summary>
+    /// <summary>
+    /// A random change of that one of the <see cref="TableKinds"/> to an entry for code in
+    /// <paramref name="places"/>; null if there is none.
+    /// </summary>
     public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(
         string kind,
         IReadOnlyList<MatchedPlace> places,

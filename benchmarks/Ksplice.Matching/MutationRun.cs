@@ -8,7 +8,9 @@ namespace Ksplice.Matching;
 /// <summary>Changes matched functions at random, and counts what is still accepted.</summary>
 internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
 {
-    /// <summary>Tries <paramref name="count"/> changes, as many of each kind; the functions are those of <paramref name="chosen"/>.</summary>
+    /// <summary>
+    /// Tries <paramref name="count"/> changes, as many of each kind; the functions are those of <paramref name="chosen"/>.
+    /// </summary>
     public async Task<string> RunAsync(IReadOnlyList<CompilationUnit> chosen, int count, CancellationToken cancellation)
     {
         List<(string Unit, FunctionMatch Function, IReadOnlyList<MatchedPlace> Places)> functions = [];

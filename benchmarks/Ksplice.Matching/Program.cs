@@ -45,7 +45,8 @@ units.SetAction(
         int functions = rows.Sum(row => row.Functions),
             matched = rows.Sum(row => row.Matched);
         Console.WriteLine(
-            $"{rows.Count} units, {functions} functions, {matched} matched ({100.0 * matched / functions:f3} %), {rows.Sum(row => row.TextBytes)} bytes of text"
+            $"{rows.Count} units, {functions} functions, {matched} matched ({100.0 * matched / functions:f3} %), "
+                + $"{rows.Sum(row => row.TextBytes)} bytes of text"
         );
         foreach (var group in rows.SelectMany(row => row.Rest).GroupBy(rest => rest.Kind).OrderByDescending(group => group.Count()))
             Console.WriteLine($"{group.Count(), 6} {group.Key}");
@@ -217,7 +218,8 @@ versions.SetAction(
                 await result.AddAsync(unit, old, cancellation);
         }
         Console.WriteLine(
-            $"{result.Units} units; {result.Differing} functions differ, {result.DifferingMatched} of them match; {result.Gone.Count} are gone, {result.Gone.Matched} match; {result.Same} are the same, {result.SameMatched} match"
+            $"{result.Units} units; {result.Differing} functions differ, {result.DifferingMatched} of them match; "
+                + $"{result.Gone.Count} are gone, {result.Gone.Matched} match; {result.Same} are the same, {result.SameMatched} match"
         );
         foreach (var (why, functions) in result.Why.OrderByDescending(pair => pair.Value))
             Console.WriteLine($"{functions, 6} {why}");

@@ -26,10 +26,13 @@ internal sealed record UnitRow(string Kernel, string Unit, int Functions, int Ma
     {
         StringBuilder csv = new("kernel,unit,functions,matched,reason\n");
         foreach (var row in rows)
+        {
+            string others = string.Join("; ", row.Rest.Select(rest => $"{rest.Function}: {rest.Kind}"));
             csv.Append(
                 null,
-                $"{row.Kernel},{row.Unit},{row.Functions},{row.Matched},{string.Join("; ", row.Rest.Select(rest => $"{rest.Function}: {rest.Kind}")).Replace(",", "", StringComparison.Ordinal)}\n"
+                $"{row.Kernel},{row.Unit},{row.Functions},{row.Matched},{others.Replace(",", "", StringComparison.Ordinal)}\n"
             );
+        }
         return csv.ToString();
     }
 }

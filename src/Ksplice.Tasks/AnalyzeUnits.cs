@@ -42,7 +42,9 @@ public sealed class AnalyzeUnits : KspliceTask
     [Required]
     public string SarifFile { get; set; } = "";
 
-    /// <summary>Where the project wants the SARIF file too, as the C# compiler's ErrorLog: a path, and perhaps <c>,version=2.1</c>.</summary>
+    /// <summary>
+    /// Where the project wants the SARIF file too, as the C# compiler's ErrorLog: a path, and perhaps <c>,version=2.1</c>.
+    /// </summary>
     public string? ErrorLog { get; set; }
 
     /// <summary>The file to write with the acknowledged errors.</summary>

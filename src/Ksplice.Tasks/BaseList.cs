@@ -3,7 +3,9 @@ using Ksplice.Build.Generation;
 
 namespace Ksplice.Tasks;
 
-/// <summary>bases.json: the updates that this one goes on top of, patches included, so that later stages need not open packages again.</summary>
+/// <summary>
+/// bases.json: the updates that this one goes on top of, patches included, so that later stages need not open packages again.
+/// </summary>
 internal static class BaseList
 {
     /// <summary>Reads the file.</summary>

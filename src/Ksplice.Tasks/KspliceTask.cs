@@ -8,7 +8,9 @@ using MSBuildTask = Microsoft.Build.Utilities.Task;
 
 namespace Ksplice.Tasks;
 
-/// <summary>What every task of the Sdk does: it runs a stage of the engine, passes its log and its diagnostics on, and can be canceled.</summary>
+/// <summary>
+/// What every task of the Sdk does: it runs a stage of the engine, passes its log and its diagnostics on, and can be canceled.
+/// </summary>
 public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
 {
     private readonly CancellationTokenSource _canceled = new();

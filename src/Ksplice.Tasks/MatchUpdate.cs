@@ -58,7 +58,8 @@ public sealed class MatchUpdate : KspliceTask
             else
                 report.Append(
                     CultureInfo.InvariantCulture,
-                    $"{(report.Length == 0 ? "" : "\n")}{match.Diffs.Target.Name}: goes on top of other updates and is matched when it is applied\n"
+                    $"{(report.Length == 0 ? "" : "\n")}{match.Diffs.Target.Name}: "
+                        + $"goes on top of other updates and is matched when it is applied\n"
                 );
         }
         if (Diagnostics.HasErrors)
@@ -77,7 +78,8 @@ public sealed class MatchUpdate : KspliceTask
         for (int i = 0; i < data.Functions.Length; i++)
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"{result.Functions[i].Start:x16} {data.Functions[i].Name} ({data.Functions[i].Unit}), {result.Functions[i].End - result.Functions[i].Start} bytes\n"
+                $"{result.Functions[i].Start:x16} {data.Functions[i].Name} ({data.Functions[i].Unit}), "
+                    + $"{result.Functions[i].End - result.Functions[i].Start} bytes\n"
             );
         text.Append("\nsymbols that new code needs\n");
         for (int i = 0; i < data.Exports.Length; i++)

@@ -8,7 +8,9 @@ using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
-/// <summary>The differences of all units. They are found again by each stage that needs them: that takes less than reading them from a file would.</summary>
+/// <summary>
+/// The differences of all units. They are found again by each stage that needs them: that takes less than reading them from a file would.
+/// </summary>
 internal static class UnitDiffs
 {
     /// <summary>Compares the objects of <paramref name="units"/>, in their order; null after an error.</summary>

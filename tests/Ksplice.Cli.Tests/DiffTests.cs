@@ -112,7 +112,9 @@ public sealed class DiffTests : IDisposable
     {
         const string Source = """
             extern int probe(int);
-            int f(int a) { asm volatile("1: nop\n .pushsection __ex_table,\"a\"\n .long 1b - .\n .long 1b - .\n .long 3\n .popsection"); return probe(a); }
+            int f(int a) {
+                asm volatile("1: nop\n .pushsection __ex_table,\"a\"\n .long 1b - .\n .long 1b - .\n .long 3\n .popsection");
+                return probe(a); }
             """;
         string output = Diff(Source, Source.Replace(".long 3", ".long 4", StringComparison.Ordinal)).Output;
         Assert.Contains("replaced  f: a special section: __ex_table+0x", output, StringComparison.Ordinal);
@@ -189,7 +191,8 @@ public sealed class DiffTests : IDisposable
     public void A_difference_in_a_cold_part_is_shown_there()
     {
         const string Source =
-            "extern void __attribute__((cold)) fail(int); extern int probe(int); int f(int a) { if (a < 0) { fail(3); return -1; } return probe(a); }";
+            "extern void __attribute__((cold)) fail(int); extern int probe(int); "
+            + "int f(int a) { if (a < 0) { fail(3); return -1; } return probe(a); }";
         var (code, output, _) = Diff(Source, Source.Replace("fail(3)", "fail(4)", StringComparison.Ordinal));
         Assert.Equal(0, code);
         Assert.Contains("replaced  f: a constant: f.cold+0x", output, StringComparison.Ordinal);

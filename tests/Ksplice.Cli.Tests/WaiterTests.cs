@@ -129,7 +129,8 @@ public sealed class WaiterTests : CommandFixture
             [
                 "/bin/bash",
                 "-c",
-                "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}",
+                "echo $$; pwd; echo $WORD; [ -e /proc/self/fd/9 ] || echo closed; "
+                    + "while read -r a b; do [ $a != SigBlk: ] || echo $b; done </proc/$$/status; echo ${!#}",
                 "bash",
             ]
         );

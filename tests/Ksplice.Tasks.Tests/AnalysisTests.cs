@@ -45,7 +45,8 @@ public sealed class AnalysisTests
         // By patched path, in the nearest file; a section about other files says nothing.
         project.Write(
             ".editorconfig",
-            "root = true\n[fs/{proc,sysfs}/*.c]\ndotnet_diagnostic.OWN0001.severity = error\n[mm/*.c]\ndotnet_diagnostic.OWN0001.severity = none\n"
+            "root = true\n[fs/{proc,sysfs}/*.c]\ndotnet_diagnostic.OWN0001.severity = error\n[mm/*.c]\n"
+                + "dotnet_diagnostic.OWN0001.severity = none\n"
         );
         (await project.BuildAsync()).MustFailWith("OWN0001");
         (await project.BuildAsync()).MustFailWith("OWN0001");

@@ -216,7 +216,8 @@ public sealed class IncrementalTests
             """
             <Project>
               <Target Name="Tell" AfterTargets="KspliceBuild">
-                <Message Importance="high" Text="update %(KspliceUpdate.UpdateId) in %(KspliceUpdate.Identity) and %(KspliceUpdate.Archive)" />
+                <Message Importance="high"
+                         Text="update %(KspliceUpdate.UpdateId) in %(KspliceUpdate.Identity) and %(KspliceUpdate.Archive)" />
               </Target>
             </Project>
             """

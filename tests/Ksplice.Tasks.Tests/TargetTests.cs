@@ -38,11 +38,13 @@ public sealed class TargetTests
                 .RootElement.GetProperty("targets")
                 .EnumerateArray()
                 .Select(target =>
-                    $"{target.GetProperty("name")} {target.GetProperty("helper")} {target.GetProperty("primary")} {string.Join(' ', target.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("name")))}"
+                    $"{target.GetProperty("name")} {target.GetProperty("helper")} {target.GetProperty("primary")} "
+                    + string.Join(' ', target.GetProperty("functions").EnumerateArray().Select(function => function.GetProperty("name")))
                 )
         );
         Assert.Equal(7, Directory.GetFiles(project.Package, "*.ko").Length);
-        // Each primary is bound to the exports of its own helper, if to any; a late one's fields are left to the core, as zram's use of what zsmalloc exports.
+        // Each primary is bound to the exports of its own helper, if to any; a late one's fields are left to the core, as
+        // zram's use of what zsmalloc exports.
         for (int i = 0; i < 3; i++)
         {
             string path = Path.Combine(project.Package, $"ksplice_{project.Id}_{i}_primary.ko");

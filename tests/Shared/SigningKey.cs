@@ -4,7 +4,9 @@ namespace Ksplice.Tests;
 /// <summary>Keys for tests.</summary>
 internal static class SigningKey
 {
-    /// <summary>Makes NAME.pem and NAME.x509 in <paramref name="folder"/>; <paramref name="kind"/> is what <c>openssl req -newkey</c> takes.</summary>
+    /// <summary>
+    /// Makes NAME.pem and NAME.x509 in <paramref name="folder"/>; <paramref name="kind"/> is what <c>openssl req -newkey</c> takes.
+    /// </summary>
     public static async Task<(string Key, string Certificate)> MakeAsync(string folder, string name, params string[] kind)
     {
         string key = Path.Combine(folder, name + ".pem"),

@@ -117,7 +117,8 @@ internal sealed partial class ObjectContents
         if (relocations.Count != 0)
         {
             text = Place().Replace(comment < 0 ? text : text[..comment], "");
-            return $"{instruction.Offset - start:x} {text.Trim()} {string.Join(' ', relocations.Select(relocation => Describe(relocation, section, user, code: true)))}";
+            return $"{instruction.Offset - start:x} {text.Trim()} "
+                + $"{string.Join(' ', relocations.Select(relocation => Describe(relocation, section, user, code: true)))}";
         }
         return $"{instruction.Offset - start:x} "
             + Place()

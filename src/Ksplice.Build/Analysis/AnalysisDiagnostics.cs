@@ -9,7 +9,8 @@ public static class AnalysisDiagnostics
     public static readonly DiagnosticDescriptor AnalyzerFailed = new(
         "KSP5070",
         "An analyzer failed",
-        "the analyzer {0} threw {1}: {2} ({3}); what it checks is not checked. Mend it, or take it out of the project's KspliceAnalyzer items",
+        "the analyzer {0} threw {1}: {2} ({3}); what it checks is not checked. "
+            + "Mend it, or take it out of the project's KspliceAnalyzer items",
         DiagnosticSeverity.Error
     );
 

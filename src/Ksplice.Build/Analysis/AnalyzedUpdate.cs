@@ -117,7 +117,9 @@ public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, E
     /// <summary>Where things stand in the patched source.</summary>
     public SourceMap PostSource => _postSource.Value;
 
-    /// <summary>Where <paramref name="function"/> is declared, in the patched source if it has it; the unit as a whole if that is not known.</summary>
+    /// <summary>
+    /// Where <paramref name="function"/> is declared, in the patched source if it has it; the unit as a whole if that is not known.
+    /// </summary>
     public SourceLocation Locate(ChangedFunction function)
     {
         ArgumentNullException.ThrowIfNull(function);
@@ -195,7 +197,9 @@ public sealed class SourceMap
     public SourceLocation? Variable(ObjectRange range) =>
         Entries.FirstOrDefault(entry => entry.Tag == DebugTag.Variable && entry.Place == (range.Section, range.Offset))?.Location;
 
-    /// <summary>Where <c>struct x</c>, <c>union x</c>, <c>enum x</c>, a typedef, function or variable is declared, or its member; or null.</summary>
+    /// <summary>
+    /// Where <c>struct x</c>, <c>union x</c>, <c>enum x</c>, a typedef, function or variable is declared, or its member; or null.
+    /// </summary>
     public SourceLocation? Declaration(string name, string? member)
     {
         foreach (var entry in _declarations.Value[name])

@@ -81,7 +81,10 @@ public sealed class BtfTypes
     /// <summary>Bytes of an int, float, struct, union, enum or data section.</summary>
     public uint SizeOf(int id) => Word(id, 8);
 
-    /// <summary>The type that a pointer, typedef, qualifier, function, variable or tag refers to, or an array's elements are of, or a prototype returns.</summary>
+    /// <summary>
+    /// The type that a pointer, typedef, qualifier, function, variable or tag refers to, or an array's
+    /// elements are of, or a prototype returns.
+    /// </summary>
     public int Referenced(int id) => (int)Word(id, KindOf(id) == BtfKind.Array ? 12 : 8);
 
     /// <summary>Elements of an array.</summary>
@@ -166,8 +169,8 @@ public sealed class BtfTypes
             BtfKind.Const => "const " + Describe(Referenced(id), depth + 1),
             BtfKind.Volatile => "volatile " + Describe(Referenced(id), depth + 1),
             BtfKind.Restrict or BtfKind.TypeTag => Describe(Referenced(id), depth + 1),
-            BtfKind.FunctionPrototype =>
-                $"{Describe(Referenced(id), depth + 1)} ({string.Join(", ", Parameters(id).Select(p => p is { Type: 0, Name: "" } ? "..." : Describe(p.Type, depth + 1)))})",
+            BtfKind.FunctionPrototype => $"{Describe(Referenced(id), depth + 1)} "
+                + $"({string.Join(", ", Parameters(id).Select(p => p is { Type: 0, Name: "" } ? "..." : Describe(p.Type, depth + 1)))})",
             _ => NameOf(id),
         };
     }
@@ -175,7 +178,9 @@ public sealed class BtfTypes
     /// <summary>The type of a struct's or union's member <paramref name="index"/>.</summary>
     internal int MemberType(int id, int index) => (int)Word(id, 16 + (index * 12));
 
-    /// <summary>True if member <paramref name="index"/> has the same name and place in type <paramref name="otherId"/> of <paramref name="other"/>.</summary>
+    /// <summary>
+    /// True if member <paramref name="index"/> has the same name and place in type <paramref name="otherId"/> of <paramref name="other"/>.
+    /// </summary>
     internal bool HasMemberLike(int id, int index, BtfTypes other, int otherId)
     {
         var at = 12 + (index * 12);

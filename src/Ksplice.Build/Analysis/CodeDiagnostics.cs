@@ -46,14 +46,16 @@ public static class CodeDiagnostics
     public static readonly DiagnosticDescriptor PairsDiffer = new(
         "KSP5015",
         "Acquire and release differ",
-        "'{0}' may return with another count of '{1}' than before: {2} before, {3} now (acquired less released, over all paths). What was acquired by the old code may be released by the new",
+        "'{0}' may return with another count of '{1}' than before: {2} before, {3} now (acquired less released, over all paths). "
+            + "What was acquired by the old code may be released by the new",
         DiagnosticSeverity.Warning
     );
 
     public static readonly DiagnosticDescriptor ExportChecksum = new(
         "KSP5016",
         "An export's checksum changes",
-        "{0} is part of the type of {1}, exported: modules that were built before and after disagree about it, and the running kernel's checksum stays",
+        "{0} is part of the type of {1}, exported: modules that were built before and after disagree about it, "
+            + "and the running kernel's checksum stays",
         DiagnosticSeverity.Warning
     );
 
@@ -67,7 +69,8 @@ public static class CodeDiagnostics
     public static readonly DiagnosticDescriptor HookInRealTimeStop = new(
         "KSP5018",
         "A hook runs in the stop of a real-time kernel",
-        "'{0}' is a hook of kind {1}, which runs while the machine is stopped, and kernel {2} has PREEMPT_RT: there a holder of a spinlock may have been stopped in the middle, "
+        "'{0}' is a hook of kind {1}, which runs while the machine is stopped, and kernel {2} has PREEMPT_RT: "
+            + "there a holder of a spinlock may have been stopped in the middle, "
             + "and what the hook sees may be half updated. Do its work in a pre_* or post_* hook, under the lock",
         DiagnosticSeverity.Error
     );
@@ -75,7 +78,9 @@ public static class CodeDiagnostics
     public static readonly DiagnosticDescriptor HookWaitsForModules = new(
         "KSP5019",
         "A hook waits for modules",
-        "'{0}', a hook of kind {1}, calls {2}{3}, which {4}: the request would wait for modules with no bound and no way to end it, perhaps for one that this update changes. Do this before the update is applied, or in new code that runs later",
+        "'{0}', a hook of kind {1}, calls {2}{3}, which {4}: "
+            + "the request would wait for modules with no bound and no way to end it, perhaps for one that this update changes. "
+            + "Do this before the update is applied, or in new code that runs later",
         DiagnosticSeverity.Error
     );
 #pragma warning restore CS1591

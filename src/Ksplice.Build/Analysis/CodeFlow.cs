@@ -22,7 +22,9 @@ internal sealed record CodeFlow(IReadOnlyList<FlowBlock> Blocks, IReadOnlyList<(
     /// <summary>True if any path leads out of the function.</summary>
     public bool Returns => Blocks.Any(block => block.Returns);
 
-    /// <summary>The blocks that the start leads to, each before those that follow it, loops' ways back apart (reverse post-order).</summary>
+    /// <summary>
+    /// The blocks that the start leads to, each before those that follow it, loops' ways back apart (reverse post-order).
+    /// </summary>
     public IReadOnlyList<int> Forward => field ??= Order();
 
     private List<int> Order()

@@ -9,7 +9,8 @@ public static class DataDiagnostics
     public static readonly DiagnosticDescriptor OperationsChanged = Error(
         "KSP3043",
         "A table of operations changes",
-        "The running kernel goes on calling by the old table. Keep the pointer and change the function that it leads to, or write the table in a hook"
+        "The running kernel goes on calling by the old table. Keep the pointer and change the function that it leads to, "
+            + "or write the table in a hook"
     );
 
     public static readonly DiagnosticDescriptor ParameterChanged = Error(
@@ -21,7 +22,8 @@ public static class DataDiagnostics
     public static readonly DiagnosticDescriptor SysctlChanged = Error(
         "KSP3045",
         "A sysctl table changes",
-        "The table was registered at boot; what was read out of it then stays. Change the handler's code, or the entry's data in a ksplice_apply hook"
+        "The table was registered at boot; what was read out of it then stays. "
+            + "Change the handler's code, or the entry's data in a ksplice_apply hook"
     );
 
     public static readonly DiagnosticDescriptor ReadOnlyAfterInitChanged = Error(
@@ -57,7 +59,8 @@ public static class DataDiagnostics
     public static readonly DiagnosticDescriptor NewData = new(
         "KSP3051",
         "The update brings data",
-        "'{0}' of {1} is new: {2} bytes {3}. It has that value when the update is loaded, and its state is gone when the update is unloaded",
+        "'{0}' of {1} is new: {2} bytes {3}. It has that value when the update is loaded, "
+            + "and its state is gone when the update is unloaded",
         DiagnosticSeverity.Info
     );
 #pragma warning restore CS1591

@@ -13,7 +13,9 @@ internal static partial class DataKind
     [GeneratedRegex(@"\.\d+$")]
     private static partial Regex Numbered();
 
-    /// <summary>The rule that <paramref name="change"/> falls under: <see cref="DifferencingDiagnostics.ChangedData"/> if it is nothing special.</summary>
+    /// <summary>
+    /// The rule that <paramref name="change"/> falls under: <see cref="DifferencingDiagnostics.ChangedData"/> if it is nothing special.
+    /// </summary>
     public static DiagnosticDescriptor RuleOf(AnalyzedUnit unit, ChangedVariable change, IReadOnlyList<MemberDifference> members)
     {
         if (change.Pre is not { } pre)

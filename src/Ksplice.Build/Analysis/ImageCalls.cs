@@ -20,8 +20,10 @@ internal sealed class ImageCalls(KernelImage image)
     /// <summary>The functions that the one at <paramref name="function"/> calls or jumps to, by address.</summary>
     public IReadOnlyList<ulong> From(ulong function) => _calls.GetOrAdd(function, Decode);
 
-    /// <summary>All that is called from <paramref name="roots"/>, they included, as far as <paramref name="follow"/> agrees and not deeper than
-    /// <paramref name="depth"/> calls: the name by the address of each, and the one that it is called from.</summary>
+    /// <summary>
+    /// All that is called from <paramref name="roots"/>, they included, as far as <paramref name="follow"/> agrees and not deeper than
+    /// <paramref name="depth"/> calls: the name by the address of each, and the one that it is called from.
+    /// </summary>
     public IReadOnlyDictionary<ulong, (string Name, string? Caller)> Closure(
         IEnumerable<string> roots,
         Func<string, bool> follow,

@@ -8,7 +8,9 @@ namespace Ksplice.Build.Analysis;
 /// <summary>Compares a unit's types with the image's.</summary>
 internal static class ImageTypes
 {
-    /// <summary>Structs, unions and enums of <paramref name="unit"/> that are like none of that name in <paramref name="image"/>, with what differs.</summary>
+    /// <summary>
+    /// Structs, unions and enums of <paramref name="unit"/> that are like none of that name in <paramref name="image"/>, with what differs.
+    /// </summary>
     public static IEnumerable<(string Name, string Difference)> Differences(BtfTypes unit, BtfTypes image)
     {
         var byName = Index(image);

@@ -4,7 +4,10 @@ using Ksplice.Build.Differencing;
 
 namespace Ksplice.Build.Analysis;
 
-/// <summary>Says what differencing refuses in the words of the source: where it is declared, what kind of data it is, and which members have other values.</summary>
+/// <summary>
+/// Says what differencing refuses in the words of the source: where it is declared, what kind of data it is,
+/// and which members have other values.
+/// </summary>
 /// <param name="unit">The unit that is compared.</param>
 public sealed class RefusalDetails(AnalyzedUnit unit)
 {

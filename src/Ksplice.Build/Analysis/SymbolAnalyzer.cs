@@ -53,7 +53,9 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
             .Select(symbol => symbol.Name)
             .Distinct(StringComparer.Ordinal);
 
-    /// <summary>True if the type of the function or variable <paramref name="symbol"/> leads to <paramref name="type"/>, or is the symbol itself.</summary>
+    /// <summary>
+    /// True if the type of the function or variable <paramref name="symbol"/> leads to <paramref name="type"/>, or is the symbol itself.
+    /// </summary>
     internal static bool Reaches(BtfTypes types, string symbol, string type)
     {
         if (symbol == type)

@@ -104,7 +104,8 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
             + (
                 uses.Count == 0
                     ? ""
-                    : $"; functions that are not replaced use a member of that name: {Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])}"
+                    : "; functions that are not replaced use a member of that name: "
+                        + Names([.. uses.Select(use => use.Function).Distinct(StringComparer.Ordinal)])
             );
         context.Report(
             change.ToDiagnostic(location, who) with

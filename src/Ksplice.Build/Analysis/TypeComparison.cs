@@ -70,7 +70,9 @@ public sealed class TypeComparison
         return changes.Count == 0;
     }
 
-    /// <summary>The names with global binding of an object: gcc 12 writes linkage 0 for every function, so the symbol table has to tell.</summary>
+    /// <summary>
+    /// The names with global binding of an object: gcc 12 writes linkage 0 for every function, so the symbol table has to tell.
+    /// </summary>
     public static IReadOnlySet<string> Globals(ElfObject pre) =>
         pre
             .Symbols.Where(symbol => symbol.Binding != ElfSymbolBinding.Local)
@@ -135,8 +137,8 @@ public sealed class TypeComparison
     private static string Shape(BtfTypes types, int id) =>
         types.KindOf(id) switch
         {
-            BtfKind.Struct or BtfKind.Union =>
-                $"{types.SizeOf(id)} {string.Join(' ', types.Members(id).Select(member => $"{member.Name}@{member.BitOffset} {types.Describe(member.Type)}"))}",
+            BtfKind.Struct or BtfKind.Union => $"{types.SizeOf(id)} "
+                + string.Join(' ', types.Members(id).Select(member => $"{member.Name}@{member.BitOffset} {types.Describe(member.Type)}")),
             BtfKind.Enum or BtfKind.Enum64 => string.Join(' ', types.Enumerators(id).Select(entry => $"{entry.Name}={entry.Value}")),
             _ => types.Describe(types.Referenced(id)),
         };

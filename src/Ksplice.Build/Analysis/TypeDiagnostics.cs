@@ -59,14 +59,16 @@ public static class TypeDiagnostics
     public static readonly DiagnosticDescriptor OnStacksOnly = new(
         "KSP5009",
         "A changed type lives on stacks only",
-        "{0} changes, but it lives only on the stacks of functions that are all replaced ({1}); no update is applied while one of them runs",
+        "{0} changes, but it lives only on the stacks of functions that are all replaced ({1}); "
+            + "no update is applied while one of them runs",
         DiagnosticSeverity.Info
     );
 
     public static readonly DiagnosticDescriptor CallersReplaced = new(
         "KSP5010",
         "A changed prototype has no caller outside",
-        "the prototype of {0} changes from '{1}' to '{2}', and nothing in the running kernel outside of the update calls it or holds its address",
+        "the prototype of {0} changes from '{1}' to '{2}', "
+            + "and nothing in the running kernel outside of the update calls it or holds its address",
         DiagnosticSeverity.Info
     );
 #pragma warning restore CS1591

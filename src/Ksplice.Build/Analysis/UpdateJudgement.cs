@@ -9,7 +9,10 @@ namespace Ksplice.Build.Analysis;
 /// <summary>Judges an update as a whole.</summary>
 public static class UpdateJudgement
 {
-    /// <summary>Reports to <paramref name="diagnostics"/> all that speaks against <paramref name="update"/>; <paramref name="rules"/> are those that may be acknowledged or not.</summary>
+    /// <summary>
+    /// Reports to <paramref name="diagnostics"/> all that speaks against <paramref name="update"/>; <paramref name="rules"/> are
+    /// those that may be acknowledged or not.
+    /// </summary>
     public static void Judge(
         AnalyzedUpdate update,
         IReadOnlyList<UpdateAnalyzer> analyzers,

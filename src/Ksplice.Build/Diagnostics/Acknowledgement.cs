@@ -38,7 +38,8 @@ public sealed record Acknowledgement(string Id, string Object, string Reason, st
                 ElfFormatException.Throw(
                     post.Name,
                     0,
-                    $"section {SectionName} holds {words.Length} texts: ksplice_acknowledge takes a rule, an object and a reason, none of them empty"
+                    $"section {SectionName} holds {words.Length} texts: "
+                        + "ksplice_acknowledge takes a rule, an object and a reason, none of them empty"
                 );
             for (int i = 0; i < words.Length; i += 3)
                 found.Add(new Acknowledgement(words[i], words[i + 1], words[i + 2], unit));

@@ -20,8 +20,10 @@ public enum DiagnosticSeverity
 /// <param name="Id">KSPnnnn; the thousands name the stage (1 input and patch, 2 build and toolchain, 3 differencing,
 /// 4 matching, 5 data and semantics, 6 generation and packaging). Never reused.</param>
 /// <param name="Title">A short name of the rule.</param>
-/// <param name="MessageFormat">What was found, what was wanted and what to do, for <see cref="string.Format(IFormatProvider, string, object[])"/>.</param>
-/// <param name="Severity">The severity it has unless configured otherwise. An error protects the kernel: no configuration lowers it.</param>
+/// <param name="MessageFormat">What was found, what was wanted and what to do, for
+/// <see cref="string.Format(IFormatProvider, string, object[])"/>.</param>
+/// <param name="Severity">The severity it has unless configured otherwise. An error protects the
+/// kernel: no configuration lowers it.</param>
 public sealed record DiagnosticDescriptor(string Id, string Title, string MessageFormat, DiagnosticSeverity Severity)
 {
     /// <summary>The group that the rule belongs to; the stage's name for the project's own rules.</summary>

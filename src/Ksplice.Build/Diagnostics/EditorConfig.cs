@@ -133,7 +133,10 @@ public sealed record EditorConfig(string Path, bool IsGlobal, bool IsRoot, IRead
         return new EditorConfig(path, Says("is_global") || System.IO.Path.GetFileName(path) == ".globalconfig", Says("root"), sections);
     }
 
-    /// <summary>The files that count in <paramref name="folder"/>: every .globalconfig and .editorconfig of it and of the folders above, up to a root; farthest first.</summary>
+    /// <summary>
+    /// The files that count in <paramref name="folder"/>: every .globalconfig and .editorconfig of it and of the folders
+    /// above, up to a root; farthest first.
+    /// </summary>
     public static IReadOnlyList<EditorConfig> Discover(string folder)
     {
         List<EditorConfig> found = [];

@@ -13,7 +13,8 @@ public static class ProjectDiagnostics
     public static readonly DiagnosticDescriptor NoRelease = Error(
         "KSP2022",
         "No kernel release is named",
-        "the project does not say which kernel it is for; set KernelRelease to what `uname -r` shows there, <KernelRelease>6.1.0-56-cloud-amd64</KernelRelease>"
+        "the project does not say which kernel it is for; set KernelRelease to what `uname -r` shows there, "
+            + "<KernelRelease>6.1.0-56-cloud-amd64</KernelRelease>"
     );
 
     /// <summary>KSP2023: no KernelPatch items.</summary>
@@ -35,7 +36,8 @@ public static class ProjectDiagnostics
     public static readonly DiagnosticDescriptor BaseApart = Error(
         "KSP2025",
         "Base patches of one update stand apart",
-        "KernelBasePatch {0} is of update {1}, and stands behind patches of update {2}; list the patches of each update together, those of the lowest update first"
+        "KernelBasePatch {0} is of update {1}, and stands behind patches of update {2}; "
+            + "list the patches of each update together, those of the lowest update first"
     );
 
     /// <summary>KSP2026: an update below is for another kernel.</summary>

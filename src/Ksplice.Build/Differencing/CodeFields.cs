@@ -15,7 +15,9 @@ internal readonly record struct CodeField(int Offset, int Size, int InstructionE
 
 internal static class CodeFields
 {
-    /// <summary>Decodes <paramref name="code"/> from its start; <paramref name="undecodable"/> is the first offset that holds no instruction, or -1.</summary>
+    /// <summary>
+    /// Decodes <paramref name="code"/> from its start; <paramref name="undecodable"/> is the first offset that holds no instruction, or -1.
+    /// </summary>
     public static List<CodeField> Decode(byte[] code, out int undecodable)
     {
         undecodable = -1;

@@ -196,7 +196,8 @@ internal sealed class Correlation
     }
 
     private static string Label(ObjectNode node) =>
-        $"{node.Kind}/{node.Role}/{SymbolNames.Base(node.Name)}/{SectionCatalog.DataClass(node.Kind == NodeKind.Data ? node.Section.Name : "")}";
+        $"{node.Kind}/{node.Role}/{SymbolNames.Base(node.Name)}/"
+        + $"{SectionCatalog.DataClass(node.Kind == NodeKind.Data ? node.Section.Name : "")}";
 
     private void Refine(List<ObjectNode> pre, List<ObjectNode> post, Strength strength)
     {

@@ -19,7 +19,8 @@ public static class DifferencingDiagnostics
     public static readonly DiagnosticDescriptor ChangedData = Acknowledgeable(
         "KSP3001",
         "Data changed",
-        "'{0}' changes at offset 0x{1:x} in {2}: {3}. The running kernel's copy is live and is not replaced; change it in a ksplice_apply hook"
+        "'{0}' changes at offset 0x{1:x} in {2}: {3}. The running kernel's copy is live and is not replaced; "
+            + "change it in a ksplice_apply hook"
     );
 
     /// <summary>A variable of the running kernel is gone.</summary>
@@ -142,7 +143,8 @@ public static class DifferencingDiagnostics
     public static readonly DiagnosticDescriptor ImageSection = Error(
         "KSP3042",
         "Section not available to modules",
-        "New variable '{0}' of {1} is in section {2}, which gets its meaning from its place in the kernel's image; in a module it would be ordinary memory"
+        "New variable '{0}' of {1} is in section {2}, which gets its meaning from its place in the kernel's image; "
+            + "in a module it would be ordinary memory"
     );
 
     /// <summary>An export is new or gone.</summary>

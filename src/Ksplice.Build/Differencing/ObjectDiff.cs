@@ -29,13 +29,16 @@ public enum FunctionDifference
     /// <summary>Bytes that are an immediate of the same instruction; only <see cref="FunctionExplanation"/> tells it from text.</summary>
     Constant,
 
-    /// <summary>Code of another function, inlined here; only <see cref="FunctionExplanation"/> tells it, where there is debug data.</summary>
+    /// <summary>
+    /// Code of another function, inlined here; only <see cref="FunctionExplanation"/> tells it, where there is debug data.
+    /// </summary>
     InlinedCallee,
 }
 
 /// <summary>Why a function is replaced.</summary>
 /// <param name="Kind">What differs.</param>
-/// <param name="Offset">The first differing offset, in bytes from the start of the function (of the part named by <paramref name="Part"/>).</param>
+/// <param name="Offset">The first differing offset, in bytes from the start of the function (of the part named
+/// by <paramref name="Part"/>).</param>
 /// <param name="Part">The function, its <c>.cold</c> part, or the special section with the difference.</param>
 /// <param name="Detail">The difference in words.</param>
 public sealed record FunctionChange(FunctionDifference Kind, ulong Offset, string Part, string Detail);
@@ -43,7 +46,8 @@ public sealed record FunctionChange(FunctionDifference Kind, ulong Offset, strin
 /// <summary>A function of the running kernel that the update replaces.</summary>
 /// <param name="Name">Its name in the pre object, which is its name in the kernel.</param>
 /// <param name="IsGlobal">True if the name is global: one function in the whole kernel.</param>
-/// <param name="Pre">Where the pre object has it: its body first, then its <c>.cold</c> parts, then other code that it leads to and that is no function.</param>
+/// <param name="Pre">Where the pre object has it: its body first, then its <c>.cold</c> parts, then other code that it
+/// leads to and that is no function.</param>
 /// <param name="Post">Where the post object has it, in the same order.</param>
 /// <param name="Piece">Index of the new body in <see cref="ObjectDiff.Carried"/>.</param>
 /// <param name="Why">The first difference.</param>
@@ -90,7 +94,8 @@ public enum CarriedKind
 /// <param name="Type">How it is encoded.</param>
 /// <param name="Piece">Index in <see cref="ObjectDiff.Carried"/>, or -1.</param>
 /// <param name="Symbol">The thing in the running kernel, or null.</param>
-/// <param name="Addend">The addend, relative to the piece's or the symbol's start; for relative fields it includes the distance from field to instruction end.</param>
+/// <param name="Addend">The addend, relative to the piece's or the symbol's start; for relative fields it includes the distance
+/// from field to instruction end.</param>
 /// <param name="IsBranch">True for the target of a call or jump.</param>
 public sealed record CarriedReference(ulong Offset, ElfRelocationType Type, int Piece, RunSymbol? Symbol, long Addend, bool IsBranch)
 {
@@ -166,7 +171,10 @@ public sealed record ObjectDiff
     /// <summary>The object made from the patched source.</summary>
     public required ElfObject Post { get; init; }
 
-    /// <summary>The pre object with the tables that objtool makes, all else in the same place; the object itself unless kbuild leaves it without (K2).</summary>
+    /// <summary>
+    /// The pre object with the tables that objtool makes, all else in the same place; the object itself
+    /// unless kbuild leaves it without (K2).
+    /// </summary>
     public ElfObject? Sites { get; init; }
 
     /// <summary>Functions that are replaced, by place in the post object.</summary>
@@ -210,8 +218,9 @@ public sealed record ObjectDiff
     }
 
     /// <summary>
-    /// Where the new code of several units takes addresses of the running kernel's things, each once. A branch does not; an entry of a table says
-    /// where something stands; the trampoline of a static call is the kernel's to rewrite, and nobody calls it through a pointer.
+    /// Where the new code of several units takes addresses of the running kernel's things, each once. A branch does not; an entry of a
+    /// table says where something stands; the trampoline of a static call is the kernel's to rewrite, and nobody calls it through a
+    /// pointer.
     /// </summary>
     public static IEnumerable<AddressUse> AddressesUsedBy(IReadOnlyList<ObjectDiff> diffs)
     {

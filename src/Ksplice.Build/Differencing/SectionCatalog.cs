@@ -180,7 +180,9 @@ internal static class SectionCatalog
         ".ref.text",
     ];
 
-    /// <summary>True for tables of exports, one relocation to each exported symbol: <c>___ksymtab*</c>, since 6.4 <c>.export_symbol</c>.</summary>
+    /// <summary>
+    /// True for tables of exports, one relocation to each exported symbol: <c>___ksymtab*</c>, since 6.4 <c>.export_symbol</c>.
+    /// </summary>
     public static bool IsExports(string name) =>
         name.StartsWith("___ksymtab", StringComparison.Ordinal) || name.StartsWith(".export_symbol", StringComparison.Ordinal);
 

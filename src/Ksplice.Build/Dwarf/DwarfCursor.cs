@@ -65,7 +65,9 @@ internal ref struct DwarfCursor(ElfObject elf, ElfSection section)
         return Encoding.UTF8.GetString(_data[start..(Position - 1)]);
     }
 
-    /// <summary>The value of a constant or reference; the length of a block, which is passed over; else nothing of use (section 7.5.6, table 7.6).</summary>
+    /// <summary>
+    /// The value of a constant or reference; the length of a block, which is passed over; else nothing of use (section 7.5.6, table 7.6).
+    /// </summary>
     /// <param name="form">DW_FORM_…</param>
     /// <param name="constant">The value of DW_FORM_implicit_const, which the abbreviation holds.</param>
     /// <exception cref="ElfFormatException">The form is not known.</exception>

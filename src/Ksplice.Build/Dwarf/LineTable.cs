@@ -63,7 +63,9 @@ internal sealed class LineTable
             .Select(row => new SourceLocation(row.File, row.Line, row.Column));
     }
 
-    /// <summary>The name of file <paramref name="number"/> of the unit whose line program starts at <paramref name="unit"/>, or null.</summary>
+    /// <summary>
+    /// The name of file <paramref name="number"/> of the unit whose line program starts at <paramref name="unit"/>, or null.
+    /// </summary>
     public string? File(ulong unit, int number) =>
         _units.TryGetValue(unit, out var header) && number >= header.FirstFile && number - header.FirstFile < header.Files.Count
             ? header.Files[number - header.FirstFile]

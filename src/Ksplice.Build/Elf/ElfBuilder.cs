@@ -82,7 +82,10 @@ public sealed class ElfBuilder
         return handle;
     }
 
-    /// <summary>Adds a relocation of <paramref name="section"/> at <paramref name="offset"/> bytes to the symbol with handle <paramref name="symbol"/>.</summary>
+    /// <summary>
+    /// Adds a relocation of <paramref name="section"/> at <paramref name="offset"/> bytes to the symbol
+    /// with handle <paramref name="symbol"/>.
+    /// </summary>
     public void AddRelocation(int section, ulong offset, ElfRelocationType type, int symbol, long addend) =>
         _sections[section].Relocations.Add(new ElfRelocation(offset, type, symbol, addend));
 

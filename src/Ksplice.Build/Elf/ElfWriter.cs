@@ -6,7 +6,8 @@ namespace Ksplice.Build.Elf;
 /// <summary>
 /// Writes a relocatable object. Every section keeps its place and index; the contents of the symbol table, of its string and
 /// extended-index tables, of the section name table and of the relocation sections are made anew from
-/// <see cref="ElfObject.Symbols"/>, <see cref="ElfSection.Name"/> and <see cref="ElfSection.Relocations"/>. The same object gives the same bytes.
+/// <see cref="ElfObject.Symbols"/>, <see cref="ElfSection.Name"/> and <see cref="ElfSection.Relocations"/>.
+/// The same object gives the same bytes.
 /// </summary>
 public static class ElfWriter
 {
@@ -18,7 +19,8 @@ public static class ElfWriter
 
     /// <summary>Writes <paramref name="value"/> as an ET_REL file.</summary>
     /// <exception cref="ArgumentException">The object has no tables to hold its names or symbols, its relocated sections have no
-    /// relocation sections, or a local symbol stands behind a global one. <see cref="ElfBuilder"/> makes none of these mistakes.</exception>
+    /// relocation sections, or a local symbol stands behind a global one. <see cref="ElfBuilder"/>
+    /// makes none of these mistakes.</exception>
     public static byte[] Write(ElfObject value)
     {
         ArgumentNullException.ThrowIfNull(value);

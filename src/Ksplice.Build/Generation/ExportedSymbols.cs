@@ -31,8 +31,8 @@ public sealed class ExportedSymbols
     public ExportedSymbol? Find(string name) => _byName.GetValueOrDefault(name);
 
     /// <summary>
-    /// Reads from a Module.symvers file what vmlinux exports, beside what the core does, and, if the target is a module, what that module and those that it
-    /// depends on do; null after an error.
+    /// Reads from a Module.symvers file what vmlinux exports, beside what the core does, and, if the target is a module, what that module
+    /// and those that it depends on do; null after an error.
     /// </summary>
     public static ExportedSymbols? Read(string path, DiagnosticBag diagnostics, ModuleFile? target = null)
     {

@@ -93,7 +93,8 @@ public static class GenerationDiagnostics
     public static readonly DiagnosticDescriptor BroughtElsewhere = Error(
         "KSP6030",
         "Symbol of another target",
-        "New code of {0} refers to '{1}', which {2} brings with the update of {3}; what the update of {4} refers to has to be there already. Bring a copy under a name of its own"
+        "New code of {0} refers to '{1}', which {2} brings with the update of {3}; "
+            + "what the update of {4} refers to has to be there already. Bring a copy under a name of its own"
     );
 
     /// <summary>A unit is not part of one module.</summary>

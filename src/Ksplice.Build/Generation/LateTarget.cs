@@ -43,7 +43,8 @@ public static class LateTarget
                 || piece.OutputSection.StartsWith(".altinstr", StringComparison.Ordinal)
                 || piece.OutputSection == ".data..percpu"
             )
-                return $"new code of {unit} has an entry in {piece.OutputSection} about {reference.Symbol!.DisplayName}, for the kernel's loader to deal with";
+                return $"new code of {unit} has an entry in {piece.OutputSection} about {reference.Symbol!.DisplayName}, "
+                    + "for the kernel's loader to deal with";
             if (TypeFor(reference.Type) is null)
                 return $"new code of {unit} refers to {reference.Symbol!.DisplayName} by a relocation of type {reference.Type}";
         }

@@ -12,7 +12,10 @@ public static class ModuleSigner
     // What CONFIG_MODULE_SIG_HASH is in most configurations; each kernel with MODULE_SIG verifies it, as it selects SHA-2.
     private const string Hash = "sha256";
 
-    /// <summary>Signs a module where it lies; false after an error. <paramref name="outputDirectory"/> is the prepared kernel's O= tree, in which sign-file was built.</summary>
+    /// <summary>
+    /// Signs a module where it lies; false after an error. <paramref name="outputDirectory"/> is the prepared kernel's
+    /// O= tree, in which sign-file was built.
+    /// </summary>
     public static async Task<bool> SignAsync(
         string module,
         SigningIdentity identity,

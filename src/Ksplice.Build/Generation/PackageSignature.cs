@@ -32,7 +32,9 @@ public static class PackageSignature
         NistObjectIdentifiers.IdSha512.Id,
     ];
 
-    /// <summary>Signs <paramref name="manifest"/> with SHA-256. Without signed attributes, so that an RSA key makes the same bytes each time.</summary>
+    /// <summary>
+    /// Signs <paramref name="manifest"/> with SHA-256. Without signed attributes, so that an RSA key makes the same bytes each time.
+    /// </summary>
     /// <exception cref="InvalidDataException">The key is neither RSA nor ECDSA, or too short.</exception>
     public static byte[] Sign(ReadOnlySpan<byte> manifest, AsymmetricKeyParameter key, X509Certificate certificate)
     {
@@ -57,7 +59,8 @@ public static class PackageSignature
 
     /// <summary>
     /// True in the verdict if <paramref name="signature"/> over <paramref name="manifest"/> was made with the key of one of the
-    /// <paramref name="trusted"/> certificates. Like the kernel's for modules, it does not look at dates: who is trusted no more is taken off the list.
+    /// <paramref name="trusted"/> certificates. Like the kernel's for modules, it does not look at dates: who is
+    /// trusted no more is taken off the list.
     /// </summary>
     public static SignatureVerdict Verify(ReadOnlySpan<byte> manifest, ReadOnlySpan<byte> signature, IReadOnlyList<X509Certificate> trusted)
     {

@@ -33,7 +33,9 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         "fail_reverse",
     ];
 
-    /// <summary>The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.</summary>
+    /// <summary>
+    /// The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.
+    /// </summary>
     public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
     {
         ArgumentNullException.ThrowIfNull(exported);
@@ -359,7 +361,8 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)code.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
         }
 
-        // What the helper exports comes first among what matching resolves, then the values that the core keeps: K5's numbers, or all if the target is late.
+        // What the helper exports comes first among what matching resolves, then the values that the core keeps: K5's
+        // numbers, or all if the target is late.
         private int ValueIndex(RunSymbol symbol) =>
             _exportIndex[symbol] - (target.IsLate ? 0 : matchData.Exports.Count(other => other is not RuntimeConstant));
 

@@ -17,7 +17,10 @@ public sealed record SigningIdentity(string KeyFile, string CertificateFile, Asy
     /// <summary>The environment variable with the key's passphrase; kbuild's own, so that sign-file reads it too.</summary>
     public const string PassphraseVariable = "KBUILD_SIGN_PIN";
 
-    /// <summary>Reads both files; null without an error where a project names neither. False after an error, as when the certificate is another key's.</summary>
+    /// <summary>
+    /// Reads both files; null without an error where a project names neither. False after an error, as
+    /// when the certificate is another key's.
+    /// </summary>
     public static bool TryRead(string keyFile, string certificateFile, DiagnosticBag diagnostics, out SigningIdentity? identity)
     {
         ArgumentNullException.ThrowIfNull(keyFile);

@@ -59,7 +59,8 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
             string modules =
                 target.Target.Name.Length == 0
                     ? "a module that kbuild does not name"
-                    : $"several modules ({target.Target.Name.Replace(":", ", ", StringComparison.Ordinal)}), of which each machine may have others loaded";
+                    : $"several modules ({target.Target.Name.Replace(":", ", ", StringComparison.Ordinal)}), "
+                        + "of which each machine may have others loaded";
             foreach (var diff in target.Diffs.Where(diff => !diff.IsEmpty))
                 diagnostics.Report(GenerationDiagnostics.NotOneModule, new SourceLocation(diff.Unit), diff.Unit, modules);
             named = false;

@@ -11,7 +11,9 @@ public static class UpdateId
     private const string Generator = "3";
     private const int Digits = 8;
 
-    /// <summary>8 hexadecimal digits from the patches in their order, the updates below and theirs, the kernel and this generator.</summary>
+    /// <summary>
+    /// 8 hexadecimal digits from the patches in their order, the updates below and theirs, the kernel and this generator.
+    /// </summary>
     public static string Compute(KernelRelease release, IEnumerable<UpdateBase> bases, IEnumerable<ReadOnlyMemory<byte>> patches)
     {
         ArgumentNullException.ThrowIfNull(release);

@@ -64,7 +64,10 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         return (folder, archive);
     }
 
-    /// <summary>What a package calls the file of its patch <paramref name="number"/>: two folders may have a patch of one name, and the number keeps the order too.</summary>
+    /// <summary>
+    /// What a package calls the file of its patch <paramref name="number"/>: two folders may have a patch of one
+    /// name, and the number keeps the order too.
+    /// </summary>
     public static string PatchName(int number, string path) =>
         string.Create(CultureInfo.InvariantCulture, $"{number:d2}-{Path.GetFileName(path)}");
 

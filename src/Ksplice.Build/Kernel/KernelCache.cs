@@ -27,7 +27,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
     private const string GeneratorVersion = "5";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
-    /// <summary>Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.</summary>
+    /// <summary>
+    /// Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.
+    /// </summary>
     public static string DefaultRoot
     {
         get
@@ -41,7 +43,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
     }
 
-    /// <summary>The folder of the cache, without links: kbuild calls its trees by their real paths (<c>abs_srctree</c> of the kernel's Makefile).</summary>
+    /// <summary>
+    /// The folder of the cache, without links: kbuild calls its trees by their real paths (<c>abs_srctree</c> of the kernel's Makefile).
+    /// </summary>
     public string Root { get; } = RealPath(root);
 
     /// <summary>The digest that names the prepared tree of <paramref name="release"/>.</summary>

@@ -9,7 +9,8 @@ public static class KernelDiagnostics
     public static readonly DiagnosticDescriptor BadImage = new(
         "KSP1001",
         "The kernel image cannot be read",
-        "'{0}' is not a kernel image that can be used: {1}; wanted is a vmlinuz or vmlinux of an x86-64 kernel, as the linux-image package installs it",
+        "'{0}' is not a kernel image that can be used: {1}; wanted is a vmlinuz or vmlinux of an x86-64 kernel, "
+            + "as the linux-image package installs it",
         DiagnosticSeverity.Error
     );
 
@@ -57,7 +58,8 @@ public static class KernelDiagnostics
     public static readonly DiagnosticDescriptor WrongSourceVersion = new(
         "KSP2005",
         "The kernel source is of another version",
-        "'{0}' is the source of Linux {1}, but kernel {2} was built from Linux {3}; install linux-source of version {3} or set KernelSource",
+        "'{0}' is the source of Linux {1}, but kernel {2} was built from Linux {3}; "
+            + "install linux-source of version {3} or set KernelSource",
         DiagnosticSeverity.Error
     );
 

@@ -109,7 +109,10 @@ public sealed class KernelImage
         return default;
     }
 
-    /// <summary>Copies exactly the length of <paramref name="destination"/>, or returns false. Memory that the image leaves to be zeroed (.bss) reads as zeros.</summary>
+    /// <summary>
+    /// Copies exactly the length of <paramref name="destination"/>, or returns false. Memory that the image
+    /// leaves to be zeroed (.bss) reads as zeros.
+    /// </summary>
     public bool TryRead(ulong address, Span<byte> destination)
     {
         foreach (var segment in _segments)
@@ -130,13 +133,18 @@ public sealed class KernelImage
         return false;
     }
 
-    /// <summary>The symbol at or before <paramref name="address"/> with the distance to it, <c>name+0x10</c>; null outside of the image.</summary>
+    /// <summary>
+    /// The symbol at or before <paramref name="address"/> with the distance to it, <c>name+0x10</c>; null outside of the image.
+    /// </summary>
     internal string? NameOf(ulong address) =>
         Slice(address, 1).IsEmpty || Symbols.Nearest(address) is not { } nearest ? null
         : address == nearest.Symbol.Address ? nearest.Symbol.Name
         : $"{nearest.Symbol.Name}+0x{address - nearest.Symbol.Address:x}";
 
-    /// <summary>The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry); the key with its flag bits, of which bit 0 is the branch's sense.</summary>
+    /// <summary>
+    /// The kernel's own jump table entry for the branch at <paramref name="code"/> (struct jump_entry); the key with its flag bits,
+    /// of which bit 0 is the branch's sense.
+    /// </summary>
     public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
     {
         bool found = _jumpEntries.Value.TryGetValue(code, out var entry);
@@ -156,13 +164,18 @@ public sealed class KernelImage
     /// <summary>How many instructions from <paramref name="start"/> to <paramref name="end"/>, one past the last byte, have one.</summary>
     public int CountExceptions(ulong start, ulong end) => _exceptions.Value.CountBetween(start, end);
 
-    /// <summary>The key of the static call whose trampoline is at <paramref name="trampoline"/>, if modules may call but not change it (struct static_call_tramp_key).</summary>
+    /// <summary>
+    /// The key of the static call whose trampoline is at <paramref name="trampoline"/>, if modules may call but not
+    /// change it (struct static_call_tramp_key).
+    /// </summary>
     public ulong? FindTrampolineKey(ulong trampoline) => _trampolineKeys.Value.TryGetValue(trampoline, out ulong key) ? key : null;
 
     /// <summary>The address of what the kernel exports to modules under that name, or null.</summary>
     public ulong? FindExport(string name) => _exports.Value.TryGetValue(name, out ulong address) ? address : null;
 
-    /// <summary>True if it is built with CONFIG_X86_KERNEL_IBT: only then does the linker script have a table of ENDBR to overwrite.</summary>
+    /// <summary>
+    /// True if it is built with CONFIG_X86_KERNEL_IBT: only then does the linker script have a table of ENDBR to overwrite.
+    /// </summary>
     public bool HasIbt { get; }
 
     /// <summary>Where ENDBR decides what may be called indirectly; empty without IBT.</summary>

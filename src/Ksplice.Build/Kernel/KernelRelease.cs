@@ -1,6 +1,8 @@
 namespace Ksplice.Build.Kernel;
 
-/// <summary>What a patch project says of its kernel. Only the release is needed; the rest overrides what the distribution installs.</summary>
+/// <summary>
+/// What a patch project says of its kernel. Only the release is needed; the rest overrides what the distribution installs.
+/// </summary>
 public sealed record KernelReleaseOptions
 {
     /// <summary>The release as <c>uname -r</c> shows it, <c>6.1.0-56-cloud-amd64</c>.</summary>

@@ -164,7 +164,10 @@ public sealed class LoadedModule
     /// <summary>True if the module's memory at <paramref name="address"/> is read-only once the module has started.</summary>
     public bool IsReadOnlyAfterInit(ulong address) => Holds(address, address + 1, section => section.Name == ".data..ro_after_init");
 
-    /// <summary>False if <paramref name="address"/> is its code, or that of a module that it needs, without ENDBR or with one that the loader overwrites (K22).</summary>
+    /// <summary>
+    /// False if <paramref name="address"/> is its code, or that of a module that it needs, without ENDBR or with
+    /// one that the loader overwrites (K22).
+    /// </summary>
     public bool HasEndbr(ulong address)
     {
         if (!_image.HasIbt || !IsText(address, address + 1))
@@ -173,7 +176,9 @@ public sealed class LoadedModule
         return TryRead(address, code) && KernelImage.IsEndbr(code) && !_seals.Contains(address);
     }
 
-    /// <summary>Copies exactly the length of <paramref name="destination"/> from its memory or that of a module that it needs, or returns false.</summary>
+    /// <summary>
+    /// Copies exactly the length of <paramref name="destination"/> from its memory or that of a module that it needs, or returns false.
+    /// </summary>
     public bool TryRead(ulong address, Span<byte> destination)
     {
         ulong offset = address - _layout.Start;
@@ -267,7 +272,8 @@ public sealed class LoadedModule
                 symbol.Binding == ElfSymbolBinding.Weak
                     ? 0ul
                     : throw new InvalidDataException(
-                        $"symbol '{symbol.Name}' is exported neither by the kernel nor by a module that it names ({string.Join(", ", _file.Depends)})"
+                        $"symbol '{symbol.Name}' is exported neither by the kernel nor by a module that it names "
+                            + $"({string.Join(", ", _file.Depends)})"
                     )
             );
     }

@@ -55,7 +55,9 @@ public sealed class ShippedModules
     public ShippedModules(KernelRelease release)
         : this((release ?? throw new ArgumentNullException(nameof(release))).Release, release.Image, release.Modules) { }
 
-    /// <summary>The modules of <paramref name="release"/> in <paramref name="folder"/>, or where the package of <paramref name="image"/> has them.</summary>
+    /// <summary>
+    /// The modules of <paramref name="release"/> in <paramref name="folder"/>, or where the package of <paramref name="image"/> has them.
+    /// </summary>
     public ShippedModules(string release, string image, string folder = "")
     {
         ArgumentNullException.ThrowIfNull(folder);

@@ -12,8 +12,10 @@ namespace Ksplice.Build.Kernel;
 /// <param name="Unit">The unit.</param>
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
-/// <param name="Command">Digest of the compiler and of the commands without the output's name; see <see cref="UnitCompiler.CommandOf"/>.</param>
-/// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object itself without (K2); else null.</param>
+/// <param name="Command">Digest of the compiler and of the commands without the output's name; see
+/// <see cref="UnitCompiler.CommandOf"/>.</param>
+/// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object
+/// itself without (K2); else null.</param>
 public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command, string? Sites);
 
 /// <summary>

@@ -9,7 +9,8 @@ namespace Ksplice.Build.Kernel;
 /// <summary>One source file as kbuild compiles it.</summary>
 /// <param name="Source">Path in the source tree, <c>fs/proc/version.c</c>.</param>
 /// <param name="Object">Path in the output tree, <c>fs/proc/version.o</c>.</param>
-/// <param name="Module">The loadable module it is part of, <c>xfs</c> (several with colons between them, as kbuild writes it), or null when it is built into vmlinux.</param>
+/// <param name="Module">The loadable module it is part of, <c>xfs</c> (several with colons between them, as kbuild writes it), or null
+/// when it is built into vmlinux.</param>
 /// <param name="Compiler">The compiler's arguments; paths to the source tree are absolute, others relative to the output tree.</param>
 /// <param name="Objtool">objtool's arguments without the object, or empty when kbuild does not run it on this object.</param>
 /// <param name="LinkObjtool">objtool's arguments where kbuild runs it on linked objects only (IBT, K2); else empty.</param>

@@ -125,7 +125,8 @@ public static class ImageMatch
     }
 
     /// <summary>
-    /// Matches an update that goes on top of others as far as an image or <paramref name="module"/> can tell: what is not there may be what those brought.
+    /// Matches an update that goes on top of others as far as an image or <paramref name="module"/> can tell: what is
+    /// not there may be what those brought.
     /// </summary>
     public static MatchResult CheckOnTop(MatchData matchData, LoadedModule? module, KernelImage image, DiagnosticBag diagnostics)
     {

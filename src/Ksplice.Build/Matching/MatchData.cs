@@ -8,7 +8,9 @@ namespace Ksplice.Build.Matching;
 /// <param name="Name">The function's symbol.</param>
 public sealed record MatchedFunction(string Unit, string Name);
 
-/// <summary>The match data of one update (paper, section 4): the bytes that ksplice/format.h describes, and what their indexes mean.</summary>
+/// <summary>
+/// The match data of one update (paper, section 4): the bytes that ksplice/format.h describes, and what their indexes mean.
+/// </summary>
 /// <param name="Bytes">The data for the interpreters.</param>
 /// <param name="Exports">What new code needs; the place in the list is the export index.</param>
 /// <param name="Functions">The replaced functions (without .cold pieces); the place in the list is the redirect index.</param>

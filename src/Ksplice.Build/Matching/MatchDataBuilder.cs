@@ -9,7 +9,8 @@ namespace Ksplice.Build.Matching;
 /// <summary>Builds the match data of an update.</summary>
 public sealed class MatchDataBuilder
 {
-    // What rewritten sites may lead to, by release: arch/x86/lib/retpoline.S, kernel/static_call.c, arch/x86/kernel/paravirt.c and alternative.c.
+    // What rewritten sites may lead to, by release: arch/x86/lib/retpoline.S, kernel/static_call.c,
+    // arch/x86/kernel/paravirt.c and alternative.c.
     private static readonly (string Name, SymbolRole Role)[] Roles =
     [
         ("__x86_return_thunk", SymbolRole.ReturnThunk),

@@ -9,7 +9,8 @@ public static class MatchDiagnostics
     public static readonly DiagnosticDescriptor Mismatch = Error(
         "KSP4001",
         "The kernel is not the source's",
-        "'{0}' does not hold the code that was compiled from the source: {1}; the source, the configuration or the compiler is another than the kernel's"
+        "'{0}' does not hold the code that was compiled from the source: {1}; "
+            + "the source, the configuration or the compiler is another than the kernel's"
     );
 
     /// <summary>KSP4002: nothing leads to what new code needs.</summary>
@@ -51,14 +52,16 @@ public static class MatchDiagnostics
     public static readonly DiagnosticDescriptor NoEndbr = Error(
         "KSP4007",
         "A function may not be called through a pointer",
-        "'{0}' has no ENDBR at the start of {1}, or the kernel overwrites it, and {2} takes its address; on a processor with IBT a call through it is a panic"
+        "'{0}' has no ENDBR at the start of {1}, or the kernel overwrites it, and {2} takes its address; "
+            + "on a processor with IBT a call through it is a panic"
     );
 
     /// <summary>KSP4060: the name is another unit's.</summary>
     public static readonly DiagnosticDescriptor NotInLine = Error(
         "KSP4060",
         "The name is another file's",
-        "'{0}': {1}; the kernel has {2} of that name, but around none of them stand the functions of this file in their order; another file's function is not touched"
+        "'{0}': {1}; the kernel has {2} of that name, but around none of them stand the functions of this file in their order; "
+            + "another file's function is not touched"
     );
 
     /// <summary>KSP4061: no kernel in the memory.</summary>

@@ -21,7 +21,9 @@ public sealed partial class MatchInterpreter
             : Failed(new MatchFailure(MatchReason.BadData, "", "", null, 0, 0, 0, [], []));
     }
 
-    /// <summary>Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.</summary>
+    /// <summary>
+    /// Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.
+    /// </summary>
     internal static IReadOnlyList<MatchedPlace> Locate(byte[] matchData, IMatchMemory memory)
     {
         if (MatchProgram.Read(matchData) is not { } data)

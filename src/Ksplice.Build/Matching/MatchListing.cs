@@ -84,7 +84,8 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
             .References.Where(reference => reference.Offset >= instruction.IP && reference.Offset < instruction.NextIP)
             .Select(reference =>
                 reference.External
-                ?? $"{reference.Target?.Name}{(reference.TargetOffset == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"+0x{reference.TargetOffset:x}"))}"
+                ?? reference.Target?.Name
+                    + (reference.TargetOffset == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"+0x{reference.TargetOffset:x}"))
             );
         return string.Join(", ", names) is { Length: > 0 } text ? text : null;
     }

@@ -25,7 +25,10 @@ public sealed class MatchTarget : IDisposable
     /// <summary>The symbol at or before an address with the distance to it, <c>name+0x10</c>, or null.</summary>
     public string? NameOf(ulong address) => _nameOf(address);
 
-    /// <summary>Opens a file; <paramref name="kernel"/> is the kernel's image where the file is a module or memory, null for the one that is installed.</summary>
+    /// <summary>
+    /// Opens a file; <paramref name="kernel"/> is the kernel's image where the file is a module or
+    /// memory, null for the one that is installed.
+    /// </summary>
     public static MatchTarget? Open(string path, string? kernel, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);

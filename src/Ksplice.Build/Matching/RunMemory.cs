@@ -47,7 +47,9 @@ public sealed class RunMemory : IMatchMemory
     /// <summary>Where the function tracer has sites.</summary>
     internal IReadOnlyCollection<ulong> FtraceSites => [.. _shipped.FtraceSites.Select(site => site + _moved)];
 
-    /// <summary>Takes a run kernel's <paramref name="memory"/> and the image that it was booted from; null if they are not of one build.</summary>
+    /// <summary>
+    /// Takes a run kernel's <paramref name="memory"/> and the image that it was booted from; null if they are not of one build.
+    /// </summary>
     public static RunMemory? Create(KernelMemory memory, KernelImage shipped, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(memory);

@@ -38,7 +38,9 @@ internal static class UnitLine
             .GroupBy(place => ClassOf(elf.Sections[place.Section].Name), StringComparer.Ordinal)
             .ToDictionary(line => line.Key, line => (IReadOnlyList<LinePlace>)[.. line], StringComparer.Ordinal);
 
-    /// <summary>The section that the kernel's own object has for a section of <c>-ffunction-sections</c> (gcc, default_unique_section).</summary>
+    /// <summary>
+    /// The section that the kernel's own object has for a section of <c>-ffunction-sections</c> (gcc, default_unique_section).
+    /// </summary>
     public static string ClassOf(string section)
     {
         foreach (string name in Classes)

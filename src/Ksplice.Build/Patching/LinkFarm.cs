@@ -113,7 +113,9 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
         File.Move(temporary, target, overwrite: true);
     }
 
-    /// <summary>Makes <paramref name="path"/> a file of its own with <paramref name="content"/>, or takes it away if that is null.</summary>
+    /// <summary>
+    /// Makes <paramref name="path"/> a file of its own with <paramref name="content"/>, or takes it away if that is null.
+    /// </summary>
     public void Put(string path, byte[]? content)
     {
         var target = Path.Combine(root, path);

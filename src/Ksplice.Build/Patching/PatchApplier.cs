@@ -168,7 +168,8 @@ public sealed class PatchApplier
             PatchingDiagnostics.HunkDoesNotApply,
             At(patch, hunk),
             file.Path,
-            $"line {place + different + 1} {found}, {wanted} (nearest place: line {place + 1}, where {matching} of {placement.Count} lines fit)"
+            $"line {place + different + 1} {found}, {wanted} "
+                + $"(nearest place: line {place + 1}, where {matching} of {placement.Count} lines fit)"
         );
     }
 

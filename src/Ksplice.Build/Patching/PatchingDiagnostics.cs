@@ -127,7 +127,8 @@ public static class PatchingDiagnostics
     public static readonly DiagnosticDescriptor UnitDeleted = Error(
         "KSP1032",
         "A compiled file is deleted",
-        "the patch deletes {0}, which is compiled into the kernel; an update can replace code but not take a file away: leave the file and empty its functions"
+        "the patch deletes {0}, which is compiled into the kernel; an update can replace code but not take a file away: "
+            + "leave the file and empty its functions"
     );
 #pragma warning restore CS1591
 

@@ -27,7 +27,9 @@ public sealed partial class UnifiedDiff
             _lines = _lines[..^1];
     }
 
-    /// <summary>Parses <paramref name="text"/>, decoded as Latin-1, of the patch file <paramref name="path"/>. Null after an error.</summary>
+    /// <summary>
+    /// Parses <paramref name="text"/>, decoded as Latin-1, of the patch file <paramref name="path"/>. Null after an error.
+    /// </summary>
     public static SourcePatch? Parse(string text, string path, DiagnosticBag bag)
     {
         if (text.Contains('\0', StringComparison.Ordinal))

@@ -40,13 +40,15 @@ public sealed partial class HtmlReport
             .ToList();
         Line("<!DOCTYPE html>");
         Line(
-            "<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">"
+            "<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
+                + "<meta name=\"color-scheme\" content=\"light dark\">"
         );
         Line("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
         Line($"<title>Update {Text(manifest.Id)}: {Text(manifest.Name)}</title><style>{Style}</style></head><body>");
         Line("<a class=\"skip\" href=\"#functions\">To the functions</a>");
         Line(
-            $"<header><h1>Update {Text(manifest.Id)}: {Text(manifest.Name)}</h1><p>for {Text(manifest.Kernel.Release)}</p><p class=\"small\">{Text(manifest.Kernel.Banner.Trim())}</p></header><main>"
+            $"<header><h1>Update {Text(manifest.Id)}: {Text(manifest.Name)}</h1><p>for {Text(manifest.Kernel.Release)}</p>"
+                + $"<p class=\"small\">{Text(manifest.Kernel.Banner.Trim())}</p></header><main>"
         );
         WriteDiagnostics();
         WriteSummary(listings);
@@ -64,7 +66,8 @@ public sealed partial class HtmlReport
         else
         {
             Line(
-                "<table><thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">Level</th><th scope=\"col\">Place</th><th scope=\"col\">What</th></tr></thead><tbody>"
+                "<table><thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">Level</th><th scope=\"col\">Place</th>"
+                    + "<th scope=\"col\">What</th></tr></thead><tbody>"
             );
             foreach (
                 var diagnostic in _report.Diagnostics.OrderBy(diagnostic =>
@@ -74,13 +77,15 @@ public sealed partial class HtmlReport
                 )
             )
                 Line(
-                    $"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th><td>{Text(diagnostic.Level)}</td><td>{Text(diagnostic.Place)}</td><td>{Text(diagnostic.Message)}</td></tr>"
+                    $"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th>"
+                        + $"<td>{Text(diagnostic.Level)}</td><td>{Text(diagnostic.Place)}</td><td>{Text(diagnostic.Message)}</td></tr>"
                 );
             Line("</tbody></table>");
         }
         foreach (var acknowledged in _report.Manifest.Acknowledged)
             Line(
-                $"<p class=\"acknowledged\">Acknowledged: {Text(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: {Text(acknowledged.Reason)} ({Text(acknowledged.Source)})</p>"
+                $"<p class=\"acknowledged\">Acknowledged: {Text(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: "
+                    + $"{Text(acknowledged.Reason)} ({Text(acknowledged.Source)})</p>"
             );
         Line("</section>");
     }
@@ -88,7 +93,10 @@ public sealed partial class HtmlReport
     private void WriteSummary(List<(ObjectDiff Diff, FunctionListing Listing)> listings)
     {
         Line(
-            "<section id=\"functions\"><h2>Replaced functions</h2><table><thead><tr><th scope=\"col\">Function</th><th scope=\"col\">Unit</th><th scope=\"col\">Why</th><th scope=\"col\">Matched at</th><th scope=\"col\" class=\"number\">Bytes before</th><th scope=\"col\" class=\"number\">Bytes now</th></tr></thead><tbody>"
+            "<section id=\"functions\"><h2>Replaced functions</h2><table><thead><tr><th scope=\"col\">Function</th>"
+                + "<th scope=\"col\">Unit</th><th scope=\"col\">Why</th><th scope=\"col\">Matched at</th>"
+                + "<th scope=\"col\" class=\"number\">Bytes before</th>"
+                + "<th scope=\"col\" class=\"number\">Bytes now</th></tr></thead><tbody>"
         );
         for (int i = 0; i < listings.Count; i++)
         {
@@ -96,7 +104,10 @@ public sealed partial class HtmlReport
             var function = listing.Explanation.Function;
             var place = _report.Places.GetValueOrDefault($"{function.Name} ({diff.Unit})");
             Line(
-                $"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(diff.Unit)}</td><td>{Text(Why(listing.Explanation))}</td><td><code>{(place is null ? "" : place.Address.ToString("x16", CultureInfo.InvariantCulture))}</code></td><td class=\"number\">{Size(function.Pre)}</td><td class=\"number\">{Size(function.Post)}</td></tr>"
+                $"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(diff.Unit)}</td>"
+                    + $"<td>{Text(Why(listing.Explanation))}</td>"
+                    + $"<td><code>{(place is null ? "" : place.Address.ToString("x16", CultureInfo.InvariantCulture))}</code></td>"
+                    + $"<td class=\"number\">{Size(function.Pre)}</td><td class=\"number\">{Size(function.Post)}</td></tr>"
             );
         }
         Line("</tbody></table>");
@@ -122,7 +133,8 @@ public sealed partial class HtmlReport
     {
         var function = listing.Explanation.Function;
         Line(
-            $"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(diff.Unit)}</span></h2><p>{Text(Why(listing.Explanation))}</p>"
+            $"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(diff.Unit)}</span></h2>"
+                + $"<p>{Text(Why(listing.Explanation))}</p>"
         );
         for (int part = 0; part < Math.Max(listing.Pre.Count, listing.Post.Count); part++)
         {
@@ -130,7 +142,10 @@ public sealed partial class HtmlReport
             string caption =
                 $"{function.Name}{(part == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", part {part}"))}: before and now";
             Line(
-                $"<div class=\"code\" role=\"region\" tabindex=\"0\" aria-label=\"{Text(caption)}\"><table class=\"listing\"><caption>{Text(caption)}</caption><thead><tr><th scope=\"col\">Source</th><th scope=\"col\">Before</th><th scope=\"col\"><span class=\"hidden\">Change</span></th><th scope=\"col\">Now</th><th scope=\"col\">Source</th></tr></thead>"
+                $"<div class=\"code\" role=\"region\" tabindex=\"0\" aria-label=\"{Text(caption)}\"><table class=\"listing\">"
+                    + $"<caption>{Text(caption)}</caption><thead><tr><th scope=\"col\">Source</th><th scope=\"col\">Before</th>"
+                    + "<th scope=\"col\"><span class=\"hidden\">Change</span></th><th scope=\"col\">Now</th>"
+                    + "<th scope=\"col\">Source</th></tr></thead>"
             );
             WriteRows(Alignment.Of([.. before.Select(Key)], [.. after.Select(Key)]), before, after);
             Line("</table></div>");
@@ -178,8 +193,14 @@ public sealed partial class HtmlReport
                     old is null ? "added"
                     : now is null ? "removed"
                     : "equal";
+                string sign =
+                    old is null ? "+"
+                    : now is null ? "&minus;"
+                    : "";
                 Line(
-                    $"<tr class=\"{kind}\">{Source(old, _report.PreText, ref shown.before)}{Code(old)}<td class=\"sign\">{(old is null ? "+" : now is null ? "&minus;" : "")}</td>{Code(now)}{Source(now, _report.PostText, ref shown.after)}</tr>"
+                    $"<tr class=\"{kind}\">{Source(old, _report.PreText, ref shown.before)}{Code(old)}"
+                        + $"<td class=\"sign\">{sign}</td>"
+                        + $"{Code(now)}{Source(now, _report.PostText, ref shown.after)}</tr>"
                 );
             }
             Line("</tbody>");
@@ -202,14 +223,16 @@ public sealed partial class HtmlReport
         shown = place;
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"<td class=\"source\"><span class=\"offset\">{Text(Path.GetFileName(source.Path))}:{source.Line}</span> <code>{Text(text(source)?.Trim() ?? "")}</code></td>"
+            $"<td class=\"source\"><span class=\"offset\">{Text(Path.GetFileName(source.Path))}:{source.Line}</span> "
+                + $"<code>{Text(text(source)?.Trim() ?? "")}</code></td>"
         );
     }
 
     private void WriteFiles()
     {
         Line(
-            "<section id=\"files\"><h2>Files</h2><table><thead><tr><th scope=\"col\">File</th><th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>"
+            "<section id=\"files\"><h2>Files</h2><table><thead><tr><th scope=\"col\">File</th>"
+                + "<th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>"
         );
         foreach (var file in _report.Manifest.Files)
             Line(

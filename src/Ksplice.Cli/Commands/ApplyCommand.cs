@@ -135,7 +135,8 @@ public static class ApplyCommand
             {
                 NotPermitted => "modules may be locked (kernel.modules_disabled) or must be signed (lockdown)",
                 NoKey or KeyRejected =>
-                    "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, a certificate that the kernel trusts",
+                    "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, "
+                        + "a certificate that the kernel trusts",
                 BadFormat => "it was built for another kernel, or is no module",
                 _ => "see the kernel's log",
             }
@@ -148,7 +149,8 @@ public static class ApplyCommand
         session.Out.MarkupLine(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
+                $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, "
+                    + $"the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
             )
         );
         foreach (var function in functions)

@@ -101,7 +101,8 @@ public static class DiffCommand
         if (instruction is not null)
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"        {sign} {instruction.Offset:x4}: {instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n"
+                $"        {sign} {instruction.Offset:x4}: "
+                    + $"{instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n"
             );
     }
 

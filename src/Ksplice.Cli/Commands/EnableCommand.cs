@@ -15,8 +15,9 @@ public static class EnableCommand
         var package = PackageFile.Open(path, session.Machine.Trusted);
         using var guard = await session.LockAsync(cancellation);
         var isNew = session.Machine.Enabled.Add(package, Environment.ProcessPath ?? "ksplice");
+        string applied = isNew ? "will be applied" : "is applied";
         session.Out.MarkupLineInterpolated(
-            $"update [bold]{package.Manifest.Id}[/] {(isNew ? "will be applied" : "is applied")} at every boot of {package.Manifest.Kernel.Release}"
+            $"update [bold]{package.Manifest.Id}[/] {applied} at every boot of {package.Manifest.Kernel.Release}"
         );
     }
 

@@ -8,7 +8,10 @@ namespace Ksplice.Cli.Commands;
 /// <summary>Compares what is loaded with what is to be applied at boot.</summary>
 public static class StatusCommand
 {
-    /// <summary>Prints the state; <see cref="ExitCode.Refused"/> if an update that is enabled for the running kernel is not applied, or one that is applied is not in force.</summary>
+    /// <summary>
+    /// Prints the state; <see cref="ExitCode.Refused"/> if an update that is enabled for the running kernel is not applied, or
+    /// one that is applied is not in force.
+    /// </summary>
     public static ExitCode Run(Session session, bool json)
     {
         session.RequireRoot();
@@ -39,9 +42,9 @@ public static class StatusCommand
         console.MarkupLineInterpolated($"signatures: {(machine.Trusted.AreDemanded ? "demanded" : "not looked at")}");
         foreach (var update in updates)
         {
-            console.MarkupLineInterpolated(
-                $"update:     {update.Id} {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}{(update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause)}"
-            );
+            string busy = update.IsBusy ? ", the kernel is at work on it" : "";
+            string last = update.AbortCause == "ok" ? "" : ", last request: " + update.AbortCause;
+            console.MarkupLineInterpolated($"update:     {update.Id} {update.Stage}{busy}{last}");
             foreach (var target in update.Targets.Where(target => target.IsWaiting))
                 console.MarkupLineInterpolated($"            waits for module {target.Name}");
             foreach (var trouble in ViewCommand.Troubles(update))

@@ -37,7 +37,8 @@ public static class UndoCommand
         session.Out.MarkupLine(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
+                $"update [bold]{Markup.Escape(id)}[/] undone, "
+                    + $"the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
             )
         );
 

@@ -59,9 +59,12 @@ public static class ViewCommand
         foreach (var target in update.Targets)
             console.MarkupLineInterpolated($"target:    {target.Name} {target.State}");
         foreach (var function in update.Functions)
+        {
+            string way = function.NeedsTracer ? ", through the function tracer" : "";
             console.MarkupLineInterpolated(
-                $"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{(function.NeedsTracer ? ", through the function tracer" : "")})"
+                $"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{way})"
             );
+        }
         foreach (var trouble in Troubles(update))
             console.MarkupLineInterpolated($"NOT IN FORCE: {trouble}");
     }

@@ -20,7 +20,9 @@ public partial class Machine
     public Machine()
         : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/etc/ksplice/trusted") { }
 
-    /// <summary>For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units and the trusted certificates.</summary>
+    /// <summary>
+    /// For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units and the trusted certificates.
+    /// </summary>
     internal Machine(string sysfs, string run, string store, string units, string trusted)
     {
         Trusted = new TrustedCertificates(trusted);
@@ -48,8 +50,8 @@ public partial class Machine
     public string UpdatesDirectory => Path.Combine(Sysfs, "kernel", "ksplice");
 
     /// <summary>
-    /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and takes no handler on or off any
-    /// more. Null if the core does not tell.
+    /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and takes no handler on or off
+    /// any more. Null if the core does not tell.
     /// </summary>
     public string? Tracer => Path.Combine(UpdatesDirectory, "ftrace") is var file && File.Exists(file) ? Read(file) : null;
 

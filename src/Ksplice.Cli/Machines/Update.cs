@@ -69,7 +69,9 @@ public sealed class Update(Machine machine, string directory)
                 .Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4))),
         ];
 
-    /// <summary>The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.</summary>
+    /// <summary>
+    /// The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.
+    /// </summary>
     public IReadOnlyList<string>? Overridden => File.Exists(Path.Combine(directory, "overridden")) ? Lines("overridden") : null;
 
     public IReadOnlyList<TargetState> Targets => [.. Table("targets", 2).Select(words => new TargetState(words[0], words[1]))];

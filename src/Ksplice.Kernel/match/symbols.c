@@ -5,8 +5,9 @@
  * DOC: how it works
  *
  * The first op that meets a symbol gives it its value, every later one must
- * agree; but equal content may stand at several places, and any will do.  A journal keeps the order in which symbols became known, so that a
- * walk that failed is undone by forgetting what it added.
+ * agree; but equal content may stand at several places, and any will do.  A
+ * journal keeps the order in which symbols became known, so that a walk that
+ * failed is undone by forgetting what it added.
  */
 #include "internal.h"
 

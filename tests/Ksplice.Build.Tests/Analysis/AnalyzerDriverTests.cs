@@ -18,7 +18,8 @@ public class AnalyzerDriverTests
     private static AnalyzedUpdate Update() =>
         PatchedKernel.OfC(
             "int a = 1; int gone; static int f(int x) { return probe(x); } int g(int x) { return f(x) + gone; } struct s { int x; } t;",
-            "int a = 2; int fresh; static int f(int x) { return probe(x) + 1; } int g(int x) { return f(x) + fresh + other(); } int h(void) { return 3; } struct s { int x, y; } t;"
+            "int a = 2; int fresh; static int f(int x) { return probe(x) + 1; } int g(int x) { return f(x) + fresh + other(); } "
+                + "int h(void) { return 3; } struct s { int x, y; } t;"
         );
 
     private static List<string> Messages(IReadOnlyList<Diagnostic> found) =>

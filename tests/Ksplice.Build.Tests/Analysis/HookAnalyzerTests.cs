@@ -63,7 +63,8 @@ public class HookAnalyzerTests
             (
                 Uptime,
                 UptimeStart,
-                "#include <linux/kmod.h>\nvoid elsewhere(void);\nvoid elsewhere(void) { request_module(\"loop\"); pr_info(\"elsewhere\\n\"); }\n"
+                "#include <linux/kmod.h>\nvoid elsewhere(void);\n"
+                    + "void elsewhere(void) { request_module(\"loop\"); pr_info(\"elsewhere\\n\"); }\n"
                     + UptimeStart
             )
         );
@@ -118,8 +119,14 @@ public class HookAnalyzerTests
             "#include <ksplice/hooks.h>\n"
             + string.Concat(
                 Kinds.Select(kind =>
-                    $"static {(kind.StartsWith("pre_", StringComparison.Ordinal) || kind.StartsWith("check_", StringComparison.Ordinal) ? "int" : "void")} do_{kind}(void) {{ pr_info(\"{kind}\\n\"); {(kind[0] == 'p' && kind[1] == 'r' || kind[0] == 'c' ? "return 0; " : "")}}}\nksplice_{kind}(do_{kind});\n"
-                )
+                {
+                    string type =
+                        kind.StartsWith("pre_", StringComparison.Ordinal) || kind.StartsWith("check_", StringComparison.Ordinal)
+                            ? "int"
+                            : "void";
+                    string end = kind[0] == 'p' && kind[1] == 'r' || kind[0] == 'c' ? "return 0; " : "";
+                    return $"static {type} do_{kind}(void) {{ pr_info(\"{kind}\\n\"); {end}}}\nksplice_{kind}(do_{kind});\n";
+                })
             );
         var update = await PatchedKernel.ChangeAsync([Version], (Version, VersionStart, hooks + VersionStart + "\tpr_info(\"new\\n\");\n"));
         Assert.DoesNotContain(update.Analyze(), diagnostic => diagnostic.Id is "KSP5018" or "KSP5019");

@@ -21,7 +21,8 @@ public class QuiescenceTests
             (
                 file,
                 "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n",
-                "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n\tbarrier();\n\tWRITE_ONCE(pgdat->kswapd_failures, READ_ONCE(pgdat->kswapd_failures));\n"
+                "static bool skip_throttle_noprogress(pg_data_t *pgdat)\n{\n\tbarrier();\n"
+                    + "\tWRITE_ONCE(pgdat->kswapd_failures, READ_ONCE(pgdat->kswapd_failures));\n"
             )
         );
         var replaced = update.Units[0].Changes.Functions.Select(function => function.Name).ToList();
@@ -66,7 +67,8 @@ public class QuiescenceTests
     )]
     [InlineData(
         "fs/eventpoll.c",
-        "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n",
+        "static int ep_poll(struct eventpoll *ep, struct epoll_event __user *events,\n"
+            + "\t\t   int maxevents, struct timespec64 *timeout)\n{\n\tint res, eavail, timed_out = 0;\n",
         "KSP5014",
         null
     )]
@@ -94,18 +96,21 @@ public class QuiescenceTests
     }
 
     private const string Thread = """
-        extern void schedule(void); extern int kthread_should_stop(void); extern void *kthread_create_on_node(int (*)(void *), void *, int, const char *);
+        extern void schedule(void); extern int kthread_should_stop(void);
+        extern void *kthread_create_on_node(int (*)(void *), void *, int, const char *);
         noinline void once(void) { schedule(); }
 
         """;
 
     [Theory]
     [InlineData(
-        "int f(void *p) { while (!kthread_should_stop()) { probe(1); schedule(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
+        "int f(void *p) { while (!kthread_should_stop()) { probe(1); schedule(); } return 0; } "
+            + "void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
         "KSP5013"
     )]
     [InlineData(
-        "int f(void *p) { while (!kthread_should_stop()) { probe(1); once(); } return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
+        "int f(void *p) { while (!kthread_should_stop()) { probe(1); once(); } return 0; } "
+            + "void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }",
         "KSP5013"
     )]
     [InlineData("int f(void *p) { for (;;) { probe(1); schedule(); } }", "KSP5013")]
@@ -125,7 +130,8 @@ public class QuiescenceTests
     }
 
     private const string Locks =
-        "extern void mutex_lock(void *); extern void mutex_unlock(void *); extern void *__kmalloc(long, int); extern void kfree(void *); extern int m;\n";
+        "extern void mutex_lock(void *); extern void mutex_unlock(void *); extern void *__kmalloc(long, int); "
+        + "extern void kfree(void *); extern int m;\n";
 
     [Theory]
     [InlineData(

@@ -10,7 +10,8 @@ public class SymbolAnalyzerTests
 {
     private const string Exports = """
         struct inner { int a; }; struct outer { struct inner *in; }; struct other { int b; };
-        int takes(struct outer *o) { return probe(1); } int simple(struct other *o, int n) { return n; } static int own(struct inner *in) { return in->a; }
+        int takes(struct outer *o) { return probe(1); } int simple(struct other *o, int n) { return n; }
+        static int own(struct inner *in) { return in->a; }
         void also(struct inner *in) { use(own); use(in); }
         section("___ksymtab_gpl+takes") static void *const e1 = takes; section("___ksymtab_gpl+simple") static void *const e2 = simple;
 

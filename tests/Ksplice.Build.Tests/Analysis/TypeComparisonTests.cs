@@ -12,7 +12,10 @@ public class TypeComparisonTests
     /// <summary>Uses of everything keep the compiler from leaving types out.</summary>
     private const string Whole = """
         struct inner { int x; };
-        struct s { int a; int b:3; int c:5; struct s *next; struct { int p; union { int q; long w; }; } in; struct inner i[4]; int (*call)(struct s *, enum e *); };
+        struct s {
+            int a; int b:3; int c:5; struct s *next; struct { int p; union { int q; long w; }; } in; struct inner i[4];
+            int (*call)(struct s *, enum e *);
+        };
         union u { int i; char c[8]; };
         enum e { A, B = -1, C = 7 };
         enum { X = 5, Y };

@@ -323,7 +323,8 @@ public sealed class AssemblyTests
     public void KSP3040_a_function_with_a_second_entry()
     {
         const string Source =
-            "FUNC(put) cmpq %rdx, %rax; jae 1f; .globl put_nocheck; put_nocheck: movl %eax, (%rcx); 1: ret; END(put)\nFUNC(two) movl $2, %eax; ret; END(two)";
+            "FUNC(put) cmpq %rdx, %rax; jae 1f; .globl put_nocheck; put_nocheck: movl %eax, (%rcx); 1: ret; END(put)\n"
+            + "FUNC(two) movl $2, %eax; ret; END(two)";
         Change(Source, "%eax, (%rcx)", "%eax, 4(%rcx)").RefusedBy(DifferencingDiagnostics.InnerEntry, "'put_nocheck'");
         Assert.Equal(["two"], Change(Source, "$2", "$22").Replaced);
     }

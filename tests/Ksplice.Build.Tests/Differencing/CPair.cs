@@ -120,7 +120,10 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
     public IEnumerable<string> Carried =>
         Accepted.Carried.Select(piece => piece.Name).Where(name => name.Length != 0).Order(StringComparer.Ordinal);
 
-    /// <summary>Asserts that the comparison was refused for <paramref name="rule"/>, once and for nothing else; the message names <paramref name="what"/>.</summary>
+    /// <summary>
+    /// Asserts that the comparison was refused for <paramref name="rule"/>, once and for nothing else; the
+    /// message names <paramref name="what"/>.
+    /// </summary>
     public void RefusedBy(DiagnosticDescriptor rule, string what)
     {
         RefusedByAll(rule, what);

@@ -101,7 +101,11 @@ public sealed class CorrelationTests
     }
 
     private const string Partial = """
-        static int part(int *p, int a) { if (!p) return a; probe(a); probe(*p); for (int i = 0; i < a; i++) a += probe(i) * 3 + p[i]; printk("%d", a); return a + *p; }
+        static int part(int *p, int a) {
+            if (!p) return a;
+            probe(a); probe(*p);
+            for (int i = 0; i < a; i++) a += probe(i) * 3 + p[i];
+            printk("%d", a); return a + *p; }
         int f(int *p, int a) { return part(p, a) + 1; }
         int g(int *p, int a) { return part(p, a + 2) + 2; }
         int h(int *p, int a) { return part(p, a + 3) + 3; }
@@ -165,7 +169,8 @@ public sealed class CorrelationTests
     public void A_renamed_function_is_a_new_one_and_its_callers_are_replaced()
     {
         const string Source =
-            "static noinline int before(int a) { return probe(a) * 3; } int f(int a) { return before(a) + 1; } int g(int a) { return probe(a); }";
+            "static noinline int before(int a) { return probe(a) * 3; } int f(int a) { return before(a) + 1; } "
+            + "int g(int a) { return probe(a); }";
         var pair = CPair.Compare(Source, Replace(Source, "before", "after"));
         Assert.Equal(["f"], pair.Replaced);
         Assert.Equal(["after"], pair.New);
@@ -227,7 +232,8 @@ public sealed class CorrelationTests
     public void An_alias_is_another_name_of_the_same_function()
     {
         const string Source =
-            "noinline int f(int a) { return probe(a) * 3; } extern int other(int) __attribute__((alias(\"f\"))); int g(int a) { return other(a) + 1; }";
+            "noinline int f(int a) { return probe(a) * 3; } extern int other(int) __attribute__((alias(\"f\"))); "
+            + "int g(int a) { return other(a) + 1; }";
         var pair = CPair.Compare(Source, Replace(Source, "* 3", "* 5"));
         Assert.Equal(["f"], pair.Replaced);
         pair = CPair.Compare(Source, Replace(Source, "+ 1", "+ 2"));

@@ -171,7 +171,8 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3008_reference_into_a_function_that_stays()
     {
         string source = """
-            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
+            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\n"
+                "f: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
             noinline int g(int a) { if (a > 3) asm volatile("movq $middle, %rax"); return probe(a); }
             """;
         CPair
@@ -183,7 +184,8 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3008_reference_into_a_function_that_is_replaced()
     {
         const string Source = """
-            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\nf: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
+            asm(".section .text.f,\"ax\"\n .globl f\n .type f,@function\n"
+                "f: movl $3, %eax\nmiddle: addl $1, %eax\n ret\n .size f, .-f\n .text");
             noinline int g(int a) { asm volatile("movq $middle, %rax"); return probe(a); }
             """;
         CPair
@@ -213,7 +215,8 @@ public sealed class DifferencingDiagnosticsTests
         struct key { long n; void *p; };
         KEY;
         int f(int a) {
-            asm goto("1: .byte 0x0f,0x1f,0x44,0x00,0x00\n .pushsection __jump_table,\"aw\"\n .balign 8\n .long 1b - ., %l[yes] - .\n .quad %c0 - .\n .popsection"
+            asm goto("1: .byte 0x0f,0x1f,0x44,0x00,0x00\n .pushsection __jump_table,\"aw\"\n .balign 8\n"
+                " .long 1b - ., %l[yes] - .\n .quad %c0 - .\n .popsection"
                 : : "i"(&key) : : yes);
             return probe(a) + 1;
         yes: return probe(a) + 2;

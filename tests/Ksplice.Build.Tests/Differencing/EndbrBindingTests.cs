@@ -64,7 +64,8 @@ public sealed class EndbrBindingTests
         const string Source = "extern int outer(int); int caller(int value) { return outer(value); }";
         var pair = CPair.Compare(
             Source,
-            "extern int outer(int); extern int other(int); struct table { int (*call)(int); } table = { other }; int caller(int value) { use(&table); return outer(value) + 1; }",
+            "extern int outer(int); extern int other(int); struct table { int (*call)(int); } table = { other }; "
+                + "int caller(int value) { use(&table); return outer(value) + 1; }",
             Ibt
         );
         Assert.Equal(

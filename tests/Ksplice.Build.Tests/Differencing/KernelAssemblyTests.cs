@@ -95,7 +95,8 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
             var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await CompileAsync(unit, edited), diagnostics);
             if (diff is not { IsEmpty: true })
                 changed.Add(
-                    $"{unit}: {string.Join(' ', diagnostics)} {string.Join(' ', diff?.Replaced.Select(function => function.Why.Detail) ?? [])}"
+                    $"{unit}: {string.Join(' ', diagnostics)} "
+                        + $"{string.Join(' ', diff?.Replaced.Select(function => function.Why.Detail) ?? [])}"
                 );
         }
         Assert.Empty(changed);

@@ -7,11 +7,13 @@ public sealed class ObjectTableTests
 {
     private const string BugTable = """
         noinline int f(int a) {
-            if (a > 3) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n .long 1b - .\n .long %c0 - .\n .word 12\n .word 0\n .popsection" : : "i"("unit.c"));
+            if (a > 3) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n"
+                " .long 1b - .\n .long %c0 - .\n .word 12\n .word 0\n .popsection" : : "i"("unit.c"));
             return probe(a);
         }
         noinline int g(int a) {
-            if (a > 5) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n .long 1b - .\n .long %c0 - .\n .word 14\n .word 0\n .popsection" : : "i"("unit.c"));
+            if (a > 5) asm volatile("1: ud2\n .pushsection __bug_table,\"aw\"\n"
+                " .long 1b - .\n .long %c0 - .\n .word 14\n .word 0\n .popsection" : : "i"("unit.c"));
             return probe(a) + 1;
         }
         """;
@@ -81,7 +83,8 @@ public sealed class ObjectTableTests
     public void A_computed_gotos_table_goes_with_its_function(string sort, bool accepted)
     {
         string source = $$"""
-            int f(int a) { static {{sort}}void *{{sort}}to[] = { &&one, &&two }; use((void *)to); goto *to[a]; one: return probe(1); two: return probe(2) + 3; }
+            int f(int a) { static {{sort}}void *{{sort}}to[] = { &&one, &&two }; use((void *)to); goto *to[a];
+                one: return probe(1); two: return probe(2) + 3; }
             """;
         var pair = CPair.Compare(source, source.Replace("+ 3", "- 3", StringComparison.Ordinal));
         if (!accepted)
@@ -98,7 +101,8 @@ public sealed class ObjectTableTests
     public void A_debug_print_that_moved_comes_with_the_code_that_moved_it()
     {
         const string Source =
-            "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
+            "struct line { const char *function; int number; }; int f(int a) { static const char me[] = \"f\"; "
+            + "static struct line d section(\"__dyndbg\") = { me, 5 }; return d.number + probe(a); }";
         var pair = CPair.Compare(
             Source,
             Source.Replace("5 }", "7 }", StringComparison.Ordinal).Replace("probe(a)", "probe(a + 1)", StringComparison.Ordinal)

@@ -12,8 +12,12 @@ public sealed class SpecialSectionTests
     {
         string source = $$"""
             extern long key;
-            noinline int f(int a) { asm volatile("1: movl $1, %%eax\n2: nop\n .pushsection {{section}},\"{{flags}}\"\n {{entry}}\n .popsection" : : : "eax"); return probe(a) + 1; }
-            noinline int g(int a) { asm volatile("1: movl $2, %%eax\n2: nop\n .pushsection {{section}},\"{{flags}}\"\n {{entry}}\n .popsection" : : : "eax"); return probe(a) + 3; }
+            noinline int f(int a) {
+                asm volatile("1: movl $1, %%eax\n2: nop\n .pushsection {{section}},\"{{flags}}\"\n {{entry}}\n .popsection" : : : "eax");
+                return probe(a) + 1; }
+            noinline int g(int a) {
+                asm volatile("1: movl $2, %%eax\n2: nop\n .pushsection {{section}},\"{{flags}}\"\n {{entry}}\n .popsection" : : : "eax");
+                return probe(a) + 3; }
             """;
         return CPair.Compare(source, source.Replace("+ 1", "- 1", StringComparison.Ordinal));
     }
@@ -63,7 +67,8 @@ public sealed class SpecialSectionTests
         const string Source = """
             extern char flag;
             static inline int has(void) {
-                asm goto(".pushsection .altinstr_aux,\"ax\"\n6: testb $1, flag\n jnz %l[yes]\n jmp %l[no]\n .popsection\n .byte 0xe9\n .long 6b - . - 4" : : : : yes, no);
+                asm goto(".pushsection .altinstr_aux,\"ax\"\n6: testb $1, flag\n jnz %l[yes]\n jmp %l[no]\n .popsection\n"
+                    " .byte 0xe9\n .long 6b - . - 4" : : : : yes, no);
                 yes: return 1; no: return 0; }
             noinline int f(int a) { return has() ? probe(a) : 1; }
             noinline int g(int a) { return has() ? probe(a) + 2 : 3; }
@@ -76,7 +81,8 @@ public sealed class SpecialSectionTests
     }
 
     private const string Fixup =
-        "int quirk(int a) { return probe(a) + 1; } asm(\".section .pci_fixup_final,\\\"a\\\"\\n .short 0x8086, 0x1234\\n .long 0, 0\\n .long quirk - .\\n .text\");";
+        "int quirk(int a) { return probe(a) + 1; } "
+        + "asm(\".section .pci_fixup_final,\\\"a\\\"\\n .short 0x8086, 0x1234\\n .long 0, 0\\n .long quirk - .\\n .text\");";
 
     [Fact]
     public void What_the_kernel_collects_leads_to_the_replaced_function_as_before()
@@ -145,7 +151,8 @@ public sealed class SpecialSectionTests
     public void Sections_of_a_group_are_like_others()
     {
         const string Source = """
-            asm(".section .text.shared,\"axG\",@progbits,shared,comdat\n .weak shared\n .type shared,@function\nshared: movl $1, %eax\n ret\n .size shared, .-shared\n .text");
+            asm(".section .text.shared,\"axG\",@progbits,shared,comdat\n .weak shared\n .type shared,@function\n"
+                "shared: movl $1, %eax\n ret\n .size shared, .-shared\n .text");
             int f(int a) { return a; }
             """;
         Assert.Equal(["shared"], CPair.Compare(Source, Source.Replace("$1", "$2", StringComparison.Ordinal)).Replaced);

@@ -23,11 +23,13 @@ public sealed class PackageSignatureTests : IDisposable
         File.WriteAllBytes(At("manifest"), s_manifest);
         File.WriteAllBytes(At("signature"), PackageSignature.Sign(s_manifest, ours.Key, ours.Certificate));
         await OpensslAsync(
-            $"cms -verify -binary -inform DER -in {At("signature")} -content {At("manifest")} -CAfile {ours.CertificateFile} -purpose any -out {At("out")}"
+            $"cms -verify -binary -inform DER -in {At("signature")} -content {At("manifest")} -CAfile {ours.CertificateFile} "
+                + $"-purpose any -out {At("out")}"
         );
 
         await OpensslAsync(
-            $"cms -sign -binary -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}"
+            $"cms -sign -binary -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} "
+                + $"-out {At("signature")}"
         );
         byte[] signature = File.ReadAllBytes(At("signature"));
         Assert.True(PackageSignature.Verify(s_manifest, signature, [ours.Certificate]) is { IsTrusted: true, Detail: "CN=ours" });
@@ -51,7 +53,8 @@ public sealed class PackageSignatureTests : IDisposable
             theirs = Read(await SigningKey.MakeAsync(_work.FullName, "theirs", "rsa:2048"))!;
         File.WriteAllBytes(At("manifest"), s_manifest);
         await OpensslAsync(
-            $"cms -sign -binary -md sha1 -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} -out {At("signature")}"
+            $"cms -sign -binary -md sha1 -outform DER -in {At("manifest")} -signer {ours.CertificateFile} -inkey {ours.KeyFile} "
+                + $"-out {At("signature")}"
         );
         Assert.Contains(
             "too weak",

@@ -91,27 +91,29 @@ public sealed class PrimaryObjectTests : IDisposable
         Accept(primary);
         _tree.Write(
             "include/linux/types.h",
-            "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n"
+            "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; "
+                + "typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n"
         );
         var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
+        var redirects = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
         _tree.Write(
             "layout.c",
             $"""
             #include <ksplice/update.h>
-            _Static_assert(sizeof(struct ksplice_redirect) == {primary.Code.Sections.Single(section =>
-                section.Name == ".ksplice.redirects"
-            ).Size}, "one redirect");
+            _Static_assert(sizeof(struct ksplice_redirect) == {redirects.Size}, "one redirect");
             _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
             _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
             _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
-            _Static_assert(sizeof(struct ksplice_relocation) == 24 && offsetof(struct ksplice_relocation, addend) == 8 && offsetof(struct ksplice_relocation, value) == 16 && offsetof(struct ksplice_relocation, type) == 20, "relocation");
-            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size
-                - 16} && offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
+            _Static_assert(sizeof(struct ksplice_relocation) == 24 && offsetof(struct ksplice_relocation, addend) == 8 &&
+                           offsetof(struct ksplice_relocation, value) == 16 &&
+                           offsetof(struct ksplice_relocation, type) == 20, "relocation");
+            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size - 16} &&
+                           offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
             _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
-            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) == {code.Relocations[
-                2
-            ].Offset}, "fail_reverse");
-            _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 && offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
+            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) ==
+                           {code.Relocations[2].Offset}, "fail_reverse");
+            _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 &&
+                           offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
             """
         );
         _tree.RunOk("gcc", "-fsyntax-only", "-Iinclude", "-I" + Repository.At("src/Ksplice.Kernel/include"), "layout.c");
@@ -217,7 +219,8 @@ public sealed class PrimaryObjectTests : IDisposable
             int f(int a)
             {
                 unsigned long v;
-                __asm__("mov %1, %0\n1:\n.pushsection runtime_ptr_thing, \"a\"\n.long 1b - 8 - .\n.popsection" : "=r" (v) : "i" (0x0123456789abcdefUL));
+                __asm__("mov %1, %0\n1:\n.pushsection runtime_ptr_thing, \"a\"\n.long 1b - 8 - .\n.popsection"
+                    : "=r" (v) : "i" (0x0123456789abcdefUL));
                 __asm__("shrl $12, %k0\n1:\n.pushsection runtime_shift_thing, \"a\"\n.long 1b - 1 - .\n.popsection" : "+r" (v));
                 return probe(a) + v;
             }
@@ -297,7 +300,9 @@ public sealed class PrimaryObjectTests : IDisposable
     [Theory]
     [InlineData("static void up(void) { } static void (*const h)(void) section(\".ksplice.hooks.apply\") = up;", "a.c has a hook")]
     [InlineData(
-        "int g(void) { __asm__ goto(\"1: .byte 0x0f,0x1f,0x44,0,0\\n.pushsection __jump_table, \\\"aw\\\"\\n.balign 8\\n.long 1b - .\\n.long %l[yes] - .\\n.quad %c0 - .\\n.popsection\" : : \"i\" (table) : : yes); return 0; yes: return 1; }",
+        "int g(void) { __asm__ goto(\"1: .byte 0x0f,0x1f,0x44,0,0\\n.pushsection __jump_table, "
+            + "\\\"aw\\\"\\n.balign 8\\n.long 1b - .\\n.long %l[yes] - .\\n.quad %c0 - .\\n.popsection\" : : \"i\" (table) : : yes); "
+            + "return 0; yes: return 1; }",
         "an entry in __jump_table about table"
     )]
     public void What_the_loader_has_to_know_of_a_module_cannot_be_late(string added, string reason)

@@ -89,7 +89,8 @@ public sealed class PreparedKernelTests : IDisposable
     public void Finds_the_commands_that_make_sources_and_the_programs_that_they_need()
     {
         static string Line(string target, string command) =>
-            $"set -e; trap 'rm -f {target}; trap - HUP; kill -s HUP $$' HUP; {command}; printf '%s\\n' 'cmd_{target} := {command}' > {target}.cmd";
+            $"set -e; trap 'rm -f {target}; trap - HUP; kill -s HUP $$' HUP; {command}; "
+            + $"printf '%s\\n' 'cmd_{target} := {command}' > {target}.cmd";
         string[] lines =
         [
             Line("lib/gen_crc32table", "gcc -O2 -o lib/gen_crc32table lib/gen_crc32table.c"),

@@ -35,7 +35,8 @@ public class FormatTests
         Value("KSP_PLACE_WEAK", (long)PlaceFlags.Weak);
         Names<OpCode>(
             "KSP_OP_",
-            "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE RETURN ENDBR BUG EXCEPTION"
+            "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE "
+                + "RETURN ENDBR BUG EXCEPTION"
         );
         Names<BugKind>("KSP_BUG_", "NONE SHORT LONG");
         Value("KSP_BUG_FLAGS", BugEntry.ComparedFlags);
@@ -53,7 +54,8 @@ public class FormatTests
         );
         Layout<MatchHeader>(
             "ksp_header",
-            "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names n_exports n_functions"
+            "magic version size symbols n_symbols objects n_objects ops n_ops places n_places bytes n_bytes names n_names "
+                + "n_exports n_functions"
         );
         Layout<MatchSymbol>("ksp_symbol", "name kind role flags export object content content_size");
         Layout<MatchObject>("ksp_object", "symbol name unit size op n_ops function place kind flags reserved");

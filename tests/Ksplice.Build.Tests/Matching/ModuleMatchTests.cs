@@ -53,7 +53,8 @@ public sealed class ModuleMatchTests(ITestOutputHelper output)
             }
         }
         output.WriteLine(
-            $"{name}: {total} functions, {matched} matched, {ambiguous} ambiguous, {noRoom} without room for a redirect, {problems.Count} not matched"
+            $"{name}: {total} functions, {matched} matched, {ambiguous} ambiguous, {noRoom} without room for a redirect, "
+                + $"{problems.Count} not matched"
         );
         Assert.True(problems.Count == 0, string.Join('\n', problems));
         Assert.True(matched >= total * 0.9, $"{matched} of {total}");

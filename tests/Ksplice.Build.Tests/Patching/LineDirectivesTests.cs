@@ -40,7 +40,8 @@ public class LineDirectivesTests
 
     private const string Prologue =
         "#define BUG() asm volatile(\"ud2; .pushsection __bug_table,\\\"aw\\\"; .long %c0; .popsection\" : : \"i\" (__LINE__))\n"
-        + "#define WARN(c, ...) do { if (c) asm volatile(\"ud2; # %c0\" : : \"i\" (__LINE__)); } while (0)\n#define DEFINED 1\nextern int sink;\n";
+        + "#define WARN(c, ...) do { if (c) asm volatile(\"ud2; # %c0\" : : \"i\" (__LINE__)); } while (0)\n#define DEFINED 1\n"
+        + "extern int sink;\n";
 
     private static readonly Gen<string> s_file = Gen.Int[0, s_pieces.Length - 1]
         .List[4, 12]

@@ -42,7 +42,8 @@ public class UnifiedDiffTests
     public void Reads_plain_format_with_time_stamps_and_several_files()
     {
         var patch = Patches.Parse(
-            "diff -urN old/fs/x.c new/fs/x.c\n--- old/fs/x.c\t2024-01-02 03:04:05.000000000 +0100\n+++ new/fs/x.c\t2024-01-02 03:04:06.5 +0100\n"
+            "diff -urN old/fs/x.c new/fs/x.c\n--- old/fs/x.c\t2024-01-02 03:04:05.000000000 +0100\n"
+                + "+++ new/fs/x.c\t2024-01-02 03:04:06.5 +0100\n"
                 + Body
                 + "Only in new: y\nIndex: z\n=====\n--- old/z.h\n+++ new/z.h\n"
                 + Body

@@ -67,7 +67,8 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             echo 'vfs_statx cp_new_stat' >set_ftrace_filter
             echo function >current_tracer
             ksplice match /stat.o --image /proc/kcore --kernel /vmlinuz
-            [ $? = 2 ] && ksplice match /xstate.o --image /proc/kcore --kernel /vmlinuz && ksplice match /process.o --image /proc/kcore --kernel /vmlinuz
+            [ $? = 2 ] && ksplice match /xstate.o --image /proc/kcore --kernel /vmlinuz &&
+                ksplice match /process.o --image /proc/kcore --kernel /vmlinuz
             """,
             ["--dump", dump, "--memory", "400"],
             UpdateGuestCommand,

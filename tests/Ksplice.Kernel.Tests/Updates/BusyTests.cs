@@ -117,7 +117,8 @@ public sealed class BusyTests(Guest guest)
         Assert.Contains("code_busy", result.Errors, StringComparison.Ordinal);
     }
 
-    // K13: behind a last call, one that does not return, stands the function's end; its start is a mere pointer, and so is the end of one that ends otherwise.
+    // K13: behind a last call, one that does not return, stands the function's end; its start is a mere pointer, and so
+    // is the end of one that ends otherwise.
     [Fact]
     public async Task A_word_on_a_stack_counts_from_behind_the_start_of_a_function_and_at_its_end_if_that_is_behind_a_call()
     {
@@ -295,7 +296,8 @@ public sealed class BusyTests(Guest guest)
                 "kernel/sched/idle.c",
                 (
                     "static void do_idle(void)\n{\n",
-                    "#include <ksplice/hooks.h>\nksplice_acknowledge(KSP5013, \"do_idle\", \"it is never to be applied\");\n\nstatic void do_idle(void)\n{\n"
+                    "#include <ksplice/hooks.h>\nksplice_acknowledge(KSP5013, \"do_idle\", \"it is never to be applied\");\n\n"
+                        + "static void do_idle(void)\n{\n"
                 ),
                 ("bool got_tick = false;", "bool got_tick = smp_processor_id() > 4096;")
             )

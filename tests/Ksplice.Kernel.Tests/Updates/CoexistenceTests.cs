@@ -278,7 +278,11 @@ public sealed class CoexistenceTests(Guest guest)
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
-            ask() { insmod /asker.ko 2>/dev/null; echo "random $?"; rmmod asker 2>/dev/null; grep -q ^Pages: /proc/self/smaps; echo "pages $?"; cat /sys/kernel/ksplice/ftrace; }
+            ask() {
+                insmod /asker.ko 2>/dev/null; echo "random $?"; rmmod asker 2>/dev/null
+                grep -q ^Pages: /proc/self/smaps; echo "pages $?"
+                cat /sys/kernel/ksplice/ftrace
+            }
             ksplice apply {{UpdateGuest.Place(project)}} || exit 1
             awk '{ print "way", $1, $5 }' /sys/kernel/ksplice/{{project.Id}}/functions
             ask
@@ -366,7 +370,8 @@ public sealed class CoexistenceTests(Guest guest)
         Assert.Equal(["waiting 0", "applied 11"], Ends(result));
     }
 
-    // K10: no instruction refers to a key, only the table of the site does. What an update has put in place is not in the image that a build looks at.
+    // K10: no instruction refers to a key, only the table of the site does. What an update has put in place is
+    // not in the image that a build looks at.
     [Fact]
     public async Task Static_keys_of_one_name_are_found_by_where_they_are_used()
     {
@@ -421,7 +426,10 @@ public sealed class CoexistenceTests(Guest guest)
             $$"""
             echo 1 >/proc/sys/kernel/bpf_stats_enabled
             mkfifo /tmp/ask /tmp/tell
-            start() { attach show_smap </tmp/ask >/tmp/tell & exec 3>/tmp/ask 4</tmp/tell; read word <&4; [ "$word" = attached ] || exit 1; }
+            start() {
+                attach show_smap </tmp/ask >/tmp/tell & exec 3>/tmp/ask 4</tmp/tell
+                read word <&4; [ "$word" = attached ] || exit 1
+            }
             stop() { exec 3>&- 4<&-; wait; }
             runs() { echo >&3; read entry exit <&4; }
             # Programs on entry and exit run once for each mapping that is shown.

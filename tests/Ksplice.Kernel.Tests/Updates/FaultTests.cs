@@ -76,7 +76,8 @@ public sealed class FaultTests(Guest guest)
         }
         row() { echo "row \"$1, question $n: $name\",fails once,yes"; }
 
-        mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups && echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
+        mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups &&
+            echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
         insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko || exit 1
         for point in 'memory for tasks on their way out' 'probe on tasks that are gone' 'probe on tasks on their way out'; do
             insmod /ksplice.ko fail_at="\"$point\"" 2>/dev/null && fail "loaded in spite of $point"
@@ -107,7 +108,10 @@ public sealed class FaultTests(Guest guest)
         kill $reader
 
         come() { insmod /$module.ko; }
-        seen() { [ -e /sys/block/woop0 ]; [ $? = 0 -o $module = bfq ] && [ "$(cat /tmp/groups/one/io.bfq.weight)" = "default 107" -o $module = loop ]; }
+        seen() {
+            [ -e /sys/block/woop0 ]; [ $? = 0 -o $module = bfq ] &&
+                [ "$(cat /tmp/groups/one/io.bfq.weight)" = "default 107" -o $module = loop ]
+        }
         printf '%s\n' 'memory for a target' 'registering a handler' >/tmp/points
         for module in bfq loop; do
             rmmod $module || fail "$module stays"
@@ -179,7 +183,8 @@ public sealed class FaultTests(Guest guest)
         try
         {
             var result = await guest.RunAsync(
-                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
+                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
+                    + $"{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
                 ["--timeout", "1500"],
                 UpdateGuest.Package(project),
                 await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),

@@ -120,7 +120,8 @@ public sealed class IndirectCallTests : IDisposable
                     .Where(starts.Contains)
             );
         var trampolines = elf.Sections.Single(section => section.Name == ".static_call.text").Index;
-        taken.RemoveWhere(target => target.Section == trampolines); // of which the kernel writes the jumps, and that nothing calls by address
+        // of which the kernel writes the jumps, and that nothing calls by address
+        taken.RemoveWhere(target => target.Section == trampolines);
 
         var sealing = elf.Sections.Single(section => section.Name == ".ibt_endbr_seal");
         HashSet<(int, ulong)> without =

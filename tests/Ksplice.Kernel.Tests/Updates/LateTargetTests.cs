@@ -24,7 +24,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     private const string Look = """
         look() {
             loaded=$(lsmod | grep -c '^loop ')
-            echo "$1: module $loaded, loop $(ls /sys/block | grep -c loop), woop $(ls /sys/block | grep -c woop), $(awk '$1 == "loop" { print $2 }' $sys/targets 2>/dev/null)"
+            echo "$1: module $loaded, loop $(ls /sys/block | grep -c loop), woop $(ls /sys/block | grep -c woop), $(
+                awk '$1 == "loop" { print $2 }' $sys/targets 2>/dev/null)"
         }
         """;
 
@@ -143,7 +144,10 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             $$"""
             sys=/sys/kernel/ksplice/{{project.Id}} modules={{UpdateGuest.Place(project)}}/ksplice_{{project.Id}}
             {{Look}}
-            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$1: $(cat $sys/stage) $(cat $sys/abort_cause)"; }
+            ask() {
+                echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+                echo "$1: $(cat $sys/stage) $(cat $sys/abort_cause)"
+            }
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko
             for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
             look loaded
@@ -246,7 +250,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
-            mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups && echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
+            mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups &&
+                echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
             weight() { insmod /bfq.ko && echo "$1: $(cat /tmp/groups/one/io.bfq.weight)"; rmmod bfq || exit 1; }
             weight before
             ksplice apply {{UpdateGuest.Place(project)}} || exit 1
@@ -325,7 +330,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             # A kprobe on the upper one's jump in the lower one's code, while the module goes.
             ksplice apply {{UpdateGuest.Place(first)}} && ksplice apply {{UpdateGuest.Place(second)}} && insmod /loop.ko || exit 1
             code=$(sed -n 's/ t loop_add.\[ksplice_{{first.Id}}_1_primary\]$//p' /proc/kallsyms)
-            echo "p:jump $(printf '0x%x' $((0x$code + 5)))" >/sys/kernel/tracing/kprobe_events && echo 1 >/sys/kernel/tracing/events/kprobes/jump/enable || exit 1
+            echo "p:jump $(printf '0x%x' $((0x$code + 5)))" >/sys/kernel/tracing/kprobe_events &&
+                echo 1 >/sys/kernel/tracing/events/kprobes/jump/enable || exit 1
             rmmod loop || exit 1
             look "kept out"
             cat /sys/kernel/ksplice/{{first.Id}}/reason
@@ -361,7 +367,8 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             result.Lines.Where(line => line.EndsWith("0", StringComparison.Ordinal) && line.Contains(": ", StringComparison.Ordinal))
         );
         Assert.Matches(
-            "(?m)^a kprobe at [0-9a-f]+ in the new code of loop keeps a jump there that has to go; take the kprobe off, and load loop again$",
+            "(?m)^a kprobe at [0-9a-f]+ in the new code of loop keeps a jump there that has to go; "
+                + "take the kprobe off, and load loop again$",
             result.Output
         );
         Assert.Contains("stands on it: undo that first", result.Errors, StringComparison.Ordinal);

@@ -60,7 +60,8 @@ public sealed class LifetimeTests(Guest guest)
                 "fs/proc/uptime.c",
                 (
                     "static int uptime_proc_show(",
-                    "static void say_so(struct work_struct *work)\n{\n\tpr_info(\"uptime was read\\n\");\n}\nstatic DECLARE_DELAYED_WORK(later, say_so);\n\nstatic int uptime_proc_show("
+                    "static void say_so(struct work_struct *work)\n{\n\tpr_info(\"uptime was read\\n\");\n}\n"
+                        + "static DECLARE_DELAYED_WORK(later, say_so);\n\nstatic int uptime_proc_show("
                 ),
                 ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tschedule_delayed_work(&later, 5 * HZ);\n")
             )
@@ -99,7 +100,8 @@ public sealed class LifetimeTests(Guest guest)
                 "block/blk-ioc.c",
                 (
                     "void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n",
-                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\twhile (panic_timeout != -2)\n\t\tmsleep(1000);\n"
+                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n"
+                        + "\tstruct io_context *ioc;\n\n\twhile (panic_timeout != -2)\n\t\tmsleep(1000);\n"
                 )
             )
         );
@@ -107,7 +109,8 @@ public sealed class LifetimeTests(Guest guest)
         return project;
     }
 
-    // K23: a task that nobody waits for leaves the kernel's list before it sleeps, and so does a thread; a zombie is taken off by its parent.
+    // K23: a task that nobody waits for leaves the kernel's list before it sleeps, and so does a thread;
+    // a zombie is taken off by its parent.
     [Fact]
     public async Task A_task_that_has_left_the_list_is_in_the_way_of_apply_and_undo_until_it_is_gone()
     {
@@ -229,7 +232,8 @@ public sealed class LifetimeTests(Guest guest)
                 "block/blk-ioc.c",
                 (
                     "void exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n",
-                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n\tstruct io_context *ioc;\n\n\tmsleep(3000);\n\tpanic_timeout = 77;\n"
+                    "#include <linux/delay.h>\n#include <linux/panic.h>\n\nvoid exit_io_context(struct task_struct *task)\n{\n"
+                        + "\tstruct io_context *ioc;\n\n\tmsleep(3000);\n\tpanic_timeout = 77;\n"
                 )
             )
         );

@@ -13,7 +13,8 @@ public sealed class NewerKernelTests(Guest guest)
             "pages.patch",
             await File.ReadAllTextAsync(Repository.At("samples", "a-smaps-pages", "smaps-pages.patch"), cancellation)
         );
-        // smaps_pte_range calls cond_resched, a static call, of which only objtool's tables tell; this kernel runs objtool when it links (K2).
+        // smaps_pte_range calls cond_resched, a static call, of which only objtool's tables tell; this
+        // kernel runs objtool when it links (K2).
         project.Write(
             "range.patch",
             await KernelTree.ChangeAsync(
@@ -38,7 +39,8 @@ public sealed class NewerKernelTests(Guest guest)
                 ),
                 (
                     "\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare(",
-                    "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n\t\treturn __d_lookup_rcu_op_compare("
+                    "\tWRITE_ONCE(lookups, lookups + 1);\n\tif (unlikely(parent->d_flags & DCACHE_OP_COMPARE))\n"
+                        + "\t\treturn __d_lookup_rcu_op_compare("
                 )
             )
         );
@@ -71,9 +73,15 @@ public sealed class NewerKernelTests(Guest guest)
 
         var result = await guest.RunAsync(
             $$"""
-            show() { echo "$1: $(grep -c ^Pages: /proc/self/smaps | sed 's/^[1-9].*/some/') pages, $(awk '{ print $6 ? "some" : 0 }' /proc/sys/fs/dentry-state) lookups"; }
+            show() {
+                echo "$1: $(grep -c ^Pages: /proc/self/smaps | sed 's/^[1-9].*/some/') pages, $(
+                    awk '{ print $6 ? "some" : 0 }' /proc/sys/fs/dentry-state) lookups"
+            }
             insmod /calls.ko || exit 1
-            ask() { echo "$1: faults$(sed 's/^1 2//' /sys/module/calls/parameters/results)"; insmod /asker.ko 2>/dev/null; echo "$1: random $?"; rmmod asker 2>/dev/null; }
+            ask() {
+                echo "$1: faults$(sed 's/^1 2//' /sys/module/calls/parameters/results)"
+                insmod /asker.ko 2>/dev/null; echo "$1: random $?"; rmmod asker 2>/dev/null
+            }
             show before
             ask before
             ksplice apply {{UpdateGuest.Place(project)}} || exit 1

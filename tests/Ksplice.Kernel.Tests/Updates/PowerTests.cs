@@ -8,7 +8,11 @@ public sealed class PowerTests(Guest guest) : IDisposable
     // What the first and the second processor run.
     private const string See = """
         online() { echo $1 >/sys/devices/system/cpu/cpu1/online || exit 1; }
-        see() { echo "$1:$(for cpu in $(seq $(nproc)); do taskset $cpu grep -q ^Pages: /proc/self/smaps && echo -n ' new' || echo -n ' old'; done)"; }
+        see() {
+            echo "$1:$(for cpu in $(seq $(nproc)); do
+                taskset $cpu grep -q ^Pages: /proc/self/smaps && echo -n ' new' || echo -n ' old'
+            done)"
+        }
 
         """;
 
@@ -27,7 +31,8 @@ public sealed class PowerTests(Guest guest) : IDisposable
     private static GuestFile Image => new(StockKernel.Image, "/vmlinuz");
 
     private const string Pack =
-        "(cd / && find bin sbin lib lib64 usr init script vmlinuz objects dev proc sys tmp root etc var -xdev | grep -v '^\\(dev\\|proc\\|sys\\|tmp\\)/' | cpio -o -H newc 2>/dev/null | gzip -1 >/tmp/initrd)";
+        "(cd / && find bin sbin lib lib64 usr init script vmlinuz objects dev proc sys tmp root etc var -xdev | "
+        + "grep -v '^\\(dev\\|proc\\|sys\\|tmp\\)/' | cpio -o -H newc 2>/dev/null | gzip -1 >/tmp/initrd)";
 
     private static string[] Seen(GuestResult result) =>
         [.. result.Lines.Where(line => line.EndsWith(" new", StringComparison.Ordinal) || line.EndsWith(" old", StringComparison.Ordinal))];
@@ -128,7 +133,8 @@ public sealed class PowerTests(Guest guest) : IDisposable
         Assert.Matches(@"swapper/1\W+0\W+native_play_dead", result.Errors);
     }
 
-    // With one processor the kernel takes the lock prefixes out of its own code and of each module's, and puts them back when a second one comes.
+    // With one processor the kernel takes the lock prefixes out of its own code and of each module's, and
+    // puts them back when a second one comes.
     [Fact]
     public async Task New_code_that_was_loaded_with_one_processor_locks_when_there_are_two()
     {
@@ -141,7 +147,8 @@ public sealed class PowerTests(Guest guest) : IDisposable
                 ("static int uptime_proc_show(", "static atomic_t shown;\n\nstatic int uptime_proc_show("),
                 (
                     "\tidle_nsec = 0;\n",
-                    "\tidle_nsec = 0;\n\tfor (i = 0; i < 100000; i++)\n\t\tatomic_inc(&shown);\n\tseq_printf(m, \"shown %d\\n\", atomic_read(&shown));\n"
+                    "\tidle_nsec = 0;\n\tfor (i = 0; i < 100000; i++)\n\t\tatomic_inc(&shown);\n"
+                        + "\tseq_printf(m, \"shown %d\\n\", atomic_read(&shown));\n"
                 )
             )
         );
@@ -178,7 +185,10 @@ public sealed class PowerTests(Guest guest) : IDisposable
         var result = await guest.RunAsync(
             $$"""
             {{See}}
-            sleep_now() { echo 0 >/sys/class/rtc/rtc0/wakealarm; echo +5 >/sys/class/rtc/rtc0/wakealarm; echo mem >/sys/power/state || exit 2; }
+            sleep_now() {
+                echo 0 >/sys/class/rtc/rtc0/wakealarm; echo +5 >/sys/class/rtc/rtc0/wakealarm
+                echo mem >/sys/power/state || exit 2
+            }
             restrict() { echo "$1: restrict $(cat /proc/sys/kernel/dmesg_restrict)"; }
             echo 0 >/proc/sys/kernel/dmesg_restrict
             grep -q '\[deep\]' /sys/power/mem_sleep || exit 2

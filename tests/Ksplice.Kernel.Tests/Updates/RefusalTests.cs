@@ -36,7 +36,8 @@ public sealed class RefusalTests(Guest guest)
         Assert.Contains("apply 2", result.Lines);
         Assert.Contains("0 modules", result.Lines);
         Assert.Matches(
-            "no_match\\s+show_smap: its code differs, at [0-9a-f]+ \\(offset 6\\), expected (54[0-9a-f ]*, found 55|57[0-9a-f ]*, found 56)",
+            "no_match\\s+show_smap: its code differs, at [0-9a-f]+ \\(offset 6\\), "
+                + "expected (54[0-9a-f ]*, found 55|57[0-9a-f ]*, found 56)",
             result.Errors
         );
         Assert.Equal("apply 0", result.Lines[^1]);
@@ -161,7 +162,10 @@ public sealed class RefusalTests(Guest guest)
             $$"""
             cd {{UpdateGuest.Place(project)}}
             sys=/sys/kernel/ksplice/{{project.Id}}
-            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$(cat $sys/stage) $(cat $sys/abort_cause)"; }
+            ask() {
+                echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+                echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
+            }
             insmod ksplice.ko && insmod *_helper.ko && insmod *_primary.ko || exit 1
             for stage in applied reversed; do
                 insmod /poke.ko function=show_smap offset=5 || exit 1

@@ -40,7 +40,10 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
             $$"""
             cd {{UpdateGuest.Place(project)}}
             update=ksplice_{{project.Id}}_0 sys=/sys/kernel/ksplice/{{project.Id}}
-            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$1: $(cat $sys/stage) $(cat $sys/abort_cause)"; }
+            ask() {
+                echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+                echo "$1: $(cat $sys/stage) $(cat $sys/abort_cause)"
+            }
             insmod ksplice.ko
             insmod ${update}_primary.ko && echo "primary without helper"
             insmod ${update}_helper.ko || exit 1

@@ -22,7 +22,8 @@ public sealed class SectionTests(Guest guest)
                 ),
                 (
                     "\tint i;\n\n",
-                    "\tunsigned long sum = 0;\n\tint i;\n\n\tthis_cpu_inc(shown);\n\tfor_each_possible_cpu(i)\n\t\tsum += per_cpu(shown, i);\n"
+                    "\tunsigned long sum = 0;\n\tint i;\n\n\tthis_cpu_inc(shown);\n\tfor_each_possible_cpu(i)\n"
+                        + "\t\tsum += per_cpu(shown, i);\n"
                 ),
                 ("\treturn 0;\n", "\tseq_printf(m, \"%lu\\n\", sum);\n\treturn 0;\n")
             )
@@ -35,7 +36,8 @@ public sealed class SectionTests(Guest guest)
                 "kernel/printk/printk.c",
                 (
                     "\ttrace_console_rcuidle(text, text_len);\n",
-                    "\tif (text_len > 4 && !memcmp(text, \"old: \", 4))\n\t\tmemcpy(text, \"new\", 3);\n\ttrace_console_rcuidle(text, text_len);\n"
+                    "\tif (text_len > 4 && !memcmp(text, \"old: \", 4))\n\t\tmemcpy(text, \"new\", 3);\n"
+                        + "\ttrace_console_rcuidle(text, text_len);\n"
                 )
             )
         );

@@ -237,7 +237,11 @@ public sealed class StackingTests(Guest guest)
         var result = await guest.RunAsync(
             $$"""
             load() { insmod $1/ksplice_$2_0_helper.ko && insmod $1/ksplice_$2_0_primary.ko || exit 1; }
-            ask() { echo $2 >/sys/kernel/ksplice/$1/stage; while [ "$(cat /sys/kernel/ksplice/$1/busy)" = 1 ]; do sleep 0.1; done; echo "$2 $(cat /sys/kernel/ksplice/$1/abort_cause)"; }
+            ask() {
+                echo $2 >/sys/kernel/ksplice/$1/stage
+                while [ "$(cat /sys/kernel/ksplice/$1/busy)" = 1 ]; do sleep 0.1; done
+                echo "$2 $(cat /sys/kernel/ksplice/$1/abort_cause)"
+            }
             one={{first.Id}} two={{second.Id}}
             insmod {{UpdateGuest.Place(first)}}/ksplice.ko
             load {{UpdateGuest.Place(first)}} $one; ask $one applied

@@ -126,7 +126,8 @@ public sealed class TargetTests(Guest guest)
         );
         var built = (await project.BuildAsync("-tl:off", "-v:normal")).MustSucceed();
         Assert.Contains(
-            "KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: drivers/block/zram/zram_drv.c has a hook",
+            "KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: "
+                + "drivers/block/zram/zram_drv.c has a hook",
             built.Output,
             StringComparison.Ordinal
         );
