@@ -62,7 +62,7 @@ internal static class Measurement
         var clock = Stopwatch.StartNew();
         byte[] before = File.ReadAllBytes(pre),
             after = File.ReadAllBytes(post);
-        ObjectDiffer.Compare(pre, ElfObject.Read(before, pre), ElfObject.Read(after, post), []);
+        _ = ObjectDiffer.Compare(pre, new(ElfObject.Read(before, pre), ElfObject.Read(after, post))).Carried;
         return (clock.Elapsed.TotalMilliseconds, before.Length + after.Length);
     }
 }

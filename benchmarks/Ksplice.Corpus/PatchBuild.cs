@@ -9,6 +9,7 @@ using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Updates;
 using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -120,26 +121,31 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
             if (await compiler.CompileAsync(unit, root, output, [], diagnostics, cancellation).ConfigureAwait(false) is null)
                 return null;
         }
-        AnalyzedUnit objects = new(source, null, Read(pre), Read(post));
-        UpdateJudgement.Judge(
-            new AnalyzedUpdate([patch], [objects], _running, kernel.SourceDirectory),
-            AnalyzerDriver.BuiltIn,
-            [],
-            diagnostics,
-            cancellation
+        UpdateBuild build = new(
+            new()
+            {
+                UpdateId = "00000000",
+                Units = [new UnitObjects(source, null, pre, post)],
+                Release = kernel.Release,
+                Kernel = _running,
+                Patches = [patch],
+                SourceRoot = kernel.SourceDirectory,
+            }
         );
+        foreach (var diagnostic in build.Judgement(cancellation).Diagnostics)
+            diagnostics.Add(diagnostic);
         if (diagnostics.HasErrors)
             return null;
-        var diff = ObjectDiffer.Compare(source, objects.Pre, objects.Post, []);
-        if (diff is { IsEmpty: false })
-            Match([diff], diagnostics);
+        var diff = build.Differences(cancellation).Value?[0];
+        foreach (var diagnostic in diff is { IsEmpty: false } ? build.Matches(cancellation).Diagnostics : [])
+            diagnostics.Add(diagnostic);
         return diff;
     }
 
     /// <summary>What of one unit differs, types included; null after errors.</summary>
     public static ObjectDiff? Compare(string source, ElfObject pre, ElfObject post, DiagnosticBag diagnostics)
     {
-        var diff = ObjectDiffer.Compare(source, pre, post, diagnostics);
+        var diff = UpdateJudgement.Compare(new AnalyzedUnit(source, null, pre, post), diagnostics);
         if (diff is not { IsEmpty: true })
             TypeComparison.Compare(pre, post, source, diagnostics);
         return diagnostics.HasErrors ? null : diff;

@@ -1,43 +1,12 @@
-using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Generation;
-using Ksplice.Build.Kernel;
-using Ksplice.Build.Patching;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
 /// <summary>Judges whether the change can be made to a kernel that runs: what differencing refuses and what analyzers find.</summary>
-public sealed class AnalyzeUnits : KspliceTask
+public sealed class AnalyzeUnits : UpdateTask
 {
-    private UnitList? _list;
-
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
-    [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
-    public string? Cache { get; set; }
-
-    /// <summary>The patches, in the order of their application.</summary>
-    public ITaskItem[] Patches { get; set; } = [];
-
-    /// <summary>The units, with Pre and Post.</summary>
-    [Required]
-    public ITaskItem[] Units { get; set; } = [];
-
-    /// <summary>The list of units and of lines that patches brought.</summary>
-    [Required]
-    public string UnitsFile { get; set; } = "";
-
-    /// <summary>The post tree.</summary>
-    [Required]
-    public string PostTree { get; set; } = "";
-
-    /// <summary>Assemblies with analyzers of the project's own.</summary>
-    public ITaskItem[] Analyzers { get; set; } = [];
-
     /// <summary>The SARIF file to write, also after an error.</summary>
     [Required]
     public string SarifFile { get; set; } = "";
@@ -47,36 +16,15 @@ public sealed class AnalyzeUnits : KspliceTask
     /// </summary>
     public string? ErrorLog { get; set; }
 
-    /// <summary>The file to write with the acknowledged errors.</summary>
-    [Required]
-    public string AcknowledgedFile { get; set; } = "";
-
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
-        _list = UnitList.Open(UnitsFile);
-        List<UpdateAnalyzer> analyzers = [.. AnalyzerDriver.BuiltIn];
-        string[] assemblies = [.. Analyzers.Select(item => item.GetMetadata("FullPath"))];
-        foreach (string assembly in assemblies)
-            analyzers.AddRange(UserAnalyzers.Load(assembly, Diagnostics));
-        var patches = Patches.Select(patch => SourcePatch.Read(patch.GetMetadata("FullPath"), [])).OfType<SourcePatch>().ToList();
-        if (KernelImage.Open(release.Image, Diagnostics) is not { } image)
-            return Task.FromResult(false);
-        RunningKernel kernel = new(image, ModuleExports.Read(release.ModuleSymvers), KernelConfiguration.Read(release.Config));
-        AnalyzedUpdate update = new(patches, [.. Units.Select(UnitDiffs.Open)], kernel, OpenCache(Cache).SourceOf(release));
-        UpdateJudgement.Judge(update, analyzers, Rules.All, Diagnostics, cancellation);
+        var judgement = Take(Update.Judgement(cancellation));
         WriteLogs();
-        File.WriteAllText(
-            AcknowledgedFile,
-            JsonSerializer.Serialize(
-                Diagnostics.UsedAcknowledgements.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source))
-            )
-        );
-        if (Diagnostics.HasErrors)
+        if (judgement is null)
             return Task.FromResult(false);
         if (Record is not null)
-            StageRecord.Write(Record, "", [KernelFile, .. assemblies, .. UnitDiffs.Objects(Units)], [SarifFile, AcknowledgedFile]);
+            StageRecord.Write(Record, "", [KernelFile, .. AnalyzerFiles, .. Objects], [SarifFile]);
         return Task.FromResult(true);
     }
 
@@ -91,16 +39,5 @@ public sealed class AnalyzeUnits : KspliceTask
     }
 
     /// <inheritdoc/>
-    protected override Diagnostic Locate(Diagnostic diagnostic)
-    {
-        ArgumentNullException.ThrowIfNull(diagnostic);
-        return diagnostic with
-        {
-            Location = diagnostic.Location is { } location ? PatchedSource.Find(location, _list, PostTree) : null,
-            Related =
-            [
-                .. diagnostic.Related.Select(related => related with { Location = PatchedSource.Find(related.Location, _list, PostTree) }),
-            ],
-        };
-    }
+    protected override Diagnostic Locate(Diagnostic diagnostic) => InPatch(diagnostic);
 }

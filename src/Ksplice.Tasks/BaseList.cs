@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
 
 namespace Ksplice.Tasks;
@@ -24,9 +25,6 @@ internal static class BaseList
     }
 
     /// <summary>Writes the file.</summary>
-    public static void Write(string path, IReadOnlyList<UpdateBase> bases)
-    {
-        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(bases));
-        File.Move(path + ".new", path, overwrite: true);
-    }
+    public static void Write(string path, IReadOnlyList<UpdateBase> bases) =>
+        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(bases));
 }

@@ -78,7 +78,7 @@ public sealed class CompileUnits : KspliceTask
             Record is not null
             && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile))
         )
-            StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitDiffs.Made(job.Object)));
+            StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitCompiler.FilesOf(job.Object)));
         return true;
     }
 
@@ -99,7 +99,7 @@ public sealed class CompileUnits : KspliceTask
             .ConfigureAwait(false);
         if (compiled is null)
             return false;
-        StageRecord.Write(record, command, compiled.Dependencies, UnitDiffs.Made(job.Object));
+        StageRecord.Write(record, command, compiled.Dependencies, UnitCompiler.FilesOf(job.Object));
         return true;
     }
 

@@ -1,56 +1,73 @@
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
-using Ksplice.Build.Kernel;
+using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
-/// <summary>Generates what helper and primary of each target are made from.</summary>
-public sealed class GenerateModules : KspliceTask
+/// <summary>
+/// Generates what helper and primary of each target are made from, and the description of the update that package and report are made from.
+/// Files that would be the same are left alone, so that their time tells whether something has to be linked or packed.
+/// </summary>
+public sealed class GenerateModules : UpdateTask
 {
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
-    [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The update's id.</summary>
-    [Required]
-    public string UpdateId { get; set; } = "";
-
-    /// <summary>The units, with Pre and Post.</summary>
-    [Required]
-    public ITaskItem[] Units { get; set; } = [];
-
-    /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
-    [Required]
-    public string BasesFile { get; set; } = "";
-
     /// <summary>The folder to write into.</summary>
     [Required]
     public string SourceFolder { get; set; } = "";
 
+    /// <summary>The description to write.</summary>
+    [Required]
+    public string UpdateFile { get; set; } = "";
+
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
         if (
-            UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
-            || TargetMatch.Build(targets, release, new ShippedModules(release), Diagnostics) is not { } matches
+            TakeSilently(Update.Programs(cancellation)) is not { } programs
+            || TakeSilently(Update.Matches(cancellation)) is not { } matches
+            || Take(Update.Modules(cancellation)) is not { } modules
+            || TakeSilently(Update.Judgement(cancellation)) is not { } judgement
+            || TakeSilently(Update.Kernel(cancellation)) is not { } kernel
         )
             return Task.FromResult(false);
-        if (Directory.Exists(SourceFolder))
-            Directory.Delete(SourceFolder, recursive: true);
-        List<(HelperSource, PrimaryObject)> modules = [];
-        foreach (var (diffs, _, exported, data) in matches)
-        {
-            if (diffs.LateObstacle is { } obstacle)
-                Diagnostics.Report(GenerationDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
-            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, Diagnostics) is { } primary)
-                modules.Add((HelperSource.Create(diffs.Target, data), primary));
-        }
-        if (Diagnostics.HasErrors)
-            return Task.FromResult(false);
-        var files = ModuleSources.Write(SourceFolder, modules, [.. BaseList.Open(BasesFile).Select(below => below.Id)]);
+        var files = ModuleSources.Write(SourceFolder, [.. modules.Select(target => (target.Helper, target.Primary))], Update.Inputs.Bases);
+        UpdateDescriber describer = new(SourceTree, Path.GetFullPath(PostTree));
+        AtomicFile.WriteIfDifferent(UpdateFile, describer.Describe(Update, kernel.Image, matches, judgement, Shown(cancellation)).ToJson());
         if (Record is not null)
-            StageRecord.Write(Record, UpdateId, [KernelFile, BasesFile, .. UnitDiffs.Objects(Units), .. TargetMatch.Files(matches)], files);
+            StageRecord.Write(
+                Record,
+                Update.Inputs.UpdateId,
+                [KernelFile, BasesFile, .. Objects, .. programs.Select(program => program.Module?.Path).OfType<string>()],
+                [.. files, UpdateFile]
+            );
+        foreach (var (stage, time) in Update.Times)
+            Log.LogMessage(MessageImportance.Normal, "{0}: {1:f0} ms", stage, time.TotalMilliseconds);
+        Forget();
         return Task.FromResult(true);
     }
+
+    // What the judgement said, as the project's configuration shows it.
+    private List<ReportedDiagnostic> Shown(CancellationToken cancellation) =>
+        [
+            .. Update
+                .Judgement(cancellation)
+                .Diagnostics.Select(Severities.Apply)
+                .OfType<Diagnostic>()
+                .Select(InPatch)
+                .Select(diagnostic => new ReportedDiagnostic(
+                    diagnostic.Id,
+                    Level(diagnostic.Severity),
+                    diagnostic.Location,
+                    diagnostic.Message
+                )),
+        ];
+
+    private static string Level(DiagnosticSeverity severity) =>
+        severity switch
+        {
+            DiagnosticSeverity.Error => "error",
+            DiagnosticSeverity.Warning => "warning",
+            _ => "note",
+        };
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 
 namespace Ksplice.Tasks;
@@ -27,13 +28,5 @@ public sealed record KernelFile(string Stamp, string Engine, KernelRelease Relea
     public static KernelFile Open(string path) => Read(path) ?? throw new InvalidDataException($"'{path}' is damaged");
 
     /// <summary>Writes the file if it differs from what is there.</summary>
-    public void WriteIfDifferent(string path)
-    {
-        byte[] bytes = JsonSerializer.SerializeToUtf8Bytes(this);
-        if (File.Exists(path) && File.ReadAllBytes(path).AsSpan().SequenceEqual(bytes))
-            return;
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        File.WriteAllBytes(path + ".new", bytes);
-        File.Move(path + ".new", path, overwrite: true);
-    }
+    public void WriteIfDifferent(string path) => AtomicFile.WriteIfDifferent(path, JsonSerializer.SerializeToUtf8Bytes(this));
 }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
@@ -64,7 +65,7 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
         {
             Diagnostics.Report(ProjectDiagnostics.MalformedObject, new SourceLocation(problem.FileName), problem.Message);
         }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or InvalidDataException or JsonException)
         {
             Diagnostics.Report(ProjectDiagnostics.FileProblem, null, problem.Message);
         }

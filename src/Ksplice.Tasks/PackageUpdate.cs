@@ -1,8 +1,7 @@
 using System.Reflection;
 using System.Text;
-using System.Text.Json;
 using Ksplice.Build.Generation;
-using Ksplice.Build.Kernel;
+using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 
@@ -11,21 +10,13 @@ namespace Ksplice.Tasks;
 /// <summary>Packs the update: a folder and an archive of the same files.</summary>
 public sealed class PackageUpdate : KspliceTask
 {
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    /// <summary>What <see cref="GenerateModules"/> says of the update.</summary>
     [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The update's id.</summary>
-    [Required]
-    public string UpdateId { get; set; } = "";
+    public string UpdateFile { get; set; } = "";
 
     /// <summary>The update's name.</summary>
     [Required]
     public string UpdateName { get; set; } = "";
-
-    /// <summary>The units, with Pre and Post.</summary>
-    [Required]
-    public ITaskItem[] Units { get; set; } = [];
 
     /// <summary>The patches.</summary>
     [Required]
@@ -34,10 +25,6 @@ public sealed class PackageUpdate : KspliceTask
     /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
     [Required]
     public string BasesFile { get; set; } = "";
-
-    /// <summary>The acknowledged errors that <see cref="AnalyzeUnits"/> wrote.</summary>
-    [Required]
-    public string AcknowledgedFile { get; set; } = "";
 
     /// <summary>The private key to sign the manifest with; it is not signed without.</summary>
     public string SigningKey { get; set; } = "";
@@ -61,13 +48,7 @@ public sealed class PackageUpdate : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         RemoveOld();
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
-        if (
-            UnitDiffs.FindTargets(UpdateId, Units, Diagnostics) is not { } targets
-            || KernelImage.Open(release.Image, Diagnostics) is not { } image
-            || ExportedSymbols.Read(release.ModuleSymvers, Diagnostics) is not { } kernel
-        )
-            return Task.FromResult(false);
+        var update = UpdateDescription.FromJson(File.ReadAllBytes(UpdateFile));
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
             files.Add(Path.GetFileName(module), File.ReadAllBytes(module));
@@ -87,12 +68,12 @@ public sealed class PackageUpdate : KspliceTask
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
-            Id = UpdateId,
+            Id = update.Id,
             Name = UpdateName,
-            Kernel = new ManifestKernel(release.Release, image.Banner),
-            Targets = [.. targets.Select(target => Describe(target.LateIfPossible(kernel)))],
-            Pinned = targets.Any(target => target.Diffs.Any(diff => diff.Pinned)),
-            Acknowledged = JsonSerializer.Deserialize<List<ManifestAcknowledgement>>(File.ReadAllBytes(AcknowledgedFile))!,
+            Kernel = update.Kernel,
+            Targets = update.Targets,
+            Pinned = update.Pinned,
+            Acknowledged = update.Acknowledged,
             Base = bases,
             Patches = patches,
             Files = [],
@@ -103,7 +84,7 @@ public sealed class PackageUpdate : KspliceTask
                     ?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
-        File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + UpdateId));
+        File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + update.Id));
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return Task.FromResult(false);
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
@@ -112,29 +93,14 @@ public sealed class PackageUpdate : KspliceTask
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
             StageRecord.Write(
                 Record,
-                UpdateId,
-                [KernelFile, BasesFile, AcknowledgedFile, .. inputs],
+                update.Id,
+                [UpdateFile, BasesFile, .. inputs],
                 [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
             );
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
     }
-
-    private static ManifestTarget Describe(TargetDiffs target) =>
-        new(
-            target.Target.Name,
-            target.Target.Helper + ".ko",
-            target.Target.Primary + ".ko",
-            [
-                .. from diff in target.Diffs
-                from function in diff.Replaced
-                select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail),
-            ]
-        )
-        {
-            Late = target.Target.IsLate,
-        };
 
     // What the patches were before must not lie beside what they are now.
     private void RemoveOld()

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
@@ -101,13 +102,7 @@ public sealed class ReadConfiguration : KspliceTask
             Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
         foreach (var acknowledgement in file.Acknowledgements)
             UpdateJudgement.Check(acknowledgement, Rules.All, new(ProjectFile), Diagnostics);
-        byte[] bytes = JsonSerializer.SerializeToUtf8Bytes(file);
-        if (!File.Exists(Output) || !File.ReadAllBytes(Output).AsSpan().SequenceEqual(bytes))
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Output))!);
-            File.WriteAllBytes(Output + ".new", bytes);
-            File.Move(Output + ".new", Output, overwrite: true);
-        }
+        AtomicFile.WriteIfDifferent(Output, JsonSerializer.SerializeToUtf8Bytes(file));
         return Task.FromResult(!Diagnostics.HasErrors);
     }
 }

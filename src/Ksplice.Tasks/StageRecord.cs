@@ -3,6 +3,7 @@
 // before MSBuild looks at any time: a record that does not hold is deleted, and with it the stage's claim to be done.
 using System.Security.Cryptography;
 using System.Text.Json;
+using Ksplice.Build.Files;
 
 namespace Ksplice.Tasks;
 
@@ -49,9 +50,7 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
     public static void Write(string path, string command, IEnumerable<string> inputs, IEnumerable<string> outputs)
     {
         StageRecord record = new(command, [.. inputs.Select(RecordedFile.Take)], [.. outputs.Select(RecordedFile.Take)]);
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(record));
-        File.Move(path + ".new", path, overwrite: true);
+        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record));
     }
 
     /// <summary>Reads a record; null if there is none that can be read.</summary>

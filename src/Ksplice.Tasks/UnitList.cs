@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Ksplice.Build.Files;
 
 namespace Ksplice.Tasks;
 
@@ -36,9 +37,5 @@ public sealed record UnitList(string Id, IReadOnlyList<ListedUnit> Units, IReadO
     }
 
     /// <summary>Writes the file.</summary>
-    public void Write(string path)
-    {
-        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(this));
-        File.Move(path + ".new", path, overwrite: true);
-    }
+    public void Write(string path) => AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this));
 }

@@ -13,6 +13,9 @@ public sealed class DiffTests : IDisposable
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
+    private static JsonElement.ArrayEnumerator Replaced(string output) =>
+        JsonDocument.Parse(output).RootElement.GetProperty("difference").GetProperty("replaced").EnumerateArray();
+
     [Fact]
     public void The_same_code_ends_with_3()
     {
@@ -35,7 +38,7 @@ public sealed class DiffTests : IDisposable
     {
         var (code, output, _) = Diff(Source, Source.Replace("left(a)", "right(a)", StringComparison.Ordinal), "--json");
         Assert.Equal(0, code);
-        var replaced = Assert.Single(JsonDocument.Parse(output).RootElement.GetProperty("replaced").EnumerateArray());
+        var replaced = Assert.Single(Replaced(output));
         Assert.Equal("relocation", replaced.GetProperty("reason").GetString());
         Assert.EndsWith("# left", replaced.GetProperty("pre").GetProperty("instruction").GetString(), StringComparison.Ordinal);
         Assert.EndsWith("# right", replaced.GetProperty("post").GetProperty("instruction").GetString(), StringComparison.Ordinal);
@@ -60,11 +63,13 @@ public sealed class DiffTests : IDisposable
             Compile("pre", Source, debug),
             Compile("post", "\n" + Source.Replace("^ 3", "^ 7", StringComparison.Ordinal), debug),
         ];
-        var replaced = Assert.Single(
-            JsonDocument.Parse(ProcessTests.Run(["diff", .. both, "--json"]).Output).RootElement.GetProperty("replaced").EnumerateArray()
-        );
-        Assert.EndsWith("pre.c(4)", replaced.GetProperty("pre").GetProperty("source").GetString(), StringComparison.Ordinal);
-        Assert.EndsWith("post.c(5)", replaced.GetProperty("post").GetProperty("source").GetString(), StringComparison.Ordinal);
+        var replaced = Assert.Single(Replaced(ProcessTests.Run(["diff", .. both, "--json"]).Output));
+        foreach (var (side, file, line) in ((string, string, int)[])[("pre", "pre.c", 4), ("post", "post.c", 5)])
+        {
+            var source = replaced.GetProperty(side).GetProperty("source");
+            Assert.EndsWith(file, source.GetProperty("path").GetString(), StringComparison.Ordinal);
+            Assert.Equal(line, source.GetProperty("line").GetInt32());
+        }
     }
 
     private const string Inlining = """

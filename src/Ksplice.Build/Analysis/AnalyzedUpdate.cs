@@ -73,15 +73,23 @@ public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string,
 /// <summary>A compilation unit, before and after.</summary>
 /// <param name="source">Its path in the source tree.</param>
 /// <param name="module">The loadable module that it is part of, or null.</param>
-/// <param name="pre">The object made from the unpatched source.</param>
-/// <param name="post">The object made from the patched source.</param>
-public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, ElfObject post)
+/// <param name="objects">The objects made from the unpatched and from the patched source.</param>
+public sealed class AnalyzedUnit(string source, string? module, ObjectPair objects)
 {
-    private readonly Lazy<ObjectChanges> _changes = new(() => ObjectChanges.Find(pre, post));
-    private readonly Lazy<BtfTypes?> _preTypes = new(() => BtfReader.Read(pre)),
-        _postTypes = new(() => BtfReader.Read(post));
-    private readonly Lazy<SourceMap> _preSource = new(() => new SourceMap(pre)),
-        _postSource = new(() => new SourceMap(post));
+    private readonly Lazy<ObjectChanges> _changes = new(() => ObjectChanges.Find(objects));
+    private readonly Lazy<ObjectComparison> _comparison = new(() => ObjectDiffer.Compare(source, objects));
+    private readonly Lazy<BtfTypes?> _preTypes = new(() => BtfReader.Read(objects.Pre)),
+        _postTypes = new(() => BtfReader.Read(objects.Post));
+    private readonly Lazy<SourceMap> _preSource = new(() => new SourceMap(objects.Pre)),
+        _postSource = new(() => new SourceMap(objects.Post));
+
+    /// <summary>A unit of which the two objects are at hand.</summary>
+    /// <param name="source">Its path in the source tree.</param>
+    /// <param name="module">The loadable module that it is part of, or null.</param>
+    /// <param name="pre">The object made from the unpatched source.</param>
+    /// <param name="post">The object made from the patched source.</param>
+    public AnalyzedUnit(string source, string? module, ElfObject pre, ElfObject post)
+        : this(source, module, new ObjectPair(pre, post)) { }
 
     /// <summary>Its path in the source tree.</summary>
     public string Source => source;
@@ -90,16 +98,19 @@ public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, E
     public string? Module => module;
 
     /// <summary>The object made from the unpatched source.</summary>
-    public ElfObject Pre => pre;
+    public ElfObject Pre => objects.Pre;
 
     /// <summary>The object made from the patched source.</summary>
-    public ElfObject Post => post;
+    public ElfObject Post => objects.Post;
 
     /// <summary>True for assembly, which has no types.</summary>
     public bool IsAssembly => source.EndsWith(".S", StringComparison.Ordinal);
 
     /// <summary>What differs.</summary>
     public ObjectChanges Changes => _changes.Value;
+
+    /// <summary>What differencing says of it.</summary>
+    public ObjectComparison Comparison => _comparison.Value;
 
     /// <summary>The types before; null if the object has none.</summary>
     public BtfTypes? PreTypes => _preTypes.Value;
@@ -109,7 +120,8 @@ public sealed class AnalyzedUnit(string source, string? module, ElfObject pre, E
 
     /// <summary>What the patch does to types; empty if an object has none.</summary>
     public IReadOnlyList<TypeChange> TypeChanges =>
-        field ??= PreTypes is { } before && PostTypes is { } after ? TypeComparison.Find(before, after, TypeComparison.Globals(pre)) : [];
+        field ??=
+            PreTypes is { } before && PostTypes is { } after ? TypeComparison.Find(before, after, TypeComparison.Globals(objects.Pre)) : [];
 
     /// <summary>Where things stand in the unpatched source.</summary>
     public SourceMap PreSource => _preSource.Value;

@@ -13,18 +13,19 @@ public sealed class RefusalDetails(AnalyzedUnit unit)
 {
     private const int MembersToName = 4;
 
-    /// <summary>The same report with what is known of its object.</summary>
-    public Diagnostic Refine(Diagnostic diagnostic)
+    /// <summary>The refusal as a report, with what is known of its object.</summary>
+    public Diagnostic Word(Refusal refusal)
     {
-        ArgumentNullException.ThrowIfNull(diagnostic);
-        if (diagnostic.Location is not { Line: 0 } location || location.Path != unit.Source || diagnostic.Object is not { } name)
+        ArgumentNullException.ThrowIfNull(refusal);
+        var diagnostic = refusal.ToDiagnostic();
+        if (refusal.Object is not { } name)
             return diagnostic;
         if (unit.Changes.Functions.FirstOrDefault(function => function.Name == name) is { } function)
             return diagnostic with { Location = unit.Locate(function) };
         if (unit.Changes.Data.FirstOrDefault(variable => variable.Name == name) is not { } variable)
             return diagnostic;
-        location = unit.Locate(variable);
-        if (diagnostic.Descriptor != DifferencingDiagnostics.ChangedData)
+        var location = unit.Locate(variable);
+        if (refusal.Rule != DifferencingDiagnostics.ChangedData)
             return diagnostic with { Location = location };
         var members = DataDifference.Find(unit, variable);
         var rule = DataKind.RuleOf(unit, variable, members);

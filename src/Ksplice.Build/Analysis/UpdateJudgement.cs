@@ -11,12 +11,12 @@ public static class UpdateJudgement
 {
     /// <summary>
     /// Reports to <paramref name="diagnostics"/> all that speaks against <paramref name="update"/>; <paramref name="rules"/> are
-    /// those that may be acknowledged or not.
+    /// those that may be acknowledged or not, null if acknowledgements are not to be checked.
     /// </summary>
     public static void Judge(
         AnalyzedUpdate update,
         IReadOnlyList<UpdateAnalyzer> analyzers,
-        IReadOnlyList<DiagnosticDescriptor> rules,
+        IReadOnlyList<DiagnosticDescriptor>? rules,
         DiagnosticBag diagnostics,
         CancellationToken cancellation = default
     )
@@ -27,7 +27,8 @@ public static class UpdateJudgement
         {
             foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
             {
-                Check(acknowledgement, rules, new(unit.Source), diagnostics);
+                if (rules is not null)
+                    Check(acknowledgement, rules, new(unit.Source), diagnostics);
                 diagnostics.Acknowledge(acknowledgement);
             }
         }
@@ -42,20 +43,25 @@ public static class UpdateJudgement
             diagnostics.Report(AnalysisDiagnostics.AcknowledgementUnused, new(unused.Source), unused.Id, unused.Object);
     }
 
-    /// <summary>The difference of <paramref name="unit"/>, or null after errors, which are told in the source's words. Every stage that
-    /// needs a difference asks here: a rule has the same name in all of them, so what is acknowledged in one is in the others.</summary>
+    /// <summary>The difference of <paramref name="unit"/>, or null after errors, which are told in the source's words. Whoever needs a
+    /// difference asks here: a rule has the same name for all of them, so what is acknowledged for one is for the others.</summary>
     public static ObjectDiff? Compare(AnalyzedUnit unit, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(unit);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        diagnostics.Refine = new RefusalDetails(unit).Refine;
-        try
+        RefusalDetails details = new(unit);
+        foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
+            diagnostics.Acknowledge(acknowledgement);
+        if (!Add(unit.Comparison.Refusals))
+            return null;
+        return Add(unit.Comparison.Carried.Refusals) ? unit.Comparison.Carried.Diff : null;
+
+        bool Add(IReadOnlyList<Refusal> refusals)
         {
-            return ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, diagnostics);
-        }
-        finally
-        {
-            diagnostics.Refine = null;
+            bool good = true;
+            foreach (var refusal in refusals)
+                good &= diagnostics.Add(details.Word(refusal)).Severity != DiagnosticSeverity.Error;
+            return good;
         }
     }
 

@@ -33,9 +33,6 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
         }
     }
 
-    /// <summary>Says a report better before it counts, by what only a caller knows; null for none.</summary>
-    public Func<Diagnostic, Diagnostic>? Refine { get; set; }
-
     /// <summary>The acknowledgements that a report has met, in order.</summary>
     public IReadOnlyList<Acknowledgement> UsedAcknowledgements
     {
@@ -74,7 +71,6 @@ public sealed class DiagnosticBag : IReadOnlyCollection<Diagnostic>
     public Diagnostic Add(Diagnostic diagnostic)
     {
         ArgumentNullException.ThrowIfNull(diagnostic);
-        diagnostic = Refine?.Invoke(diagnostic) ?? diagnostic;
         lock (_lock)
         {
             if (

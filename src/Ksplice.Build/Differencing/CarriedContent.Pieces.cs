@@ -11,7 +11,7 @@ internal sealed partial class CarriedContent
     private readonly HashSet<RunSymbol> _neededSet = [];
     private readonly List<ConstantPlace> _constants = [];
 
-    private ObjectDiff? Build()
+    private ObjectDiff Build()
     {
         var nodes = _carried.OrderBy(node => node.Section.Index).ThenBy(node => node.Start).ThenBy(node => node.Id).ToList();
         for (int i = 0; i < nodes.Count; i++)
@@ -33,20 +33,18 @@ internal sealed partial class CarriedContent
         }
         foreach (var node in nodes)
             AddOrcStart(node);
-        if (_failed)
-            return null;
         return new ObjectDiff
         {
             Unit = unit,
-            Pre = correlation.Pre.Elf,
-            Post = correlation.Post.Elf,
+            Pre = pairing.Pre.Elf,
+            Post = pairing.Post.Elf,
             Replaced = [.. nodes.Where(replaced.ContainsKey).Select(Replaced)],
             NewFunctions =
             [
                 .. nodes
                     .Where(node =>
                         (node.Kind == NodeKind.Function || node is { Kind: NodeKind.Fragment, IsGlobal: true })
-                        && correlation.PreOf(node) is null
+                        && pairing.PreOf(node) is null
                     )
                     .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node])),
             ],
@@ -61,7 +59,7 @@ internal sealed partial class CarriedContent
 
     private ReplacedFunction Replaced(ObjectNode node)
     {
-        var old = correlation.PreOf(node)!;
+        var old = pairing.PreOf(node)!;
         static IReadOnlyList<ObjectRange> Ranges(ObjectNode function) =>
             [
                 function.Range,
@@ -214,7 +212,7 @@ internal sealed partial class CarriedContent
 
     private void AddOrc(ObjectRange range)
     {
-        var section = correlation.Post.Elf.Sections[range.Section];
+        var section = pairing.Post.Elf.Sections[range.Section];
         _pieces.Add(
             new CarriedPiece(
                 CarriedKind.SpecialEntry,
@@ -242,7 +240,7 @@ internal sealed partial class CarriedContent
             || node.Entries.Exists(entry => entry.Orc is not null && entry.KeyOffset == 0)
         )
             return;
-        var inForce = correlation
+        var inForce = pairing
             .Post.Nodes.Where(other => other.Section == node.Section && other.Start < node.Start)
             .SelectMany(other =>
                 other.Entries.Where(entry => entry.Orc is not null).Select(entry => (Place: (long)other.Start + entry.KeyOffset, entry))

@@ -10,10 +10,9 @@ namespace Ksplice.Build.Differencing;
 /// <summary>Collects the content of one unit's part of the primary; lives for one call.</summary>
 internal sealed partial class CarriedContent(
     string unit,
-    Correlation correlation,
+    Pairing pairing,
     IReadOnlyDictionary<ObjectNode, FunctionChange> replaced,
-    IReadOnlyList<string> removed,
-    DiagnosticBag diagnostics
+    IReadOnlyList<string> removed
 )
 {
     private static readonly string[] FixedCode = [".entry.text", ".noinstr.text", ".static_call.text"];
@@ -29,18 +28,29 @@ internal sealed partial class CarriedContent(
 
     // Code that must keep its distance: short branches reach no further, and control runs on from one into the next.
     private readonly List<(ObjectNode, ObjectNode)> _neighbours = [];
-    private bool _failed;
+    private readonly List<Refusal> _refusals = [];
 
-    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
+    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments) =>
+        _refusals.Add(new(descriptor, unit, null, arguments));
+
+    public CarriedResult Collect()
     {
-        _failed = true;
-        diagnostics.Report(descriptor, new SourceLocation(unit), arguments);
+        try
+        {
+            CarryAll();
+            var diff = _refusals.Count == 0 ? Build() : null;
+            return new(_refusals.Count == 0 ? diff : null, _refusals);
+        }
+        catch (ElfFormatException malformed)
+        {
+            return new(null, [.. _refusals, ObjectDiffer.Malformed(unit, malformed)]);
+        }
     }
 
-    public ObjectDiff? Collect()
+    private void CarryAll()
     {
         FindKnownStrings();
-        foreach (var node in correlation.Post.Nodes)
+        foreach (var node in pairing.Post.Nodes)
         {
             bool root =
                 replaced.ContainsKey(node)
@@ -52,7 +62,7 @@ internal sealed partial class CarriedContent(
                             Role: SectionRole.Code or SectionRole.Data,
                             IsGlobal: true
                         }
-                    && correlation.PreOf(node) is null
+                    && pairing.PreOf(node) is null
                 );
             if (root)
                 Carry(node);
@@ -68,7 +78,6 @@ internal sealed partial class CarriedContent(
             }
         }
         CheckUnknownSections();
-        return _failed ? null : Build();
     }
 
     // Strings that matching is sure to meet: those that the pre code of a replaced function refers to.
@@ -76,7 +85,7 @@ internal sealed partial class CarriedContent(
     {
         foreach (var node in replaced.Keys)
         {
-            var old = correlation.PreOf(node)!;
+            var old = pairing.PreOf(node)!;
             foreach (
                 var reference in old.Parts.Where(part => part.Kind == NodeKind.ColdPart).Prepend(old).SelectMany(part => part.References)
             )
@@ -98,7 +107,7 @@ internal sealed partial class CarriedContent(
         // Where it was counts as much as where it is: the redirect would stand in the old place.
         if (
             node.Kind is NodeKind.Function or NodeKind.Fragment
-            && (IsFixed(node) ? node : correlation.PreOf(node)) is { } there
+            && (IsFixed(node) ? node : pairing.PreOf(node)) is { } there
             && IsFixed(there)
         )
             Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
@@ -123,7 +132,7 @@ internal sealed partial class CarriedContent(
         FixedCode.Contains(node.Section.Name) || node.Section.Name.StartsWith(ThunkCode, StringComparison.Ordinal);
 
     /// <summary>True for code that travels along though it did not change; the running kernel's stays in use.</summary>
-    private bool IsCopy(ObjectNode node) => node.IsCode && !replaced.ContainsKey(node.Root) && correlation.PreOf(node.Root) is not null;
+    private bool IsCopy(ObjectNode node) => node.IsCode && !replaced.ContainsKey(node.Root) && pairing.PreOf(node.Root) is not null;
 
     private void CheckData(ObjectNode node)
     {
@@ -138,7 +147,7 @@ internal sealed partial class CarriedContent(
         else if (SectionCatalog.IsOfImage(node.Section.Name))
             Report(DifferencingDiagnostics.ImageSection, node.Name, unit, node.Section.Name);
         bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
-        if (state && correlation.Ambiguous.TryGetValue(node, out var rivals))
+        if (state && pairing.Ambiguous.TryGetValue(node, out var rivals))
         {
             Report(
                 DifferencingDiagnostics.Ambiguous,
@@ -230,7 +239,7 @@ internal sealed partial class CarriedContent(
         // No code leads matching to the names in a debug print's descriptor; a copy says the same.
         bool names =
             reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
-        if (!constants && !names && correlation.PreOf(target) is { } old)
+        if (!constants && !names && pairing.PreOf(target) is { } old)
             return (null, RunSymbolOf(old), reference.TargetOffset);
         return Own(reference, target);
     }
@@ -240,7 +249,7 @@ internal sealed partial class CarriedContent(
         var function = target.Root;
         bool entry = target == function && reference.TargetOffset == 0;
         bool own = function == reference.Holder.Root;
-        var old = correlation.PreOf(function);
+        var old = pairing.PreOf(function);
         bool brought = old is null || replaced.ContainsKey(function);
         if (reference.IsShort && !own)
         {

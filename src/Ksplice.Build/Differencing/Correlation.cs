@@ -41,14 +41,6 @@ internal sealed class Correlation
 
     public ObjectNode? PreOf(ObjectNode post) => _preOf[post.Id];
 
-    /// <summary>Takes a pair apart: the post node is then a new thing.</summary>
-    public void Separate(ObjectNode post)
-    {
-        if (_preOf[post.Id] is { } pre)
-            _postOf[pre.Id] = null;
-        _preOf[post.Id] = null;
-    }
-
     private void Join(ObjectNode pre, ObjectNode post)
     {
         _postOf[pre.Id] = post;

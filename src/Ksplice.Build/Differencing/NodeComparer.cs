@@ -5,7 +5,7 @@ using System.Globalization;
 
 namespace Ksplice.Build.Differencing;
 
-internal sealed class NodeComparer(Correlation correlation)
+internal sealed class NodeComparer(Pairing pairing)
 {
     private readonly Dictionary<(ObjectNode, ObjectNode), bool> _byContent = [];
     private readonly List<(ObjectNode, ObjectNode)> _order = [];
@@ -177,13 +177,13 @@ internal sealed class NodeComparer(Correlation correlation)
             case NodeKind.ColdPart:
             case NodeKind.Auxiliary:
             case NodeKind.Replacement:
-                return correlation.PostOf(a.Root) == b.Root && Parts(a.Root).IndexOf(a) == Parts(b.Root).IndexOf(b);
+                return pairing.PostOf(a.Root) == b.Root && Parts(a.Root).IndexOf(a) == Parts(b.Root).IndexOf(b);
             case NodeKind.Data when a.IsAnonymous && !a.IsWritable:
-                return correlation.PostOf(a) == b && SameContent(a, b);
+                return pairing.PostOf(a) == b && SameContent(a, b);
             case NodeKind.Fragment when !a.IsGlobal && !b.IsGlobal:
                 return SameContent(a, b);
             default:
-                return correlation.PostOf(a) == b;
+                return pairing.PostOf(a) == b;
         }
     }
 

@@ -77,14 +77,12 @@ public sealed record ObjectChanges(
 {
     /// <summary>Compares two objects.</summary>
     /// <exception cref="ElfFormatException">An object's tables do not have the shape that the kernel's have.</exception>
-    public static ObjectChanges Find(ElfObject pre, ElfObject post)
+    public static ObjectChanges Find(ObjectPair pair)
     {
-        ArgumentNullException.ThrowIfNull(pre);
-        ArgumentNullException.ThrowIfNull(post);
-        ObjectGraph before = new(pre),
-            after = new(post);
-        Correlation correlation = new(before, after);
-        NodeComparer comparer = new(correlation);
+        ArgumentNullException.ThrowIfNull(pair);
+        var correlation = pair.Correlation;
+        var (before, after) = (correlation.Pre, correlation.Post);
+        NodeComparer comparer = new(new Pairing(correlation));
         var (olds, news) = (FunctionsOf(before), FunctionsOf(after));
 
         List<ChangedFunction> functions = [];

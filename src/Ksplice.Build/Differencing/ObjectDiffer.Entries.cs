@@ -9,11 +9,11 @@ internal sealed partial class Comparison
     // and what they belong to is replaced and brings the new code along.
     private void CompareFragments(NodeComparer comparer)
     {
-        foreach (var node in post.Nodes)
+        foreach (var node in Post.Nodes)
         {
             if (
                 node.Kind != NodeKind.Fragment
-                || _correlation.PreOf(node) is not { } old
+                || _pairing.PreOf(node) is not { } old
                 || comparer.CompareFunction(old, node) is not { } change
             )
                 continue;
@@ -37,7 +37,7 @@ internal sealed partial class Comparison
             .Referrers.Where(reference => reference.IsBranch)
             .Concat(fragment.TableReferrers)
             .Select(reference => reference.Holder.Root)
-            .Concat(pre.Nodes.Where(node => node.FallsInto == fragment))
+            .Concat(Pre.Nodes.Where(node => node.FallsInto == fragment))
             .Where(node => node != fragment)
             .Distinct();
 
@@ -47,7 +47,7 @@ internal sealed partial class Comparison
         HashSet<ObjectNode> visited = [];
         while (work.TryDequeue(out var node))
         {
-            var old = _correlation.PreOf(node)!;
+            var old = _pairing.PreOf(node)!;
             if (old.InnerEntries.Count != 0)
                 Report(DifferencingDiagnostics.InnerEntry, old.Name, unit, old.InnerEntries[0].Name);
             foreach (var part in old.Parts.Prepend(old))
@@ -71,7 +71,7 @@ internal sealed partial class Comparison
             if (from.Kind == NodeKind.Function)
             {
                 FunctionChange why = new(FunctionDifference.BranchIntoReplaced, offset, from.Name, $"jumps into {old.Name}");
-                if (_correlation.PostOf(from) is { } other && _replaced.TryAdd(other, why))
+                if (_pairing.PostOf(from) is { } other && _replaced.TryAdd(other, why))
                     work.Enqueue(other);
                 return;
             }

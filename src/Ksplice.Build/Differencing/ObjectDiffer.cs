@@ -10,39 +10,63 @@ namespace Ksplice.Build.Differencing;
 public static class ObjectDiffer
 {
     /// <summary>
-    /// The difference of <paramref name="unit"/>, or null after errors. An empty difference is no error: a patched header
-    /// rebuilds many units and changes few.
+    /// Compares the objects of <paramref name="unit"/>. An empty difference is no refusal: a patched header rebuilds many units and
+    /// changes few. A malformed object is one.
     /// </summary>
-    public static ObjectDiff? Compare(string unit, ElfObject pre, ElfObject post, DiagnosticBag diagnostics)
+    public static ObjectComparison Compare(string unit, ObjectPair pair)
     {
-        ArgumentNullException.ThrowIfNull(pre);
-        ArgumentNullException.ThrowIfNull(post);
-        ArgumentNullException.ThrowIfNull(diagnostics);
+        ArgumentNullException.ThrowIfNull(unit);
+        ArgumentNullException.ThrowIfNull(pair);
         try
         {
-            foreach (var acknowledgement in Acknowledgement.ReadFrom(post, unit))
-                diagnostics.Acknowledge(acknowledgement);
-            return new Comparison(unit, new ObjectGraph(pre), new ObjectGraph(post), diagnostics).Run();
+            return new Comparison(unit, pair.Correlation).Run();
         }
         catch (ElfFormatException malformed)
         {
-            diagnostics.Report(DifferencingDiagnostics.MalformedObject, new SourceLocation(unit), unit, malformed.Message);
-            return null;
+            return new ObjectComparison([Malformed(unit, malformed)], () => new(null, []));
         }
     }
+
+    internal static Refusal Malformed(string unit, ElfFormatException malformed) =>
+        new(DifferencingDiagnostics.MalformedObject, unit, null, [unit, malformed.Message]);
 }
 
-/// <summary>One comparison; lives for one call.</summary>
-internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGraph post, DiagnosticBag diagnostics)
+/// <summary>What comparing two objects found, before anybody has judged it.</summary>
+public sealed class ObjectComparison
 {
-    private readonly Correlation _correlation = new(pre, post);
-    private readonly Dictionary<ObjectNode, FunctionChange> _replaced = [];
-    private readonly SourceLocation _location = new(unit);
-    private bool _failed;
+    private readonly Lazy<CarriedResult> _carried;
 
-    public ObjectDiff? Run()
+    internal ObjectComparison(IReadOnlyList<Refusal> refusals, Func<CarriedResult> carry) => (Refusals, _carried) = (refusals, new(carry));
+
+    /// <summary>What the difference cannot have, in the order in which it was found.</summary>
+    public IReadOnlyList<Refusal> Refusals { get; }
+
+    /// <summary>
+    /// The difference with all that has to travel with the new code. To be asked for where <see cref="Refusals"/> has no error, or where
+    /// somebody has acknowledged each: the running kernel's copy of what changed then stays, and new code uses it.
+    /// </summary>
+    public CarriedResult Carried => _carried.Value;
+}
+
+/// <summary>The difference with all that travels with it.</summary>
+/// <param name="Diff">The difference; null if something refused it.</param>
+/// <param name="Refusals">What refused it.</param>
+public sealed record CarriedResult(ObjectDiff? Diff, IReadOnlyList<Refusal> Refusals);
+
+/// <summary>One comparison; lives for one call.</summary>
+internal sealed partial class Comparison(string unit, Correlation correlation)
+{
+    private readonly Pairing _pairing = new(correlation);
+    private readonly Dictionary<ObjectNode, FunctionChange> _replaced = [];
+    private readonly List<Refusal> _refusals = [];
+
+    private ObjectGraph Pre => _pairing.Pre;
+
+    private ObjectGraph Post => _pairing.Post;
+
+    public ObjectComparison Run()
     {
-        var comparer = new NodeComparer(_correlation);
+        var comparer = new NodeComparer(_pairing);
         CompareFunctions(comparer);
         CompareFragments(comparer);
         AddBranchesIntoReplaced();
@@ -50,27 +74,20 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         CompareRest(comparer);
         CompareExports();
         var removed = FindRemoved();
-        if (_failed)
-            return null;
-        return new CarriedContent(unit, _correlation, _replaced, removed, diagnostics).Collect();
+        return new ObjectComparison(_refusals, () => new CarriedContent(unit, _pairing, _replaced, removed).Collect());
     }
 
-    // What may be acknowledged is about its first argument; then the running kernel's copy stays, and new code uses it.
-    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments)
-    {
-        var diagnostic = Diagnostic.Create(descriptor, _location, arguments);
-        if (descriptor.CanBeAcknowledged)
-            diagnostic = diagnostic with { Object = (string?)arguments[0] };
-        _failed |= diagnostics.Add(diagnostic).Severity == DiagnosticSeverity.Error;
-    }
+    // What may be acknowledged is about its first argument.
+    private void Report(DiagnosticDescriptor descriptor, params object?[] arguments) =>
+        _refusals.Add(new(descriptor, unit, descriptor.CanBeAcknowledged ? (string?)arguments[0] : null, arguments));
 
     private void CompareFunctions(NodeComparer comparer)
     {
-        foreach (var node in post.Nodes)
+        foreach (var node in Post.Nodes)
         {
             if (
                 node.Kind != NodeKind.Function
-                || _correlation.PreOf(node) is not { } other
+                || _pairing.PreOf(node) is not { } other
                 || comparer.CompareFunction(other, node) is not { } change
             )
                 continue;
@@ -81,23 +98,23 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         }
     }
 
-    private bool IsReplaced(ObjectNode preNode) => _correlation.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
+    private bool IsReplaced(ObjectNode preNode) => _pairing.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
 
     private void CompareData(NodeComparer comparer)
     {
-        foreach (var old in pre.Nodes.Where(node => node.Kind == NodeKind.Data))
+        foreach (var old in Pre.Nodes.Where(node => node.Kind == NodeKind.Data))
         {
-            if (_correlation.PostOf(old) is { } node)
+            if (_pairing.PostOf(old) is { } node)
                 CompareVariable(comparer, old, node);
             else
                 CheckRemoved(old);
         }
-        foreach (var node in post.Nodes)
+        foreach (var node in Post.Nodes)
         {
             if (
                 node is { Role: SectionRole.Collected, Kind: NodeKind.Data }
                 && node.Section.Name != "__dyndbg"
-                && _correlation.PreOf(node) is null
+                && _pairing.PreOf(node) is null
             )
                 Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
         }
@@ -117,11 +134,11 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         }
         // A debug print whose line moved with the patch: replaced code brings a descriptor of its own, other code keeps the old one.
         if (node.Section.Name == "__dyndbg")
-            _correlation.Separate(node);
+            _pairing.Separate(node);
         else if (node.Role == SectionRole.Collected)
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "changed: " + change.Detail);
         else if (!node.IsWritable && !old.IsWritable && !node.IsGlobal && OnlyReplacedUse(old))
-            _correlation.Separate(node);
+            _pairing.Separate(node);
         else
             Report(DifferencingDiagnostics.ChangedData, old.Name, change.Offset, unit, change.Detail);
     }
@@ -139,7 +156,7 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
         }
         // A flag of WARN_ONCE and a lock class without content are nobody's state.
         bool state = old.IsWritable && old.Size != 0 && !IsOnceFlag(old);
-        if (state && !_correlation.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
+        if (state && !_pairing.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
             Report(DifferencingDiagnostics.RemovedData, old.Name, unit);
     }
 
@@ -147,15 +164,15 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
 
     private void CompareRest(NodeComparer comparer)
     {
-        foreach (var old in pre.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
+        foreach (var old in Pre.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
         {
-            string? what = _correlation.PostOf(old) is { } node ? comparer.CompareContent(old, node)?.Detail : "it is gone";
+            string? what = _pairing.PostOf(old) is { } node ? comparer.CompareContent(old, node)?.Detail : "it is gone";
             if (what is not null)
                 ReportRest(old, what);
         }
-        foreach (var node in post.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
+        foreach (var node in Post.Nodes.Where(node => node.Kind is NodeKind.Dropped or NodeKind.Unknown))
         {
-            if (_correlation.PreOf(node) is null)
+            if (_pairing.PreOf(node) is null)
                 ReportRest(node, "it is new");
         }
     }
@@ -171,7 +188,7 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
     // Modules were built against the exports that the kernel has; what an update adds they do not know, what it drops stays.
     private void CompareExports()
     {
-        var (before, after) = (Exports(pre.Elf), Exports(post.Elf));
+        var (before, after) = (Exports(Pre.Elf), Exports(Post.Elf));
         foreach (string name in before.Except(after).Order(StringComparer.Ordinal))
             Report(DifferencingDiagnostics.ExportChanged, name, unit, "gone");
         foreach (string name in after.Except(before).Order(StringComparer.Ordinal))
@@ -191,20 +208,20 @@ internal sealed partial class Comparison(string unit, ObjectGraph pre, ObjectGra
     private List<string> FindRemoved()
     {
         List<string> removed = [];
-        var used = post
+        var used = Post
             .Nodes.SelectMany(node => node.References)
             .Where(reference => reference.External is not null)
             .GroupBy(reference => reference.External!)
             .ToDictionary(group => group.Key, group => group.First().Holder.Name);
         foreach (
-            var old in pre.Nodes.Where(node =>
+            var old in Pre.Nodes.Where(node =>
                 node
                     is { Kind: NodeKind.Function, Role: SectionRole.Code }
                         or { Kind: NodeKind.Fragment, Role: SectionRole.Code, IsGlobal: true }
             )
         )
         {
-            if (_correlation.PostOf(old) is not null)
+            if (_pairing.PostOf(old) is not null)
                 continue;
             if (old.Symbols.FirstOrDefault(symbol => used.ContainsKey(symbol.Name)) is { } still)
             {

@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Files;
 
 namespace Ksplice.Build.Generation;
 
@@ -16,7 +17,7 @@ public static class ModuleSources
 
     /// <summary>
     /// Writes those of all targets of an update into their folders below <paramref name="folder"/> and returns their paths. Equal updates
-    /// have equal files.
+    /// have equal files, and a file that would be the same is left alone. Folders of other targets go.
     /// </summary>
     /// <param name="folder">The folder.</param>
     /// <param name="targets">Helper and primary of each target.</param>
@@ -38,12 +39,16 @@ public static class ModuleSources
             hash.AppendData(SHA256.HashData(code));
         }
         string digest = Convert.ToHexStringLower(hash.GetHashAndReset());
-        return
+        List<string> files =
         [
             .. targets
                 .Zip(codes)
                 .SelectMany(pair => WriteTarget(folder, pair.First.Helper, pair.First.Primary, pair.Second, digest, bases)),
         ];
+        // What the update was before may have had more targets.
+        foreach (string target in Directory.GetDirectories(folder).Except(files.Select(Path.GetDirectoryName), StringComparer.Ordinal)!)
+            Directory.Delete(target, recursive: true);
+        return files;
     }
 
     private static List<string> WriteTarget(
@@ -56,7 +61,6 @@ public static class ModuleSources
     )
     {
         folder = FolderOf(folder, helper.Target.Index);
-        Directory.CreateDirectory(folder);
         List<string> files = [];
         Text("exports.S", helper.Assembly);
         Text(SymbolVersions, helper.SymbolVersions);
@@ -70,7 +74,7 @@ public static class ModuleSources
         void Bytes(string name, byte[] bytes)
         {
             files.Add(Path.Combine(folder, name));
-            File.WriteAllBytes(files[^1], bytes);
+            AtomicFile.WriteIfDifferent(files[^1], bytes);
         }
     }
 

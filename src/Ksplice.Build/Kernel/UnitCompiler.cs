@@ -33,6 +33,9 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     /// </summary>
     public static string SitesOf(string output) => Path.ChangeExtension(output, ".sites.o");
 
+    /// <summary>What compiling made of <paramref name="output"/>: itself, and its copy with objtool's tables where there is one.</summary>
+    public static IEnumerable<string> FilesOf(string output) => File.Exists(SitesOf(output)) ? [output, SitesOf(output)] : [output];
+
     /// <summary>Compiles <paramref name="unit"/> into <paramref name="output"/>, which appears only when everything went well.</summary>
     /// <param name="unit">The unit.</param>
     /// <param name="sourceRoot">The tree to compile from: the kernel's own, or a post tree.</param>

@@ -5,6 +5,7 @@
 using System.IO.Enumeration;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Ksplice.Build.Files;
 
 namespace Ksplice.Build.Patching;
 
@@ -173,8 +174,7 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
     private static void WriteState(string folder, LinkFarmState state)
     {
         var path = Path.Combine(folder, StateName);
-        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(state, LinkFarmJson.Default.LinkFarmState));
-        File.Move(path + ".new", path, overwrite: true);
+        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(state, LinkFarmJson.Default.LinkFarmState));
     }
 
     private void Create(CancellationToken cancellationToken)

@@ -7,7 +7,8 @@ using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Differencing;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Updates;
 
 namespace Ksplice.Build.Reporting;
 
@@ -15,29 +16,35 @@ namespace Ksplice.Build.Reporting;
 public sealed partial class HtmlReport
 {
     private const int LinesAround = 3;
-    private readonly UpdateReport _report;
+    private readonly UpdateManifest _manifest;
+    private readonly UpdateDescription _update;
+    private readonly List<(string Unit, DifferenceDescription Function)> _functions;
     private readonly StringBuilder _html = new();
 
-    private HtmlReport(UpdateReport report) => _report = report;
+    private HtmlReport(UpdateManifest manifest, UpdateDescription update)
+    {
+        (_manifest, _update) = (manifest, update);
+        _functions = [.. update.Units.SelectMany(unit => unit.Replaced.Select(function => (unit.Unit, function)))];
+    }
 
     [GeneratedRegex(@"^(j\w+|call\w*|xbegin)\s+(\S+)(?<target>  # .*)?$")]
     private static partial Regex Branch();
 
     /// <summary>The report of an update, as the text of an HTML file.</summary>
-    public static string Write(UpdateReport report)
+    /// <param name="manifest">The manifest of its package.</param>
+    /// <param name="update">The update.</param>
+    public static string Write(UpdateManifest manifest, UpdateDescription update)
     {
-        ArgumentNullException.ThrowIfNull(report);
-        HtmlReport html = new(report);
+        ArgumentNullException.ThrowIfNull(manifest);
+        ArgumentNullException.ThrowIfNull(update);
+        HtmlReport html = new(manifest, update);
         html.WriteAll();
         return html._html.ToString();
     }
 
     private void WriteAll()
     {
-        var manifest = _report.Manifest;
-        var listings = _report
-            .Diffs.SelectMany(diff => FunctionExplanation.List(diff).Select(listing => (Diff: diff, Listing: listing)))
-            .ToList();
+        var manifest = _manifest;
         Line("<!DOCTYPE html>");
         Line(
             "<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
@@ -51,9 +58,9 @@ public sealed partial class HtmlReport
                 + $"<p class=\"small\">{Text(manifest.Kernel.Banner.Trim())}</p></header><main>"
         );
         WriteDiagnostics();
-        WriteSummary(listings);
-        for (int i = 0; i < listings.Count; i++)
-            WriteFunction(i, listings[i].Diff, listings[i].Listing);
+        WriteSummary();
+        for (int i = 0; i < _functions.Count; i++)
+            WriteFunction(i, _functions[i].Unit, _functions[i].Function);
         WriteFiles();
         Line("</main></body></html>");
     }
@@ -61,7 +68,7 @@ public sealed partial class HtmlReport
     private void WriteDiagnostics()
     {
         Line("<section id=\"diagnostics\"><h2>Diagnostics</h2>");
-        if (_report.Diagnostics.Count == 0)
+        if (_update.Diagnostics.Count == 0)
             Line("<p>The analysis had nothing to say.</p>");
         else
         {
@@ -70,7 +77,7 @@ public sealed partial class HtmlReport
                     + "<th scope=\"col\">What</th></tr></thead><tbody>"
             );
             foreach (
-                var diagnostic in _report.Diagnostics.OrderBy(diagnostic =>
+                var diagnostic in _update.Diagnostics.OrderBy(diagnostic =>
                     diagnostic.Level == "error" ? 0
                     : diagnostic.Level == "warning" ? 1
                     : 2
@@ -78,11 +85,12 @@ public sealed partial class HtmlReport
             )
                 Line(
                     $"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th>"
-                        + $"<td>{Text(diagnostic.Level)}</td><td>{Text(diagnostic.Place)}</td><td>{Text(diagnostic.Message)}</td></tr>"
+                        + $"<td>{Text(diagnostic.Level)}</td><td>{Text(Place(diagnostic.Place))}</td>"
+                        + $"<td>{Text(diagnostic.Message)}</td></tr>"
                 );
             Line("</tbody></table>");
         }
-        foreach (var acknowledged in _report.Manifest.Acknowledged)
+        foreach (var acknowledged in _manifest.Acknowledged)
             Line(
                 $"<p class=\"acknowledged\">Acknowledged: {Text(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: "
                     + $"{Text(acknowledged.Reason)} ({Text(acknowledged.Source)})</p>"
@@ -90,7 +98,19 @@ public sealed partial class HtmlReport
         Line("</section>");
     }
 
-    private void WriteSummary(List<(ObjectDiff Diff, FunctionListing Listing)> listings)
+    // A folder of the machine that built it says nothing to others.
+    private static string Place(SourceLocation? location)
+    {
+        if (location is null)
+            return "";
+        string path =
+            !Path.IsPathRooted(location.Path) ? location.Path
+            : location.Path.Split("/post/", 2) is [_, var inside] ? inside
+            : Path.GetFileName(location.Path);
+        return location.Line == 0 ? path : string.Create(CultureInfo.InvariantCulture, $"{path}:{location.Line}");
+    }
+
+    private void WriteSummary()
     {
         Line(
             "<section id=\"functions\"><h2>Replaced functions</h2><table><thead><tr><th scope=\"col\">Function</th>"
@@ -98,22 +118,21 @@ public sealed partial class HtmlReport
                 + "<th scope=\"col\" class=\"number\">Bytes before</th>"
                 + "<th scope=\"col\" class=\"number\">Bytes now</th></tr></thead><tbody>"
         );
-        for (int i = 0; i < listings.Count; i++)
+        for (int i = 0; i < _functions.Count; i++)
         {
-            var (diff, listing) = listings[i];
-            var function = listing.Explanation.Function;
-            var place = _report.Places.GetValueOrDefault($"{function.Name} ({diff.Unit})");
+            var (unit, function) = _functions[i];
+            var code = function.Code!;
+            string place = code.Place?.Start.ToString("x16", CultureInfo.InvariantCulture) ?? "";
             Line(
-                $"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(diff.Unit)}</td>"
-                    + $"<td>{Text(Why(listing.Explanation))}</td>"
-                    + $"<td><code>{(place is null ? "" : place.Address.ToString("x16", CultureInfo.InvariantCulture))}</code></td>"
-                    + $"<td class=\"number\">{Size(function.Pre)}</td><td class=\"number\">{Size(function.Post)}</td></tr>"
+                $"<tr><th scope=\"row\"><a href=\"#f{i}\">{Text(function.Name)}</a></th><td>{Text(unit)}</td>"
+                    + $"<td>{Text(Why(function))}</td><td><code>{place}</code></td>"
+                    + $"<td class=\"number\">{code.SizeBefore}</td><td class=\"number\">{code.SizeNow}</td></tr>"
             );
         }
         Line("</tbody></table>");
-        var added = _report.Diffs.SelectMany(diff => diff.NewFunctions.Select(function => $"{function.Name} ({diff.Unit})")).ToList();
-        var pins = _report
-            .Diffs.SelectMany(diff => diff.Pins)
+        var added = _update.Units.SelectMany(unit => unit.New.Select(name => $"{name} ({unit.Unit})")).ToList();
+        var pins = _update
+            .Units.SelectMany(unit => unit.Pins)
             .Select(pin => $"{pin.Holder} holds the address of {pin.Target}")
             .Distinct(StringComparer.Ordinal)
             .ToList();
@@ -124,21 +143,19 @@ public sealed partial class HtmlReport
         Line("</section>");
     }
 
-    private static string Why(FunctionExplanation explanation) =>
-        explanation.Inlined is { } inlined ? $"the inlined {inlined} changed" : $"{explanation.Reason}: {explanation.Function.Why.Detail}";
+    private static string Why(DifferenceDescription function) =>
+        function.Inlined is { } inlined ? $"the inlined {inlined} changed" : $"{function.Reason}: {function.Detail}";
 
-    private static long Size(IEnumerable<ObjectRange> ranges) => ranges.Sum(range => (long)range.Size);
-
-    private void WriteFunction(int index, ObjectDiff diff, FunctionListing listing)
+    private void WriteFunction(int index, string unit, DifferenceDescription function)
     {
-        var function = listing.Explanation.Function;
+        var code = function.Code!;
         Line(
-            $"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(diff.Unit)}</span></h2>"
-                + $"<p>{Text(Why(listing.Explanation))}</p>"
+            $"<section id=\"f{index}\"><h2>{Text(function.Name)} <span class=\"small\">{Text(unit)}</span></h2>"
+                + $"<p>{Text(Why(function))}</p>"
         );
-        for (int part = 0; part < Math.Max(listing.Pre.Count, listing.Post.Count); part++)
+        for (int part = 0; part < Math.Max(code.Before.Count, code.Now.Count); part++)
         {
-            var (before, after) = (listing.Pre.ElementAtOrDefault(part) ?? [], listing.Post.ElementAtOrDefault(part) ?? []);
+            var (before, after) = (code.Before.ElementAtOrDefault(part) ?? [], code.Now.ElementAtOrDefault(part) ?? []);
             string caption =
                 $"{function.Name}{(part == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", part {part}"))}: before and now";
             Line(
@@ -154,15 +171,15 @@ public sealed partial class HtmlReport
     }
 
     // A branch goes further when something between grows; where it goes by name is what counts.
-    private static string Key(InstructionText instruction) =>
-        Branch().Match(instruction.Text) is { Success: true } branch
+    private static string Key(InstructionDescription instruction) =>
+        Branch().Match(instruction.Instruction) is { Success: true } branch
             ? branch.Groups[1].Value + branch.Groups["target"].Value
-            : instruction.Text;
+            : instruction.Instruction;
 
     private void WriteRows(
         IReadOnlyList<(int Before, int After)> pairs,
-        IReadOnlyList<InstructionText> before,
-        IReadOnlyList<InstructionText> after
+        IReadOnlyList<InstructionDescription> before,
+        IReadOnlyList<InstructionDescription> after
     )
     {
         bool[] near = new bool[pairs.Count];
@@ -173,7 +190,7 @@ public sealed partial class HtmlReport
             for (int at = Math.Max(0, i - LinesAround); at < Math.Min(pairs.Count, i + LinesAround + 1); at++)
                 near[at] = true;
         }
-        (string? before, string? after) shown = (null, null);
+        (LineDescription? before, LineDescription? after) shown = (null, null);
         for (int i = 0; i < pairs.Count; )
         {
             int end = i;
@@ -198,33 +215,33 @@ public sealed partial class HtmlReport
                     : now is null ? "&minus;"
                     : "";
                 Line(
-                    $"<tr class=\"{kind}\">{Source(old, _report.PreText, ref shown.before)}{Code(old)}"
+                    $"<tr class=\"{kind}\">{Source(old, ref shown.before)}{Code(old)}"
                         + $"<td class=\"sign\">{sign}</td>"
-                        + $"{Code(now)}{Source(now, _report.PostText, ref shown.after)}</tr>"
+                        + $"{Code(now)}{Source(now, ref shown.after)}</tr>"
                 );
             }
             Line("</tbody>");
         }
     }
 
-    private static string Code(InstructionText? instruction) =>
+    private static string Code(InstructionDescription? instruction) =>
         instruction is null
             ? "<td></td>"
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"<td><code><span class=\"offset\">{instruction.Offset:x}</span> {Text(instruction.Text)}</code></td>"
+                $"<td><code><span class=\"offset\">{instruction.Offset:x}</span> {Text(instruction.Instruction)}</code></td>"
             );
 
     // A line is told once, at its first instruction.
-    private static string Source(InstructionText? instruction, Func<SourceLocation, string?> text, ref string? shown)
+    private static string Source(InstructionDescription? instruction, ref LineDescription? shown)
     {
-        if (instruction?.Source is not { } source || source.ToString() is var place && place == shown)
+        if (instruction?.Source is not { } source || source == shown)
             return "<td></td>";
-        shown = place;
+        shown = source;
         return string.Create(
             CultureInfo.InvariantCulture,
             $"<td class=\"source\"><span class=\"offset\">{Text(Path.GetFileName(source.Path))}:{source.Line}</span> "
-                + $"<code>{Text(text(source)?.Trim() ?? "")}</code></td>"
+                + $"<code>{Text(source.Text ?? "")}</code></td>"
         );
     }
 
@@ -234,14 +251,14 @@ public sealed partial class HtmlReport
             "<section id=\"files\"><h2>Files</h2><table><thead><tr><th scope=\"col\">File</th>"
                 + "<th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>"
         );
-        foreach (var file in _report.Manifest.Files)
+        foreach (var file in _manifest.Files)
             Line(
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"<tr><th scope=\"row\">{Text(file.Path)}</th><td class=\"number\">{file.Size}</td></tr>"
                 )
             );
-        Line($"</tbody></table><p class=\"small\">{Text(_report.Manifest.Tool)}</p></section>");
+        Line($"</tbody></table><p class=\"small\">{Text(_manifest.Tool)}</p></section>");
     }
 
     private void Line(string line) => _html.Append(line).Append('\n');

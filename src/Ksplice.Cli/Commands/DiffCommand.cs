@@ -1,11 +1,11 @@
 // ksplice diff: what pre-post differencing says of two objects, without a kernel tree beside them.
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Updates;
 
 namespace Ksplice.Cli.Commands;
 
@@ -19,31 +19,41 @@ public static class DiffCommand
     /// <exception cref="CommandException">A file cannot be read or is no relocatable x86-64 object.</exception>
     public static int Run(TextWriter output, TextWriter errors, string prePath, string postPath, bool json)
     {
-        var (pre, post) = (Read(prePath), Read(postPath));
-        DiagnosticBag diagnostics = [];
-        var diff = ObjectDiffer.Compare(prePath, pre, post, diagnostics);
-        if (diagnostics.FirstOrDefault(reported => reported.Descriptor == DifferencingDiagnostics.MalformedObject) is { } malformed)
-            throw new CommandException(ExitCode.Usage, malformed.Message);
-        bool types = pre.FindSection(".BTF") is not null && post.FindSection(".BTF") is not null;
-        if (types && diff is not { IsEmpty: true })
-            TypeComparison.Compare(pre, post, prePath, diagnostics);
-        if (diagnostics.HasErrors)
-            diff = null;
-        int code =
-            diff is null ? (int)ExitCode.Refused
-            : diff.IsEmpty ? NoDifference
-            : (int)ExitCode.Ok;
+        bool types = Read(prePath).FindSection(".BTF") is not null && Read(postPath).FindSection(".BTF") is not null;
+        UpdateBuild build = new(
+            new()
+            {
+                UpdateId = "",
+                Units = [new UnitObjects(prePath, null, prePath, postPath)],
+                Analyzers = _ =>
+                    types ? AnalyzerDriver.BuiltIn : [.. AnalyzerDriver.BuiltIn.Where(analyzer => analyzer is not TypeAnalyzer)],
+            }
+        );
         try
         {
+            var diagnostics = build.Judgement().Diagnostics;
+            if (diagnostics.FirstOrDefault(reported => reported.Descriptor == DifferencingDiagnostics.MalformedObject) is { } malformed)
+                throw new CommandException(ExitCode.Usage, malformed.Message);
+            bool refused = diagnostics.Any(reported => reported.Severity == DiagnosticSeverity.Error);
+            var diff = refused ? null : build.Differences().Value;
+            var described = diff is null ? null : UnitDescription.Of(diff[0]);
+            int code =
+                diff is null ? (int)ExitCode.Refused
+                : diff[0].IsEmpty ? NoDifference
+                : (int)ExitCode.Ok;
             if (!json)
                 errors.Write(string.Concat(diagnostics.Select(reported => $"{reported}\n")));
-            output.Write(json ? Json(diff, code, types, diagnostics) + "\n" : Text(diff, types));
+            output.Write(
+                json ? DiffReport.Write(described ?? UnitDescription.Nothing(prePath), code, types, diagnostics)
+                : code == NoDifference ? "no difference\n"
+                : Text(described, types)
+            );
+            return code;
         }
         catch (ElfFormatException e)
         {
             throw new CommandException(ExitCode.Usage, e.Message);
         }
-        return code;
     }
 
     internal static ElfObject Read(string path)
@@ -65,28 +75,25 @@ public static class DiffCommand
         }
     }
 
-    private static string Text(ObjectDiff? diff, bool types)
+    private static string Text(UnitDescription? unit, bool types)
     {
-        if (diff is null)
+        if (unit is null)
             return "";
-        if (diff.IsEmpty)
-            return "no difference\n";
         StringBuilder text = new();
-        foreach (var explained in FunctionExplanation.Of(diff))
+        foreach (var function in unit.Replaced)
         {
-            var function = explained.Function;
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"replaced  {function.Name}: {Words(explained)}: {function.Why.Part}+0x{function.Why.Offset:x}: {function.Why.Detail}\n"
+                $"replaced  {function.Name}: {Words(function)}: {function.Part}+0x{function.Offset:x}: {function.Detail}\n"
             );
-            AddInstruction(text, '-', explained.Pre);
-            AddInstruction(text, '+', explained.Post);
+            AddInstruction(text, '-', function.Pre);
+            AddInstruction(text, '+', function.Post);
         }
-        foreach (var function in diff.NewFunctions)
-            text.Append(CultureInfo.InvariantCulture, $"new       {function.Name}\n");
-        foreach (string name in diff.RemovedFunctions)
+        foreach (string name in unit.New)
+            text.Append(CultureInfo.InvariantCulture, $"new       {name}\n");
+        foreach (string name in unit.Removed)
             text.Append(CultureInfo.InvariantCulture, $"removed   {name}\n");
-        foreach (var pin in diff.Pins)
+        foreach (var pin in unit.Pins)
             text.Append(
                 CultureInfo.InvariantCulture,
                 $"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo\n"
@@ -96,107 +103,24 @@ public static class DiffCommand
         return text.ToString();
     }
 
-    private static void AddInstruction(StringBuilder text, char sign, InstructionText? instruction)
+    private static void AddInstruction(StringBuilder text, char sign, InstructionDescription? instruction)
     {
         if (instruction is not null)
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"        {sign} {instruction.Offset:x4}: "
-                    + $"{instruction.Text}{(instruction.Source is null ? "" : "   " + instruction.Source)}\n"
+                $"        {sign} {instruction.Offset:x4}: {instruction.Instruction}"
+                    + $"{(instruction.Source is { } source ? $"   {source.Path}({source.Line})" : "")}\n"
             );
     }
 
-    private static string Words(FunctionExplanation explained) =>
-        explained.Reason switch
+    private static string Words(DifferenceDescription function) =>
+        function.Reason switch
         {
             FunctionDifference.Constant => "a constant",
             FunctionDifference.Relocation => "a relocation",
             FunctionDifference.SpecialSection => "a special section",
             FunctionDifference.BranchIntoReplaced => "a jump into replaced code",
-            FunctionDifference.InlinedCallee => "an inlined callee, " + explained.Inlined,
+            FunctionDifference.InlinedCallee => "an inlined callee, " + function.Inlined,
             _ => "text",
         };
-
-    private static string Json(ObjectDiff? diff, int code, bool types, DiagnosticBag diagnostics)
-    {
-        using var buffer = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
-        {
-            writer.WriteStartObject();
-            writer.WriteString(
-                "result",
-                code switch
-                {
-                    0 => "differs",
-                    NoDifference => "same",
-                    _ => "refused",
-                }
-            );
-            writer.WriteBoolean("typesCompared", types);
-            writer.WriteStartArray("replaced");
-            foreach (var explained in diff is null ? [] : FunctionExplanation.Of(diff))
-                Write(writer, explained);
-            writer.WriteEndArray();
-            WriteNames(writer, "new", diff?.NewFunctions.Select(function => function.Name) ?? []);
-            WriteNames(writer, "removed", diff?.RemovedFunctions ?? []);
-            writer.WriteStartArray("pins");
-            foreach (var pin in diff?.Pins ?? [])
-            {
-                writer.WriteStartObject();
-                writer.WriteString("holder", pin.Holder);
-                writer.WriteString("target", pin.Target);
-                writer.WriteEndObject();
-            }
-            writer.WriteEndArray();
-            writer.WriteStartArray("diagnostics");
-            foreach (var reported in diagnostics)
-            {
-                writer.WriteStartObject();
-                writer.WriteString("id", reported.Id);
-                writer.WriteString("severity", reported.Severity.ToString().ToLowerInvariant());
-                writer.WriteString("message", reported.Message);
-                writer.WriteEndObject();
-            }
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
-    }
-
-    private static void Write(Utf8JsonWriter writer, FunctionExplanation explained)
-    {
-        var function = explained.Function;
-        writer.WriteStartObject();
-        writer.WriteString("name", function.Name);
-        writer.WriteString("reason", JsonNamingPolicy.CamelCase.ConvertName(explained.Reason.ToString()));
-        writer.WriteString("inlined", explained.Inlined);
-        writer.WriteString("part", function.Why.Part);
-        writer.WriteNumber("offset", function.Why.Offset);
-        writer.WriteString("detail", function.Why.Detail);
-        Write(writer, "pre", explained.Pre);
-        Write(writer, "post", explained.Post);
-        writer.WriteEndObject();
-    }
-
-    private static void Write(Utf8JsonWriter writer, string property, InstructionText? instruction)
-    {
-        if (instruction is null)
-        {
-            writer.WriteNull(property);
-            return;
-        }
-        writer.WriteStartObject(property);
-        writer.WriteNumber("offset", instruction.Offset);
-        writer.WriteString("instruction", instruction.Text);
-        writer.WriteString("source", instruction.Source?.ToString());
-        writer.WriteEndObject();
-    }
-
-    private static void WriteNames(Utf8JsonWriter writer, string property, IEnumerable<string> names)
-    {
-        writer.WriteStartArray(property);
-        foreach (string name in names)
-            writer.WriteStringValue(name);
-        writer.WriteEndArray();
-    }
 }

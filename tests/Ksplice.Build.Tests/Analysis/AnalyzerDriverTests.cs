@@ -144,8 +144,8 @@ public class AnalyzerDriverTests
         var unit = PatchedKernel.OfC($"{types} {functions} {before}", $"{types} {functions} {after}").Units[0];
         var change = unit.Changes.Data.Single(data => data.Name.StartsWith('x'));
         Assert.Equal(expected, DataDifference.Find(unit, change).Select(member => member.ToString()));
-        DiagnosticBag bag = new() { Refine = new RefusalDetails(unit).Refine };
-        Assert.Null(ObjectDiffer.Compare(unit.Source, unit.Pre, unit.Post, bag));
+        DiagnosticBag bag = [];
+        Assert.Null(UpdateJudgement.Compare(unit, bag));
         var refusal = Assert.Single(bag, diagnostic => diagnostic.Severity == DiagnosticSeverity.Error);
         Assert.Contains(expected[0], refusal.Message, StringComparison.Ordinal);
     }

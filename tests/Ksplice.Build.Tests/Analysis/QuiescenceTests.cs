@@ -42,7 +42,7 @@ public class QuiescenceTests
     [InlineData("kernel/exit.c", "", "do_wait")]
     public async Task Functions_on_the_stacks_of_an_idle_machine_are_found_in_the_objects(string file, string never, string wait = "")
     {
-        var changes = ObjectChanges.Find(await KernelObjects.CompileAsync(file), await KernelObjects.CompileAsync(file));
+        var changes = ObjectChanges.Find(new(await KernelObjects.CompileAsync(file), await KernelObjects.CompileAsync(file)));
         QuiescenceAnalyzer.ThreadsOf threads = new(changes.PreFunctions);
         string[] Named(string id) =>
             [.. changes.PreFunctions.Where(function => threads.Judge(function)?.Rule.Id == id).Select(function => function.Name)];

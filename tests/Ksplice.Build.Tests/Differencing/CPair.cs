@@ -50,7 +50,7 @@ internal sealed record CPair(ObjectDiff? Diff, DiagnosticBag Diagnostics)
     public static CPair Compare(ElfObject pre, ElfObject post)
     {
         var diagnostics = new DiagnosticBag();
-        var diff = ObjectDiffer.Compare(Unit, pre, post, diagnostics);
+        var diff = Differ.Compare(Unit, pre, post, diagnostics);
         Assert.Equal(diff is null, diagnostics.HasErrors);
         return new CPair(diff, diagnostics);
     }

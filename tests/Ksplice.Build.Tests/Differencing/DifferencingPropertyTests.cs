@@ -59,7 +59,7 @@ public sealed class DifferencingPropertyTests
                     Sections = [.. pre.Sections.Select(other => other == section ? section with { Data = bytes } : other)],
                 };
                 DiagnosticBag diagnostics = [];
-                var diff = ObjectDiffer.Compare(unit, pre, post, diagnostics);
+                var diff = Differ.Compare(unit, pre, post, diagnostics);
                 Assert.True(
                     diff is null ? diagnostics.HasErrors : !diff.IsEmpty,
                     $"{section.Name}+0x{at:x} of {unit}: the flip is not seen"

@@ -39,7 +39,7 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
             {
                 string name = function.Groups[1].Value;
                 DiagnosticBag diagnostics = [];
-                var diff = ObjectDiffer.Compare(
+                var diff = Differ.Compare(
                     unit,
                     pre,
                     await CompileAsync(unit, text.Insert(function.Groups[2].Index, "\tnop\n")),
@@ -92,7 +92,7 @@ public sealed partial class KernelAssemblyTests(ITestOutputHelper output)
                 lines.SelectMany((line, i) => i % 10 == 9 && !lines[i - 1].EndsWith('\\') ? ["", line] : new[] { line })
             );
             DiagnosticBag diagnostics = [];
-            var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), await CompileAsync(unit, edited), diagnostics);
+            var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), await CompileAsync(unit, edited), diagnostics);
             if (diff is not { IsEmpty: true })
                 changed.Add(
                     $"{unit}: {string.Join(' ', diagnostics)} "

@@ -97,7 +97,7 @@ public sealed class SamplePatchTests
     {
         var elf = await SampleObjects.PostAsync(patch, unit);
         var diagnostics = new DiagnosticBag();
-        var diff = ObjectDiffer.Compare(unit, await KernelObjects.CompileAsync(unit), elf, diagnostics);
+        var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), elf, diagnostics);
         Assert.True(diff is not null && diagnostics.Count == 0, string.Join('\n', diagnostics));
         return diff;
     }

@@ -4,6 +4,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Elf;
@@ -91,7 +92,7 @@ public class DamagedObjectTests
                     {
                         var post = ElfObject.Read(copy, "damaged.o");
                         DiagnosticBag bag = [];
-                        var diff = ObjectDiffer.Compare("fs/readdir.c", pre, post, bag);
+                        var diff = Differ.Compare("fs/readdir.c", pre, post, bag);
                         Assert.Equal(diff is null, bag.HasErrors);
                         Interlocked.Increment(ref diff is null ? ref refused : ref compared);
                         _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);

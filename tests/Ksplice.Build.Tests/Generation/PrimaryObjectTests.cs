@@ -27,12 +27,7 @@ public sealed class PrimaryObjectTests : IDisposable
     public async Task A_samples_primary_satisfies_the_linker_and_elflint(string patch, string unit, int redirects)
     {
         var diagnostics = new DiagnosticBag();
-        var diff = ObjectDiffer.Compare(
-            unit,
-            await KernelObjects.CompileAsync(unit),
-            await SampleObjects.PostAsync(patch, unit),
-            diagnostics
-        )!;
+        var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
         var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
         var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
@@ -335,7 +330,7 @@ public sealed class PrimaryObjectTests : IDisposable
         const string Source = "int f(int a) { return probe(a) * 3; } int g(int a) { return probe(a) * 30 + 1; }";
         string[] padded = ["-fpatchable-function-entry=16,16"];
         DiagnosticBag diagnostics = [];
-        var diff = ObjectDiffer.Compare(
+        var diff = Differ.Compare(
             "a.c",
             CPair.Compile(Source, padded),
             CPair.Compile(Source.Replace("* 3", "* 5", StringComparison.Ordinal), padded),
@@ -358,7 +353,7 @@ public sealed class PrimaryObjectTests : IDisposable
     private static ObjectDiff Diff(string unit, string pre, string post)
     {
         var diagnostics = new DiagnosticBag();
-        var diff = ObjectDiffer.Compare(unit, CPair.Compile(pre), CPair.Compile(post), diagnostics);
+        var diff = Differ.Compare(unit, CPair.Compile(pre), CPair.Compile(post), diagnostics);
         Assert.True(diff is not null, string.Join('\n', diagnostics));
         return diff;
     }

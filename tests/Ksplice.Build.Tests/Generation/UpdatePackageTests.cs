@@ -1,9 +1,9 @@
 // A package is read as it was written, or not at all.
 using System.Formats.Tar;
 using System.Text;
-using System.Text.Json.Nodes;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Tests.Documentation;
 using ZstdSharp;
 
 namespace Ksplice.Build.Tests.Generation;
@@ -87,32 +87,7 @@ public sealed class UpdatePackageTests : IDisposable
     [Fact]
     public void The_manifest_is_what_the_schema_says()
     {
-        var schema = JsonNode.Parse(File.ReadAllText(Repository.At("docs", "manifest.schema.json")))!;
-        Compare(schema, JsonNode.Parse(File.ReadAllText(Path.Combine(Write().Folder, "manifest.json")))!);
-
-        static void Compare(JsonNode schema, JsonNode value)
-        {
-            switch (schema["type"]!.GetValue<string>())
-            {
-                case "object":
-                    var properties = schema["properties"]!.AsObject();
-                    Assert.Equal(properties.Select(property => property.Key), value.AsObject().Select(property => property.Key));
-                    Assert.Equal(
-                        properties.Select(property => property.Key).Order(),
-                        schema["required"]!.AsArray().Select(name => name!.GetValue<string>()).Order()
-                    );
-                    foreach (var (name, inner) in properties.Where(property => property.Value!["type"] is not null))
-                        Compare(inner!, value[name]!);
-                    break;
-                case "array":
-                    foreach (var item in value.AsArray())
-                        Compare(schema["items"]!, item!);
-                    break;
-                case "string":
-                    Assert.Matches(schema["pattern"]?.GetValue<string>() ?? "", value.GetValue<string>());
-                    break;
-            }
-        }
+        Schema.Check("manifest.schema.json", File.ReadAllText(Path.Combine(Write().Folder, "manifest.json")));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // Objects of a kernel with IBT and call padding, where objtool runs at the link only (K2).
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Tests.Differencing;
 
 namespace Ksplice.Build.Tests.Kernel;
 
@@ -56,7 +57,7 @@ public sealed class NewerKernelTests
         Assert.All(pre.Sections.Concat(sites.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }), section =>
             Assert.True(SectionCatalog.Role(section) != SectionRole.Unknown, section.Name)
         );
-        var diff = ObjectDiffer.Compare(unit, pre, pre, []);
+        var diff = Differ.Compare(unit, pre, pre, []);
         Assert.True(diff!.IsEmpty);
     }
 }

@@ -1,8 +1,8 @@
 using CsCheck;
-using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Reporting;
 using Ksplice.Build.Tests.Differencing;
+using Ksplice.Build.Updates;
 
 namespace Ksplice.Build.Tests.Reporting;
 
@@ -39,12 +39,6 @@ public class HtmlReportTests
 
     private static string Report(string name, params ReportedDiagnostic[] diagnostics)
     {
-        var pair = CPair.Compare(
-            "int f(int a) { use((void *)1); return probe(a) + 1; }",
-            "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }",
-            "-g",
-            "-gbtf"
-        );
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
@@ -57,30 +51,56 @@ public class HtmlReportTests
             Files = [new("a.ko", 4711, "")],
             Tool = "tool",
         };
-        var places = UpdateReport.ReadPlaces($"/boot/vmlinuz\n\nreplaced functions\nffffffff81234560 f ({CPair.Unit}), 17 bytes\n");
-        return HtmlReport.Write(
-            new(
-                manifest,
-                [pair.Accepted],
-                diagnostics,
-                places,
-                location => $"old line {location.Line}",
-                location => $"new line {location.Line}"
-            )
-        );
+        var folder = Directory.CreateTempSubdirectory("ksplice-report-");
+        try
+        {
+            foreach (string side in (string[])["old", "new"])
+            {
+                Directory.CreateDirectory(Path.Combine(folder.FullName, side));
+                File.WriteAllLines(
+                    Path.Combine(folder.FullName, side, "unit.c"),
+                    Enumerable.Range(1, 200).Select(line => $"{side} line {line}")
+                );
+            }
+            string Line(string side) => $"\n#line 1 \"{Path.Combine(folder.FullName, side, "unit.c")}\"\n";
+            var pair = CPair.Compare(
+                Line("old") + "int f(int a) { use((void *)1); return probe(a) + 1; }",
+                Line("new") + "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }",
+                "-g",
+                "-gbtf"
+            );
+            UpdateDescriber describer = new(Path.Combine(folder.FullName, "old"), Path.Combine(folder.FullName, "new"));
+            var places = new Dictionary<(string, string), MatchedRange> { [(CPair.Unit, "f")] = new(0xffffffff81234560, 17) };
+            UpdateDescription update = new()
+            {
+                Id = manifest.Id,
+                Kernel = manifest.Kernel,
+                Targets = [],
+                Pinned = false,
+                Units = [describer.Describe(pair.Accepted, places)],
+                Diagnostics = diagnostics,
+                Acknowledged = [],
+            };
+            // What a later task reads is what this one wrote.
+            return HtmlReport.Write(manifest, UpdateDescription.FromJson(update.ToJson()));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 
     [Fact]
     public void A_report_shows_functions_with_addresses_code_source_and_sizes()
     {
-        string html = Report("fix", new ReportedDiagnostic("KSP5015", "warning", "a.c:3", "paths differ"));
+        string html = Report("fix", new ReportedDiagnostic("KSP5015", "warning", new("a.c", 3), "paths differ"));
         foreach (
             string expected in (string[])
                 [
                     "<h1>Update 0123abcd: fix</h1>",
                     "<code>ffffffff81234560</code>",
                     "4711",
-                    "<td>paths differ</td>",
+                    "<td>a.c:3</td><td>paths differ</td>",
                     "<td class=\"sign\">+</td>",
                     "# probe",
                     "new line ",
@@ -94,7 +114,7 @@ public class HtmlReportTests
     [Fact]
     public void Nothing_in_it_runs_or_is_loaded_from_elsewhere()
     {
-        string html = Report("<script>alert(1)</script>", new ReportedDiagnostic("X", "error", "", "<img src=http://example>"));
+        string html = Report("<script>alert(1)</script>", new ReportedDiagnostic("X", "error", null, "<img src=http://example>"));
         Assert.Contains("default-src 'none'", html, StringComparison.Ordinal);
         Assert.DoesNotMatch("<(script|img|link|iframe|object)", html);
         Assert.DoesNotMatch("(src|href)=\"[^#]", html);

@@ -1,0 +1,115 @@
+using System.Text;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
+
+namespace Ksplice.Build.Updates;
+
+/// <summary>Describes a built update.</summary>
+/// <param name="preRoot">The unpatched source tree, for the text of lines.</param>
+/// <param name="postRoot">The patched source tree.</param>
+public sealed class UpdateDescriber(string preRoot, string postRoot)
+{
+    private readonly Dictionary<string, string[]> _files = new(StringComparer.Ordinal);
+
+    /// <summary>The description of <paramref name="build"/>, whose stages have all succeeded.</summary>
+    /// <param name="build">The build.</param>
+    /// <param name="image">The shipped image.</param>
+    /// <param name="matches">What matching found.</param>
+    /// <param name="judgement">What was acknowledged.</param>
+    /// <param name="diagnostics">What the judgement said, as it is to be shown.</param>
+    /// <exception cref="Elf.ElfFormatException">The debug data of an object is malformed.</exception>
+    public UpdateDescription Describe(
+        UpdateBuild build,
+        KernelImage image,
+        IReadOnlyList<TargetMatch> matches,
+        Judgement judgement,
+        IReadOnlyList<ReportedDiagnostic> diagnostics
+    )
+    {
+        ArgumentNullException.ThrowIfNull(build);
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(matches);
+        ArgumentNullException.ThrowIfNull(judgement);
+        var diffs = build.Differences().Value!;
+        var places = matches.SelectMany(PlacesOf).ToDictionary(place => (place.Unit, place.Name), place => place.Range);
+        return new()
+        {
+            Id = build.Inputs.UpdateId,
+            Kernel = new ManifestKernel(image.Release, image.Banner),
+            Targets = [.. matches.Select(match => TargetOf(match.Program.Diffs))],
+            Pinned = diffs.Any(diff => diff.Pinned),
+            Units = [.. diffs.Select(diff => Describe(diff, places))],
+            Diagnostics = diagnostics,
+            Acknowledged =
+            [
+                .. judgement.Acknowledged.Select(used => new ManifestAcknowledgement(used.Id, used.Object, used.Reason, used.Source)),
+            ],
+        };
+    }
+
+    /// <summary>The description of <paramref name="diff"/>, each replaced function with its code.</summary>
+    /// <param name="diff">What differs in a unit.</param>
+    /// <param name="places">Where matching found functions, by unit and name.</param>
+    /// <exception cref="Elf.ElfFormatException">The debug data of an object is malformed.</exception>
+    public UnitDescription Describe(ObjectDiff diff, IReadOnlyDictionary<(string Unit, string Name), MatchedRange> places)
+    {
+        ArgumentNullException.ThrowIfNull(diff);
+        ArgumentNullException.ThrowIfNull(places);
+        return UnitDescription.Of(diff, [.. FunctionExplanation.List(diff).Select(listing => Describe(diff.Unit, listing, places))]);
+    }
+
+    private static IEnumerable<(string Unit, string Name, MatchedRange Range)> PlacesOf(TargetMatch match) =>
+        match.Result.IsMatch
+            ? match.Program.Data.Functions.Zip(match.Result.Functions, (function, found) =>
+                (function.Unit, function.Name, new MatchedRange(found.Start, found.End - found.Start))
+            )
+            : [];
+
+    private static ManifestTarget TargetOf(TargetDiffs target) =>
+        new(
+            target.Target.Name,
+            target.Target.Helper + ".ko",
+            target.Target.Primary + ".ko",
+            [
+                .. from diff in target.Diffs
+                from function in diff.Replaced
+                select new ManifestFunction(function.Name, diff.Unit, function.Why.Detail),
+            ]
+        )
+        {
+            Late = target.Target.IsLate,
+        };
+
+    private DifferenceDescription Describe(string unit, FunctionListing listing, IReadOnlyDictionary<(string, string), MatchedRange> places)
+    {
+        var function = listing.Explanation.Function;
+        return DifferenceDescription.Of(listing.Explanation) with
+        {
+            Code = new(
+                places.GetValueOrDefault((unit, function.Name)),
+                function.Pre.Sum(range => (long)range.Size),
+                function.Post.Sum(range => (long)range.Size),
+                [.. listing.Pre.Select(part => Instructions(part, preRoot))],
+                [.. listing.Post.Select(part => Instructions(part, postRoot))]
+            ),
+        };
+    }
+
+    private List<InstructionDescription> Instructions(IReadOnlyList<InstructionText> listed, string root) =>
+        [
+            .. listed
+                .Select(instruction => InstructionDescription.Of(instruction)!)
+                .Select(described =>
+                    described.Source is { } line ? described with { Source = line with { Text = TextOf(line, root) } } : described
+                ),
+        ];
+
+    private string? TextOf(LineDescription place, string root)
+    {
+        string path = Path.Combine(root, place.Path);
+        if (!_files.TryGetValue(path, out var lines))
+            _files.Add(path, lines = File.Exists(path) ? File.ReadAllLines(path, Encoding.Latin1) : []);
+        return place.Line > 0 && place.Line <= lines.Length ? lines[place.Line - 1].Trim() : null;
+    }
+}

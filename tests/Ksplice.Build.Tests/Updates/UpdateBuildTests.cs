@@ -1,0 +1,120 @@
+// The spine by itself: what it gives for objects of the kernel under test. That each stage runs once, and that a result does not depend on
+// who asks for which stage first, is what the tasks of a build rely on.
+using Ksplice.Build.Analysis;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Differencing;
+using Ksplice.Build.Elf;
+using Ksplice.Build.Tests.Analysis;
+using Ksplice.Build.Tests.Differencing;
+using Ksplice.Build.Tests.Documentation;
+using Ksplice.Build.Tests.Kernel;
+using Ksplice.Build.Updates;
+
+namespace Ksplice.Build.Tests.Updates;
+
+public sealed class UpdateBuildTests : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("ksplice-update-");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    private UnitObjects Write(AnalyzedUnit unit)
+    {
+        string stem = Path.Combine(_folder.FullName, Path.GetFileNameWithoutExtension(unit.Source));
+        File.WriteAllBytes(stem + ".pre.o", ElfWriter.Write(unit.Pre));
+        File.WriteAllBytes(stem + ".post.o", ElfWriter.Write(unit.Post));
+        return new(unit.Source, unit.Module, stem + ".pre.o", stem + ".post.o");
+    }
+
+    private async Task<UpdateInputs> KernelAsync(params (string File, string Old, string New)[] changes)
+    {
+        var patched = await PatchedKernel.ChangeAsync([.. changes.Select(change => change.File).Distinct()], changes);
+        return new()
+        {
+            UpdateId = "0123abcd",
+            Units = [.. patched.Units.Select(Write)],
+            Release = (await KernelUnderTest.PreparedAsync()).Release,
+            Kernel = patched.Kernel,
+            SourceRoot = patched.SourceRoot,
+        };
+    }
+
+    private const string Version = "static int version_proc_show(struct seq_file *m, void *v)\n{\n";
+
+    [Fact]
+    public async Task A_stage_runs_once_and_gives_the_same_whoever_asks_first()
+    {
+        var inputs = await KernelAsync(
+            ("fs/proc/version.c", Version, Version + "\tpr_info(\"version\\n\");\n"),
+            ("fs/proc/uptime.c", "\tidle_nsec = 0;\n", "\tidle_nsec = 1;\n")
+        );
+        UpdateBuild last = new(inputs),
+            first = new(inputs);
+        var cancellation = TestContext.Current.CancellationToken;
+        var modules = last.Modules(cancellation);
+        Assert.NotNull(modules.Value);
+        Assert.NotNull(last.Judgement(cancellation).Value);
+        Assert.NotNull(last.Matches(cancellation).Value);
+        Assert.Same(modules, last.Modules(cancellation));
+        _ = first.Judgement(cancellation);
+        _ = first.Matches(cancellation);
+        Assert.Equal(Content(last), Content(first));
+        string[] stages = ["compare", "generate", "image", "judge", "match", "program", "read", "targets"];
+        Assert.Equal(stages, last.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
+        Assert.Equal(stages, first.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
+
+        List<string> Content(UpdateBuild build) =>
+            [
+                .. build.Modules(cancellation).Value!.Select(target => Convert.ToHexString(ElfWriter.Write(target.Primary.Code))),
+                .. build.Modules(cancellation).Value!.Select(target => Convert.ToHexString(target.Helper.MatchBytes.Span)),
+                .. build.Judgement(cancellation).Diagnostics.Select(diagnostic => diagnostic.ToString()),
+            ];
+    }
+
+    [Fact]
+    public async Task What_is_refused_is_refused_by_the_same_rule_whichever_stage_is_asked()
+    {
+        var inputs = await KernelAsync(
+            (
+                "fs/proc/version.c",
+                "static int __init proc_version_init(void)\n{\n",
+                "static int __init proc_version_init(void)\n{\n\tpr_info(\"x\\n\");\n"
+            )
+        );
+        UpdateBuild build = new(inputs);
+        var cancellation = TestContext.Current.CancellationToken;
+        var (differences, modules, judgement) = (
+            build.Differences(cancellation),
+            build.Modules(cancellation),
+            build.Judgement(cancellation)
+        );
+        Assert.Null(differences.Value);
+        Assert.Null(modules.Value);
+        Assert.Null(judgement.Value);
+        Assert.Equal("KSP3004", Assert.Single(differences.Diagnostics).Id);
+        Assert.Equal(differences.Diagnostics, modules.Diagnostics);
+        Assert.Contains(differences.Diagnostics[0], judgement.Diagnostics);
+    }
+
+    [Fact]
+    public void A_stage_that_was_canceled_can_be_asked_again()
+    {
+        var unit = PatchedKernel.OfC("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Units[0];
+        UpdateBuild build = new(new() { UpdateId = "0123abcd", Units = [Write(unit)] });
+        Assert.ThrowsAny<OperationCanceledException>(() => build.Differences(new CancellationToken(canceled: true)));
+        Assert.Equal("f", Assert.Single(build.Differences(TestContext.Current.CancellationToken).Value![0].Replaced).Name);
+    }
+
+    [Fact]
+    public void A_difference_is_what_the_schema_says()
+    {
+        var pair = CPair.Compare(
+            "int f(int a) { return probe(a) + 1; } int h(int a) { return probe(a); }",
+            "int f(int a) { return probe(a) + 2; } int g(int a) { return probe(a); }",
+            "-g",
+            "-gbtf"
+        );
+        Schema.Check("difference.schema.json", UnitDescription.Of(pair.Accepted).ToJson());
+        Schema.Check("difference.schema.json", UnitDescription.Nothing("fs/x.c").ToJson());
+    }
+}
