@@ -193,12 +193,15 @@ public sealed class RefusalTests(Guest guest)
         using var project = await BuildAsync(guest);
         var result = await guest.RunAsync(
             $"""
-            insmod /poke.ko function=show_smap offset=6 rewrite_ms=200 rewrites=30 2>/dev/null &
+            insmod /poke.ko function=show_smap offset=6 rewrite_ms=200 2>/dev/null & poke=$!
             until dmesg | grep -q 'show_smap is being rewritten'; do sleep 0.1; done
-            # What is rewritten is on the stack of who rewrites it.
-            ksplice apply --wait 60 {UpdateGuest.Place(project)}
+            ksplice apply --wait 60 {UpdateGuest.Place(project)} & apply=$!
+            # The match is done once the helper is live. What is rewritten is on the stack of who rewrites it, so that has to end then.
+            until grep -q '_helper .* Live' /proc/modules || ! kill -0 $apply; do sleep 0.1; done
+            # Busybox loads a module that fails a second time.
+            while kill -0 $poke; do echo 1 >/sys/module/poke/parameters/end; sleep 0.1; done 2>/dev/null
+            wait $apply
             echo "apply $?"
-            wait
             """,
             ["--allow", "poke: "],
             UpdateGuest.Command,

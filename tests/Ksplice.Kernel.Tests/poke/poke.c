@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Changes one byte of a kernel function, for tests: for as long as the module is
- * loaded, a kernel that is not the one an update was built for; or several times
+ * loaded, a kernel that is not the one an update was built for; or again and again
  * for some milliseconds under text_mutex, as who rewrites code does in several
- * steps, and then the module does not stay.  It does not stay either where it is
+ * steps, until it is told to end, and then the module does not stay.  It does not stay either where it is
  * to hold one of the kernel's mutexes for some milliseconds.
  */
 #include <linux/delay.h>
@@ -18,8 +18,8 @@ static int offset;
 module_param(offset, int, 0);
 static int rewrite_ms;
 module_param(rewrite_ms, int, 0);
-static int rewrites = 1;
-module_param(rewrites, int, 0);
+static bool end;
+module_param(end, bool, 0600);
 static char *hold;
 module_param(hold, charp, 0);
 static int hold_ms;
@@ -86,7 +86,7 @@ static int __init poke_init(void)
 	place += offset;
 	original = *place;
 	if (rewrite_ms) {
-		while (rewrites--)
+		while (!READ_ONCE(end))
 			rewrite();
 		return -EAGAIN;
 	}
