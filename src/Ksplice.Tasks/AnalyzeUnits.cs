@@ -16,16 +16,15 @@ public sealed class AnalyzeUnits : UpdateTask
     /// </summary>
     public string? ErrorLog { get; set; }
 
-    /// <inheritdoc/>
-    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    private protected override bool RunStage(CancellationToken cancellation)
     {
         var judgement = Take(Update.Judgement(cancellation));
         WriteLogs();
         if (judgement is null)
-            return Task.FromResult(false);
+            return false;
         if (Record is not null)
             StageRecord.Write(Record, "", [KernelFile, .. AnalyzerFiles, .. Objects], [SarifFile]);
-        return Task.FromResult(true);
+        return true;
     }
 
     private void WriteLogs()

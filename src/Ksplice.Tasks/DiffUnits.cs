@@ -16,11 +16,10 @@ public sealed class DiffUnits : UpdateTask
     [Output]
     public ITaskItem[] Reports { get; set; } = [];
 
-    /// <inheritdoc/>
-    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    private protected override bool RunStage(CancellationToken cancellation)
     {
         if (TakeSilently(Update.Differences(cancellation)) is not { } diffs || Take(Update.Targets(cancellation)) is null)
-            return Task.FromResult(false);
+            return false;
         List<ITaskItem> reports = [];
         foreach (var diff in diffs)
         {
@@ -36,7 +35,7 @@ public sealed class DiffUnits : UpdateTask
         Reports = [.. reports];
         if (Record is not null)
             StageRecord.Write(Record, "", Objects, reports.Select(report => report.ItemSpec));
-        return Task.FromResult(true);
+        return true;
     }
 
     /// <inheritdoc/>

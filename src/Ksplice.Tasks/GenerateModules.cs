@@ -20,8 +20,7 @@ public sealed class GenerateModules : UpdateTask
     [Required]
     public string UpdateFile { get; set; } = "";
 
-    /// <inheritdoc/>
-    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    private protected override bool RunStage(CancellationToken cancellation)
     {
         if (
             TakeSilently(Update.Programs(cancellation)) is not { } programs
@@ -30,7 +29,7 @@ public sealed class GenerateModules : UpdateTask
             || TakeSilently(Update.Judgement(cancellation)) is not { } judgement
             || TakeSilently(Update.Kernel(cancellation)) is not { } kernel
         )
-            return Task.FromResult(false);
+            return false;
         var files = ModuleSources.Write(SourceFolder, [.. modules.Select(target => (target.Helper, target.Primary))], Update.Inputs.Bases);
         UpdateDescriber describer = new(SourceTree, Path.GetFullPath(PostTree));
         AtomicFile.WriteIfDifferent(UpdateFile, describer.Describe(Update, kernel.Image, matches, judgement, Shown(cancellation)).ToJson());
@@ -41,10 +40,8 @@ public sealed class GenerateModules : UpdateTask
                 [KernelFile, BasesFile, .. Objects, .. programs.Select(program => program.Module?.Path).OfType<string>()],
                 [.. files, UpdateFile]
             );
-        foreach (var (stage, time) in Update.Times)
-            Log.LogMessage(MessageImportance.Normal, "{0}: {1:f0} ms", stage, time.TotalMilliseconds);
         Forget();
-        return Task.FromResult(true);
+        return true;
     }
 
     // What the judgement said, as the project's configuration shows it.

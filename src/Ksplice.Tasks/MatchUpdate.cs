@@ -10,11 +10,10 @@ public sealed class MatchUpdate : UpdateTask
     [Required]
     public string Report { get; set; } = "";
 
-    /// <inheritdoc/>
-    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    private protected override bool RunStage(CancellationToken cancellation)
     {
         if (Take(Update.Programs(cancellation)) is null || Take(Update.Matches(cancellation)) is not { } matches)
-            return Task.FromResult(false);
+            return false;
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(Report))!);
         File.WriteAllText(Report, MatchReport.Write(matches));
         if (Record is not null)
@@ -24,6 +23,6 @@ public sealed class MatchUpdate : UpdateTask
                 [KernelFile, BasesFile, .. Objects, .. matches.Select(match => match.Program.Module?.Path).OfType<string>()],
                 [Report]
             );
-        return Task.FromResult(true);
+        return true;
     }
 }

@@ -52,6 +52,24 @@ public abstract class UpdateTask : KspliceTask
     /// <summary>Assemblies with analyzers of the project's own.</summary>
     public ITaskItem[] Analyzers { get; set; } = [];
 
+    /// <inheritdoc/>
+    protected sealed override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        int before = Update.Times.Count;
+        try
+        {
+            return Task.FromResult(RunStage(cancellation));
+        }
+        finally
+        {
+            foreach (var (stage, time) in Update.Times.Skip(before))
+                Log.LogMessage(MessageImportance.Normal, "{0}: {1:f0} ms", stage, time.TotalMilliseconds);
+        }
+    }
+
+    /// <summary>Runs the stage; false after an error.</summary>
+    private protected abstract bool RunStage(CancellationToken cancellation);
+
     /// <summary>The kernel.</summary>
     private protected KernelRelease Release => field ??= Tasks.KernelFile.Open(KernelFile).Release;
 

@@ -50,6 +50,8 @@ public sealed class IncrementalTests
         var first = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Equal(Stages.Order(), first.Ran.Except(["KsplicePrepareKernel"]).Order());
         Assert.Equal(4, first.Compiled.Count);
+        foreach (string stage in (string[])["compare: ", "judge: ", "match: ", "generate: "])
+            Assert.Single(first.Messages(stage));
         string package = project.Package;
         var before = Directory
             .GetFiles(package, "*", SearchOption.AllDirectories)
@@ -280,5 +282,17 @@ public sealed class IncrementalTests
         {
             return "";
         }
+    }
+
+    // Severities are no part of a module: what is said of the update changes, and with it the report, but nothing is linked again.
+    [Fact]
+    public async Task A_changed_configuration_of_diagnostics_judges_again_and_runs_no_kbuild()
+    {
+        using var project = TwoPatches();
+        (await project.BuildAsync()).MustSucceed();
+        project.Write(".editorconfig", "root = true\n[*.c]\ndotnet_diagnostic.KSP5014.severity = suggestion\n");
+        var second = new BuildLog((await project.BuildAsync()).MustSucceed());
+        Assert.Equal(["KspliceAnalyze", "KspliceGenerate"], second.Ran.Except([.. AlwaysRun, "KsplicePackage", "KspliceReport"]).Order());
+        Assert.Single(second.Messages("compare: "));
     }
 }

@@ -67,4 +67,37 @@ public sealed class ReleaseTrackingTests
             pages.Where(page => page.Key != "README.md").Select(page => $"{page.Key} {page.Value}").Order(StringComparer.Ordinal)
         );
     }
+
+    // A page is what somebody reads who has met the rule: it says what the descriptor says.
+    [Fact]
+    public void Every_page_tells_severity_cause_an_example_in_the_rules_words_and_what_to_do()
+    {
+        List<string> wrong = [];
+        foreach (var descriptor in Descriptors)
+        {
+            string page = File.ReadAllText(Repository.At("docs", "diagnostics", descriptor.Id + ".md"));
+            string severity = descriptor.Severity.ToString().ToLowerInvariant();
+            int[] places =
+            [
+                .. ((string[])["\n\nSeverity: " + severity, "\n\n## Cause\n\n", "\n\n## Example\n\n", "\n\n## What to do\n\n"]).Select(
+                    part => page.IndexOf(part, StringComparison.Ordinal)
+                ),
+            ];
+            if (places.Contains(-1) || !places.SequenceEqual(places.Order()))
+                wrong.Add($"{descriptor.Id}: wanted are 'Severity: {severity}', then ## Cause, ## Example, ## What to do");
+            // As MSBuild shows it, up to the first thing that the message is filled in with.
+            string shown = severity == "info" ? "message" : severity;
+            string words = descriptor.MessageFormat.Split('{')[0];
+            if (
+                !System.Text.RegularExpressions.Regex.IsMatch(
+                    page,
+                    $"{shown} {descriptor.Id}: {System.Text.RegularExpressions.Regex.Escape(words)}"
+                )
+            )
+                wrong.Add($"{descriptor.Id}: no example with '{shown} {descriptor.Id}: {words}'");
+            if (page.Contains("{0}", StringComparison.Ordinal))
+                wrong.Add($"{descriptor.Id}: an example without what fills it in");
+        }
+        Assert.Empty(wrong);
+    }
 }
