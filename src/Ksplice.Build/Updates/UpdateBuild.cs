@@ -129,7 +129,7 @@ public sealed class UpdateBuild
     {
         var units = _units.Get(cancellation).Value!;
         // Each unit finds its difference once, when it is first asked; asking side by side is all that is needed.
-        _ = SideBySide(units, unit => unit.Comparison.Refusals.Count != 0 || unit.Comparison.Carried.Diff is null, cancellation);
+        _ = SideBySide(units, unit => unit.Comparison.Refusals.Count == 0 ? unit.Comparison.Carried : null, cancellation);
         var bag = NewBag(units);
         List<ObjectDiff> diffs = [];
         foreach (var (unit, objects) in units.Zip(_inputs.Units))
