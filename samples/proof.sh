@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the proofs share. Sourced by prove.sh, which a guest runs as `sh prove.sh PACKAGE`: it shows from user space
 # that an update takes effect and goes away again, twice over, and ends with 0 only if every look was as expected.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Speed, side by side in one run: dotnet run -c Release --project benchmarks/Ksplice.Benchmarks -- --filter '*'
 // KSPLICE_OBJECT names the kernel object to read; any object of a patch project's obj folder will do.
 using BenchmarkDotNet.Attributes;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A changed header as a patch: every unit that reads it is compiled before and after and compared, those of modules too; what
 // differs in units of the kernel itself is one update, matched as such. Which headers: of those that differ and that some
 // unit reads, in the order of how many do, the ones at 10, 30, 50, 70 and 80

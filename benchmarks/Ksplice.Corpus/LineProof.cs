@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Is a function ever replaced only because a line number moved? Patch and kernel are compiled once more in a form in which no
 // number moves, without any #line: both versions of the file are padded with empty lines, so that each unchanged line has one
 // number in both. What differs between these two differs by what the patch says. The functions that the real update finds

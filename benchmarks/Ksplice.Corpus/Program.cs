@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Debian's own update stream as a corpus: every .c file that is built into the kernel and differs between two source
 // packages is one patch against the kernel of the older one.
 // dotnet run -c Release --project benchmarks/Ksplice.Corpus -- --release R --older TARBALL --newer TARBALL --output docs/results/corpus.csv

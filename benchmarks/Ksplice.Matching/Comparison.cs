@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The C interpreter beside the C# one: the same data over the same memory, and how long each takes.
 using System.Diagnostics;
 using System.Globalization;

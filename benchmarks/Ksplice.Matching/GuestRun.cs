@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the C interpreter said inside a guest (tests/long/match-guest), beside what the C# one says of the same data over the guest's
 // memory: result, failure and every value must be the same.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Small changes to what was matched, each of which makes it another program: matching must refuse every one.
 using System.Buffers.Binary;
 using Iced.Intel;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Objects of another version of the kernel against this one's image: where the code differs, nothing may match.
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Run-pre matching on whole kernels.
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --output docs/results/matching.csv
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --memory DUMP --output docs/results/matching-dump.csv

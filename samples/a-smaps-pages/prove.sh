@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # With the update every mapping in smaps has a line that tells its pages, and it agrees with the mapping's size.
 . "$(dirname "$0")/../proof.sh"
 

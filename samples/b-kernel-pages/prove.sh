@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Without the update the kernel's data page ([vvar]) stands in the map of every process; with it, a process sees it
 # in its own map only. The other mappings stay.
 . "$(dirname "$0")/../proof.sh"

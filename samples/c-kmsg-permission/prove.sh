@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # A descriptor of /dev/kmsg, opened by root and handed to a process without capabilities: it reads without the update
 # and is refused with it. The live setting kernel.dmesg_restrict is 1 while the update is applied, and what it was after.
 . "$(dirname "$0")/../proof.sh"

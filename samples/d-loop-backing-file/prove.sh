@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # With the update only the administrator sees which file stands behind a loop device. Module loop has to be loaded: its code
 # is what changes, and while the update's modules are loaded it cannot go.
 . "$(dirname "$0")/../proof.sh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An update is no place to debug in: new code must not write to the kernel's log. `printk` and the pr_… macros are calls of
 // _printk in the object, so it is the object that is asked, and a macro cannot hide one.
 using Ksplice.Build.Analysis;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Arguments to commands, and errors to exit codes.
 using System.CommandLine;
 using Ksplice.Cli.Commands;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What scripts can rely on; docs/cli.md lists the same.
 namespace Ksplice.Cli;
 

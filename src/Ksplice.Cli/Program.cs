@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The operator's command. Everything it says of an update comes from the kernel's own files in sysfs.
 using System.CommandLine;
 using Ksplice.Cli;

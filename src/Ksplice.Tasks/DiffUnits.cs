@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;

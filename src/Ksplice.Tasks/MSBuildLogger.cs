@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Microsoft.Build.Framework;
 using Microsoft.Build.Utilities;
 using Microsoft.Extensions.Logging;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Ksplice.Build.Generation;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // When is a stage's output to be trusted? Time stamps miss a file that was replaced by an older one, a truncated object, a
 // deleted result. So a stage ends by recording what it read and what it wrote, with digests, and the next build compares
 // before MSBuild looks at any time: a record that does not hold is deleted, and with it the stage's claim to be done.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The tasks between compiling and linking share one UpdateBuild: each asks it for its own stage, and no stage runs twice in a build.
 // MSBuild keeps the object between them (IBuildEngine4.RegisterTaskObject). Its key says what it was made from, so a build that has other
 // objects, another kernel or another configuration makes its own. Where a task does not find one, it makes one: the result is the same.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A project's own analyzers come from assemblies that it names. Each assembly has a load context of its own, which finds
 // what it needs beside it, so that two may bring different versions of one library; of Ksplice.Build there is only this
 // one, or their UpdateAnalyzer would be another class than ours. They are loaded from memory: the file stays free.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Text;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What tests of commands share: a package, a kernel made of files, and what was written.
 using Ksplice.Cli.Commands;
 using Spectre.Console;

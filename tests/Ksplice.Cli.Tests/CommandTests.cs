@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // apply, undo and view against a kernel made of files: what is loaded in which order, what is taken out again, and
 // which exit code and words the operator gets.
 using System.Text.Json;

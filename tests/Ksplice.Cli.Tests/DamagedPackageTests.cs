@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A package that is not exactly what was built is refused before the kernel sees a byte of it. What makes a package
 // damaged is the engine's to say (UpdatePackageTests); here it is that the command asks, and how it answers.
 using Ksplice.Cli.Packages;

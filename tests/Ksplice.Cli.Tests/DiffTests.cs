@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice diff on objects that gcc makes of two versions of a file.
 using System.Diagnostics;
 using System.Text.Json;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Updates that outlast a reboot: what is stored, in which order it comes back, and what is said of those that do not.
 
 namespace Ksplice.Cli.Tests;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A kernel made of files: what the core module does behind sysfs, as far as the command can see it. The real one is
 // tested in guests; here the command meets what a real kernel does only rarely. The process of the tests cannot become the
 // waiter: the waiter runs beside it, the real program on these files, and hands back the arguments with which the command goes on.

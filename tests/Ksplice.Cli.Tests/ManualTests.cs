@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What an operator reads and what the shell offers is what the command takes.
 using System.CommandLine;
 using System.Diagnostics;

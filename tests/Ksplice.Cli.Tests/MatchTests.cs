@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice match on objects of which the kernel has nothing, or something else.
 using System.Diagnostics;
 

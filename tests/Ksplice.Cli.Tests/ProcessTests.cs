@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The program as it is started, on the machine at hand, where it must change nothing.
 using System.Diagnostics;
 using System.Globalization;

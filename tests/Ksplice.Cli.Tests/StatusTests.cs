@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What monitoring asks: is every update in place that is to be?
 using System.Text.Json;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A package whose modules are no modules: enough for everything that the command does before the kernel sees them.
 using System.Text;
 using Ksplice.Build.Generation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A machine that has a list of whom it trusts takes nothing of anybody else's. What a valid signature is, is the engine's to say
 // (PackageSignatureTests).
 using Ksplice.Build.Generation;

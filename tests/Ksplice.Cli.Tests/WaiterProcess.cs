@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The waiter as a process of its own, with a program to become that tells what it was given.
 using System.Diagnostics;
 using Ksplice.Cli.Machines;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K30: what the process is while it waits. The program that runs is the one that the command has in it.
 using System.Diagnostics;
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a user of the analysis sees: severities from configuration files, errors that stay errors, acknowledgements that land in
 // the manifest, and rules of his own.
 using System.Text.Json;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An update that goes on top of another, as far as a build goes.
 using System.Text;
 using System.Text.Json;

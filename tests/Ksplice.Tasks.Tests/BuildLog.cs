@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Microsoft.Build.Logging.StructuredLogger;
 
 namespace Ksplice.Tasks.Tests;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Tasks.Tests;
 
 public sealed class HeaderTests

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What runs again, and why. Each test reads the binary log.
 namespace Ksplice.Tasks.Tests;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The Sdk as others get it: packed, and taken from a feed by a project in an empty folder.
 using CliWrap;
 using CliWrap.Buffered;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Tasks.Tests;
 
 /// <summary>Patches for the kernel under test, from the samples or a change of one of their lines.</summary>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Bad input. Each is refused by name, at its place, leaves no package, and is refused again by the second build.
 using System.Collections;
 using Ksplice.Build.Kernel;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The report of a build, and what a browser makes of it.
 using System.Buffers.Binary;
 using System.IO.Compression;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A project that signs: modules as the kernel's sign-file does it, and the package; another key makes both anew and nothing else.
 using System.Text;
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Loadable modules, alone and beside the kernel, in one project.
 using System.Text.Json;
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The newest kernel of the other series that updates are made for, beside the one that the tests use otherwise.
 using CliWrap;
 using CliWrap.Buffered;

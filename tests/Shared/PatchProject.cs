@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A user's project in a folder of its own, built by `dotnet build` as a user would, with the Sdk of this clone.
 using System.Text;
 using System.Xml.Linq;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where things are in the clone that these tests were built from.
 namespace Ksplice.Tests;
 

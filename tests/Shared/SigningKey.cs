@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A key and its certificate, made by openssl as a site would.
 namespace Ksplice.Tests;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /*
  * Runs a command and kills it at its Nth step: at the start or at the end of a system call that changes something
  * (a module loaded or unloaded, a file written, made, renamed or removed, another program in its place).

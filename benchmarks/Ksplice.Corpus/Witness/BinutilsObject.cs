@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An object as binutils see it. The witnesses share no line with the engine: what sections, symbols and relocations there
 // are is read from readelf's text, what the code says from objdump's.
 using System.Globalization;

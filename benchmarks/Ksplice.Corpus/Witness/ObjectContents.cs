@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What an object holds, by name and free of what no two compilations agree on: the compiler's numbers, the places of strings,
 // the distances between functions. Two objects' contents are then compared as texts.
 using System.Text;

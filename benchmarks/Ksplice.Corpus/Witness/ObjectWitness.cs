@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The second opinion on a row of the table: the contents of both objects as binutils and pahole print them, compared as
 // texts. A refusal is confirmed if what each of its errors names does differ there; an acceptance, if nothing else differs
 // than the functions that the update replaces and what travels with them.

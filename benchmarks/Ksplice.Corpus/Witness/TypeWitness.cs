@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Types as pahole and pfunct print them: layouts and prototypes from DWARF, where the engine reads BTF; enums from pahole's
 // own reader of BTF.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What analyzers look at. Everything here is found when it is first asked for, once, and never changes after that, so that
 // analyzers may run side by side.
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Runs analyzers side by side. Every call of an action has a list of its own for what it reports, and the lists are joined
 // and sorted at the end, so the result does not depend on the order of their running. An analyzer that throws has not
 // judged the update: that is an error, and the others go on.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Reads a .BTF section and checks all of it: header, bounds, kinds, every type id and every name. What comes out can be
 // walked without another check.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // BTF (Documentation/bpf/btf.rst): the types of an object or of a kernel image. The bytes stay as they are; what is kept is
 // where each type starts. BtfReader has checked every reference, so nothing here can leave the bytes.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The control flow of one function, for questions about paths: is a call made in a loop, what is held when it returns. Blocks
 // come from decoding; an indirect call or jump goes nowhere, and what never returns is taken to, so that there are too many
 // paths rather than too few.

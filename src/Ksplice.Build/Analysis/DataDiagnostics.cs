@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Analysis;

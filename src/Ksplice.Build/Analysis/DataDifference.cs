@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What of a variable changes, by member: the type comes from BTF, the values from the objects' bytes and relocations.
 using System.Buffers.Binary;
 using System.Globalization;

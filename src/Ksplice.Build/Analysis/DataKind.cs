@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What kind of data a changed variable is decides what a person can do about it. All kinds are refused alike (KSP3001); this
 // finds the rule with the right advice, the most telling first.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a hook may not do, KSP5018 and KSP5019.
 //
 // Hooks run in the thread of the core that serves the request, which nobody can kill. One that waits for modprobe leaves the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who calls whom in the shipped image, found function by function as it is asked for. Indirect calls lead to nobody.
 using System.Collections.Concurrent;
 using Iced.Intel;

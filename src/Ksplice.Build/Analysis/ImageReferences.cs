@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who calls a function, or holds its address, in a kernel that is shipped without debug data: its own code says so. A call
 // or jump is e8 or e9 and the distance; an address is a quadword of data, or the sign-extended immediate of an instruction,
 // since the kernel lives in the top 2 GiB. Bytes that look like one by chance are told apart by decoding the function that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A run-pre matching of types: what a unit was compiled with has to be what the running kernel was compiled with. The image
 // carries BTF of its own. A name may stand for several types in one kernel, so a type is right if any type of its name and
 // kind is like it; one that the image does not have was dropped there or belongs to a module, and says nothing.

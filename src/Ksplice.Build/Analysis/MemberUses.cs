@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which functions that stay as they are use a member that changes? The compiler has the first part of the answer: where a
 // use is in another place, the code differs and the function is replaced. For the rest, the line table says from which
 // lines a function's code comes, those of functions inlined into it included, and the text of those lines whether the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Locks, references and memory come and go in pairs of calls. For each kind of pair this finds what a function may be left
 // with when it returns: on each path the calls that acquire less those that release, counted between -4 and 4. With nine counts a
 // kind's state is nine bits, a call shifts them, and where paths meet they are joined. A loop's body is taken once: which of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The rules about when new code can take over, KSP5011 to KSP5014. An update is applied while the machine is stopped and no
 // thread has a replaced function on its stack. So there are functions whose replacement waits for ever: a thread's main
 // function that loops, a loop that has no way out, the scheduler's own, which every sleeping thread is in. And there is code

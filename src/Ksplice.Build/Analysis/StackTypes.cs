@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A struct may change its layout if no object of it outlives the change. That is so for a type that lives only on the stacks
 // of functions that are all replaced: no update is applied while one of them is on a stack, so when it is, there is no
 // such object (struct lb_env of kernel/sched/fair.c, which carries the state of one balancing pass, is one). It is taken for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The rules about symbols of other objects, KSP5016 and KSP5017. What makes an export's checksum (genksyms) is its type, spelled
 // out down to the last member; so a changed type changes the checksum of every export whose type leads to it.
 using Ksplice.Build.Diagnostics;

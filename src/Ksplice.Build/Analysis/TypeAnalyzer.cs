@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The rules about types, KSP5001 to KSP5010. What a type was and is stands in the BTF of the objects; this adds what a person
 // needs to judge it: where it is declared, who uses a changed member and stays as he is, whether objects of the type can be
 // alive at all when the update is applied, and who calls a function whose prototype changes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a patch does to the types of a unit. The running kernel is full of objects of the old types, and of code compiled
 // with them that the update does not replace; so a type that exists before and after must be the same, by name. Types that
 // only one side has are no change: new ones have no objects yet, and the compiler leaves out what a unit does not use.

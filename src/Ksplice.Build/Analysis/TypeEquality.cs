@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Structural equality of types of two objects. Named structs, unions and enums are equal if their names are: they are
 // compared on their own, once, under that name, and so are typedefs. So recursion only goes through anonymous types, and a pair met again
 // is taken as equal (the largest bisimulation, as for any recursive type). A typedef against what it

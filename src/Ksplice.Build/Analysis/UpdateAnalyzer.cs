@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The model is that of Roslyn's DiagnosticAnalyzer: an analyzer names its rules, and registers actions for the things that
 // it wants to see. It keeps no state between actions, which run side by side; what an action reports is sorted before
 // anybody sees it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The order in which an update is judged. What the patches acknowledge comes first, so that it counts for everything behind it.
 // Differencing speaks next: what it refuses is told in the source's words. Then the analyzers; what nobody met of the
 // acknowledgements is left over.

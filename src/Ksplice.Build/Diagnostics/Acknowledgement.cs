@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Errors that protect memory have no off switch. What a person can do is to name one object and say why the change of it is
 // safe, mostly because a hook puts the live objects right; the reason travels with the update, in its manifest. It is
 // written in the project, or in the patch itself by ksplice_acknowledge (include/ksplice/hooks.h), which leaves three

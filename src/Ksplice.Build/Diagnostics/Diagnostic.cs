@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Globalization;
 
 namespace Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How severe a report is, by what a .NET project says about it. As in the C# compiler, a .editorconfig counts more than a
 // .globalconfig, a nearer file more than a farther one and a later section more than an earlier one; NoWarn takes a warning
 // away, WarningsAsErrors and TreatWarningsAsErrors make it an error. Errors stay what they are.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Diagnostics;
 
 /// <summary>How much a diagnostic weighs. An error stops the build at the stage that reports it.</summary>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // .editorconfig and .globalconfig files, as editors and the C# compiler read them: properties below [sections] whose names
 // are globs over paths. Of the globs all is here that the specification has: * and ** and ?, [abc] and [!abc], {a,b} and
 // {1..9}; a glob without a slash counts for every folder below the file's own.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Diagnostics;
 
 /// <summary>What can be wrong with a patch project as such, KSP2020 to KSP2029.</summary>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Turns the carried nodes into pieces, in the order of the post object.
 using Ksplice.Build.Elf;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What has to travel with the replaced functions: their parts and table entries, and whatever they refer to that the
 // running kernel does not have. Where a reference binds is decided here once, by K8: the address of a replaced function
 // is the original's, a direct branch stays inside the primary, what did not change is the running kernel's.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where the relocatable fields of machine code lie in their instructions. A PC-relative addend counts from the field, the
 // processor from the end of the instruction; only decoding tells the distance, and with it what is really meant.
 using Iced.Intel;

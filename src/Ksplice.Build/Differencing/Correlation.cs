@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which node of the pre object is which of the post object. Names decide where they can. What the compiler numbers is
 // told apart by colour refinement: a node's colour is what it holds, whom it refers to and who refers to it, where named
 // nodes have their name for a colour and numbered ones the colour of the round before. It is the algorithm by which

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What differencing reports, KSP3001 to KSP3099.
 using Ksplice.Build.Diagnostics;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Why a function is replaced, for a person: the reason in a word, and the first differing instruction before and after. A
 // branch that only goes further, because something behind it grew, is no reason: what grew is.
 using System.Globalization;

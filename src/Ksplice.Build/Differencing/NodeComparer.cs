@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Whether a node of the pre object and its counterpart of the post object are the same thing: masked bytes, relocations
 // by what they mean, and the entries of special sections. ORC is left out: objtool derives it from the code, and folds
 // equal entries across the functions of one section.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What differs between two objects, without a verdict: what analyzers look at, also when differencing refuses the change.
 using Ksplice.Build.Elf;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What pre-post differencing finds out about one compilation unit (paper, section 3.2): which functions of the running
 // kernel are to be replaced, and everything that has to travel with their new code. Immutable; matching reads the pre
 // ranges, generation the carried pieces.

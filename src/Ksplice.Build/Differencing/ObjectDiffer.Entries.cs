@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A redirect takes over calls of a function's start. What enters code elsewhere would run the old code: branches and
 // exception tables that lead into the middle of a replaced function, code that is no function, labels that other units
 // know, tables of addresses. The origin is replaced too where it can be; else the update is refused.

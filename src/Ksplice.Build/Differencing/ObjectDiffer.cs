@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Pre-post differencing (paper, section 3.2): what of a unit's object code really changes, found by comparing the
 // objects and not the source. Where the compiler inlined a changed function, the caller's object code differs too, and
 // the caller is replaced like any other.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Cuts sections of machine code. What the compiler made begins at a symbol of type FUNC that has a size. Assembly is cut
 // by its symbols too (paper, section 3: what language the source is in does not matter), but is less regular: it has
 // code that is no function (SYM_CODE, local labels), code with no symbol at all that only an exception table leads to,

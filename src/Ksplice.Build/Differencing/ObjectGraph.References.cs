@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The edges of the graph, and the entries of special sections.
 using Ksplice.Build.Elf;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Cuts an object into nodes. Sections of -ffunction-sections hold one function each, but .sched.text and its like hold
 // many, so code and data are cut at symbols, strings at their zeros, constants at their size.
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A relocatable object seen as a graph: functions, objects, strings and constants are nodes with content, relocations
 // are edges. Entries of special sections hang on the function that they point into.
 using Ksplice.Build.Elf;

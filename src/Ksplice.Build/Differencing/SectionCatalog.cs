@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What becomes of each section of a kernel object: the three fates of K7, and the shapes of the tables whose entries
 // follow the function that they point into. Shapes are written as the places of an entry's relocations; the entry's
 // size is found in the section itself and never assumed.

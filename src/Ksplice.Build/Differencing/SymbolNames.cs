@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The compiler numbers what has no name of its own: static locals (x.123), clones (f.isra.0), __UNIQUE_ID_…45. A number
 // means nothing across two compilations; what is left of the name does.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The entries of .debug_info (DWARF 4 and 5, sections 7.5.1 to 7.5.6). Objects of the kernel have some hundred thousand, of
 // which a question needs a few: entries are decoded where they stand, when they are asked for, and of their attributes only
 // those that this project reads are kept.

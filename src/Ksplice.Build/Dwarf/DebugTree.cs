@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // All entries of .debug_info as a tree, for questions about the whole object: where a type, member, function or variable is
 // declared, and which functions have variables of which type. Made only when such a question is asked.
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Reads DWARF's encodings from a section of a relocatable object (DWARF 5, section 7).
 using System.Buffers.Binary;
 using System.Text;

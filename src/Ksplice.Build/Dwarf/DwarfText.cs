@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Strings of debug data: in place, or in a section of their own (DWARF 5, section 7.26).
 using Ksplice.Build.Elf;
 

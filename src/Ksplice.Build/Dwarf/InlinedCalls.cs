@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which functions an instruction was inlined from: DW_TAG_inlined_subroutine entries below the function's own, with the
 // ranges of code that each covers (DWARF 4 and 5, sections 2.17 and 3.3.8). To find the function, its unit is walked from
 // sibling to sibling; only the entries of that one function are read whole.

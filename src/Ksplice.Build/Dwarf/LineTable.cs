@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which source line an instruction comes from: the line number programs of .debug_line (DWARF 4 and 5, section 6.2).
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // On which source line a variable is declared: all that tells static locals of one name apart when nothing else does.
 using Ksplice.Build.Elf;
 

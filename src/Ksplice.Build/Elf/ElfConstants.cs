@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Elf;
 
 /// <summary>Section types (System V ABI, "Section Header").</summary>

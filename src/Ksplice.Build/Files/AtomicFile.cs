@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Files;
 
 /// <summary>Files that are there whole or not at all: they are written under another name and renamed.</summary>

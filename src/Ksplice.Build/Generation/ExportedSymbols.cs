@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Module.symvers: what the kernel and its modules export, one line a symbol: CRC, name, module, kind, namespace.
 using System.Collections.Immutable;
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What generation and packaging report, KSP6001 to KSP6099.
 using Ksplice.Build.Diagnostics;
 

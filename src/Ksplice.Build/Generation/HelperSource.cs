@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The helper's generated part: an export table that matching fills at load; a late target's is empty. The entries are writable, carry no
 // __ksymtab_ symbols (K1: modpost would emit a second checksum for each) and stand in sections that the linker sorts by
 // name, which makes the order of names the order of export indexes.

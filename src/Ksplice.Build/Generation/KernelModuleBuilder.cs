@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Lets kbuild finish the modules, out of tree and from the distribution's headers, so that what is loaded has been
 // through the kernel's own modpost and linker script. The work folder has a name of its own each time; prefix maps and
 // stripping keep that name, and with it every trace of the machine, out of the modules.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Generation;
 
 /// <summary>What loadable modules export, by Module.symvers.</summary>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Signs modules for kernels that load no others (CONFIG_MODULE_SIG_FORCE, module.sig_enforce, lockdown): with the kernel's own
 // scripts/sign-file, which appends a PKCS#7 message and the marker that kernel/module/signing.c looks for.
 using System.Text;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What kbuild makes the two modules of a target from, beside the C files that are the same for every update.
 using System.Globalization;
 using System.Security.Cryptography;

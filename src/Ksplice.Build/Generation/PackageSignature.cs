@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A package's signature: CMS (RFC 5652), detached, over the manifest's bytes, and so over every file by its digest. The same
 // form as a module's signature, so that one key serves both and `openssl cms` can make and check it.
 using Org.BouncyCastle.Asn1.Cms;

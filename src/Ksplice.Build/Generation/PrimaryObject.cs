@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The primary's object: the carried pieces of all units in one relocatable object, and the tables that tell the core
 // what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
 // undefined symbol: the kernel's own export where there is one, else one of the helper's.

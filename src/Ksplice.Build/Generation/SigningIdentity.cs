@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who signs: a private key and the certificate that goes with it, as the kernel's own scripts/sign-file takes them.
 using Ksplice.Build.Diagnostics;
 using Org.BouncyCastle.Crypto;

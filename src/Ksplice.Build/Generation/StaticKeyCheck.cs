@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K4: before 6.10 the loader writes into every static key that a module uses. A key that is read-only after init faults
 // there, so the update is refused here, where the image tells which keys those are.
 using Ksplice.Build.Diagnostics;

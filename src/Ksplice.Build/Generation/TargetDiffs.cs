@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // From the differences of units to what changes in each target. Each target gets modules of its own, and these know only
 // what the kernel exports and what their own helper finds: a thing that one target's primary brings does not exist for
 // another's, so new code that would need it is refused.

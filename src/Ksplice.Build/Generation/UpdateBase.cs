@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What an update stands on is stated, not inferred (K25): two updates may depend on each other without touching the same
 // bytes, and then nothing in the kernel's memory tells. The build knows: the patches below were in the source. So each of
 // them has to say which update brought it, and the ids travel in the helper; the core asks for them.

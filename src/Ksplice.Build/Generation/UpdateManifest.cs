@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a package says about itself. docs/manifest.schema.json describes the file for others; the order of properties is
 // the order here, so that equal updates have equal manifests.
 using System.Text.Json;

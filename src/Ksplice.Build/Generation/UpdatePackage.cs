@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The package that goes to the target: a folder, and the same as one archive. Written so that equal content makes equal
 // bytes (entries sorted, no times, no owners), read so that nothing is believed: names, links, sizes and digests are
 // checked before anybody sees a file.

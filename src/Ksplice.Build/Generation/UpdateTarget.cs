@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One thing that an update changes, the kernel itself or a loadable module, and the names that follow from it. The core
 // knows targets by name; the index only keeps the names of two targets' modules and exports apart.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which units a patch touches: those made from a patched source, and those that include a patched file. The second kind is
 // told by the compiler itself: a run of its preprocessor over every unit of the configuration, once a kernel.
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An ELF core of a whole machine: /proc/kcore, what a kdump kernel writes, or qemu's dump-guest-memory. They differ in what
 // their segments mean: kcore and kdump name virtual addresses, qemu (without paging) physical ones. Nothing is read before it
 // is asked for: /proc/kcore is as large as the address space.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Sources and headers that kbuild generates on the way to a unit (security/selinux/flask.h, lib/crc32table.h, ASN.1 parsers):
 // modules_prepare does not make them. The dry run that lists the units prints their commands too, in an order that works.
 using System.Text.RegularExpressions;

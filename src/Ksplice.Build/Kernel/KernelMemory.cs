@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The memory of a kernel that runs, or ran when a dump was made. Addresses are the run kernel's own, wherever it was loaded
 // (KASLR): the kernel's page tables say where in physical memory they lie, and the table of its symbols stands in its memory,
 // with run addresses. So nothing needs to be known or guessed beforehand but where the page tables are, which a dump tells in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A module as it would stand in memory beside a kernel image. Where a module lies differs from machine to machine, so it is
 // put where it can reach the kernel and the kernel it, and what its relocations say is filled in, as the kernel's loader does
 // (kernel/module/main.c; arch/x86/kernel/module.c). What the kernel would rewrite then, alternatives, branches on static

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where the sections of a module would lie (kernel/module/main.c, layout_sections): those that stay, from a page on, then
 // those that are freed once the module has started, then per-CPU data in the room that the kernel keeps for modules.
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The loadable modules as the image package ships them: found by the name that the kernel has for them, unpacked, and checked
 // to be of the release. `modules.dep` is not asked: depmod makes it on the machine, an unpacked package has none.
 using System.Text;

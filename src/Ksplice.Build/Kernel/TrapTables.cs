@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // __bug_table and __ex_table, as they are laid out on x86-64: each address is relative to its own place.
 using System.Buffers.Binary;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The match at build time: the same data that the helper carries, over the image that the distribution ships. What does
 // not match here could not be applied to any machine that runs this kernel, so the build stops.
 using System.Collections.Concurrent;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // From differences to match data (paper, section 4.3). What must be found is what is replaced; what new code refers to is
 // found on the way, by the references of the matched code. Where nothing that is replaced refers to it, the smallest
 // function of the unit that does is matched too.

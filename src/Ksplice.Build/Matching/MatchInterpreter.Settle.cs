@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/settle.c once more: rounds, until every object has one place.
 namespace Ksplice.Build.Matching;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/*.c once more, over a kernel image: the same algorithm, file by file and function by function, so that one can be
 // read beside the other; what each part is for is said there. Tests hold the two against each other. This is match/match.c.
 using System.Runtime.InteropServices;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where pre code and run code differ, for a person: the instructions around the difference in both.
 using System.Globalization;
 using Iced.Intel;

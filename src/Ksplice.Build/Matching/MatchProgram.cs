@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/data.c once more: every index, length and nesting is checked once, before anything relies on it.
 using System.Collections;
 using System.Runtime.CompilerServices;

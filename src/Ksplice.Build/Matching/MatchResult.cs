@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Collections.Immutable;
 
 namespace Ksplice.Build.Matching;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/code.c once more: no-ops and relative branches.
 namespace Ksplice.Build.Matching;
 

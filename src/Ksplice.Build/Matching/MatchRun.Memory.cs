@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/memory.c once more: reading run memory, an aligned block at a time.
 using System.Buffers.Binary;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/neighbours.c once more: which of several functions of one name is the unit's; why it cannot be wrong is said there.
 namespace Ksplice.Build.Matching;
 

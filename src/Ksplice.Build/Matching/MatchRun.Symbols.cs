@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/symbols.c once more: what symbols may be.
 namespace Ksplice.Build.Matching;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/thunks.c once more: calls and indirect branches that the kernel leads through other code.
 using System.Buffers.Binary;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The state of one match (struct run of match/internal.h): what is looked for, where, and what is known so far.
 namespace Ksplice.Build.Matching;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The match data while it grows: five tables (ksplice/format.h), each thing in them once.
 using System.Runtime.InteropServices;
 using System.Text;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a person names to be matched against: a kernel's image, a module's file, or the memory of a kernel that ran. The last
 // two need the kernel's image as well: a module lies beside it, and memory is read together with it.
 using System.Buffers.Binary;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A whole object against a kernel: each of its functions is matched as if an update replaced it, and nothing else.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;

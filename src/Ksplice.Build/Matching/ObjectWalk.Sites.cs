@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/sites.c once more: places that the kernel rewrites in its own text.
 namespace Ksplice.Build.Matching;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/tables.c once more: entries of the kernel's tables that say what a trap or a fault means.
 using Ksplice.Build.Kernel;
 

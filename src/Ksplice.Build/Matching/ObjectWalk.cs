@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // match/walk.c once more: the walk of one object over run bytes, op by op.
 using System.Buffers.Binary;
 using System.Collections.Immutable;

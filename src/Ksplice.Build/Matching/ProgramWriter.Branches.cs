@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Branches, and the sites that are branches: calls of __fentry__, static calls, returns, retpolines.
 using Iced.Intel;
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The pre code as the writer reads it.
 using Iced.Intel;
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the kernel rewrites, and what its tables say of an instruction.
 using System.Buffers.Binary;
 using Iced.Intel;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Compiles one function or constant of the pre object to a match program (ksplice/format.h): what cannot vary becomes
 // literal bytes; what the linker fills in, the assembler chooses or the kernel rewrites becomes an op of its own. Where
 // the kernel rewrites is told by the object's own special sections and by the names of the thunks.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The memory of a kernel that ran, as core/memory.c sees it from inside: everything that boot and the kernel itself rewrote is
 // there, and the tables are the run kernel's own. What it has freed or keeps in structures of its own is read from the image
 // that it was booted from: where the function tracer has sites, and which bytes are not the compiler's.

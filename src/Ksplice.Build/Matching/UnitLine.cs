@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a unit has in its text sections, in order: the lines by which functions of one name are told apart
 // (match/neighbours.c). With -ffunction-sections the pre object has a section for each function; the kernel's own object had
 // one for all of them, in the order in which the compiler emits them, which is that of the sections.

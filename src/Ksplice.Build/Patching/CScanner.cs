@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // As much of C's lexical grammar as it takes to know where a preprocessor directive may stand: comments, strings, raw
 // strings (gnu11 has them), continued lines, parentheses, conditional groups.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // File names in diffs: quoting (git writes "a/\303\244.c" for bytes it does not like), time stamps after a tab, /dev/null, the
 // old diffs' habit to mark a missing file by the epoch, and the checks that keep a path inside the tree.
 

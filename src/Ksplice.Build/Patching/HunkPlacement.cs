@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where a hunk goes. Context is exact, there is no fuzz. A hunk at its stated line is taken; elsewhere only if it fits in
 // exactly one place of the whole rest of the file: patch(1) takes the nearest of several, which can be the wrong function,
 // and a wrong kernel is worse than a refused patch. A hunk whose context stops short on one side was made at that edge of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Restores the original line numbers after a patch has shifted them.
 //
 // WARN, BUG and friends compile __LINE__ into the code, so a hunk that adds a line would change every function below it.

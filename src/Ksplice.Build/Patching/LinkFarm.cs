@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The files behind a PostTree: making the farm of links, and moving single paths between "as in the pre tree" and
 // "patched". Links in the pre tree that are relative are made anew with the same text, so that they lead to the patched
 // file where there is one.

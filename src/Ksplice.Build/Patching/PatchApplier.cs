@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Applies patches to file texts, several in order, all or nothing. Reading and writing files is PostTree's part.
 
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which files of a kernel tree a patch may touch. A unit's source, a header: these are compiled anew. What decides how
 // the tree is built (Makefile, Kconfig, scripts, the inputs of generated headers) went into the prepared tree and the
 // running kernel long ago; a change there would be lost without a word, so it is refused. Texts are ignored.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The post tree: the patched source. Every file is a symbolic link to the pre tree's, only patched files are files. Where a
 // patched file may be included by others, every folder is real, so that `#include "../x.h"` finds it from anywhere (a system
 // call for each of the kernel's files); where only units' own sources are patched, only the folders that lead to them are.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A patch as it was read: what UnifiedDiff makes and PatchApplier takes. Text is Latin-1, one char for each byte, so that a
 // source file's encoding can neither matter nor break. Everything remembers its line in the patch file.
 

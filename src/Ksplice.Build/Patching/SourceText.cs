@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The text of a source file under patches. Each line knows where it is from, so that whatever number of patches went over
 // the file, the original numbering can be restored (LineDirectives) and a line of the result be traced to its patch.
 

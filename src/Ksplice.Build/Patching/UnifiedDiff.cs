@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Reads unified diffs, as git and GNU diff write them and as mail carries them. What stands before the first file and
 // between files (a commit message, "Index:", a signature) is ignored, as patch(1) and git apply do; inside a hunk nothing
 // is: the header's counts decide where it ends, and what contradicts them is an error. So a damaged patch is never

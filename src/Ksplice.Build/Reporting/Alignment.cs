@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which lines of two listings belong beside each other: a shortest edit script (Myers, "An O(ND) difference algorithm and its
 // variations", 1986), found greedily. The furthest reach of every number of edits is kept, to walk back along; so the cost is
 // the lines times the edits, and where there are very many edits what is between equal ends counts as replaced.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Reporting;
 
 public sealed partial class HtmlReport

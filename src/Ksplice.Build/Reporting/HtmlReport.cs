@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The report of an update as one HTML file: what is replaced and why, the code before and after side by side, what the
 // analysis said, where matching found each function, and how large all of it is. The file brings all that it shows and holds no
 // script; its policy forbids it to load anything. Whether a line is old or new is said by a sign, not by colour alone; what can

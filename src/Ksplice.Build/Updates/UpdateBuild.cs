@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The spine: from the objects of compiled units to the sources of the update's modules. The stages are those of the paper, with a
 // judgement among them:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What is known of an update once its sources are generated, for whoever comes later: the package, the report, another program. It
 // is written as update.json; docs/difference.schema.json describes the part about one unit, which `ksplice diff --json` prints too.
 using System.Text.Json;

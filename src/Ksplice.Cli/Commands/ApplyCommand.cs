@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice apply: the core, the helpers of all targets and their primaries are loaded in this order, then the core is
 // asked to apply. Matching happens while a helper loads. What was loaded here is taken out again when a later step fails.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice completion: the scripts by which shells ask this command what could follow. What could is System.CommandLine's to say.
 namespace Ksplice.Cli.Commands;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice diff: what pre-post differencing says of two objects, without a kernel tree beside them.
 using System.Globalization;
 using System.Text;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice enable, disable, restore: which updates are applied at every boot, and applying them.
 using Ksplice.Cli.Machines;
 using Ksplice.Cli.Packages;

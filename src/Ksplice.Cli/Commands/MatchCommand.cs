@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice match: which functions of an object a kernel has, and where the first difference is in those that it has not.
 using System.Globalization;
 using System.Text;

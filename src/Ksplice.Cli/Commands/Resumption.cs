@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where a command goes on after its process was the waiter (K30). The command starts again with the same arguments, and takes up what is
 // here instead of doing it again: the lock that it has, the modules that it loaded, how long it may go on trying.
 using System.Text.Json;

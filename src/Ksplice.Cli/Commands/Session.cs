@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the commands share: the machine they work on, where they write, and the steps that apply and undo both take.
 using System.Diagnostics;
 using System.Globalization;

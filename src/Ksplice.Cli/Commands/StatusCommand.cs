@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice status: is this machine as it should be? For monitoring: one line for each thing, or JSON, and an exit code.
 using System.Text.Json;
 using Ksplice.Cli.Machines;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. The primary of an update whose
 // addresses may outlive the undo stays loaded: the core holds on to it and the kernel refuses to unload it.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ksplice view: what the core module shows, for people as a table, for programs as JSON.
 using System.Globalization;
 using System.Text.Json;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bash: eval "$(ksplice completion bash)", or put it into /usr/share/bash-completion/completions/ksplice
 _ksplice() {
 	local words

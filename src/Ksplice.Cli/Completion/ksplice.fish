@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # fish: ksplice completion fish > ~/.config/fish/completions/ksplice.fish
 function __ksplice_offers
 	set -l line (commandline -cp)

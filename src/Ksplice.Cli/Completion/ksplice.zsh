@@ -1,4 +1,5 @@
 #compdef ksplice
+# SPDX-License-Identifier: MIT
 # zsh: put it into a folder of $fpath as _ksplice
 _ksplice() {
 	local -a offers

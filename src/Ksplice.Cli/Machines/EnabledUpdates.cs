@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The updates that are applied at every boot: a folder for each, the package's verified files under its number and id, and a
 // systemd unit that runs `ksplice restore`. The numbers keep the order, as one update may go on top of another.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The lock that keeps two commands from changing the kernel at the same time: flock(2) on a file. It belongs to the open file, and so to
 // the process whatever program it runs: it is passed through execve by the descriptor's number.
 using System.Runtime.InteropServices;

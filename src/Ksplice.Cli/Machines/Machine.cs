@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The machine that a command works on: who we are, which kernel runs, its modules, and the core module's directory
 // in sysfs. Tests put a directory of their own and a kernel of their own making in its place.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An update as the core module shows it: a directory in sysfs (docs/design.md, "sysfs"). Every property is read from
 // the kernel when it is asked for.
 using System.Globalization;

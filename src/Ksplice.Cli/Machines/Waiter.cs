@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K30: while the kernel works on a request, this process is no .NET program: its threads would sleep in functions that an update may
 // replace. It becomes a small program (Waiter/waiter.c), which is in this assembly and runs from memory, and that becomes this one again.
 using System.Runtime.InteropServices;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Whose packages this machine takes: the certificates in one folder. Where the folder is, a package has to be signed by one of
 // them, also if none of its files can be used: nobody opens the door by spoiling a file.
 using Ksplice.Build.Generation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Units of the stock kernel before and after a change of its source, as a build makes them, and two versions of a small C file.
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Ids are a promise to people who look them up: code, list and documentation have to name the same rules.
 using System.Reflection;
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Two versions of one C file, compiled as the kernel is: these are the fixtures of differencing, real objects of a real
 // compiler. Where the kernel gets a section from a macro, the test writes what the macro leaves.
 using Ksplice.Build.Diagnostics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What must hold whatever the code is: differencing sees no difference where there is none, and each one that there is.
 using System.Globalization;
 using Ksplice.Build.Diagnostics;

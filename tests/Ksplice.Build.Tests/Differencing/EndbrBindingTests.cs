@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K22: what the address of a replaced function binds to, when the compiler marks what may be called through a pointer.
 using Ksplice.Build.Differencing;
 

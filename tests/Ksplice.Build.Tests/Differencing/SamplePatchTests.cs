@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The patches of samples/, each made pre and post objects of the real kernel by the real stages.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // docs/hazards.md is the one place that tells what a K-number means. What cites a number, what the page names and the patches that
 // take remedies out belong together.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The folders of the engine are its stages. Each may use those before it and none behind it; docs/design.md shows who uses whom.
 using System.Text.RegularExpressions;
 

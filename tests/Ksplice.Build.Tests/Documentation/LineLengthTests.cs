@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The formatter does not break strings, comments and XML: this tells of what it leaves.
 namespace Ksplice.Build.Tests.Documentation;
 

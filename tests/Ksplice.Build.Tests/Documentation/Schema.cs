@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
 
 namespace Ksplice.Build.Tests.Documentation;

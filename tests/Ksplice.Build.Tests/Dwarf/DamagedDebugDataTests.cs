@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a fuzzer seldom hits: counts and lengths of debug data that would keep a reader busy for hours, or for ever.
 using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;

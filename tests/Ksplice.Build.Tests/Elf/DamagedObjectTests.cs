@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using CsCheck;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;

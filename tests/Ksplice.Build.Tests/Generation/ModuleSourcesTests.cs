@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The digest by which the core tells that helpers and primaries are of one build.
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Signatures, with openssl as the other side: it takes ours, and we take its.
 using System.Text;
 using CliWrap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What an update goes on top of is stated whole, or the build ends.
 using System.Text;
 using Ksplice.Build.Diagnostics;

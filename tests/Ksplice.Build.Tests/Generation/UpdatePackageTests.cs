@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A package is read as it was written, or not at all.
 using System.Formats.Tar;
 using System.Text;

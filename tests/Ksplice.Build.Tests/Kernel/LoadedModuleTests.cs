@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;

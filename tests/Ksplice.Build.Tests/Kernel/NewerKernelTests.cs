@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Objects of a kernel with IBT and call padding, where objtool runs at the link only (K2).
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The C interpreter as a program beside the C# one: a kernel as its surroundings read it (dumped.c), and results as it prints them.
 using System.Globalization;
 using System.Text;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K13: which functions end in a call, as objdump sees it.
 using System.Text.RegularExpressions;
 using CliWrap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K22 and K29 on the shipped image and modules of 6.12, whose kernel overwrites each ENDBR that it thinks nobody needs.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The interpreter that runs in the kernel against the one that runs in the build: the same data over the same memory must
 // give the same verdict, the same difference and the same values. The C one is built as a program, with the sanitizers.
 using System.Runtime.InteropServices;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What can be named to match against, and what is refused.
 using System.Buffers.Binary;
 using CliWrap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Every function of shipped modules, compiled from the source and found in the module's file as it would stand in memory.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;

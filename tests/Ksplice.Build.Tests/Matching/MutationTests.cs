@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A small run of benchmarks/Ksplice.Matching's mutations: changed code and constants are refused, every one.
 using Ksplice.Build.Matching;
 using Ksplice.Build.Tests.Kernel;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Functions of one name with one code: which is the file's is told by what stands beside it. The witness is another way to
 // the same answer: code of the file that calls the function, and whose name the kernel has once.
 using Ksplice.Build.Differencing;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Matching against the shipped image of 6.12, and against what that kernel makes of its own code: paravirt calls are
 // alternatives there, and some constants are written into the code at boot (K5).
 using System.Buffers.Binary;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Code that is the same and has another entry in the bug or exception table is another function.
 using System.Runtime.InteropServices;
 using Ksplice.Build.Kernel;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The spine by itself: what it gives for objects of the kernel under test. That each stage runs once, and that a result does not depend on
 // who asks for which stage first, is what the tasks of a build rely on.
 using Ksplice.Build.Analysis;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The published command in a guest that has busybox and, beside the command, only the libraries that it is linked to.
 using Ksplice.Kernel.Tests.Updates;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One fixture for all tests that need a running kernel: build/vm boots a stock Debian kernel under qemu, runs a
 // script in it and hands back what it wrote and its exit code. A warning, an oops or a hang of the guest is an exit
 // code of its own (see build/vm), so that no test can overlook it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The fixture itself: a test that relies on the guest is worth what the guest reports.
 namespace Ksplice.Kernel.Tests.Guests;
 

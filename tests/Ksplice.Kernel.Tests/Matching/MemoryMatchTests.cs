@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A booted kernel's memory, with all that boot and its own tools rewrote: seen from inside by /proc/kcore, and from outside by
 // a dump. KASLR moves the kernel at each boot.
 using CliWrap;

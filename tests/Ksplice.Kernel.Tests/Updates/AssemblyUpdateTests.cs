@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An update of two units of assembly: a function of nine bytes without a fentry site, and code that is no function, by
 // which eight functions end when they fault. The test module calls them.
 namespace Ksplice.Kernel.Tests.Updates;

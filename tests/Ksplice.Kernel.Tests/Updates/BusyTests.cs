@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A thread inside of a replaced function: nothing may change until it has left. Sample c replaces devkmsg_read, where a
 // reader of /dev/kmsg sleeps once it has read everything.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Others who have to do with a replaced function: tracers and probes on it go on working, what cannot be is refused by
 // name, and a function that has no room for a jump is reached through the tracer.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The eight fixes for which the paper needed hand-written code, because they change what data means, made again in spirit for
 // today's kernel. Each by itself is stopped by the rule that tells what is wrong with it; with a few lines of new code (the
 // -hook patches) all of them are built, applied and undone. What was acknowledged is in the manifest.

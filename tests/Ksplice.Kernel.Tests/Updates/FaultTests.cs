@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Each point of the core that can fail (src/Ksplice.Kernel/core/fault.h) fails once: while an update of the kernel and of three
 // modules is applied, while it is undone, while a module that it waits for comes, and while its code runs. After each, everything does
 // what it did before, nothing has warned, and the same request works, is undone and leaves no reference.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The ten hooks of a patch: which run, in which order, on which code, and that a failure leaves none without its counterpart.
 namespace Ksplice.Kernel.Tests.Updates;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // On a processor with IBT an indirect call must lead to an ENDBR, and the kernel takes that from each of its functions whose
 // address it does not take itself. One guest does everything that the core does, since it boots slowly.
 namespace Ksplice.Kernel.Tests.Updates;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // No indirect call in the core may lead to a function of the kernel, which may have no ENDBR. All of them are listed, each with
 // the reason why it is sound.
 using System.Globalization;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Modules that are loaded after the update that changes them (K21): the change is in force before anything of them runs,
 // goes when they go, and a module that cannot be changed is kept out.
 using Ksplice.Build.Elf;

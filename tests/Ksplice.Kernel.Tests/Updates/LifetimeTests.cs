@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What is left of an update when it is undone: pointers that the kernel keeps, work that it waits for, threads that no list has.
 namespace Ksplice.Kernel.Tests.Updates;
 

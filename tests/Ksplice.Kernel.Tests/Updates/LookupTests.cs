@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the core needs of the kernel and does not find there makes its load fail by name. The kernel cannot be made to lack a
 // symbol; so the names are changed in a built core.
 using System.Text;

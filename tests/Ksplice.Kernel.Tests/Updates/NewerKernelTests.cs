@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The same on a kernel of the other series: objtool at the link (K2), paravirt calls as alternatives, runtime constants (K5).
 namespace Ksplice.Kernel.Tests.Updates;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Processors that come and go, sleep, hibernation, another kernel by kexec, a crash: what is in force before, meanwhile and after.
 using Ksplice.Kernel.Tests.Guests;
 

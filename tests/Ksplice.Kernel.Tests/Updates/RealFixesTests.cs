@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Fixes that are not ours: what changed between the two oldest source packages that the distribution offers, one file at a
 // time, as updates of the older one's kernel. The files are chosen by a rule, and what becomes of each is asserted: an
 // update is applied and undone in a guest; a file that does not make an update alone says why.

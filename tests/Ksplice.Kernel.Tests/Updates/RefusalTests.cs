@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the kernel refuses, by which cause, and that it is as before.
 using System.Text.RegularExpressions;
 

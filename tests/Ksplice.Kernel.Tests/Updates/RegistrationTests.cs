@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An update's modules loaded by hand, in orders that `ksplice` never takes: the core says what is missing, and what is
 // there goes on working.
 using System.Buffers.Binary;

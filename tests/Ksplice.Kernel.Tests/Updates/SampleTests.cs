@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Each sample from its source to a verdict in a booted kernel: built where it stands, applied and undone twice over.
 namespace Ksplice.Kernel.Tests.Updates;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // K22 on a 6.12 kernel, which overwrites each ENDBR that it thinks nobody needs, whatever its processor can do: new code may call
 // such a function, and must not hand its address out. The emulator's processor would let it; the build and the core do not.
 using System.Runtime.InteropServices;

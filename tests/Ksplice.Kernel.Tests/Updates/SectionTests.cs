@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What new code has in sections that are the kernel's own: what is new goes where a module's loader knows it, and what the
 // kernel keeps lists of is the one that those lists know.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Shadow fields: the core's own, under load, and what two updates on top of each other share by them.
 namespace Ksplice.Kernel.Tests.Updates;
 

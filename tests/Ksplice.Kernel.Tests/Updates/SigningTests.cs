@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Whom the machine trusts, in a guest: the command judges the package, the kernel its modules. No key of ours is among the stock
 // kernel's, so what it says of a signed module there is that it does not know who signed.
 namespace Ksplice.Kernel.Tests.Updates;

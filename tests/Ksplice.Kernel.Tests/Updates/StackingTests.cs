@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Updates on top of updates: a second one replaces what the first put in place, uses what the first brought, and comes off
 // before it.
 using System.Text.RegularExpressions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What /sys/kernel/ksplice shows of an update that is larger than the examples.
 namespace Ksplice.Kernel.Tests.Updates;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Updates of loadable modules: what a guest's user space sees of them, and what is refused.
 namespace Ksplice.Kernel.Tests.Updates;
 

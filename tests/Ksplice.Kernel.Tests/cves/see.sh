@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the eight fixes change, a line each. /dev/kmsg is written by one opener, the mode of limits is that of a new process.
 echo "2005-2709 $(exec 3>/dev/kmsg; for i in 1 2 3 4 5; do echo "line $i" >&3 && echo line; done 2>/dev/null | grep -c line)"
 echo "2005-3179 $(stat -c %a /sys/module/printk/parameters/always_kmsg_dump)"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A thread that asks for an I/O priority, so that the kernel has something to do for it at the very end of its way out, says which
 // thread it is, and leaves. The process stays.
 #include <pthread.h>
