@@ -16,7 +16,7 @@ public enum DiagnosticSeverity
 
 /// <summary>
 /// One kind of thing that the engine reports, in the manner of Roslyn's descriptors. Every stage keeps its own in a static
-/// class named <c>…Diagnostics</c>; AnalyzerReleases.Unshipped.md lists them all and docs/diagnostics has a page for each.
+/// class named <c>…Diagnostics</c>; AnalyzerReleases.Shipped.md and .Unshipped.md list them all and docs/diagnostics has a page for each.
 /// </summary>
 /// <param name="Id">KSPnnnn; the thousands name the stage (1 input and patch, 2 build and toolchain, 3 differencing,
 /// 4 matching, 5 data and semantics, 6 generation and packaging). Never reused.</param>
