@@ -142,6 +142,8 @@ public sealed class BusyTests(Guest guest)
         var elf = ElfObject.Read(await File.ReadAllBytesAsync(pre, TestContext.Current.CancellationToken), pre);
         var (read, readsLast) = Function("devkmsg_read");
         var (open, opensLast) = Function("devkmsg_open");
+        // A call that does not return, and a jump. With KASAN devkmsg_read ends in other code.
+        Assert.SkipWhen(guest.Release.EndsWith("-ksplice-debug", StringComparison.Ordinal), "devkmsg_read ends in no call with KASAN");
         Assert.Equal(((byte)0xe8, (byte)0xeb), (readsLast[0], opensLast[3]));
         var result = await RunAsync(
             project,
