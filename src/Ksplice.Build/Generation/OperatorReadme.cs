@@ -24,7 +24,9 @@ public static class OperatorReadme
             .Append("\n    ksplice undo ")
             .Append(manifest.Id)
             .Append("\n\n");
-        text.Append("Applying stops the machine for a moment, which is longer the more threads there are. Where a thread is inside of a function that\n");
+        text.Append(
+            "Applying stops the machine for a moment, the longer the more threads it has. Where a thread is inside of a function that\n"
+        );
         text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
         if (manifest.Pinned)
             text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
