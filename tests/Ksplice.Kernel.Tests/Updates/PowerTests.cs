@@ -38,6 +38,13 @@ public sealed class PowerTests(Guest guest) : IDisposable
     private static string[] Seen(GuestResult result) =>
         [.. result.Lines.Where(line => line.EndsWith(" new", StringComparison.Ordinal) || line.EndsWith(" old", StringComparison.Ordinal))];
 
+    // The kernel of tests/long/debug-kernel has a reduced configuration.
+    private void SkipWithout() =>
+        Assert.SkipWhen(
+            guest.Release.EndsWith("-ksplice-debug", StringComparison.Ordinal),
+            "the debug kernel has no NVMe, no sleep, no hibernation and no kexec"
+        );
+
     [Fact]
     public async Task A_processor_that_was_away_while_an_update_was_applied_or_undone_runs_what_the_others_run()
     {
@@ -181,6 +188,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     [Fact]
     public async Task An_update_stays_in_force_over_a_sleep_and_one_that_waits_for_a_thread_is_applied_after_it()
     {
+        SkipWithout();
         using var project = await BuildAsync();
         using var other = await BuildAsync("c-kmsg-permission");
         var result = await guest.RunAsync(
@@ -238,6 +246,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     [Fact]
     public async Task An_update_stays_in_force_over_hibernation()
     {
+        SkipWithout();
         using var project = await BuildAsync();
         string disk = Path.Combine(_work, "disk");
         await using (var file = File.Create(disk))
@@ -278,6 +287,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     [Fact]
     public async Task A_kernel_that_is_started_by_kexec_has_no_update_until_they_are_restored()
     {
+        SkipWithout();
         using var project = await BuildAsync();
         var result = await guest.RunAsync(
             $$"""
@@ -309,6 +319,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     [Fact]
     public async Task A_crash_dump_of_a_kernel_with_an_update_shows_the_redirect_and_the_rest_of_the_unit_unchanged()
     {
+        SkipWithout();
         using var project = await BuildAsync();
         string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "task_mmu.pre.o", SearchOption.AllDirectories), file =>
             file.Contains(project.Id, StringComparison.Ordinal) || file.Contains(guest.Release, StringComparison.Ordinal)
