@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
@@ -55,17 +56,9 @@ public sealed class GenerateModules : UpdateTask
                 .Select(InPatch)
                 .Select(diagnostic => new ReportedDiagnostic(
                     diagnostic.Id,
-                    Level(diagnostic.Severity),
+                    SarifLog.Level(diagnostic.Severity),
                     diagnostic.Location,
                     diagnostic.Message
                 )),
         ];
-
-    private static string Level(DiagnosticSeverity severity) =>
-        severity switch
-        {
-            DiagnosticSeverity.Error => "error",
-            DiagnosticSeverity.Warning => "warning",
-            _ => "note",
-        };
 }

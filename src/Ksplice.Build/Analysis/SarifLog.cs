@@ -85,7 +85,8 @@ public static class SarifLog
         json.WriteEndObject();
     }
 
-    private static string Level(DiagnosticSeverity severity) =>
+    /// <summary>The word for a severity: error, warning or note.</summary>
+    public static string Level(DiagnosticSeverity severity) =>
         severity switch
         {
             DiagnosticSeverity.Error => "error",

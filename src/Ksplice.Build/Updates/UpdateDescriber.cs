@@ -33,7 +33,11 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
         ArgumentNullException.ThrowIfNull(matches);
         ArgumentNullException.ThrowIfNull(judgement);
         var diffs = build.Differences().Value!;
-        var places = matches.SelectMany(PlacesOf).ToDictionary(place => (place.Unit, place.Name), place => place.Range);
+        // Assembly may have two local functions of one name in a unit: then the first is shown.
+        var places = matches
+            .SelectMany(PlacesOf)
+            .DistinctBy(place => (place.Unit, place.Name))
+            .ToDictionary(place => (place.Unit, place.Name), place => place.Range);
         return new()
         {
             Id = build.Inputs.UpdateId,

@@ -34,9 +34,12 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
 
     public void Dispose() => _work.Delete(recursive: true);
 
-    private async Task<PatchProject> LoopAsync()
+    private Task<PatchProject> LoopAsync() => KernelAndLoopAsync(guest.Release);
+
+    /// <summary>The update of the kernel itself and of loop.</summary>
+    internal static async Task<PatchProject> KernelAndLoopAsync(string release)
     {
-        PatchProject project = new(guest.Release);
+        PatchProject project = new(release);
         project.Write("1-maps.patch", File.ReadAllText(Repository.At("samples/b-kernel-pages/kernel-pages.patch")));
         project.Write("2-loop.patch", Loop);
         (await project.BuildAsync()).MustSucceed();

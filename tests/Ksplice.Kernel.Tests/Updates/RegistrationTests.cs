@@ -113,13 +113,7 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     [Fact]
     public async Task Modules_of_two_builds_are_not_one_update()
     {
-        using PatchProject project = new(guest.Release);
-        project.Write(
-            "maps.patch",
-            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
-        );
-        project.Write("loop.patch", LateTargetTests.Loop);
-        (await project.BuildAsync()).MustSucceed();
+        using var project = await LateTargetTests.KernelAndLoopAsync(guest.Release);
         var result = await guest.RunAsync(
             $$"""
             update=ksplice_{{project.Id}} sys=/sys/kernel/ksplice/{{project.Id}}
@@ -169,13 +163,7 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     [Fact]
     public async Task A_primary_of_another_abi_is_refused_whether_its_module_is_there_or_not()
     {
-        using PatchProject project = new(guest.Release);
-        project.Write(
-            "maps.patch",
-            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
-        );
-        project.Write("loop.patch", LateTargetTests.Loop);
-        (await project.BuildAsync()).MustSucceed();
+        using var project = await LateTargetTests.KernelAndLoopAsync(guest.Release);
         var result = await guest.RunAsync(
             $$"""
             update=ksplice_{{project.Id}} sys=/sys/kernel/ksplice/{{project.Id}}
