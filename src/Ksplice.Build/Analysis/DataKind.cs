@@ -50,10 +50,7 @@ internal static partial class DataKind
             .Any(relocation => IsPlace(elf.Symbols[relocation.SymbolIndex], relocation.Addend, variable));
 
     private static bool IsPlace(ElfSymbol symbol, long addend, ObjectVariable variable) =>
-        !symbol.IsUndefined
-        && !symbol.IsReserved
-        && symbol.SectionIndex == variable.Range.Section
-        && symbol.Value + (ulong)addend == variable.Range.Offset;
+        symbol.IsInSection && symbol.SectionIndex == variable.Range.Section && symbol.Value + (ulong)addend == variable.Range.Offset;
 
     // As many elements as the enum has constants, before and after.
     private static bool GrowsWithEnum(AnalyzedUnit unit, ChangedVariable change, int? type)

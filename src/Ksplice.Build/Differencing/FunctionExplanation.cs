@@ -227,7 +227,7 @@ public sealed partial record FunctionExplanation(
     private static string Target(ElfObject elf, ElfRelocation relocation, ulong end)
     {
         var symbol = elf.Symbols[relocation.SymbolIndex];
-        string name = symbol.Type == ElfSymbolType.Section ? elf.Sections[symbol.SectionIndex].Name : symbol.Name;
+        string name = symbol.Type == ElfSymbolType.Section && symbol.IsInSection ? elf.Sections[symbol.SectionIndex].Name : symbol.Name;
         // A relative field counts from itself, the processor from the instruction's end.
         long addend = relocation.Addend;
         if (relocation.Type is ElfRelocationType.Pc32 or ElfRelocationType.Plt32 or ElfRelocationType.Pc64)

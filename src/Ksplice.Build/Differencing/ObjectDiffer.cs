@@ -202,7 +202,7 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
                 .Sections.Where(section => SectionCatalog.IsExports(section.Name))
                 .SelectMany(section => section.Relocations)
                 .Select(relocation => elf.Symbols[relocation.SymbolIndex])
-                .Where(symbol => symbol.IsUndefined || symbol.IsReserved || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
+                .Where(symbol => !symbol.IsInSection || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
                 .Select(symbol => symbol.Name),
         ];
 

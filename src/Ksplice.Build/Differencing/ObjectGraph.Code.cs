@@ -50,9 +50,9 @@ internal sealed partial class ObjectGraph
     private (int Section, ulong Place)? CodePlace(ElfRelocation relocation)
     {
         var symbol = Elf.Symbols[relocation.SymbolIndex];
-        return symbol.IsUndefined || symbol.IsReserved || !Elf.Sections[symbol.SectionIndex].IsExecutable
-            ? null
-            : (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend);
+        return symbol.IsInSection && Elf.Sections[symbol.SectionIndex].IsExecutable
+            ? (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend)
+            : null;
     }
 
     private void CutCode(ElfSection section, SectionRole role)

@@ -209,7 +209,7 @@ internal sealed partial class ObjectGraph
                     continue;
                 var owner = Owner(relocations[0]);
                 var replacement = Elf.Symbols[relocations[1].SymbolIndex];
-                if (owner is null || replacement.IsUndefined)
+                if (owner is null || !replacement.IsInSection)
                     Throw(table, (long)start, $"an entry of {table.Name} points at nothing");
                 var section = Elf.Sections[replacement.SectionIndex];
                 ulong from = replacement.Value + (ulong)relocations[1].Addend;
@@ -228,7 +228,7 @@ internal sealed partial class ObjectGraph
     private ObjectNode? Owner(ElfRelocation key)
     {
         var symbol = Elf.Symbols[key.SymbolIndex];
-        return symbol.IsUndefined || symbol.IsReserved ? null : Find(symbol.SectionIndex, (long)symbol.Value + key.Addend);
+        return symbol.IsInSection ? Find(symbol.SectionIndex, (long)symbol.Value + key.Addend) : null;
     }
 
     // The no-ops of -fpatchable-function-entry stand before the function.

@@ -26,12 +26,7 @@ internal sealed partial class ObjectGraph
         }
         foreach (var symbol in elf.Symbols)
         {
-            if (
-                symbol.IsUndefined
-                || symbol.IsReserved
-                || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File
-                || SymbolNames.IsPadding(symbol.Name)
-            )
+            if (!symbol.IsInSection || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File || SymbolNames.IsPadding(symbol.Name))
                 continue;
             var section = elf.Sections[symbol.SectionIndex];
             if (symbol.Value > section.Size)

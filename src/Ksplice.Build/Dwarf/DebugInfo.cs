@@ -240,7 +240,7 @@ internal sealed class DebugInfo
         if (_section.RelocationAt((ulong)position) is not { } relocation)
             return null;
         var symbol = Elf.Symbols[relocation.SymbolIndex];
-        return symbol.IsUndefined || symbol.IsReserved ? null : (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend);
+        return symbol.IsInSection ? (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend) : null;
     }
 
     /// <summary>The offset into another debug section that an attribute holds.</summary>

@@ -173,6 +173,6 @@ internal static class InlinedCalls
         if (lists.RelocationAt(at) is not { } relocation)
             return null;
         var symbol = info.Elf.Symbols[relocation.SymbolIndex];
-        return symbol.IsUndefined || symbol.IsReserved ? null : (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend);
+        return symbol.IsInSection ? (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend) : null;
     }
 }

@@ -136,6 +136,9 @@ public sealed record ElfSymbol
 
     /// <summary>True if the object refers to the symbol without defining it.</summary>
     public bool IsUndefined => SectionIndex == Undefined && !IsReserved;
+
+    /// <summary>True if <see cref="SectionIndex"/> is that of a section which has the symbol: neither undefined, absolute nor common.</summary>
+    public bool IsInSection => SectionIndex != Undefined && !IsReserved;
 }
 
 /// <summary>One RELA entry.</summary>

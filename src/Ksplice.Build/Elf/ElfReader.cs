@@ -238,11 +238,11 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
         for (int index = 0; index < table.Count; index++)
         {
             var (offset, _, symbol, _) = table[index];
-            if (offset >= target.Size)
+            if (offset >= (ulong)target.Data.Length)
                 ElfFormatException.Throw(
                     name,
                     section.HeaderOffset,
-                    $"{section.Name}: relocation {index} at {offset} lies outside of {target.Name} ({target.Size} bytes)"
+                    $"{section.Name}: relocation {index} at {offset} lies outside of {target.Name} ({target.Data.Length} bytes in the file)"
                 );
             if ((uint)symbol >= (uint)symbolCount)
                 ElfFormatException.Throw(

@@ -53,7 +53,7 @@ internal sealed class ModuleLayout
     {
         foreach (var symbol in _file.Elf.Symbols)
         {
-            if (symbol.Name.Length == 0 || symbol.IsUndefined || symbol.IsReserved)
+            if (symbol.Name.Length == 0 || !symbol.IsInSection)
                 continue;
             var section = _file.Elf.Sections[symbol.SectionIndex];
             if (PlaceOf(section) is { } place && !IsInit(section))

@@ -21,8 +21,7 @@ internal static class UnitLine
     public static IReadOnlyDictionary<string, IReadOnlyList<LinePlace>> Read(ElfObject elf) =>
         elf
             .Symbols.Where(symbol =>
-                !symbol.IsUndefined
-                && !symbol.IsReserved
+                symbol.IsInSection
                 && symbol.Type is ElfSymbolType.Function or ElfSymbolType.None
                 && symbol.Name.Length != 0
                 && !symbol.Name.StartsWith(Padding, StringComparison.Ordinal)

@@ -115,6 +115,50 @@ public class DamagedObjectTests
         Assert.True(compared > 100 && explained > 100 && refused > 100, $"{compared} compared, {explained} explained, {refused} refused");
     }
 
+    public static TheoryData<string, int, byte[]> OneByOne =>
+        new()
+        {
+            { "a symbol is absolute", 6, [0xf1, 0xff] },
+            { "a symbol is common", 6, [0xf2, 0xff] },
+            { "a symbol is undefined", 6, [0, 0] },
+            { "a section has no bytes in the file", 4, [(byte)ElfSectionType.NoBits] },
+        };
+
+    // What random damage hits too seldom: the same field of every symbol, or of every section, one after the other.
+    [Theory]
+    [MemberData(nameof(OneByOne))]
+    public async Task Whichever_it_is_the_object_is_compared_or_refused(string what, int field, byte[] value)
+    {
+        var whole = await ObjectAsync("fs/readdir.c");
+        var pre = ElfObject.Read(whole, "whole.o");
+        var symbols = pre.Sections.Single(section => section.Type == ElfSectionType.SymbolTable);
+        bool ofSymbols = what.StartsWith("a symbol", StringComparison.Ordinal);
+        int table = ofSymbols ? whole.AsSpan().IndexOf(symbols.Data.Span) : (int)BitConverter.ToUInt64(whole, 0x28);
+        int size = ofSymbols ? (int)symbols.EntrySize : 64;
+        int refused = 0;
+        Parallel.For(1, ofSymbols ? pre.Symbols.Count : pre.Sections.Count, index =>
+        {
+            byte[] copy = [.. whole];
+            value.CopyTo(copy, table + (index * size) + field);
+            try
+            {
+                var post = ElfObject.Read(copy, "damaged.o");
+                DiagnosticBag bag = [];
+                if (Differ.Compare("fs/readdir.c", pre, post, bag) is not { } diff)
+                    Interlocked.Increment(ref refused);
+                else if (diff.Replaced.Count > 0)
+                    _ = FunctionExplanation.Of(diff);
+                _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);
+            }
+            catch (ElfFormatException problem)
+            {
+                Assert.Contains("damaged.o", problem.FileName, StringComparison.Ordinal);
+                Interlocked.Increment(ref refused);
+            }
+        });
+        Assert.True(refused > 10, $"{what}: {refused} refused");
+    }
+
     [Fact]
     public async Task An_object_with_any_bytes_changed_is_read_or_refused_in_one_way()
     {
