@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A booted kernel's memory, with all that boot and its own tools rewrote: seen from inside by /proc/kcore, and from outside by
 // a dump. KASLR moves the kernel at each boot.
-using CliWrap;
-using CliWrap.Buffered;
-using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Kernel.Tests.Updates;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Kernel.Tests.Matching;
 
@@ -18,37 +14,8 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
 
     private static string Image => StockKernel.Image;
 
-    private async Task<string> CompileAsync(string source, string? release = null)
-    {
-        var cancellation = TestContext.Current.CancellationToken;
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release ?? guest.Release }, diagnostics, cancellation);
-        var kernel = resolved is null
-            ? null
-            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        Assert.True(kernel is not null, string.Join('\n', diagnostics));
-        string path = Path.Combine(_work, Path.GetFileNameWithoutExtension(source) + ".o");
-        var made = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
-            kernel.Units.Find(source)!,
-            kernel.SourceDirectory,
-            path,
-            [],
-            diagnostics,
-            cancellation
-        );
-        Assert.True(made is not null, string.Join('\n', diagnostics));
-        return path;
-    }
-
-    private async Task<string[]> MatchAsync(int code, string path, string image, params string[] options)
-    {
-        var result = await Cli.Wrap(Repository.Command)
-            .WithArguments(["match", path, "--image", image, .. options])
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
-        Assert.True(code == result.ExitCode, $"{result.ExitCode}\n{result.StandardOutput}\n{result.StandardError}");
-        return (result.StandardOutput + result.StandardError).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-    }
+    private Task<string> CompileAsync(string source, string? release = null) =>
+        MatchCommand.CompileAsync(source, release ?? guest.Release, _work);
 
     [Fact]
     public async Task Memory_is_matched_from_inside_and_from_a_dump_and_a_probed_function_is_told()
@@ -80,9 +47,9 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         );
         result.MustEndWith(0);
         var inside = result.Lines.Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
-        var outside = (await MatchAsync(2, stat, dump))
-            .Concat(await MatchAsync(0, xstate, dump))
-            .Concat(await MatchAsync(0, process, dump))
+        var outside = (await MatchCommand.RunAsync(2, stat, dump))
+            .Concat(await MatchCommand.RunAsync(0, xstate, dump))
+            .Concat(await MatchCommand.RunAsync(0, process, dump))
             .Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
         Assert.Equal(inside, outside.Select(line => line.Replace(_work, "", StringComparison.Ordinal)));
         string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
@@ -101,12 +68,14 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             vmlinux[at + next + banner.Length] ^= 1;
         Assert.NotEqual(0, changed);
         await File.WriteAllBytesAsync(other, vmlinux, TestContext.Current.CancellationToken);
-        Assert.Contains(await MatchAsync(1, stat, dump, "--kernel", other), line => line.Contains("KSP4062", StringComparison.Ordinal));
+        Assert.Contains(await MatchCommand.RunAsync(1, stat, dump, "--kernel", other), line =>
+            line.Contains("KSP4062", StringComparison.Ordinal)
+        );
 
         // The dump with one bit of a matched function changed.
         string address = inside.First(line => line.StartsWith("matched  vfs_fstat ", StringComparison.Ordinal)).Split("at 0x")[1];
         await DamageAsync(dump, Convert.ToUInt64(address, 16) + 8);
-        Assert.Equal(2, (await MatchAsync(2, stat, dump)).Count(line => line.StartsWith("differs", StringComparison.Ordinal)));
+        Assert.Equal(2, (await MatchCommand.RunAsync(2, stat, dump)).Count(line => line.StartsWith("differs", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -130,8 +99,8 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             UpdateGuest.Package(project)
         );
         result.MustEndWith(0);
-        string[] probed = await MatchAsync(2, stat, dump),
-            updated = await MatchAsync(2, maps, dump);
+        string[] probed = await MatchCommand.RunAsync(2, stat, dump),
+            updated = await MatchCommand.RunAsync(2, maps, dump);
         Assert.StartsWith(
             "differs  generic_fillattr: Probed: generic_fillattr (",
             Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)),
@@ -181,7 +150,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         Assert.StartsWith("Mitigation: untrained return thunk", result.Lines[1], StringComparison.Ordinal);
         Assert.Equal("1", result.Lines[2]);
         foreach (string path in (string[])[stat, xstate, process])
-            Assert.DoesNotContain(await MatchAsync(0, path, dump), line => line.StartsWith("differs", StringComparison.Ordinal));
+            Assert.DoesNotContain(await MatchCommand.RunAsync(0, path, dump), line => line.StartsWith("differs", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -211,7 +180,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             ]
         );
         Assert.Equal(["0", "Mitigation: Stuffing"], result.Lines);
-        await MatchAsync(0, unit, dump);
+        await MatchCommand.RunAsync(0, unit, dump);
     }
 
     private static GuestFile UpdateGuestCommand => new(Repository.Command, "/bin/ksplice");

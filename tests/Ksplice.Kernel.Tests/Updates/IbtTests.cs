@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 // On a processor with IBT an indirect call must lead to an ENDBR, and the kernel takes that from each of its functions whose
-// address it does not take itself. One guest does everything that the core does, since it boots slowly.
+// address it does not take itself. On the same processor the kernel leads indirect branches through thunks that it makes behind its
+// own image (ITS). One guest does everything that the core does, since it boots slowly, and leaves a dump to match against.
+using System.Buffers.Binary;
+using Ksplice.Kernel.Tests.Matching;
+
 namespace Ksplice.Kernel.Tests.Updates;
 
-public sealed class IbtTests(Guest guest)
+public sealed class IbtTests(Guest guest) : IDisposable
 {
+    private readonly string _work = Directory.CreateTempSubdirectory("ksplice-ibt-").FullName;
+
+    public void Dispose() => Directory.Delete(_work, recursive: true);
+
     private static readonly string[] s_hooks =
     [
         "pre_apply",
@@ -51,7 +59,7 @@ public sealed class IbtTests(Guest guest)
         File.ReadAllTextAsync(Repository.At("samples", path), TestContext.Current.CancellationToken);
 
     [Fact]
-    public async Task Updates_hooks_probes_and_modules_that_come_later_are_handled_where_the_processor_checks_indirect_branches()
+    public async Task Updates_hooks_probes_late_modules_and_matching_work_where_the_processor_checks_indirect_branches_and_has_ITS()
     {
         string release = await NewerSeries.ReleaseAsync();
         string pages = await SampleAsync("a-smaps-pages/smaps-pages.patch"),
@@ -104,10 +112,13 @@ public sealed class IbtTests(Guest guest)
                 )
             )
         );
+        string unit = await MatchCommand.CompileAsync("drivers/base/attribute_container.c", release, _work),
+            dump = Path.Combine(_work, "dump");
 
         var result = await guest.RunAsync(
             $$"""
             grep -qw ibt /proc/cpuinfo && dmesg | grep -o 'Indirect Branch Tracking enabled'
+            cat /sys/devices/system/cpu/vulnerabilities/indirect_target_selection
             tracing=/sys/kernel/tracing
             some() { sed 's/^[1-9].*/some/'; }
             look() {
@@ -150,7 +161,7 @@ public sealed class IbtTests(Guest guest)
                 echo "$(dmesg | sed "1,/request $request\$/d" | sed -n 's/.*hook: //p' | tr '\n' ' ')$(cat $sys/stage)"
             done
             """,
-            ["--emulator", "bochs", "--release", release, "--timeout", "900"],
+            ["--emulator", "bochs", "--release", release, "--timeout", "900", "--dump", dump],
             UpdateGuest.Command,
             UpdateGuest.Package(first),
             UpdateGuest.Package(second),
@@ -162,6 +173,7 @@ public sealed class IbtTests(Guest guest)
         Assert.Equal(
             [
                 "Indirect Branch Tracking enabled",
+                "Mitigation: Aligned branch/return thunks",
                 "before: pages 0, second 0, vvar 1, probe some",
                 "random 0",
                 "apply 0",
@@ -184,5 +196,34 @@ public sealed class IbtTests(Guest guest)
             ],
             result.Lines
         );
+
+        // Some of the unit's functions branch through thunks of the kernel's own making: without the pages behind the image they differ.
+        await MatchCommand.RunAsync(0, unit, dump);
+        RemoveSegmentsBehindTheImage(dump);
+        string[] differing =
+        [
+            .. (await MatchCommand.RunAsync(2, unit, dump)).Where(line => line.StartsWith("differs", StringComparison.Ordinal)),
+        ];
+        Assert.NotEmpty(differing);
+        Assert.All(differing, line => Assert.Contains(": Conflict: ", line, StringComparison.Ordinal));
+    }
+
+    private static void RemoveSegmentsBehindTheImage(string dump)
+    {
+        const ulong ModulesStart = 0xffffffffc0000000;
+        const int HeaderSize = 64,
+            ProgramHeaderSize = 56;
+        using var file = File.Open(dump, FileMode.Open, FileAccess.ReadWrite);
+        byte[] header = new byte[HeaderSize];
+        file.ReadExactly(header);
+        byte[] headers = new byte[BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(56)) * ProgramHeaderSize];
+        file.ReadExactly(headers);
+        for (int at = 0; at < headers.Length; at += ProgramHeaderSize)
+        {
+            if (BinaryPrimitives.ReadUInt64LittleEndian(headers.AsSpan(at + 16)) >= ModulesStart)
+                headers.AsSpan(at, 4).Clear(); // PT_NULL
+        }
+        file.Position = HeaderSize;
+        file.Write(headers);
     }
 }
