@@ -33,7 +33,8 @@ internal static class MatchCommand
         return path;
     }
 
-    /// <summary>Matches an object against an image or memory, fails unless it ends with <paramref name="code"/>, and returns its lines.</summary>
+    /// <summary>Matches an object against an image or memory; fails unless that ends with <paramref name="code"/>.</summary>
+    /// <returns>The lines that the command wrote.</returns>
     public static async Task<string[]> RunAsync(int code, string path, string image, params string[] options)
     {
         var result = await Cli.Wrap(Repository.Command)
