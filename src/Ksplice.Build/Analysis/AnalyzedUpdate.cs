@@ -50,7 +50,7 @@ public sealed class AnalyzedUpdate(
 /// <param name="configuration">What it was configured with.</param>
 public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string, string> modules, KernelConfiguration configuration)
 {
-    private readonly Lazy<BtfTypes?> _types = new(() => BtfReader.Read(image.Elf));
+    private readonly Lazy<BtfTypes?> _types = new(() => BtfReader.Read(image));
     private readonly Lazy<ImageReferences> _references = new(() => new ImageReferences(image));
 
     /// <summary>The image.</summary>

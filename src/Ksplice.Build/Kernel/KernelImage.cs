@@ -7,13 +7,20 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Kernel;
 
+/// <summary>A piece of the kernel's memory with its bytes.</summary>
+/// <param name="VirtualAddress">Where it begins.</param>
+/// <param name="MemorySize">Its size in memory in bytes.</param>
+/// <param name="IsExecutable">True if it is known to be machine code.</param>
+/// <param name="Data">The bytes at its start; the rest is zero.</param>
+public sealed record ImageSegment(ulong VirtualAddress, ulong MemorySize, bool IsExecutable, ReadOnlyMemory<byte> Data);
+
 /// <summary>
 /// A kernel as it is shipped: the memory that it will have before it runs, and what it knows of itself. Read from a vmlinuz or a
 /// vmlinux; no debug package and no boot is needed.
 /// </summary>
 public sealed class KernelImage
 {
-    private readonly ElfSegment[] _segments;
+    private readonly Func<string, ReadOnlyMemory<byte>?> _sections;
     private readonly Lazy<Dictionary<ulong, (ulong Target, ulong Key)>> _jumpEntries;
     private readonly Lazy<Dictionary<ulong, ulong>> _staticCalls;
     private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
@@ -23,12 +30,12 @@ public sealed class KernelImage
     private readonly Lazy<HashSet<ulong>> _ftraceSites;
     private readonly Lazy<HashSet<ulong>> _seals;
 
-    private KernelImage(string path, ElfObject elf)
+    private KernelImage(string path, IReadOnlyList<ImageSegment> segments, Func<string, ReadOnlyMemory<byte>?> sections)
     {
         Path = path;
-        Elf = elf;
-        Symbols = Kallsyms.Decode(elf);
-        _segments = [.. elf.Segments.Where(segment => segment.Type == 1)];
+        Segments = segments;
+        _sections = sections;
+        Symbols = Kallsyms.Decode(segments);
         _jumpEntries = new(ReadJumpEntries);
         _staticCalls = new(() => ReadPairs("__start_static_call_sites", "__stop_static_call_sites"));
         _trampolineKeys = new(() => ReadPairs("__start_static_call_tramp_key", "__stop_static_call_tramp_key"));
@@ -51,8 +58,8 @@ public sealed class KernelImage
     /// <summary>The file it was read from.</summary>
     public string Path { get; }
 
-    /// <summary>The unpacked vmlinux.</summary>
-    public ElfObject Elf { get; }
+    /// <summary>What of it is loaded, in the order of the program headers.</summary>
+    public IReadOnlyList<ImageSegment> Segments { get; }
 
     /// <summary>The kernel's own symbol table.</summary>
     public Kallsyms Symbols { get; }
@@ -83,16 +90,28 @@ public sealed class KernelImage
     public static KernelImage Read(ReadOnlyMemory<byte> bytes, string path)
     {
         bool isElf = bytes.Length > 4 && bytes.Span[..4].SequenceEqual("\u007fELF"u8);
-        return new KernelImage(path, ElfObject.Read(isElf ? bytes : KernelPayload.Unpack(bytes), path));
+        var vmlinux = isElf ? bytes : KernelPayload.Unpack(bytes);
+        var file = ImageFile.ReadImage(vmlinux, path);
+        return new KernelImage(
+            path,
+            [
+                .. file.Segments.Select(segment => new ImageSegment(
+                    segment.Virtual,
+                    segment.MemorySize,
+                    segment.IsExecutable,
+                    vmlinux.Slice((int)segment.Offset, (int)segment.FileSize)
+                )),
+            ],
+            name => file.FindSection(name) is var (offset, size) ? vmlinux.Slice((int)offset, (int)size) : null
+        );
     }
 
     /// <summary>A kernel as it stands in memory, with the addresses that it has there.</summary>
     /// <exception cref="InvalidDataException">Its symbol table is not found.</exception>
-    internal static KernelImage FromMemory(string path, IReadOnlyList<ElfSegment> segments)
-    {
-        const ushort Core = 4;
-        return new KernelImage(path, new ElfObject(path, Core, [], []) { Segments = segments });
-    }
+    internal static KernelImage FromMemory(string path, IReadOnlyList<ImageSegment> segments) => new(path, segments, _ => null);
+
+    /// <summary>The bytes of the first section of that name in the file, or null; memory has no sections.</summary>
+    public ReadOnlyMemory<byte>? FindSection(string name) => _sections(name);
 
     /// <summary>
     /// The bytes from <paramref name="address"/> on: up to <paramref name="maximum"/> of them, fewer where the segment's bytes end, none
@@ -100,7 +119,7 @@ public sealed class KernelImage
     /// </summary>
     public ReadOnlySpan<byte> Slice(ulong address, int maximum)
     {
-        foreach (var segment in _segments)
+        foreach (var segment in Segments)
         {
             ulong offset = address - segment.VirtualAddress;
             if (address >= segment.VirtualAddress && offset < (ulong)segment.Data.Length)
@@ -116,7 +135,7 @@ public sealed class KernelImage
     /// </summary>
     public bool TryRead(ulong address, Span<byte> destination)
     {
-        foreach (var segment in _segments)
+        foreach (var segment in Segments)
         {
             ulong offset = address - segment.VirtualAddress;
             if (address < segment.VirtualAddress || offset >= segment.MemorySize || (ulong)destination.Length > segment.MemorySize - offset)

@@ -117,7 +117,7 @@ public sealed class KernelTypesTests : IDisposable
     public async Task The_image_has_types_of_its_own_and_they_are_those_of_the_unit()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        var image = BtfReader.Read(KernelUnderTest.Image.Elf)!;
+        var image = BtfReader.Read(KernelUnderTest.Image)!;
         Assert.True(image.Count > 50_000, $"{image.Count} types");
         var unit = BtfReader.Read(await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"))!;
         foreach (var name in new[] { "task_struct", "kobject", "file", "sock" })

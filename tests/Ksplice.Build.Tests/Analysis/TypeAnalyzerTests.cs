@@ -134,7 +134,7 @@ public class TypeAnalyzerTests
     public async Task The_units_types_are_those_of_the_image(string unit)
     {
         var pre = BtfReader.Read(await KernelObjects.CompileAsync(unit))!;
-        var image = BtfReader.Read(KernelUnderTest.Image.Elf)!;
+        var image = BtfReader.Read(KernelUnderTest.Image)!;
         Assert.Empty(ImageTypes.Differences(pre, image));
     }
 

@@ -17,7 +17,7 @@ internal static class DumpedKernel
     public static void Write(string path, KernelImage image, IMatchMemory memory, IReadOnlyCollection<ulong>? sites = null)
     {
         using BinaryWriter writer = new(File.Create(path));
-        var segments = image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= 0xffffffff80000000).ToList();
+        var segments = image.Segments.Where(segment => segment.VirtualAddress >= 0xffffffff80000000).ToList();
         var behind = sites is null ? [] : Behind(memory);
         writer.Write((ulong)(segments.Count + behind.Count));
         foreach (var segment in segments)
