@@ -4,6 +4,7 @@ using System.Buffers.Binary;
 using Iced.Intel;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;
 
@@ -113,7 +114,9 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         fitting =
         [
             .. all.Where(code =>
-                kind == TableKinds[0] ? memory.TryFindBug(code, out _) : kind == TableKinds[1] == memory.TryFindException(code, out _)
+                kind == TableKinds[0]
+                    ? memory.Tables.Bugs.ContainsKey(code)
+                    : kind == TableKinds[1] == memory.Tables.Exceptions.ContainsKey(code)
             ),
         ];
         if (fitting.Count == 0)
@@ -123,7 +126,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         uint bits = (uint)(1 + random.Next(255));
         if (kind == TableKinds[0])
         {
-            memory.TryFindBug(chosen, out var bug);
+            var bug = memory.Tables.Bugs[chosen];
             // Not BUGFLAG_DONE, which is set when a warning was given.
             BugEntry? changed = random.Next(4) switch
             {
@@ -134,7 +137,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             };
             return (chosen, target => target.SetBug(chosen, changed));
         }
-        memory.TryFindException(chosen, out var exception);
+        var exception = memory.Tables.Exceptions.GetValueOrDefault(chosen);
         ExceptionEntry? entry =
             kind == TableKinds[2]
                 ? new ExceptionEntry(other, bits)
