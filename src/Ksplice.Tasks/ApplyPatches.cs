@@ -54,7 +54,7 @@ public sealed class ApplyPatches : KspliceTask
             Diagnostics.Report(ProjectDiagnostics.NoPatch, new(ProjectFile));
             return false;
         }
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
+        var release = ResolvedKernel.Open(KernelFile).Release;
         var kernel = await OpenCache(Cache).PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;
