@@ -11,6 +11,7 @@ using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Patching;
 using Ksplice.Build.Targets;
+using Ksplice.Build.Tests.Analysis;
 using Ksplice.Build.Updates;
 using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -145,7 +146,7 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, Kerne
     {
         var diff = UpdateJudgement.Compare(new AnalyzedUnit(source, null, pre, post), diagnostics);
         if (diff is not { IsEmpty: true })
-            TypeComparison.Compare(pre, post, source, diagnostics);
+            TypeVerdict.Compare(pre, post, source, diagnostics);
         return diagnostics.HasErrors ? null : diff;
     }
 

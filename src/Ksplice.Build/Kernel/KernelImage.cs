@@ -17,7 +17,6 @@ public sealed class KernelImage
     private readonly Lazy<Dictionary<ulong, ulong>> _trampolineKeys;
     private readonly Lazy<Dictionary<string, ulong>> _exports;
     private readonly Lazy<HashSet<ulong>> _ftraceSites;
-    private readonly Lazy<HashSet<ulong>> _seals;
 
     private KernelImage(string path, ElfObject elf)
     {
@@ -29,7 +28,6 @@ public sealed class KernelImage
         _trampolineKeys = new(() => KernelTables.ReadStaticCalls(Table("static_call_tramp_key")));
         _exports = new(ReadExports);
         _ftraceSites = new(ReadFtraceSites);
-        _seals = new(ReadSeals);
         HasIbt = Symbols.FindUnique("__ibt_endbr_seal") is not null;
         SealableText = HasIbt ? (Symbols.FindUnique("_stext") ?? 0, Symbols.FindUnique("_etext") ?? ulong.MaxValue) : default;
         Banner = ReadBanner();
@@ -151,13 +149,10 @@ public sealed class KernelImage
     /// <summary>Where ENDBR decides what may be called indirectly; empty without IBT.</summary>
     internal (ulong Start, ulong End) SealableText { get; }
 
-    /// <summary>Each ENDBR that boot overwrites; an image that runs has freed the table.</summary>
-    internal IReadOnlyCollection<ulong> Seals => _seals.Value;
-
     internal bool IsSealable(ulong address) => address >= SealableText.Start && address < SealableText.End;
 
     /// <summary>False if <paramref name="address"/> is code without ENDBR, or with one that boot overwrites (K22).</summary>
-    public bool HasEndbr(ulong address) => !IsSealable(address) || (IsEndbr(Slice(address, EndbrSize)) && !_seals.Value.Contains(address));
+    public bool HasEndbr(ulong address) => !IsSealable(address) || (IsEndbr(Slice(address, EndbrSize)) && !Tables.Seals.Contains(address));
 
     internal const int EndbrSize = 4;
 
@@ -174,7 +169,8 @@ public sealed class KernelImage
             Table("static_call_sites"),
             bugs,
             KernelTables.FindBugSize(bugs, Symbols.FindUnique("_text") ?? 0, Symbols.FindUnique("_end") ?? 0),
-            Table("__ex_table")
+            Table("__ex_table"),
+            Table("__ibt_endbr_seal", "__ibt_endbr_seal_end")
         );
     }
 
@@ -182,13 +178,6 @@ public sealed class KernelImage
     {
         var bytes = Table("mcount_loc").Bytes.Span;
         return [.. MemoryMarshal.Cast<byte, ulong>(bytes[..(bytes.Length & ~7)])];
-    }
-
-    // arch/x86/kernel/alternative.c, apply_seal_endbr.
-    private HashSet<ulong> ReadSeals()
-    {
-        var seals = Table("__ibt_endbr_seal", "__ibt_endbr_seal_end");
-        return [.. seals.Entries(4).Select(seals.Address)];
     }
 
     // struct kernel_symbol: value, name and namespace.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a kernel, or a module, says in tables of its code: which instructions it rewrites, what a trap means, and where a fault
-// goes on. Tables are laid out as on x86-64.
+// What a kernel, or a module, says in tables of its code: which instructions it rewrites, what a trap means, where a fault goes on,
+// and which ENDBR it overwrites. Tables are laid out as on x86-64.
 namespace Ksplice.Build.Kernel;
 
 /// <summary>An entry of the jump table (struct jump_entry, include/linux/jump_label.h).</summary>
@@ -35,7 +35,8 @@ public readonly record struct ExceptionEntry(ulong Fixup, uint Data)
 public sealed class KernelTables
 {
     private const int JumpLabelSize = 16,
-        StaticCallSize = 8;
+        StaticCallSize = 8,
+        SealSize = 4;
 
     private readonly ulong[] _exceptions;
 
@@ -44,15 +45,17 @@ public sealed class KernelTables
     /// <param name="staticCalls">The static calls, with the addresses of their keys.</param>
     /// <param name="bugs">The traps.</param>
     /// <param name="exceptions">The instructions that may fault.</param>
+    /// <param name="seals">Each ENDBR that is overwritten (K22).</param>
     public KernelTables(
         IReadOnlyDictionary<ulong, JumpLabel> jumpLabels,
         IReadOnlyDictionary<ulong, ulong> staticCalls,
         IReadOnlyDictionary<ulong, BugEntry> bugs,
-        IReadOnlyDictionary<ulong, ExceptionEntry> exceptions
+        IReadOnlyDictionary<ulong, ExceptionEntry> exceptions,
+        IReadOnlySet<ulong> seals
     )
     {
         ArgumentNullException.ThrowIfNull(exceptions);
-        (JumpLabels, StaticCalls, Bugs, Exceptions) = (jumpLabels, staticCalls, bugs, exceptions);
+        (JumpLabels, StaticCalls, Bugs, Exceptions, Seals) = (jumpLabels, staticCalls, bugs, exceptions, seals);
         _exceptions = [.. exceptions.Keys.Order()];
     }
 
@@ -68,6 +71,9 @@ public sealed class KernelTables
     /// <summary>The instructions that may fault.</summary>
     public IReadOnlyDictionary<ulong, ExceptionEntry> Exceptions { get; }
 
+    /// <summary>Each ENDBR that is overwritten when kernel or module start (K22); a kernel that runs has freed its table.</summary>
+    public IReadOnlySet<ulong> Seals { get; }
+
     /// <summary>Bytes of an entry of the bug table that these were read from, or 0.</summary>
     internal int BugSize { get; private init; }
 
@@ -82,7 +88,8 @@ public sealed class KernelTables
             Join(JumpLabels, kernel.JumpLabels),
             Join(StaticCalls, kernel.StaticCalls),
             Join(Bugs, kernel.Bugs),
-            Join(Exceptions, kernel.Exceptions)
+            Join(Exceptions, kernel.Exceptions),
+            Seals.Union(kernel.Seals).ToHashSet()
         );
     }
 
@@ -92,6 +99,7 @@ public sealed class KernelTables
     /// <param name="bugs">The table <c>__bug_table</c>.</param>
     /// <param name="bugSize">Bytes of an entry of it; 0 if it is to be taken for empty.</param>
     /// <param name="exceptions">The table <c>__ex_table</c>.</param>
+    /// <param name="seals">The table of each ENDBR to overwrite (arch/x86/kernel/alternative.c, apply_seal_endbr).</param>
     /// <param name="keyOf">The key of what the table of static call sites has for one; null if that is the key.</param>
     internal static KernelTables Read(
         RelativeTable jumpLabels,
@@ -99,13 +107,15 @@ public sealed class KernelTables
         RelativeTable bugs,
         int bugSize,
         RelativeTable exceptions,
+        RelativeTable seals,
         Func<ulong, ulong>? keyOf = null
     ) =>
         new(
             ReadJumpLabels(jumpLabels),
             ReadStaticCalls(staticCalls).ToDictionary(call => call.Key, call => keyOf?.Invoke(call.Value) ?? call.Value),
             ReadBugs(bugs, bugSize),
-            ReadExceptions(exceptions)
+            ReadExceptions(exceptions),
+            seals.Entries(SealSize).Select(seals.Address).ToHashSet()
         )
         {
             BugSize = bugSize,

@@ -23,7 +23,6 @@ public sealed class LoadedModule
     private readonly ILookup<string, ulong> _symbols;
     private readonly ulong[] _starts;
     private readonly byte[] _memory;
-    private readonly HashSet<ulong> _seals;
 
     private LoadedModule(ModuleFile file, ModuleLayout layout, IReadOnlyList<LoadedModule> needed, KernelImage image)
     {
@@ -52,14 +51,10 @@ public sealed class LoadedModule
             Table("__bug_table"),
             image.Tables.BugSize,
             Table("__ex_table"),
+            Table(".ibt_endbr_seal"),
             key => image.FindTrampolineKey(key) ?? key
         );
-        var seals = Table(".ibt_endbr_seal");
-        _seals = [.. seals.Entries(4).Select(seals.Address)];
     }
-
-    /// <summary>The name that the kernel has for it.</summary>
-    public string Name => _file.Name;
 
     /// <summary>The file it was read from.</summary>
     public string Path => _file.Path;
@@ -180,7 +175,7 @@ public sealed class LoadedModule
         if (!_image.HasIbt || !IsText(address, address + 1))
             return _needed.All(other => other.HasEndbr(address));
         Span<byte> code = stackalloc byte[KernelImage.EndbrSize];
-        return TryRead(address, code) && KernelImage.IsEndbr(code) && !_seals.Contains(address);
+        return TryRead(address, code) && KernelImage.IsEndbr(code) && !Tables.Seals.Contains(address);
     }
 
     /// <summary>

@@ -16,6 +16,7 @@ public sealed class KernelTablesTests
         Has(module.StaticCalls, kernel.StaticCalls, both.StaticCalls);
         Has(module.Bugs, kernel.Bugs, both.Bugs);
         Has(module.Exceptions, kernel.Exceptions, both.Exceptions);
+        Assert.Equal(kernel.Seals.Union(module.Seals).Order(), both.Seals.Order());
         foreach (var part in (KernelTables[])[module, kernel])
             Assert.Equal(part.Exceptions.Count, both.CountExceptions(part.Exceptions.Keys.Min(), part.Exceptions.Keys.Max() + 1));
         Assert.Equal(both.Exceptions.Count, both.CountExceptions(0, ulong.MaxValue));

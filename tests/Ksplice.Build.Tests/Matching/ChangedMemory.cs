@@ -65,7 +65,8 @@ internal sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
                     memory.Tables.JumpLabels,
                     memory.Tables.StaticCalls,
                     Change(memory.Tables.Bugs, _bugs),
-                    Change(memory.Tables.Exceptions, _exceptions)
+                    Change(memory.Tables.Exceptions, _exceptions),
+                    memory.Tables.Seals
                 );
 
     /// <inheritdoc/>

@@ -81,7 +81,7 @@ internal static class DumpedKernel
         writer.Write(image.SealableText.Start);
         writer.Write(image.SealableText.End);
         // A kernel that ran has freed the table, and has overwritten what it names.
-        Write(writer, sites is null ? image.Seals : []);
+        Write(writer, sites is null ? image.Tables.Seals : []);
     }
 
     // Modules, and thunks that a kernel made itself while it booted.

@@ -67,7 +67,7 @@ public sealed class TrapTableTests
             BitConverter.TryWriteBytes(bytes.AsSpan(at), 0x1000 - at);
         RelativeTable table = new(0x10000, bytes);
         Assert.Equal(0, KernelTables.FindBugSize(table, 0x11000, 0x12000));
-        Assert.Empty(KernelTables.Read(default, default, table, 0, default).Bugs);
+        Assert.Empty(KernelTables.Read(default, default, table, 0, default, default).Bugs);
         Assert.Equal(BugEntry.LongSize, KernelUnderTest.Image.Tables.BugSize);
     }
 
