@@ -57,7 +57,7 @@ public sealed class ApplyPatches : KspliceTask
         }
         string[] paths = [.. Patches.Select(Full)];
         WarnOfOrder(paths);
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
+        var release = ResolvedKernel.Open(KernelFile).Release;
         var kernel = await OpenCache(Cache).PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;

@@ -53,7 +53,7 @@ public sealed class CompileUnits : KspliceTask
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
         var kernel = await OpenCache(Cache)
-            .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation)
+            .PrepareAsync(ResolvedKernel.Open(KernelFile).Release, Diagnostics, cancellation)
             .ConfigureAwait(false);
         if (kernel is null)
             return false;

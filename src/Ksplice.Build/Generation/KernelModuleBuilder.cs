@@ -7,6 +7,7 @@ using System.Text;
 using CliWrap;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Targets;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Generation;
@@ -282,8 +283,6 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         public string Path { get; }
 
         public void Write(string name, string text) => File.WriteAllText(System.IO.Path.Combine(Path, name), text);
-
-        public void Write(string name, byte[] bytes) => File.WriteAllBytes(System.IO.Path.Combine(Path, name), bytes);
 
         public void CopyTree(string from, string to)
         {

@@ -7,6 +7,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Generation;
 
@@ -34,21 +35,6 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         "fail_reverse",
     ];
 
-    /// <summary>
-    /// The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.
-    /// </summary>
-    public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
-    {
-        ArgumentNullException.ThrowIfNull(exported);
-        return
-        [
-            .. ObjectDiff
-                .NeededBy(diffs)
-                .Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)
-                .OrderBy(symbol => symbol is RuntimeConstant),
-        ];
-    }
-
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
         IReadOnlyList<ObjectDiff> diffs,
@@ -64,7 +50,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (diffs.All(diff => diff.IsEmpty))
         {
-            diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
+            diagnostics.Report(TargetDiagnostics.NothingToUpdate, null, diffs.Count);
             return null;
         }
         return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, target, exported, diagnostics).Build();
@@ -162,7 +148,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 foreach (string gone in diff.RemovedFunctions)
                 {
                     if (_globals.TryGetValue(gone, out var now) && now.Diff != diff)
-                        Report(GenerationDiagnostics.FunctionMoved, diff.Unit, gone, diff.Unit, now.Diff.Unit);
+                        Report(TargetDiagnostics.FunctionMoved, diff.Unit, gone, diff.Unit, now.Diff.Unit);
                 }
             }
         }

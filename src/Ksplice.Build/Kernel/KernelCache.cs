@@ -12,8 +12,7 @@ namespace Ksplice.Build.Kernel;
 /// <param name="SourceDirectory">The source tree.</param>
 /// <param name="OutputDirectory">The O= tree after <c>modules_prepare</c>.</param>
 /// <param name="Units">Every unit of the configuration.</param>
-/// <param name="Key">Digest of what the tree was made from.</param>
-public sealed record PreparedKernel(KernelRelease Release, string SourceDirectory, string OutputDirectory, UnitDatabase Units, string Key);
+public sealed record PreparedKernel(KernelRelease Release, string SourceDirectory, string OutputDirectory, UnitDatabase Units);
 
 /// <summary>
 /// Prepared kernel trees, shared by all projects: <c>kernels/KEY/{source,output,units.json,ready}</c>. A tree is made in place,
@@ -109,7 +108,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         var units = UnitDatabase.Load(Path.Combine(folder, "units.json"));
-        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units, KeyOf(release));
+        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units);
     }
 
     private static string SourceOf(KernelRelease release, string folder) =>

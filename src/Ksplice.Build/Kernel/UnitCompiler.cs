@@ -10,14 +10,11 @@ using Microsoft.Extensions.Logging;
 namespace Ksplice.Build.Kernel;
 
 /// <summary>An object as compiled from one unit.</summary>
-/// <param name="Unit">The unit.</param>
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
-/// <param name="Command">Digest of the compiler and of the commands without the output's name; see
-/// <see cref="UnitCompiler.CommandOf"/>.</param>
 /// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object
 /// itself without (K2); else null.</param>
-public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command, string? Sites);
+public sealed record CompiledUnit(string Object, ImmutableArray<string> Dependencies, string? Sites);
 
 /// <summary>
 /// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
@@ -108,13 +105,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(
-                unit,
-                output,
-                dependencies,
-                CommandOf(unit, root, extraArguments),
-                unit.LinkObjtool.IsEmpty ? null : sites
-            );
+            return new CompiledUnit(output, dependencies, unit.LinkObjtool.IsEmpty ? null : sites);
         }
         finally
         {

@@ -63,19 +63,7 @@ public sealed class ImageMemory : IMatchMemory
     }
 
     /// <inheritdoc/>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => _image.TryFindJumpEntry(code, out target, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => _image.TryFindStaticCallKey(code, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug) => _image.TryFindBug(code, out bug);
-
-    /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _image.TryFindException(code, out exception);
-
-    /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) => _image.CountExceptions(start, end);
+    public KernelTables Tables => _image.Tables;
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => target == _fentry;

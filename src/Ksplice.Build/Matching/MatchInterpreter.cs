@@ -25,25 +25,25 @@ public sealed partial class MatchInterpreter
     /// <summary>
     /// Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.
     /// </summary>
-    internal static IReadOnlyList<MatchedPlace> Locate(byte[] matchData, IMatchMemory memory)
+    internal static IReadOnlyList<ComparedRange> Locate(byte[] matchData, IMatchMemory memory)
     {
         if (MatchProgram.Read(matchData) is not { } data)
             return [];
         MatchRun run = new(data, memory);
         if (!new MatchInterpreter(run).Run().IsMatch)
             return [];
-        List<MatchedPlace> places = [];
+        List<ComparedRange> places = [];
         for (int i = 0; i < data.Objects.Length; i++)
         {
             if (run.Done[i])
                 places.Add(
-                    new MatchedPlace(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text)
+                    new ComparedRange(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text)
                 );
         }
         for (int i = 0; i < data.Symbols.Length; i++)
         {
             if (data.Symbols[i].Kind == SymbolKind.Content && run.Known[i])
-                places.Add(new MatchedPlace(run.Values[i], run.Values[i] + data.Symbols[i].ContentSize, IsCode: false));
+                places.Add(new ComparedRange(run.Values[i], run.Values[i] + data.Symbols[i].ContentSize, IsCode: false));
         }
         return places;
     }

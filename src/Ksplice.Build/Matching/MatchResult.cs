@@ -120,4 +120,4 @@ public sealed record MatchResult(
 }
 
 /// <summary>Something that a match found and compared.</summary>
-internal readonly record struct MatchedPlace(ulong Start, ulong End, bool IsCode);
+internal readonly record struct ComparedRange(ulong Start, ulong End, bool IsCode);

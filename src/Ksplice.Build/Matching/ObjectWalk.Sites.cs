@@ -112,8 +112,9 @@ internal sealed partial class ObjectWalk
 
     private MatchReason JumpLabel(MatchOp op, MatchOp keyOp)
     {
-        if (!run.Memory.TryFindJumpEntry(_at, out ulong target, out ulong key) || (key & 1) != op.Kind)
+        if (!run.Memory.Tables.JumpLabels.TryGetValue(_at, out var label) || (label.Key & 1) != op.Kind)
             return Different(keyOp.Symbol);
+        var (target, key) = label;
         int length = run.BranchAt(_at, (byte)BranchKind.Jmp, out ulong jump);
         if (length != 0)
         {
@@ -137,7 +138,11 @@ internal sealed partial class ObjectWalk
     private MatchReason StaticCall(MatchOp op, MatchOp keyOp)
     {
         Span<byte> found = stackalloc byte[5];
-        if (!run.Memory.TryFindStaticCallKey(_at, out ulong key) || !run.GetUInt64(key, out ulong function) || !run.Get(_at, found))
+        if (
+            !run.Memory.Tables.StaticCalls.TryGetValue(_at, out ulong key)
+            || !run.GetUInt64(key, out ulong function)
+            || !run.Get(_at, found)
+        )
             return Different(keyOp.Symbol);
         MatchReason reason;
         int length = run.BranchAt(_at, op.Kind, out ulong target);

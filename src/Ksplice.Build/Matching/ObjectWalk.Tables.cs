@@ -9,7 +9,7 @@ internal sealed partial class ObjectWalk
     private MatchReason Bug(MatchOp op)
     {
         var kind = (BugKind)op.Kind;
-        bool found = run.Memory.TryFindBug(_at, out var bug);
+        bool found = run.Memory.Tables.Bugs.TryGetValue(_at, out var bug);
         if (found != (kind != BugKind.None))
             return Different(op.Symbol);
         if (kind == BugKind.None)
@@ -22,7 +22,7 @@ internal sealed partial class ObjectWalk
     }
 
     private MatchReason Exception(MatchOp op) =>
-        run.Memory.TryFindException(_at, out var exception) && exception.Data == (uint)op.Value
+        run.Memory.Tables.Exceptions.TryGetValue(_at, out var exception) && exception.Data == (uint)op.Value
             ? Meet(op.Symbol, exception.Fixup)
             : Different(op.Symbol);
 
@@ -31,6 +31,6 @@ internal sealed partial class ObjectWalk
         int count = 0;
         foreach (var op in run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount))
             count += op.Op == OpCode.Exception ? 1 : 0;
-        return run.Memory.CountExceptions(start, _at) == count;
+        return run.Memory.Tables.CountExceptions(start, _at) == count;
     }
 }

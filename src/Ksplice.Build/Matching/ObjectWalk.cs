@@ -288,8 +288,8 @@ internal sealed partial class ObjectWalk(MatchRun run, uint index)
             int length = run.NopLength(_at, _limit);
             if (
                 length == 0
-                || (code == OpCode.JumpLabel && run.Memory.TryFindJumpEntry(_at, out _, out _))
-                || (code == OpCode.StaticCall && run.Memory.TryFindStaticCallKey(_at, out _))
+                || (code == OpCode.JumpLabel && run.Memory.Tables.JumpLabels.ContainsKey(_at))
+                || (code == OpCode.StaticCall && run.Memory.Tables.StaticCalls.ContainsKey(_at))
                 || (code is OpCode.Alternative or OpCode.Paravirt or OpCode.Fentry or OpCode.Endbr && _at - start >= ops[0].Length)
             )
                 break;

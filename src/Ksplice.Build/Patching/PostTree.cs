@@ -26,25 +26,12 @@ public sealed record PatchedFile(
     FileChange Change,
     string Digest,
     IReadOnlyList<NumberedLine> PatchedLines
-)
-{
-    /// <summary>The place in a patch that brought the line that the compiler calls <paramref name="number"/>, or null.</summary>
-    public SourceLocation? LocateInPatch(int number)
-    {
-        foreach (var line in PatchedLines)
-        {
-            if (line.Number == number && line.Line.PatchPath is { } path)
-                return new SourceLocation(path, line.Line.PatchLine, 1);
-        }
-        return null;
-    }
-}
+);
 
 /// <summary>A written post tree.</summary>
 /// <param name="Root">Its folder.</param>
-/// <param name="SourceRoot">The pre tree's folder.</param>
 /// <param name="Files">The files that differ from the pre tree, by path.</param>
-public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<PatchedFile> Files)
+public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
 {
     /// <summary>
     /// Applies <paramref name="patches"/> in order to the tree at <paramref name="sourceRoot"/> and makes
@@ -65,7 +52,7 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         try
         {
             return Plan(sourceRoot, patches, bag) is { } plan && WritePlan(sourceRoot, postRoot, plan, mayInclude, bag, cancellationToken)
-                ? new PostTree(postRoot, sourceRoot, [.. plan.Select(file => file.Patched)])
+                ? new PostTree(postRoot, [.. plan.Select(file => file.Patched)])
                 : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -5,6 +5,7 @@ using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 

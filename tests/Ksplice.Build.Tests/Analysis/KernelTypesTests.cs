@@ -86,7 +86,7 @@ public sealed class KernelTypesTests : IDisposable
         Assert.True(changed.Count < 5, string.Join(' ', changed));
 
         var bag = new DiagnosticBag();
-        Assert.True(TypeComparison.Compare(before, after, Unit, bag), string.Join('\n', bag));
+        Assert.True(TypeVerdict.Compare(before, after, Unit, bag), string.Join('\n', bag));
     }
 
     [Fact]
@@ -101,7 +101,7 @@ public sealed class KernelTypesTests : IDisposable
             await CompileAsync(kernel, post.Root, "post.o")
         );
         var bag = new DiagnosticBag();
-        Assert.False(TypeComparison.Compare(before, after, Unit, bag));
+        Assert.False(TypeVerdict.Compare(before, after, Unit, bag));
         Assert.Contains(bag, report => report.Id == "KSP5001" && report.Message.Contains("struct kobject ", StringComparison.Ordinal));
         Assert.Contains(bag, report =>
             report.Id == "KSP5002"

@@ -3,9 +3,9 @@
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
-using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Build.Tests.Patching;
@@ -71,7 +71,7 @@ internal static class PatchedKernel
             analyzed,
             new RunningKernel(
                 KernelUnderTest.Image,
-                ModuleExports.Read(kernel.Release.ModuleSymvers),
+                KernelExports.Read(kernel.Release.ModuleSymvers, [])!.ModuleOf,
                 KernelConfiguration.Read(kernel.Release.Config)
             ),
             kernel.SourceDirectory

@@ -16,6 +16,7 @@ public partial class LayeringTests
         "Patching",
         "Kernel",
         "Differencing",
+        "Targets",
         "Matching",
         "Generation",
         "Analysis",

@@ -5,6 +5,7 @@ using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Build.Tests.Patching;
@@ -15,7 +16,7 @@ namespace Ksplice.Build.Tests.Generation;
 public sealed class PrimaryObjectTests : IDisposable
 {
     private const string Id = "0123abcd";
-    private static readonly UpdateTarget Kernel = UpdateTarget.OnlyKernel(Id);
+    private static readonly UpdateTarget Kernel = new(Id, UpdateTarget.KernelName, 0, 1);
 
     private readonly TestTree _tree = new();
 
@@ -29,7 +30,7 @@ public sealed class PrimaryObjectTests : IDisposable
     {
         var diagnostics = new DiagnosticBag();
         var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
-        var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
+        var exported = KernelExports.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!.BesideTarget(null);
         var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         Accept(primary);
@@ -124,7 +125,7 @@ public sealed class PrimaryObjectTests : IDisposable
     public void What_the_kernel_exports_is_bound_by_its_name_and_its_namespace_imported()
     {
         var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + printk(\"x\"); }");
-        var exported = new ExportedSymbols([new("probe", 7, "TEST_NS")]);
+        var exported = new ExportedSymbols([new("probe", "TEST_NS")]);
         var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
         Accept(primary);
         Assert.Equal(["TEST_NS"], primary.Namespaces);
@@ -267,7 +268,7 @@ public sealed class PrimaryObjectTests : IDisposable
                 .Replace("int f", "static int *places[2] = { table, table + 3 }; int f", StringComparison.Ordinal)
                 .Replace("table[a]", "*places[a]++", StringComparison.Ordinal)
         );
-        var exported = new ExportedSymbols([new("printk", 7, "")]);
+        var exported = new ExportedSymbols([new("printk", "")]);
         Assert.Null(LateTarget.Obstacle([diff], exported));
         var late = Kernel with { Name = "some", IsLate = true };
         var match = MatchOf(exported, diff);
@@ -316,7 +317,7 @@ public sealed class PrimaryObjectTests : IDisposable
     {
         ObjectDiff[] diffs = [.. new[] { 'a', 'b' }.Select(name => Diff($"{name}.c", Source(name, "3"), Source(name, "5")))];
         DiagnosticBag diagnostics = [];
-        var match = MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, new ExportedSymbols([])), diagnostics);
+        var match = MatchDataBuilder.Build(diffs, new ExportedSymbols([]).SymbolsToResolve(diffs), diagnostics);
         Assert.True(match is not null, string.Join('\n', diagnostics));
         Assert.Equal("said by both", Assert.Single(match.Exports.OfType<StringLiteral>()).Content);
         Accept(Build(match, diffs)!);
@@ -363,7 +364,7 @@ public sealed class PrimaryObjectTests : IDisposable
     private static MatchData MatchOf(ExportedSymbols exported, params ObjectDiff[] diffs) =>
         new(
             [1, 2, 3],
-            [.. PrimaryObject.SymbolsToResolve(diffs, exported)],
+            [.. exported.SymbolsToResolve(diffs)],
             [.. diffs.SelectMany(diff => diff.Replaced.Select(function => new MatchedFunction(diff.Unit, function.Name)))]
         );
 

@@ -277,8 +277,9 @@ public class PostTreeTests : IDisposable
         var tree = Write("Message\n\n--- a/fs/x.c\n+++ b/fs/x.c\n@@ -2,3 +2,4 @@\n int a;\n+int new_one = oops;\n int b;\n int c;\n");
         var (_, output) = _tree.Run("gcc", "-c", "-o", "/dev/null", Path.Combine(_post, "fs/x.c"));
         Assert.Contains("x.c:3:15: error", output, StringComparison.Ordinal);
-        Assert.Equal("test.patch(7,1)", Assert.Single(tree.Files).LocateInPatch(3)?.ToString());
-        Assert.Null(tree.Files[0].LocateInPatch(2));
+        var lines = Assert.Single(tree.Files).PatchedLines.Where(line => line.Line.PatchPath is not null).ToList();
+        var added = Assert.Single(lines);
+        Assert.Equal((3, "test.patch", 7), (added.Number, added.Line.PatchPath, added.Line.PatchLine));
     }
 
     [Fact]

@@ -60,7 +60,7 @@ public sealed class UpdateBuildTests : IDisposable
         _ = first.Judgement(cancellation);
         _ = first.Matches(cancellation);
         Assert.Equal(Content(last), Content(first));
-        string[] stages = ["compare", "generate", "image", "judge", "match", "program", "read", "targets"];
+        string[] stages = ["compare", "exports", "generate", "image", "judge", "match", "program", "read", "targets"];
         Assert.Equal(stages, last.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
         Assert.Equal(stages, first.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
 

@@ -4,7 +4,7 @@
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 
-namespace Ksplice.Build.Generation;
+namespace Ksplice.Build.Targets;
 
 /// <summary>Tells whether the update of a module can be applied before the module is loaded.</summary>
 public static class LateTarget
@@ -26,7 +26,7 @@ public static class LateTarget
     {
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(kernel);
-        var later = PrimaryObject.SymbolsToResolve(diffs, kernel).Where(symbol => symbol is not RuntimeConstant).ToHashSet();
+        var later = kernel.SymbolsToResolve(diffs).Where(symbol => symbol is not RuntimeConstant).ToHashSet();
         return diffs
             .SelectMany(diff => diff.Carried.Select(piece => Obstacle(diff.Unit, piece, later)))
             .FirstOrDefault(reason => reason is not null);

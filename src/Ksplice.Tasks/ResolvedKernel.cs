@@ -10,14 +10,14 @@ namespace Ksplice.Tasks;
 /// <param name="Stamp">The options and the state of the files that they lead to.</param>
 /// <param name="Engine">What the engine and the C sources were.</param>
 /// <param name="Release">The kernel.</param>
-public sealed record KernelFile(string Stamp, string Engine, KernelRelease Release)
+public sealed record ResolvedKernel(string Stamp, string Engine, KernelRelease Release)
 {
     /// <summary>Reads the file; null if there is none that can be read.</summary>
-    public static KernelFile? Read(string path)
+    public static ResolvedKernel? Read(string path)
     {
         try
         {
-            return JsonSerializer.Deserialize<KernelFile>(File.ReadAllBytes(path));
+            return JsonSerializer.Deserialize<ResolvedKernel>(File.ReadAllBytes(path));
         }
         catch (Exception problem) when (problem is IOException or JsonException)
         {
@@ -26,7 +26,7 @@ public sealed record KernelFile(string Stamp, string Engine, KernelRelease Relea
     }
 
     /// <summary>Reads a file that <see cref="ResolveKernel"/> wrote in this build.</summary>
-    public static KernelFile Open(string path) => Read(path) ?? throw new InvalidDataException($"'{path}' is damaged");
+    public static ResolvedKernel Open(string path) => Read(path) ?? throw new InvalidDataException($"'{path}' is damaged");
 
     /// <summary>Writes the file if it differs from what is there.</summary>
     public void WriteIfDifferent(string path) => AtomicFile.WriteIfDifferent(path, JsonSerializer.SerializeToUtf8Bytes(this));

@@ -9,12 +9,12 @@ using Ksplice.Build.Kernel;
 namespace Ksplice.Build.Matching;
 
 /// <summary>A file as memory to match against.</summary>
-public sealed class MatchTarget : IDisposable
+public sealed class MemoryFile : IDisposable
 {
     private readonly KernelMemory? _run;
     private readonly Func<ulong, string?> _nameOf;
 
-    private MatchTarget(IMatchMemory memory, string description, Func<ulong, string?> nameOf, KernelMemory? run = null) =>
+    private MemoryFile(IMatchMemory memory, string description, Func<ulong, string?> nameOf, KernelMemory? run = null) =>
         (Memory, Description, _nameOf, _run) = (memory, description, nameOf, run);
 
     /// <summary>What to match against.</summary>
@@ -30,7 +30,7 @@ public sealed class MatchTarget : IDisposable
     /// Opens a file; <paramref name="kernel"/> is the kernel's image where the file is a module or
     /// memory, null for the one that is installed.
     /// </summary>
-    public static MatchTarget? Open(string path, string? kernel, DiagnosticBag diagnostics)
+    public static MemoryFile? Open(string path, string? kernel, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
         try
@@ -40,7 +40,7 @@ public sealed class MatchTarget : IDisposable
                 FileKind.Memory => OpenMemory(path, kernel, diagnostics),
                 FileKind.Module => OpenModule(path, kernel, diagnostics),
                 _ => KernelImage.Open(path, diagnostics) is { } image
-                    ? new MatchTarget(new ImageMemory(image), image.Banner, image.NameOf)
+                    ? new MemoryFile(new ImageMemory(image), image.Banner, image.NameOf)
                     : null,
             };
         }
@@ -86,7 +86,7 @@ public sealed class MatchTarget : IDisposable
         return compressed ? FileKind.Module : FileKind.Image;
     }
 
-    private static MatchTarget? OpenMemory(string path, string? kernel, DiagnosticBag diagnostics)
+    private static MemoryFile? OpenMemory(string path, string? kernel, DiagnosticBag diagnostics)
     {
         var run = KernelMemory.Open(path);
         RunMemory? memory = null;
@@ -97,7 +97,7 @@ public sealed class MatchTarget : IDisposable
             run.Dispose();
             return null;
         }
-        return new MatchTarget(
+        return new MemoryFile(
             memory,
             $"{run.Image.Banner}, in memory at 0x{memory.Text:x}",
             address => run.Image.NameOf(address) ?? memory.NameOf(address),
@@ -105,7 +105,7 @@ public sealed class MatchTarget : IDisposable
         );
     }
 
-    private static MatchTarget? OpenModule(string path, string? kernel, DiagnosticBag diagnostics)
+    private static MemoryFile? OpenModule(string path, string? kernel, DiagnosticBag diagnostics)
     {
         var file = ModuleFile.Read(File.ReadAllBytes(path), path);
         if (
@@ -113,7 +113,7 @@ public sealed class MatchTarget : IDisposable
             || LoadedModule.Load(file, new ShippedModules(file.Release, image.Path), image, diagnostics) is not { } module
         )
             return null;
-        return new MatchTarget(new ModuleMemory(module, new ImageMemory(image)), $"module {file.Name} of {image.Banner}", address =>
+        return new MemoryFile(new ModuleMemory(module, new ImageMemory(image)), $"module {file.Name} of {image.Banner}", address =>
             module.NameOf(address) ?? image.NameOf(address)
         );
     }

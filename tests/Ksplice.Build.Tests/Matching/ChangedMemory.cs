@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching;
 
-namespace Ksplice.Build.Matching;
+namespace Ksplice.Build.Tests.Matching;
 
 /// <summary>Memory with some bytes or entries of tables changed: what matching must notice is shown with it.</summary>
-public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
+internal sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
 {
     private readonly Dictionary<ulong, byte> _changed = [];
     private readonly Dictionary<ulong, BugEntry?> _bugs = [];
     private readonly Dictionary<ulong, ExceptionEntry?> _exceptions = [];
+    private KernelTables? _tables;
 
     /// <summary>Puts <paramref name="bytes"/> at <paramref name="address"/>.</summary>
     public void Write(ulong address, ReadOnlySpan<byte> bytes)
@@ -18,10 +20,10 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     }
 
     /// <summary>Puts an entry into the bug table, or takes that for <paramref name="code"/> out.</summary>
-    public void SetBug(ulong code, BugEntry? entry) => _bugs[code] = entry;
+    public void SetBug(ulong code, BugEntry? entry) => (_bugs[code], _tables) = (entry, null);
 
     /// <summary>Puts an entry into the exception table, or takes that for <paramref name="code"/> out.</summary>
-    public void SetException(ulong code, ExceptionEntry? entry) => _exceptions[code] = entry;
+    public void SetException(ulong code, ExceptionEntry? entry) => (_exceptions[code], _tables) = (entry, null);
 
     /// <summary>Takes all changes back.</summary>
     public void Restore()
@@ -29,6 +31,7 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
         _changed.Clear();
         _bugs.Clear();
         _exceptions.Clear();
+        _tables = null;
     }
 
     /// <inheritdoc/>
@@ -54,35 +57,17 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     public bool TryFindExtent(ulong address, out ulong start, out ulong end) => memory.TryFindExtent(address, out start, out end);
 
     /// <inheritdoc/>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => memory.TryFindJumpEntry(code, out target, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => memory.TryFindStaticCallKey(code, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug)
-    {
-        if (!_bugs.TryGetValue(code, out var changed))
-            return memory.TryFindBug(code, out bug);
-        bug = changed.GetValueOrDefault();
-        return changed.HasValue;
-    }
-
-    /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception)
-    {
-        if (!_exceptions.TryGetValue(code, out var changed))
-            return memory.TryFindException(code, out exception);
-        exception = changed.GetValueOrDefault();
-        return changed.HasValue;
-    }
-
-    /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) =>
-        memory.CountExceptions(start, end)
-        + _exceptions
-            .Where(entry => entry.Key >= start && entry.Key < end)
-            .Sum(entry => (entry.Value.HasValue ? 1 : 0) - (memory.TryFindException(entry.Key, out _) ? 1 : 0));
+    public KernelTables Tables =>
+        _tables ??=
+            _bugs.Count + _exceptions.Count == 0
+                ? memory.Tables
+                : new(
+                    memory.Tables.JumpLabels,
+                    memory.Tables.StaticCalls,
+                    Change(memory.Tables.Bugs, _bugs),
+                    Change(memory.Tables.Exceptions, _exceptions),
+                    memory.Tables.Seals
+                );
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => memory.IsFtraceTarget(site, target);
@@ -96,5 +81,19 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
         Span<byte> code = stackalloc byte[4];
         bool changed = _changed.Keys.Any(place => place - address < 4);
         return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr)));
+    }
+
+    private static Dictionary<ulong, T> Change<T>(IReadOnlyDictionary<ulong, T> entries, Dictionary<ulong, T?> changes)
+        where T : struct
+    {
+        Dictionary<ulong, T> changed = new(entries);
+        foreach (var (code, entry) in changes)
+        {
+            if (entry is { } value)
+                changed[code] = value;
+            else
+                changed.Remove(code);
+        }
+        return changed;
     }
 }

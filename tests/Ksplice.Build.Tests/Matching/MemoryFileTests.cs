@@ -10,7 +10,7 @@ using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
 
-public sealed class MatchTargetTests : IDisposable
+public sealed class MemoryFileTests : IDisposable
 {
     private readonly string _work = Directory.CreateTempSubdirectory("ksplice-target-").FullName;
 
@@ -26,7 +26,7 @@ public sealed class MatchTargetTests : IDisposable
     private static string Refused(string path, string? kernel = null)
     {
         DiagnosticBag diagnostics = [];
-        Assert.Null(MatchTarget.Open(path, kernel, diagnostics));
+        Assert.Null(MemoryFile.Open(path, kernel, diagnostics));
         return Assert.Single(diagnostics).Id;
     }
 
@@ -39,7 +39,7 @@ public sealed class MatchTargetTests : IDisposable
         );
         DiagnosticBag diagnostics = [];
         ulong address;
-        using (var whole = MatchTarget.Open(Write("vmlinux", vmlinux), null, diagnostics)!)
+        using (var whole = MemoryFile.Open(Write("vmlinux", vmlinux), null, diagnostics)!)
         {
             var function = Assert.Single(ObjectMatch.Run(pre, "fs/proc/version.c", whole.Memory), function =>
                 function.Name == "version_proc_show"
@@ -52,7 +52,7 @@ public sealed class MatchTargetTests : IDisposable
         Assert.True(KernelUnderTest.Image.TryRead(address, code));
         // sub or push right behind the fentry site: another register.
         vmlinux[vmlinux.AsSpan().IndexOf(code) + 7] ^= 1;
-        using var changed = MatchTarget.Open(Write("vmlinux", vmlinux), null, diagnostics)!;
+        using var changed = MemoryFile.Open(Write("vmlinux", vmlinux), null, diagnostics)!;
         var failure = Assert
             .Single(ObjectMatch.Run(pre, "fs/proc/version.c", changed.Memory), function => function.Name == "version_proc_show")
             .Result!.Failure!;
@@ -81,7 +81,7 @@ public sealed class MatchTargetTests : IDisposable
         foreach (string form in (string[])["", ".xz", ".zst"])
         {
             DiagnosticBag diagnostics = [];
-            using var target = MatchTarget.Open(copy + form, KernelUnderTest.ImagePath, diagnostics);
+            using var target = MemoryFile.Open(copy + form, KernelUnderTest.ImagePath, diagnostics);
             Assert.NotNull(target);
             Assert.StartsWith("module loop of Linux version " + KernelUnderTest.Release, target.Description, StringComparison.Ordinal);
             ulong place = Assert.Single(target.Memory.Candidates("loop_configure"));

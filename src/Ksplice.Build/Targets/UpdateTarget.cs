@@ -3,7 +3,7 @@
 // knows targets by name; the index only keeps the names of two targets' modules and exports apart.
 using System.Globalization;
 
-namespace Ksplice.Build.Generation;
+namespace Ksplice.Build.Targets;
 
 /// <summary>A target of an update, in the update's fixed order: the kernel first, then modules by name.</summary>
 /// <param name="UpdateId">The update's id.</param>
@@ -37,7 +37,4 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
 
     /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
     public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");
-
-    /// <summary>The only target of an update of the kernel itself.</summary>
-    public static UpdateTarget OnlyKernel(string updateId) => new(updateId, KernelName, 0, 1);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
-using Ksplice.Build.Generation;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 
-namespace Ksplice.Build.Tests.Generation;
+namespace Ksplice.Build.Tests.Targets;
 
 /// <summary>Which targets an update has, and what they may not ask of each other.</summary>
 public sealed class TargetDiffsTests

@@ -5,7 +5,7 @@
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 
-namespace Ksplice.Build.Generation;
+namespace Ksplice.Build.Targets;
 
 /// <summary>The difference of one unit, and whose code it is.</summary>
 /// <param name="Target">The name of the target that it is part of.</param>
@@ -43,7 +43,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
             .ToList();
         if (changed.Count == 0)
         {
-            diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, units.Count);
+            diagnostics.Report(TargetDiagnostics.NothingToUpdate, null, units.Count);
             return null;
         }
         TargetDiffs[] targets =
@@ -63,7 +63,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
                     : $"several modules ({target.Target.Name.Replace(":", ", ", StringComparison.Ordinal)}), "
                         + "of which each machine may have others loaded";
             foreach (var diff in target.Diffs.Where(diff => !diff.IsEmpty))
-                diagnostics.Report(GenerationDiagnostics.NotOneModule, new SourceLocation(diff.Unit), diff.Unit, modules);
+                diagnostics.Report(TargetDiagnostics.NotOneModule, new SourceLocation(diff.Unit), diff.Unit, modules);
             named = false;
         }
         return CheckLinks(targets, diagnostics) && named ? targets : null;
@@ -85,7 +85,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
                     foreach (var symbol in diff.Needed.OfType<GlobalSymbol>().Where(symbol => brought.ContainsKey(symbol.Name)))
                     {
                         diagnostics.Report(
-                            GenerationDiagnostics.BroughtElsewhere,
+                            TargetDiagnostics.BroughtElsewhere,
                             new SourceLocation(diff.Unit),
                             diff.Unit,
                             symbol.Name,
@@ -97,13 +97,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
                     }
                     foreach (string gone in diff.RemovedFunctions.Where(brought.ContainsKey))
                     {
-                        diagnostics.Report(
-                            GenerationDiagnostics.FunctionMoved,
-                            new SourceLocation(diff.Unit),
-                            gone,
-                            diff.Unit,
-                            brought[gone]
-                        );
+                        diagnostics.Report(TargetDiagnostics.FunctionMoved, new SourceLocation(diff.Unit), gone, diff.Unit, brought[gone]);
                         good = false;
                     }
                 }
