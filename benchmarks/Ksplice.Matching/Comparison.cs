@@ -5,6 +5,7 @@ using System.Globalization;
 using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;

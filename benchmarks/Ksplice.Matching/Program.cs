@@ -8,6 +8,7 @@ using System.CommandLine;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Matching;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -95,6 +95,6 @@ public sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     {
         Span<byte> code = stackalloc byte[4];
         bool changed = _changed.Keys.Any(place => place - address < 4);
-        return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr)));
+        return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && KernelImage.IsEndbr(code)));
     }
 }

@@ -51,7 +51,8 @@ public class FormatTests
         Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
         Names<MatchReason>(
             "KSP_",
-            "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM NOT_IN_LINE SEALED"
+            "MATCHED BAD_DATA NO_MEMORY NO_CANDIDATE DIFFERENT AMBIGUOUS UNREADABLE PROBED CONFLICT UNRESOLVED NO_ROOM "
+                + "NOT_IN_SEQUENCE SEALED"
         );
         Layout<MatchHeader>(
             "ksp_header",
