@@ -38,6 +38,7 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
                     Path.Combine(c, "include"),
                     Path.Combine(tests, "interpreter.c"),
                     Path.Combine(tests, "dumped.c"),
+                    Path.Combine(tests, "shown.c"),
                     .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
                     "-o",
                     Program(name),

@@ -27,7 +27,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
     public static readonly string[] TableKinds = ["another bug entry", "another exception entry", "a further exception entry"];
 
     /// <summary>A random change of that kind to one of the <paramref name="places"/>, or null if there is nothing of the kind.</summary>
-    public static Mutation? TryMake(string kind, IReadOnlyList<FoundPiece> places, IMatchMemory memory, Random random)
+    public static Mutation? TryMake(string kind, IReadOnlyList<ComparedRange> places, IMatchMemory memory, Random random)
     {
         var candidates = places.Where(place => place.IsCode == (kind != Kinds[4]) && place.End > place.Start).ToList();
         if (candidates.Count == 0)
@@ -93,7 +93,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
     /// </summary>
     public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(
         string kind,
-        IReadOnlyList<FoundPiece> places,
+        IReadOnlyList<ComparedRange> places,
         IMatchMemory memory,
         Random random
     )

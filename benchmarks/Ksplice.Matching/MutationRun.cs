@@ -15,7 +15,7 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
     /// </summary>
     public async Task<string> RunAsync(IReadOnlyList<CompilationUnit> chosen, int count, CancellationToken cancellation)
     {
-        List<(string Unit, FunctionMatch Function, IReadOnlyList<MatchedPlace> Places)> functions = [];
+        List<(string Unit, FunctionMatch Function, IReadOnlyList<ComparedRange> Places)> functions = [];
         foreach (var unit in chosen)
         {
             if (await units.CompileAsync(unit, [], cancellation) is not { } pre)
@@ -51,7 +51,7 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
     }
 
     // What was changed, or null if there is nothing of the kind in these places.
-    private string? Change(string kind, IReadOnlyList<MatchedPlace> places, Random random, ChangedMemory changed)
+    private string? Change(string kind, IReadOnlyList<ComparedRange> places, Random random, ChangedMemory changed)
     {
         if (Mutation.TableKinds.Contains(kind))
         {

@@ -32,7 +32,9 @@ internal sealed class CHeader(params string[] headers)
             Value(prefix + all[i], Convert.ToInt64(values[i], CultureInfo.InvariantCulture));
     }
 
-    /// <summary>The size of a struct, and where each of its members stands; <paramref name="members"/> are those of C in the same order.</summary>
+    /// <summary>
+    /// The size of a struct, and where each of its members stands; <paramref name="members"/> are those of C in the same order.
+    /// </summary>
     public void Layout<T>(string type, string members)
         where T : unmanaged
     {

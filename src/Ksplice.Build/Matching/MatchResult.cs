@@ -119,5 +119,5 @@ public sealed record MatchResult(
     public bool IsMatch => Failure is null;
 }
 
-/// <summary>Code or data that a match found and compared.</summary>
-internal readonly record struct FoundPiece(ulong Start, ulong End, bool IsCode);
+/// <summary>Something that a match found and compared.</summary>
+internal readonly record struct ComparedRange(ulong Start, ulong End, bool IsCode);

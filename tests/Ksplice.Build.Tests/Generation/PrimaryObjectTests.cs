@@ -54,10 +54,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(match, diff)!;
         Accept(primary);
         var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
-        Assert.Equal(
-            [0u, 1u],
-            MemoryMarshal.Cast<byte, RedirectEntry>(table.Data.Span).ToArray().Select(redirect => redirect.Function)
-        );
+        Assert.Equal([0u, 1u], MemoryMarshal.Cast<byte, RedirectEntry>(table.Data.Span).ToArray().Select(redirect => redirect.Function));
         Assert.Equal(["g", "f"], table.Relocations.Select(relocation => Target(primary, relocation).Name));
         Assert.Equal(
             ["g", "f"],

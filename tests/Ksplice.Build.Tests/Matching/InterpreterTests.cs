@@ -37,6 +37,7 @@ public sealed class InterpreterTests : IAsyncLifetime
                 Path.Combine(c, "include"),
                 Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"),
                 Repository.At("tests", "Ksplice.Build.Tests", "Matching", "dumped.c"),
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "shown.c"),
                 .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
                 "-o",
                 Program,

@@ -21,25 +21,26 @@ public static class MatchInterpreter
     /// <summary>
     /// Where everything is that a match found and compared, the contents of strings and constants too; empty if it fails.
     /// </summary>
-    internal static IReadOnlyList<FoundPiece> Locate(byte[] matchData, IMatchMemory memory)
+    internal static IReadOnlyList<ComparedRange> Locate(byte[] matchData, IMatchMemory memory)
     {
         if (CheckedMatchData.CheckData(matchData) is not { } data)
             return [];
         Run run = new(data, memory);
         if (!run.Match().IsMatch)
             return [];
-        List<FoundPiece> pieces = [];
+        List<ComparedRange> places = [];
         for (int i = 0; i < data.Objects.Length; i++)
         {
+            ref readonly var entry = ref data.Objects[i];
             if (run.Done[i])
-                pieces.Add(new FoundPiece(run.Values[data.Objects[i].Symbol], run.Matched[i].End, data.Objects[i].Kind == ObjectKind.Text));
+                places.Add(new ComparedRange(run.Values[entry.Symbol], run.Matched[i].End, entry.Kind == ObjectKind.Text));
         }
         for (int i = 0; i < data.Symbols.Length; i++)
         {
             if (data.Symbols[i].Kind == SymbolKind.Content && run.Known[i])
-                pieces.Add(new FoundPiece(run.Values[i], run.Values[i] + data.Symbols[i].ContentSize, IsCode: false));
+                places.Add(new ComparedRange(run.Values[i], run.Values[i] + data.Symbols[i].ContentSize, IsCode: false));
         }
-        return pieces;
+        return places;
     }
 }
 
