@@ -3,6 +3,7 @@ using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;

@@ -6,6 +6,7 @@ using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Build.Matching;
 
@@ -196,8 +197,8 @@ public static class ImageMatch
             case MatchReason.NoCandidate or MatchReason.Unresolved:
                 diagnostics.Report(MatchDiagnostics.NotFound, location, path, failure);
                 break;
-            case MatchReason.NotInLine:
-                diagnostics.Report(MatchDiagnostics.NotInLine, location, path, failure, failure.Candidates);
+            case MatchReason.NotInSequence:
+                diagnostics.Report(MatchDiagnostics.NotInSequence, location, path, failure, failure.Candidates);
                 break;
             case MatchReason.Sealed:
                 ReportNoEndbr(matchData, path, failure.Symbol, diagnostics);

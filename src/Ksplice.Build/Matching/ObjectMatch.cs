@@ -3,6 +3,7 @@
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Build.Matching;
 

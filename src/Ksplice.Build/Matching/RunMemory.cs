@@ -110,7 +110,7 @@ public sealed class RunMemory : IMatchMemory
     public bool HasEndbr(ulong address)
     {
         Span<byte> code = stackalloc byte[4];
-        return !_shipped.IsSealable(address - _moved) || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr));
+        return !_shipped.IsSealable(address - _moved) || (TryRead(address, code) && KernelImage.IsEndbr(code));
     }
 
     /// <summary>What stands at an address behind the kernel itself, for a person; null where nothing is known of it.</summary>

@@ -87,7 +87,7 @@ public sealed class KernelMemoryTests : IDisposable
         void AssertRefused(string words)
         {
             DiagnosticBag diagnostics = [];
-            Assert.Null(MatchTarget.Open(path, null, diagnostics));
+            Assert.Null(MemoryFile.Open(path, null, diagnostics));
             var reported = Assert.Single(diagnostics);
             Assert.Equal("KSP4061", reported.Id);
             Assert.Contains(words, reported.Message, StringComparison.Ordinal);

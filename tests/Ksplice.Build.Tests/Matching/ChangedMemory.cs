@@ -80,7 +80,7 @@ internal sealed class ChangedMemory(IMatchMemory memory) : IMatchMemory
     {
         Span<byte> code = stackalloc byte[4];
         bool changed = _changed.Keys.Any(place => place - address < 4);
-        return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr)));
+        return memory.HasEndbr(address) && (!changed || (TryRead(address, code) && KernelImage.IsEndbr(code)));
     }
 
     private static Dictionary<ulong, T> Change<T>(IReadOnlyDictionary<ulong, T> entries, Dictionary<ulong, T?> changes)

@@ -3,6 +3,7 @@
 using System.Runtime.InteropServices;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -51,7 +52,7 @@ public sealed class TrapTableTests
     {
         var (data, _) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, Shipped.Tables.Bugs.ContainsKey);
         var ops = MemoryMarshal.Cast<byte, MatchOp>(data.AsSpan((int)MemoryMarshal.Read<MatchHeader>(data).Ops));
-        int index = MatchProgram.Read(data)!.Ops.ToArray().ToList().FindIndex(op => op.Op == OpCode.Bug);
+        int index = CheckedMatchData.CheckData(data)!.Ops.ToArray().ToList().FindIndex(op => op.Op == OpCode.Bug);
         ops[index].Kind = (byte)kind;
         ops[index].Symbol = 0xfffffff0;
         Assert.Equal(MatchReason.BadData, MatchInterpreter.Match(data, Shipped).Failure?.Reason);
@@ -79,7 +80,10 @@ public sealed class TrapTableTests
         {
             if (
                 UnitMatch.Build(pre, unit, function, [], []) is not { } data
-                || !MatchProgram.Read(data.Bytes)!.Ops.ToArray().Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception))
+                || !CheckedMatchData
+                    .CheckData(data.Bytes)!
+                    .Ops.ToArray()
+                    .Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception))
             )
                 continue;
             var result = MatchInterpreter.Match(data.Bytes, Shipped);

@@ -1,30 +1,16 @@
 // SPDX-License-Identifier: MIT
-// match/neighbours.c once more: which of several functions of one name is the unit's; why it cannot be wrong is said there.
-namespace Ksplice.Build.Matching;
+// match/neighbours.c: which of several functions of one name is the unit's; why it cannot be wrong is said there.
+namespace Ksplice.Build.Matching.Interpreter;
 
-internal sealed partial class MatchRun
+internal sealed partial class Run
 {
-    private static ReadOnlySpan<byte> Padding => "__pfx_"u8;
-
     private const int MaximalName = 256;
 
-    /// <summary>Must the object's candidate be in line, though it may be the only one?</summary>
-    public bool IsOverridable(in MatchObject entry) =>
-        entry.Place != MatchFormat.None && (Data.Place(entry.Place).Flags & PlaceFlags.Weak) != 0;
-
-    /// <summary>Does the unit's line stand around <paramref name="address"/>, where the object would be?</summary>
-    public bool IsInLine(in MatchObject entry, ulong address)
-    {
-        int met = 0;
-        return entry.Place != MatchFormat.None
-            && StandsBehind(entry.Place, address, ref met)
-            && StandsBefore(entry.Place, address, ref met)
-            && (met != 0 || !IsOverridable(entry));
-    }
-
-    private bool Has(uint place, PlaceFlags flag) => (Data.Place(place).Flags & flag) != 0;
+    private static ReadOnlySpan<byte> Padding => "__pfx_"u8;
 
     private ReadOnlySpan<byte> NameAt(uint place) => Data.NameBytes(Data.Place(place).Name);
+
+    private bool Has(uint place, PlaceFlags flag) => (Data.Place(place).Flags & flag) != 0;
 
     private uint Head(uint place)
     {
@@ -37,7 +23,7 @@ internal sealed partial class MatchRun
     {
         do
         {
-            if (Memory.Candidates(NameAt(place)).Contains(address))
+            if (IsNamed(NameAt(place), address))
                 return true;
             place++;
         } while (place < Data.Places.Length && Has(place, PlaceFlags.Same));
@@ -47,7 +33,7 @@ internal sealed partial class MatchRun
     private bool IsPadding(uint place, ulong address)
     {
         var name = NameAt(place);
-        return name.Length <= MaximalName && Memory.Candidates([.. Padding, .. name]).Contains(address);
+        return name.Length <= MaximalName && IsNamed([.. Padding, .. name], address);
     }
 
     private enum Way
@@ -107,5 +93,16 @@ internal sealed partial class MatchRun
             place = before;
         }
         return true;
+    }
+
+    private bool IsOverridable(in MatchObject entry) => entry.Place != MatchFormat.None && Has(entry.Place, PlaceFlags.Weak);
+
+    private bool InSequence(in MatchObject entry, ulong address)
+    {
+        int met = 0;
+        return entry.Place != MatchFormat.None
+            && StandsBehind(entry.Place, address, ref met)
+            && StandsBefore(entry.Place, address, ref met)
+            && (met != 0 || !IsOverridable(entry));
     }
 }

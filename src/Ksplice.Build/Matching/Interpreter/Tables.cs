@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// match/tables.c once more: entries of the kernel's tables that say what a trap or a fault means.
+// match/tables.c: entries of the kernel's tables that say what a trap or a fault means.
 using Ksplice.Build.Kernel;
 
-namespace Ksplice.Build.Matching;
+namespace Ksplice.Build.Matching.Interpreter;
 
-internal sealed partial class ObjectWalk
+internal sealed partial class Walk
 {
-    private MatchReason Bug(MatchOp op)
+    private MatchReason WalkBug(MatchOp op)
     {
         var kind = (BugKind)op.Kind;
         bool found = run.Memory.Tables.Bugs.TryGetValue(_at, out var bug);
@@ -21,16 +21,16 @@ internal sealed partial class ObjectWalk
         return bug.Line == (op.Value & 0xffff) ? Meet(op.Symbol, bug.File) : Different(op.Symbol);
     }
 
-    private MatchReason Exception(MatchOp op) =>
+    private MatchReason WalkException(MatchOp op) =>
         run.Memory.Tables.Exceptions.TryGetValue(_at, out var exception) && exception.Data == (uint)op.Value
             ? Meet(op.Symbol, exception.Fixup)
             : Different(op.Symbol);
 
-    private bool CountsExceptions(in MatchObject entry, ulong start)
+    private bool CountsExceptions()
     {
         int count = 0;
-        foreach (var op in run.Data.Ops.Slice((int)entry.Op, (int)entry.OpCount))
+        foreach (var op in run.Data.OpsOf(run.Data.Object(index)))
             count += op.Op == OpCode.Exception ? 1 : 0;
-        return run.Memory.Tables.CountExceptions(start, _at) == count;
+        return run.Memory.Tables.CountExceptions(_start, _at) == count;
     }
 }

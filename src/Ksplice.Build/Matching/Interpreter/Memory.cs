@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
-// match/memory.c once more: reading run memory, an aligned block at a time.
+// match/memory.c: reading run memory, an aligned block at a time.
 using System.Buffers.Binary;
 
-namespace Ksplice.Build.Matching;
+namespace Ksplice.Build.Matching.Interpreter;
 
-internal sealed partial class MatchRun
+internal sealed partial class Run
 {
-    public const int BlockSize = 64;
-
-    private readonly byte[] _window = new byte[BlockSize];
-    private ulong _block = 1;
+    private const int BlockSize = 64;
 
     /// <summary>The bytes at <paramref name="address"/> up to the end of their block; none if they cannot be read.</summary>
     public ReadOnlySpan<byte> Look(ulong address)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// match/sites.c once more: places that the kernel rewrites in its own text.
-namespace Ksplice.Build.Matching;
+// match/sites.c: places that the kernel rewrites in its own text.
+namespace Ksplice.Build.Matching.Interpreter;
 
-internal sealed partial class ObjectWalk
+internal sealed partial class Walk
 {
     private static readonly byte[] Nop5 = [0x0f, 0x1f, 0x44, 0x00, 0x00];
     private static readonly byte[] Zero = [0x2e, 0x2e, 0x2e, 0x31, 0xc0];
@@ -17,7 +17,7 @@ internal sealed partial class ObjectWalk
             _obstacle = _at;
     }
 
-    private MatchReason FentrySite(MatchOp op)
+    private MatchReason WalkFentry(MatchOp op)
     {
         Span<byte> found = stackalloc byte[5];
         if (!run.Get(_at, found))
@@ -32,27 +32,27 @@ internal sealed partial class ObjectWalk
         return MatchReason.Matched;
     }
 
-    private MatchReason Padded(ReadOnlySpan<MatchOp> ops)
+    private MatchReason WalkPadded(ReadOnlySpan<MatchOp> ops)
     {
-        var reason = Ops(ops);
+        var reason = WalkOps(ops);
         if (reason != MatchReason.Matched)
             return reason;
         return _at <= _limit && OnlyNops() && _at == _limit ? MatchReason.Matched : Different(MatchFormat.None);
     }
 
-    private MatchReason Alternative(ReadOnlySpan<MatchOp> ops)
+    private MatchReason WalkAlternative(ReadOnlySpan<MatchOp> ops)
     {
         ulong at = _at,
             limit = _limit;
         uint pre = _pre;
         int mark = run.Journal.Count;
         var reason = MatchReason.Different;
-        for (int variant = 1, end = 1 + (int)ops[0].Value; variant < end; variant += MatchProgram.Extent(ops[variant]))
+        for (int variant = 1, end = 1 + (int)ops[0].Value; variant < end; variant += CheckedMatchData.Extent(ops[variant]))
         {
             _at = at;
             _pre = pre;
             _limit = at + ops[0].Length;
-            reason = Padded(ops.Slice(variant + 1, (int)ops[variant].Value));
+            reason = WalkPadded(ops.Slice(variant + 1, (int)ops[variant].Value));
             if (reason == MatchReason.Matched)
                 break;
             run.Forget(mark);
@@ -62,7 +62,7 @@ internal sealed partial class ObjectWalk
         return reason;
     }
 
-    private MatchReason Paravirt(ReadOnlySpan<MatchOp> ops)
+    private MatchReason WalkParavirt(ReadOnlySpan<MatchOp> ops)
     {
         var op = ops[0];
         ulong at = _at,
@@ -70,7 +70,7 @@ internal sealed partial class ObjectWalk
         uint pre = _pre;
         int mark = run.Journal.Count;
         _limit = at + op.Length;
-        var reason = Padded(ops.Slice(1, (int)op.Value));
+        var reason = WalkPadded(ops.Slice(1, (int)op.Value));
         if (reason != MatchReason.Matched)
         {
             run.Forget(mark);
@@ -83,6 +83,7 @@ internal sealed partial class ObjectWalk
         return reason;
     }
 
+    // What ksp_walk_paravirt does when the original is not there.
     private bool IsPatchedParavirt(MatchOp op)
     {
         ulong table = run.Values[op.Symbol];
@@ -98,7 +99,7 @@ internal sealed partial class ObjectWalk
         return OnlyNops() && _at == _limit;
     }
 
-    private MatchReason Lock()
+    private MatchReason WalkLock()
     {
         Span<byte> found = stackalloc byte[1];
         if (!run.Get(_at, found) || found[0] is not (0xf0 or 0x3e))
@@ -110,7 +111,7 @@ internal sealed partial class ObjectWalk
         return MatchReason.Matched;
     }
 
-    private MatchReason JumpLabel(MatchOp op, MatchOp keyOp)
+    private MatchReason WalkJumpLabel(MatchOp op, MatchOp keyOp)
     {
         if (!run.Memory.Tables.JumpLabels.TryGetValue(_at, out var label) || (label.Key & 1) != op.Kind)
             return Different(keyOp.Symbol);
@@ -135,7 +136,7 @@ internal sealed partial class ObjectWalk
         return reason;
     }
 
-    private MatchReason StaticCall(MatchOp op, MatchOp keyOp)
+    private MatchReason WalkStaticCall(MatchOp op, MatchOp keyOp)
     {
         Span<byte> found = stackalloc byte[5];
         if (
@@ -176,7 +177,7 @@ internal sealed partial class ObjectWalk
         return reason;
     }
 
-    private MatchReason Retpoline(MatchOp op)
+    private MatchReason WalkRetpoline(MatchOp op)
     {
         bool jump = op.Kind is (byte)BranchKind.Jmp or (byte)BranchKind.CsJmp;
         ulong at = _at,
@@ -218,13 +219,6 @@ internal sealed partial class ObjectWalk
         return Different(op.Symbol);
     }
 
-    private bool IsReturnThunk(ulong target)
-    {
-        if (run.ReturnThunk != target && ReturnsGoTo(target))
-            run.ReturnThunk = target;
-        return target != 0 && run.ReturnThunk == target;
-    }
-
     private bool ReturnsGoTo(ulong target)
     {
         if (!run.Plays(SymbolRole.ReturnThunk, target))
@@ -237,7 +231,14 @@ internal sealed partial class ObjectWalk
         return true;
     }
 
-    private MatchReason Return(MatchOp op)
+    private bool IsReturnThunk(ulong target)
+    {
+        if (run.Thunk != target && ReturnsGoTo(target))
+            run.Thunk = target;
+        return target != 0 && run.Thunk == target;
+    }
+
+    private MatchReason WalkReturn(MatchOp op)
     {
         int length = run.BranchAt(_at, (byte)BranchKind.Jmp, out ulong target);
         if (length == op.Length)
@@ -259,7 +260,7 @@ internal sealed partial class ObjectWalk
         return MatchReason.Matched;
     }
 
-    private MatchReason EndbrSite()
+    private MatchReason WalkEndbr()
     {
         Span<byte> found = stackalloc byte[4];
         if (!run.Get(_at, found) || (!found.SequenceEqual(Endbr) && !found.SequenceEqual(Sealed) && !found.SequenceEqual(NewerSealed)))

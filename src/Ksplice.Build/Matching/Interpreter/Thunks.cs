@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: MIT
-// match/thunks.c once more: calls and indirect branches that the kernel leads through other code.
+// match/thunks.c: calls and indirect branches that the kernel leads through other code.
 using System.Buffers.Binary;
 
-namespace Ksplice.Build.Matching;
+namespace Ksplice.Build.Matching.Interpreter;
 
-internal sealed partial class MatchRun
+internal sealed partial class Run
 {
     private const int ThunkSize = 32;
     private const int CountSize = 9;
-
-    private ulong? _count;
-
-    /// <summary>The function that a call of <paramref name="target"/> calls.</summary>
-    public ulong Called(ulong target)
-    {
-        _count ??= FindRole(SymbolRole.CallCount, out ulong template) ? CountedAt(template) : 0;
-        return _count != 0 && CountedAt(target) == _count ? target + CountSize : target;
-    }
-
-    /// <summary>Does a branch to <paramref name="target"/> go where register <paramref name="number"/> points?</summary>
-    public bool IsThunkOf(ulong target, int number, bool jump) =>
-        (FindRole(jump ? SymbolRole.JumpThunks : SymbolRole.CallThunks, out ulong table) && target == table + (ulong)(number * ThunkSize))
-        || IsJumpThrough(target, number);
 
     private bool FindRole(SymbolRole role, out ulong address)
     {
@@ -43,6 +29,13 @@ internal sealed partial class MatchRun
             : 0;
     }
 
+    /// <summary>The function that a call of <paramref name="target"/> calls.</summary>
+    public ulong Called(ulong target)
+    {
+        _count ??= FindRole(SymbolRole.CallCount, out ulong template) ? CountedAt(template) : 0;
+        return _count != 0 && CountedAt(target) == _count ? target + CountSize : target;
+    }
+
     private bool IsJumpThrough(ulong address, int number)
     {
         int prefix = number >= 8 ? 1 : 0;
@@ -53,4 +46,9 @@ internal sealed partial class MatchRun
             && code[prefix + 1] == (0xe0 | (number & 7))
             && code[prefix + 2] == 0xcc;
     }
+
+    /// <summary>Does a branch to <paramref name="target"/> go where register <paramref name="number"/> points?</summary>
+    public bool IsThunkOf(ulong target, int number, bool jump) =>
+        (FindRole(jump ? SymbolRole.JumpThunks : SymbolRole.CallThunks, out ulong table) && target == table + (ulong)(number * ThunkSize))
+        || IsJumpThrough(target, number);
 }
