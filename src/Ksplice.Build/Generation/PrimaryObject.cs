@@ -338,7 +338,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 );
             }
 
-            if (diffs.Any(diff => diff.Sites is not null))
+            if (diffs.Any(diff => diff.IsCheckedAtLink))
                 AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
             int coreRelocationSection = AddCoreRelocations();
             byte[] code = new byte[16 + HookCount * 16 + 16];
