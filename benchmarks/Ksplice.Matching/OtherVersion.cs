@@ -61,7 +61,8 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
         : failure.Reason.ToString();
 
     private static ILookup<string, ObjectNode> Functions(ElfObject elf) =>
-        new ObjectGraph(elf)
+        ObjectGraph
+            .Of(elf)
             .Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false })
             .ToLookup(node => node.Name);
 

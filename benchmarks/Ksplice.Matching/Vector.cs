@@ -25,7 +25,7 @@ internal sealed record Vector(string Unit, string Function, byte[] Data)
 
     private static IEnumerable<Vector> Of(ElfObject pre, string unit)
     {
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
             RunSymbol[] exports =

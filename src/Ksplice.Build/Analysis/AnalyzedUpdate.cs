@@ -104,6 +104,10 @@ public sealed class AnalyzedUnit(string source, string? module, ObjectPair objec
     /// <summary>The object made from the patched source.</summary>
     public ElfObject Post => objects.Post;
 
+    internal ObjectGraph PreGraph => objects.Correlation.Pre;
+
+    internal ObjectGraph PostGraph => objects.Correlation.Post;
+
     /// <summary>True for assembly, which has no types.</summary>
     public bool IsAssembly => source.EndsWith(".S", StringComparison.Ordinal);
 

@@ -290,7 +290,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             redirects.Sort((a, b) => a.Index.CompareTo(b.Index));
             int redirectSection = AddRedirects(redirects);
 
-            if (diffs.Any(diff => diff.Sites is not null))
+            if (diffs.Any(diff => diff.IsCheckedAtLink))
                 AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
             int coreRelocationSection = AddCoreRelocations();
             CodeTable code = new()

@@ -12,9 +12,9 @@ namespace Ksplice.Build.Kernel;
 /// <summary>An object as compiled from one unit.</summary>
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
-/// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object
+/// <param name="WithTables">A copy of the object with the tables that objtool makes, where kbuild leaves the object
 /// itself without (K2); else null.</param>
-public sealed record CompiledUnit(string Object, ImmutableArray<string> Dependencies, string? Sites);
+public sealed record CompiledUnit(string Object, ImmutableArray<string> Dependencies, string? WithTables);
 
 /// <summary>
 /// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
@@ -29,13 +29,16 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     private static string[] Added(CompilationUnit unit) => unit.Apart is null ? Sections : ["-g0"];
 
     /// <summary>
-    /// Where <see cref="CompiledUnit.Sites"/> of an object stands. The module with the new code is linked from what the compiler made:
+    /// Where <see cref="CompiledUnit.WithTables"/> of an object stands. The module with the new code is linked from what the compiler made:
     /// objtool skips what has its tables already.
     /// </summary>
-    public static string SitesOf(string output) => Path.ChangeExtension(output, ".sites.o");
+    public static string WithTablesOf(string output) => Path.ChangeExtension(output, TablesExtension);
+
+    private const string TablesExtension = ".tables.o";
 
     /// <summary>What compiling made of <paramref name="output"/>: itself, and its copy with objtool's tables where there is one.</summary>
-    public static IEnumerable<string> FilesOf(string output) => File.Exists(SitesOf(output)) ? [output, SitesOf(output)] : [output];
+    public static IEnumerable<string> FilesOf(string output) =>
+        File.Exists(WithTablesOf(output)) ? [output, WithTablesOf(output)] : [output];
 
     /// <summary>Compiles <paramref name="unit"/> into <paramref name="output"/>, which appears only when everything went well.</summary>
     /// <param name="unit">The unit.</param>
@@ -56,8 +59,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         ArgumentNullException.ThrowIfNull(unit);
         string root = Path.GetFullPath(sourceRoot);
         string temporary = output + ".tmp";
-        string sites = SitesOf(output);
-        string temporarySites = sites + ".tmp";
+        string withTables = WithTablesOf(output);
+        string temporaryTables = withTables + ".tmp";
         string dependencyFile = output + ".d";
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
         string[] arguments =
@@ -95,22 +98,22 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 && !await RunObjtoolAsync(unit, unit.Objtool, temporary, diagnostics, cancellation).ConfigureAwait(false)
             )
                 return null;
-            File.Delete(sites);
+            File.Delete(withTables);
             if (!unit.LinkObjtool.IsEmpty)
             {
-                File.Copy(temporary, temporarySites, overwrite: true);
-                if (!await RunObjtoolAsync(unit, unit.LinkObjtool, temporarySites, diagnostics, cancellation).ConfigureAwait(false))
+                File.Copy(temporary, temporaryTables, overwrite: true);
+                if (!await RunObjtoolAsync(unit, unit.LinkObjtool, temporaryTables, diagnostics, cancellation).ConfigureAwait(false))
                     return null;
-                File.Move(temporarySites, sites, overwrite: true);
+                File.Move(temporaryTables, withTables, overwrite: true);
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(output, dependencies, unit.LinkObjtool.IsEmpty ? null : sites);
+            return new CompiledUnit(output, dependencies, unit.LinkObjtool.IsEmpty ? null : withTables);
         }
         finally
         {
             File.Delete(temporary);
-            File.Delete(temporarySites);
+            File.Delete(temporaryTables);
             File.Delete(dependencyFile);
         }
     }
@@ -228,6 +231,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             .. unit.Compiler,
             .. unit.Objtool,
             .. unit.LinkObjtool,
+            TablesExtension,
             .. Added(unit),
             .. extraArguments,
         ];

@@ -54,7 +54,7 @@ public sealed class MatchDataBuilder
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(exports);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Sites ?? diff.Pre), StringComparer.Ordinal);
+        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => ObjectGraph.Of(diff.PreWithTables), StringComparer.Ordinal);
         var replaced = diffs.SelectMany(diff =>
             diff.Replaced.Select(function =>
                 (
@@ -175,7 +175,7 @@ public sealed class MatchDataBuilder
             graph
                 .Value.Nodes.Where(node =>
                     node is { Kind: NodeKind.Function, Role: SectionRole.Code }
-                    && node.Entries.Exists(entry => entry.Section.Name == constant.Name)
+                    && node.Entries.Any(entry => entry.Section.Name == constant.Name)
                 )
                 .Select(node => (Unit: graph.Key, Node: node))
         );
@@ -203,7 +203,7 @@ public sealed class MatchDataBuilder
             .Where(holder =>
                 holder.Kind == NodeKind.Function
                 && holder.Role == SectionRole.Code
-                && holder.References.Exists(reference => reference.Target == node)
+                && holder.References.Any(reference => reference.Target == node)
             )
             .OrderBy(holder => holder.Size);
         foreach (var holder in referrers)

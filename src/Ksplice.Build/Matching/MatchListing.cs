@@ -30,7 +30,8 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
         var places =
             failure.Address == 0
                 ? []
-                : new ObjectGraph(pre)
+                : ObjectGraph
+                    .Of(pre)
                     .Nodes.Where(node => node.IsCode && node.Name == failure.Object && failure.Offset < node.Size)
                     .ToList();
         // Parts of one name cannot be told apart here.

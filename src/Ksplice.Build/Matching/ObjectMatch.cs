@@ -25,7 +25,7 @@ public static class ObjectMatch
     {
         ArgumentNullException.ThrowIfNull(pre);
         ArgumentNullException.ThrowIfNull(memory);
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
             DiagnosticBag problems = [];

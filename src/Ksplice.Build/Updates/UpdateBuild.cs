@@ -146,8 +146,9 @@ public sealed class UpdateBuild
         List<ObjectDiff> diffs = [];
         foreach (var (unit, objects) in units.Zip(_inputs.Units))
         {
-            if (UpdateJudgement.Compare(unit, bag) is { } diff)
-                diffs.Add(diff with { Sites = objects.ReadSites() });
+            if (UpdateJudgement.Compare(unit, bag) is not { } diff)
+                continue;
+            diffs.Add(objects.ReadWithTables() is { } withTables ? diff with { PreWithTables = withTables, IsCheckedAtLink = true } : diff);
         }
         return new(diffs.Count == units.Count ? diffs : null, [.. bag]);
     }

@@ -23,8 +23,8 @@ public static class MatchCommand
     public static int Run(TextWriter output, TextWriter errors, string path, string image, string? kernel, bool json)
     {
         // Where kbuild runs objtool at the link only, the build leaves a copy with its tables beside the object (K2).
-        string sites = UnitCompiler.SitesOf(path);
-        var pre = DiffCommand.Read(File.Exists(sites) ? sites : path);
+        string withTables = UnitCompiler.WithTablesOf(path);
+        var pre = DiffCommand.Read(File.Exists(withTables) ? withTables : path);
         DiagnosticBag diagnostics = [];
         using var target = MemoryFile.Open(image, kernel, diagnostics);
         if (target is null)

@@ -24,7 +24,7 @@ public class DamagedObjectTests
             foreach (var section in elf.Sections)
                 _ = section.Relocations.Count + section.Data.Length;
             _ = elf.Symbols.Count;
-            _ = new ObjectGraph(elf).Nodes.Count;
+            _ = ObjectGraph.Of(elf).Nodes.Count;
             _ = VariableLines.Read(elf).Count;
             _ = LineTable.Read(elf);
             if (DebugInfo.Read(elf) is { } info)

@@ -20,7 +20,7 @@ public class NeighbourTests
     public async Task The_copy_beside_the_files_own_functions_is_the_one_that_the_files_code_calls(string unit)
     {
         var pre = await KernelObjects.CompileAsync(unit);
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         int compared = 0;
         foreach (
             var function in graph.Nodes.Where(node =>

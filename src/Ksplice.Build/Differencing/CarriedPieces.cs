@@ -4,7 +4,13 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
 
-internal sealed partial class CarriedContent
+/// <summary>Writes the difference of one unit from its content; lives for one call.</summary>
+internal sealed class CarriedPieces(
+    string unit,
+    Pairing pairing,
+    IReadOnlyDictionary<ObjectNode, FunctionChange> replaced,
+    CarriedContent content
+)
 {
     private readonly Dictionary<ObjectNode, int> _pieceOf = [];
     private readonly List<CarriedPiece> _pieces = [];
@@ -12,13 +18,15 @@ internal sealed partial class CarriedContent
     private readonly HashSet<RunSymbol> _neededSet = [];
     private readonly List<ConstantPlace> _constants = [];
 
-    private ObjectDiff Build()
+    /// <summary>The difference.</summary>
+    /// <param name="removed">Names of functions that only the pre object has.</param>
+    public ObjectDiff Write(IReadOnlyList<string> removed)
     {
-        var nodes = _carried.OrderBy(node => node.Section.Index).ThenBy(node => node.Start).ThenBy(node => node.Id).ToList();
-        for (int i = 0; i < nodes.Count; i++)
+        var nodes = content.Nodes;
+        for (int i = 0; i < nodes.Length; i++)
             _pieceOf[nodes[i]] = i;
         foreach (var node in nodes)
-            _pieces.Add(Piece(node) with { Behind = Behind(node, nodes) });
+            _pieces.Add(Piece(node) with { Behind = Behind(node) });
         foreach (
             var (node, entry) in nodes
                 .SelectMany(node => node.Entries.Select(entry => (node, entry)))
@@ -50,11 +58,11 @@ internal sealed partial class CarriedContent
                     .Select(node => new NewFunction(node.Name, node.IsGlobal, _pieceOf[node])),
             ],
             RemovedFunctions = removed,
-            Carried = _pieces,
-            Needed = _needed,
-            StaticKeys = _keys,
-            Constants = _constants,
-            Pins = _pins,
+            Carried = [.. _pieces],
+            Needed = [.. _needed],
+            StaticKeys = content.Keys,
+            Constants = [.. _constants],
+            Pins = content.Pins,
         };
     }
 
@@ -95,12 +103,12 @@ internal sealed partial class CarriedContent
     }
 
     // Neighbours and all that is carried from between them keep their distances: the piece that this one has to stand behind.
-    private int Behind(ObjectNode node, List<ObjectNode> sorted)
+    private int Behind(ObjectNode node)
     {
-        var before = sorted.FindLast(other => other.Section == node.Section && other.Start < node.Start);
+        var before = content.Nodes.LastOrDefault(other => other.Section == node.Section && other.Start < node.Start);
         return
             before is not null
-            && _neighbours.Exists(pair =>
+            && content.Neighbours.Any(pair =>
                 pair.Item1.Section == node.Section
                 && Math.Min(pair.Item1.Start, pair.Item2.Start) < node.Start
                 && Math.Max(pair.Item1.Start, pair.Item2.Start) >= node.Start
@@ -109,16 +117,20 @@ internal sealed partial class CarriedContent
             : -1;
     }
 
-    private static string OutputSection(ObjectNode node) =>
+    /// <summary>The section of the primary that a node goes to.</summary>
+    internal static string OutputSection(ObjectNode node) =>
         node.Kind switch
         {
             NodeKind.Function or NodeKind.Fragment => ".text",
             NodeKind.ColdPart => ".text.unlikely",
             NodeKind.String or NodeKind.Constant => ".rodata",
-            NodeKind.Data when IsPerCpu(node) => ".data..percpu",
+            NodeKind.Data when ContentCollector.IsPerCpu(node) => ".data..percpu",
             NodeKind.Data => SectionCatalog.DataClass(node.Section.Name),
             _ => node.Section.Name,
         };
+
+    /// <summary>True for code that travels along though it did not change; the running kernel's stays in use.</summary>
+    private bool IsCopy(ObjectNode node) => node.IsCode && !replaced.ContainsKey(node.Root) && pairing.PreOf(node.Root) is not null;
 
     private CarriedPiece Piece(ObjectNode node)
     {
@@ -162,7 +174,7 @@ internal sealed partial class CarriedContent
 
     private CarriedReference Reference(ObjectReference reference, ulong offset)
     {
-        var (target, symbol, distance) = Bind(reference);
+        var (target, symbol, distance) = content.Bindings[reference];
         if (symbol is not null && _neededSet.Add(symbol))
             _needed.Add(symbol);
         return new CarriedReference(
@@ -199,15 +211,13 @@ internal sealed partial class CarriedContent
             AddOrc(orc);
     }
 
-    // No module's places are written by the kernel: the entry becomes one of the core's.
+    // The entry becomes one of the core's.
     private void AddConstant(ObjectNode node, TableEntry entry)
     {
         RuntimeConstant value = new(entry.Section.Name);
         if (_neededSet.Add(value))
             _needed.Add(value);
         int size = SectionCatalog.RuntimeConstantSize(entry.Section.Name);
-        if (entry.KeyOffset < 0 || entry.KeyOffset + size > (long)node.Size)
-            Report(DifferencingDiagnostics.MiddleReference, node.Name, unit, entry.Section.Name);
         _constants.Add(new ConstantPlace(_pieceOf[node], (ulong)entry.KeyOffset, size, value));
     }
 
@@ -238,7 +248,7 @@ internal sealed partial class CarriedContent
             !node.IsCode
             || node.Kind == NodeKind.Replacement
             || node.Start == 0
-            || node.Entries.Exists(entry => entry.Orc is not null && entry.KeyOffset == 0)
+            || node.Entries.Any(entry => entry.Orc is not null && entry.KeyOffset == 0)
         )
             return;
         var inForce = pairing

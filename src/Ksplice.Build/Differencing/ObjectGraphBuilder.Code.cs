@@ -9,13 +9,13 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
 
-internal sealed partial class ObjectGraph
+internal sealed partial class ObjectGraphBuilder
 {
     private sealed record CodeStart(ulong Start, IReadOnlyList<ElfSymbol> Symbols, List<ElfSymbol> InnerEntries);
 
     // No compiler made an object that names neither a source file nor, where stripping took that, the compiler.
     private bool IsAssembly =>
-        _isAssembly ??= Elf.FindSection(".comment") is null && !Elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
+        _isAssembly ??= _elf.FindSection(".comment") is null && !_elf.Symbols.Any(symbol => symbol.Type == ElfSymbolType.File);
 
     private bool? _isAssembly;
     private HashSet<(int Section, ulong Place)>? _places;
@@ -24,7 +24,7 @@ internal sealed partial class ObjectGraph
     // Places in code that data and tables point at: where there are only no-ops, they tell code from padding.
     private HashSet<(int Section, ulong Place)> Places =>
         _places ??= [
-            .. Elf
+            .. _elf
                 .Sections.Where(section =>
                     section.IsAllocated
                     && !section.IsExecutable
@@ -39,7 +39,7 @@ internal sealed partial class ObjectGraph
     // What alternatives may put other code in place of.
     private List<(int Section, ulong Start, ulong End)> Alternatives =>
         _alternatives ??= [
-            .. from table in Elf.Sections
+            .. from table in _elf.Sections
             where table.Name == ".altinstructions" && table.Size != 0
             from entry in Entries(table, SectionCatalog.Shape(table.Name)!)
             let place = CodePlace(entry.Relocations[0])
@@ -49,8 +49,8 @@ internal sealed partial class ObjectGraph
 
     private (int Section, ulong Place)? CodePlace(ElfRelocation relocation)
     {
-        var symbol = Elf.Symbols[relocation.SymbolIndex];
-        return symbol.IsInSection && Elf.Sections[symbol.SectionIndex].IsExecutable
+        var symbol = _elf.Symbols[relocation.SymbolIndex];
+        return symbol.IsInSection && _elf.Sections[symbol.SectionIndex].IsExecutable
             ? (symbol.SectionIndex, symbol.Value + (ulong)relocation.Addend)
             : null;
     }
@@ -58,7 +58,7 @@ internal sealed partial class ObjectGraph
     private void CutCode(ElfSection section, SectionRole role)
     {
         var starts = CodeStarts(section);
-        List<ObjectNode> running = [];
+        List<Node> running = [];
         AddFragment(section, role, 0, starts.Count == 0 ? section.Size : starts[0].Start, running);
         for (int i = 0; i < starts.Count; i++)
         {
@@ -80,17 +80,13 @@ internal sealed partial class ObjectGraph
             var node = Add(KindOf(symbols, isData), role, section, start, size, symbols);
             node.InnerEntries.AddRange(inner);
             if (isData)
-                node.Immovable = "it is data among code";
+                node.CannotMove("it is data among code");
             else if (runsOn)
                 running.Add(node);
             AddFragment(section, role, behind, next, running);
         }
         foreach (var node in running)
-        {
-            node.FallsInto = _bySection[section.Index].Find(other => other.Start == node.End && other.IsCode);
-            if (node.FallsInto is null)
-                node.Immovable = "control runs on over its end";
-        }
+            node.FallInto(_bySection[section.Index].Find(other => other.Start == node.End && other.IsCode));
     }
 
     private static NodeKind KindOf(IReadOnlyList<ElfSymbol> symbols, bool isData) =>
@@ -118,7 +114,7 @@ internal sealed partial class ObjectGraph
     }
 
     // What stands between symbols and is no padding: code that branches or tables lead to.
-    private void AddFragment(ElfSection section, SectionRole role, ulong start, ulong limit, List<ObjectNode> running)
+    private void AddFragment(ElfSection section, SectionRole role, ulong start, ulong limit, List<Node> running)
     {
         if (start != 0)
             start = FirstCode(section, start, limit);
@@ -154,7 +150,7 @@ internal sealed partial class ObjectGraph
         bool ends = true;
         runsOn = false;
         bool isChecked =
-            Elf.FindSection(".orc_unwind_ip") is not null
+            _elf.FindSection(".orc_unwind_ip") is not null
             && _symbolsBySection[section.Index].Any(symbol => symbol.Value == start && symbol.Type == ElfSymbolType.Function);
         foreach (var (at, instruction) in Decode(section, start, limit))
         {
@@ -206,59 +202,4 @@ internal sealed partial class ObjectGraph
 
     private bool InAlternative(ElfSection section, ulong at) =>
         Alternatives.Exists(site => site.Section == section.Index && site.Start <= at && at < site.End);
-
-    // Assembly may hold data where code could be, and bytes that look like a branch must not be taken for one. What is
-    // carried has to be understood whole: each byte is reached by control, or is padding.
-    private void CheckFlow()
-    {
-        if (!IsAssembly)
-            return;
-        foreach (var node in _nodes.Where(node => node.Kind is NodeKind.Function or NodeKind.Fragment && node.Size != 0))
-        {
-            var reached = Reached(node);
-            ulong at = 0;
-            foreach (var (place, instruction) in Decode(node.Section, node.Start, node.End))
-            {
-                at = place - node.Start;
-                if (!reached.Remove(at) && !IsPadding(instruction))
-                    node.Immovable ??= $"no branch leads to the bytes at offset 0x{at:x}";
-            }
-            if (reached.Count != 0)
-                node.Immovable ??= $"a branch leads into the middle of the instruction before offset 0x{reached.Min():x}";
-        }
-    }
-
-    private HashSet<ulong> Reached(ObjectNode node)
-    {
-        Queue<ulong> work = new([0]);
-        foreach (
-            var reference in node
-                .Referrers.Concat(node.TableReferrers)
-                .Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < (long)node.Size)
-        )
-            work.Enqueue((ulong)reference.TargetOffset);
-        foreach (
-            var (_, start, end) in Alternatives.Where(site =>
-                site.Section == node.Section.Index && site.Start >= node.Start && site.End < node.End
-            )
-        )
-            work.Enqueue(end - node.Start);
-        HashSet<ulong> reached = [];
-        byte[] bytes = node.Bytes.ToArray();
-        while (work.TryDequeue(out ulong at))
-        {
-            var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes, (int)at, bytes.Length - (int)at), at);
-            while (decoder.IP < (ulong)bytes.Length && reached.Add(decoder.IP))
-            {
-                var instruction = decoder.Decode();
-                if (instruction.IsInvalid)
-                    break;
-                if (instruction.OpCount > 0 && instruction.Op0Kind == OpKind.NearBranch64 && instruction.NearBranch64 < (ulong)bytes.Length)
-                    work.Enqueue(instruction.NearBranch64);
-                if (EndsControl(instruction))
-                    break;
-            }
-        }
-        return reached;
-    }
 }
