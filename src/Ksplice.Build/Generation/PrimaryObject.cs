@@ -17,7 +17,6 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
-
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
         IReadOnlyList<ObjectDiff> diffs,
