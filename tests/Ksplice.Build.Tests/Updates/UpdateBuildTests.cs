@@ -98,6 +98,20 @@ public sealed class UpdateBuildTests : IDisposable
     }
 
     [Fact]
+    public async Task Exports_that_cannot_be_read_are_refused_by_the_same_rule_whichever_stage_is_asked()
+    {
+        var inputs = await KernelAsync(("fs/proc/version.c", Version, Version + "\tpr_info(\"version\\n\");\n"));
+        UpdateBuild build = new(inputs with { Kernel = null, Release = inputs.Release! with { Headers = _folder.FullName } });
+        var cancellation = TestContext.Current.CancellationToken;
+        Assert.NotNull(build.Differences(cancellation).Value);
+        Assert.Equal("KSP6006", Assert.Single(build.Kernel(cancellation).Diagnostics).Id);
+        Assert.Null(build.Judgement(cancellation).Value);
+        Assert.Null(build.Modules(cancellation).Value);
+        Assert.Equal(build.Kernel(cancellation).Diagnostics, build.Judgement(cancellation).Diagnostics);
+        Assert.Equal(build.Kernel(cancellation).Diagnostics, build.Modules(cancellation).Diagnostics);
+    }
+
+    [Fact]
     public void A_stage_that_was_canceled_can_be_asked_again()
     {
         var unit = PatchedKernel.OfC("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Units[0];
