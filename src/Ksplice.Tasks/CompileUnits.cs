@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
 
@@ -86,7 +87,7 @@ public sealed class CompileUnits : KspliceTask
     private async Task<bool> CompileAsync(UnitCompiler compiler, PreparedKernel kernel, Job job, CancellationToken cancellation)
     {
         if (kernel.Units.Find(job.Source) is not { } unit)
-            throw new InvalidDataException($"{job.Source} is not in the kernel's configuration");
+            throw new DamagedFileException(UnitsFile, $"no unit of this kernel is {job.Source}", TaskFiles.Remedy);
         string record = job.Object + ".record";
         string command = compiler.CommandOf(unit, job.Root, job.Arguments);
         if (StageRecord.Staleness(record, command) is not { } why)

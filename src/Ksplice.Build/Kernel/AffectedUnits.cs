@@ -46,7 +46,15 @@ public static class AffectedUnits
             IReadOnlyList<string> users = [];
             if (file.Kind == PatchedFileKind.Header || IsIncluded(kernel.SourceDirectory, file.Path, cancellation))
             {
-                includes ??= await IncludeIndex.OpenAsync(kernel, logger, cancellation).ConfigureAwait(false);
+                // A bag of its own: what is wrong with other files must not keep the index from being made.
+                DiagnosticBag ofIndex = [];
+                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
+                if (includes is null)
+                {
+                    foreach (var diagnostic in ofIndex)
+                        diagnostics.Add(diagnostic);
+                    return null;
+                }
                 users = includes.UsersOf(file.Path);
             }
             if (users.Count == 0)

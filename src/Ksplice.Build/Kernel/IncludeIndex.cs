@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -22,8 +24,15 @@ public sealed partial class IncludeIndex
     public IReadOnlyList<string> UsersOf(string path) =>
         _users.GetValueOrDefault(path) is { } users ? [.. users, .. _users.GetValueOrDefault(Anything) ?? []] : [];
 
-    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel).</summary>
-    public static async Task<IncludeIndex> OpenAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation = default)
+    /// <summary>
+    /// The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null if the preprocessor cannot be run.
+    /// </summary>
+    public static async Task<IncludeIndex?> OpenAsync(
+        PreparedKernel kernel,
+        ILogger logger,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(kernel);
         string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
@@ -35,9 +44,13 @@ public sealed partial class IncludeIndex
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
             .ForAsync(0, included.Length, parallel, async (i, token) =>
-                included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], token).ConfigureAwait(false)
-            )
+            {
+                if (!diagnostics.HasErrors)
+                    included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], diagnostics, token).ConfigureAwait(false);
+            })
             .ConfigureAwait(false);
+        if (diagnostics.HasErrors)
+            return null;
         Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
         for (int i = 0; i < included.Length; i++)
         {
@@ -48,6 +61,7 @@ public sealed partial class IncludeIndex
                 list.Add(kernel.Units.Units[i].Source);
             }
         }
+        // Two builds may make it at once, each under a name of its own.
         string temporary = $"{path}.{Path.GetRandomFileName()}";
         await File.WriteAllBytesAsync(
                 temporary,
@@ -63,9 +77,11 @@ public sealed partial class IncludeIndex
     {
         try
         {
+            // A damaged index is made anew.
             return
                 File.Exists(path)
-                && JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
+                && JsonFile.Parse(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
+                && users.Values.All(list => list is not null)
                 ? new IncludeIndex(users)
                 : null;
         }
