@@ -114,6 +114,8 @@ public sealed class ReadConfiguration : KspliceTask
         );
         foreach (var (path, id, value) in file.ToConfiguration().Powerless(Rules.All))
             Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
+        foreach (var (place, key, why) in file.ToConfiguration().Ineffective())
+            Diagnostics.Report(AnalysisDiagnostics.SeverityIneffective, place, key, why);
         foreach (var acknowledgement in file.Acknowledgements)
             UpdateJudgement.Check(acknowledgement, Rules.All, new(ProjectFile), Diagnostics);
         AtomicFile.WriteIfDifferent(Output, JsonSerializer.SerializeToUtf8Bytes(file, TaskFiles.Default.ConfigurationFile));
