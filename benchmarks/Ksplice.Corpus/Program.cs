@@ -110,13 +110,14 @@ command.SetAction(
         PatchBuild build = new(kernel, image, exports, tree, Path.Combine(folder, "patches"));
         if (arguments.GetValue(headers))
         {
+            if (await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, diagnostics, cancellation) is not { } includes)
+            {
+                await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+                return 1;
+            }
             HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
             List<HeaderRow> built = [];
-            foreach (
-                var (header, units) in HeaderBuild
-                    .Choose(kernel, await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation), tree)
-                    .ToList()
-            )
+            foreach (var (header, units) in HeaderBuild.Choose(kernel, includes, tree).ToList())
             {
                 Console.WriteLine($"{header}: {units} units");
                 var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () =>

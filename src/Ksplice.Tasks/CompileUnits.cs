@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
 using Microsoft.Build.Framework;
@@ -64,7 +65,7 @@ public sealed class CompileUnits : KspliceTask
         foreach (var item in Units)
         {
             var unit = kernel.Units.Find(item.ItemSpec)
-                ?? throw new InvalidDataException($"{item.ItemSpec} is not in the kernel's configuration");
+                ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel is {item.ItemSpec}", TaskFiles.Remedy);
             jobs.Add(new Job(unit, preTree, item.GetMetadata("Pre"), arguments, "pre"));
             jobs.Add(new Job(unit, Path.GetFullPath(PostTree), item.GetMetadata("Post"), arguments, "post"));
         }
@@ -73,7 +74,7 @@ public sealed class CompileUnits : KspliceTask
         foreach (var listed in list.Apart)
         {
             var unit = kernel.Units.Apart.FirstOrDefault(unit => unit.Object == listed.Object)
-                ?? throw new InvalidDataException($"{listed.Object} is not in the kernel's configuration");
+                ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel makes {listed.Object}", TaskFiles.Remedy);
             string stem = Path.Combine(Path.GetDirectoryName(UnitsFile)!, "apart", Path.ChangeExtension(listed.Object, null));
             apart.Add(
                 (

@@ -17,17 +17,27 @@ public sealed record ResolvedKernel(string Stamp, string Engine, KernelRelease R
     {
         try
         {
-            return JsonSerializer.Deserialize<ResolvedKernel>(File.ReadAllBytes(path));
+            return Open(path);
         }
-        catch (Exception problem) when (problem is IOException or JsonException)
+        catch (Exception problem) when (problem is IOException or DamagedFileException)
         {
             return null;
         }
     }
 
     /// <summary>Reads a file that <see cref="ResolveKernel"/> wrote in this build.</summary>
-    public static ResolvedKernel Open(string path) => Read(path) ?? throw new InvalidDataException($"'{path}' is damaged");
+    /// <exception cref="DamagedFileException">It is damaged.</exception>
+    public static ResolvedKernel Open(string path)
+    {
+        var file = JsonFile.Read(path, TaskFiles.Default.ResolvedKernel, TaskFiles.Remedy);
+        var release = file.Release;
+        string[] paths = [release.Headers, release.Config, release.Image, release.Source];
+        return paths.FirstOrDefault(one => !Path.IsPathFullyQualified(one)) is { } wrong
+            ? throw new DamagedFileException(path, $"'{wrong}' is no full path", TaskFiles.Remedy)
+            : file;
+    }
 
     /// <summary>Writes the file if it differs from what is there.</summary>
-    public void WriteIfDifferent(string path) => AtomicFile.WriteIfDifferent(path, JsonSerializer.SerializeToUtf8Bytes(this));
+    public void WriteIfDifferent(string path) =>
+        AtomicFile.WriteIfDifferent(path, JsonSerializer.SerializeToUtf8Bytes(this, TaskFiles.Default.ResolvedKernel));
 }

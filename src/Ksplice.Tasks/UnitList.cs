@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using Ksplice.Build.Files;
+using Ksplice.Build.Generation;
 
 namespace Ksplice.Tasks;
 
@@ -37,19 +38,13 @@ public sealed record UnitList(
 )
 {
     /// <summary>Reads the file.</summary>
-    /// <exception cref="InvalidDataException">It is damaged.</exception>
+    /// <exception cref="DamagedFileException">It is damaged.</exception>
     public static UnitList Open(string path)
     {
-        try
-        {
-            return JsonSerializer.Deserialize<UnitList>(File.ReadAllBytes(path)) ?? throw new InvalidDataException($"'{path}' is empty");
-        }
-        catch (JsonException problem)
-        {
-            throw new InvalidDataException($"'{path}' is damaged: {problem.Message}", problem);
-        }
+        var list = JsonFile.Read(path, TaskFiles.Default.UnitList, TaskFiles.Remedy);
+        return UpdateId.IsWellFormed(list.Id) ? list : throw new DamagedFileException(path, $"'{list.Id}' is no id", TaskFiles.Remedy);
     }
 
     /// <summary>Writes the file.</summary>
-    public void Write(string path) => AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this));
+    public void Write(string path) => AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, TaskFiles.Default.UnitList));
 }

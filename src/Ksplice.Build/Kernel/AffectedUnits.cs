@@ -51,7 +51,15 @@ public static class AffectedUnits
                 users.Add(own);
             if (file.Kind == PatchedFileKind.Header || included.MayInclude(file.Path))
             {
-                includes ??= await IncludeIndex.OpenAsync(kernel, logger, cancellation).ConfigureAwait(false);
+                // A bag of its own: what is wrong with other files must not keep the index from being made.
+                DiagnosticBag ofIndex = [];
+                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
+                if (includes is null)
+                {
+                    foreach (var diagnostic in ofIndex)
+                        diagnostics.Add(diagnostic);
+                    return null;
+                }
                 users.AddRange(
                     includes.UsersOf(file.Path).Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source))
                 );

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -30,8 +32,15 @@ public sealed partial class IncludeIndex
             ? [.. users.Concat(_users.GetValueOrDefault(Anything) ?? []).Select(user => _units[user])]
             : [];
 
-    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel).</summary>
-    public static async Task<IncludeIndex> OpenAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation = default)
+    /// <summary>
+    /// The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null if the preprocessor cannot be run.
+    /// </summary>
+    public static async Task<IncludeIndex?> OpenAsync(
+        PreparedKernel kernel,
+        ILogger logger,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(kernel);
         string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
@@ -52,9 +61,13 @@ public sealed partial class IncludeIndex
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
             .ForAsync(0, included.Length, parallel, async (i, token) =>
-                included[i] = await compiler.ListIncludesAsync(units[i], token).ConfigureAwait(false)
-            )
+            {
+                if (!diagnostics.HasErrors)
+                    included[i] = await compiler.ListIncludesAsync(units[i], diagnostics, token).ConfigureAwait(false);
+            })
             .ConfigureAwait(false);
+        if (diagnostics.HasErrors)
+            return null;
         Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
         for (int i = 0; i < included.Length; i++)
         {
@@ -65,6 +78,7 @@ public sealed partial class IncludeIndex
                 list.Add(units[i].Object);
             }
         }
+        // Two builds may make it at once, each under a name of its own.
         string temporary = $"{path}.{Path.GetRandomFileName()}";
         await File.WriteAllBytesAsync(
                 temporary,
@@ -80,8 +94,12 @@ public sealed partial class IncludeIndex
     {
         try
         {
-            return File.Exists(path)
-                ? JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString)
+            // A damaged index is made anew.
+            return
+                File.Exists(path)
+                && JsonFile.Parse(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
+                && users.Values.All(list => list is not null)
+                ? users
                 : null;
         }
         catch (JsonException)

@@ -92,7 +92,8 @@ public sealed partial class IncludedSources
     {
         try
         {
-            return File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllBytes(path), NamesContext.Default.StoredNames) : null;
+            // A damaged list is made anew.
+            return File.Exists(path) ? JsonFile.Parse(File.ReadAllBytes(path), NamesContext.Default.StoredNames) : null;
         }
         catch (JsonException)
         {
@@ -105,6 +106,7 @@ public sealed partial class IncludedSources
 
     private sealed record StoredNames(string[] Paths, string[] Endings);
 
+    [JsonSourceGenerationOptions(RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
     [JsonSerializable(typeof(StoredNames))]
     private sealed partial class NamesContext : JsonSerializerContext;
 }

@@ -3,8 +3,8 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
-using CliWrap;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Processes;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -74,11 +74,11 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         try
         {
             LogCompiling(logger, unit.Source, root);
-            var errors = new StringBuilder();
-            int code = await RunAsync(kernel.Release.Compiler, arguments, errors, cancellation).ConfigureAwait(false);
-            if (code != 0)
+            if (await Run(kernel.Release.Compiler, arguments).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } compiled)
+                return null;
+            if (!compiled.Succeeded)
             {
-                ReportCompiler(unit, root, errors.ToString(), diagnostics);
+                ReportCompiler(unit, root, compiled.Said, diagnostics);
                 return null;
             }
 
@@ -119,10 +119,14 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     }
 
     /// <summary>
-    /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails. Headers that
-    /// kbuild would generate on the way to this unit are taken for empty.
+    /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails, or cannot be
+    /// run, which alone is reported. Headers that kbuild would generate on the way to this unit are taken for empty.
     /// </summary>
-    public async Task<IReadOnlyList<string>?> ListIncludesAsync(CompilationUnit unit, CancellationToken cancellation = default)
+    public async Task<IReadOnlyList<string>?> ListIncludesAsync(
+        CompilationUnit unit,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(unit);
         string file = Path.GetTempFileName();
@@ -138,7 +142,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 "-MF",
                 file,
             ];
-            if (await RunAsync(kernel.Release.Compiler, arguments, new StringBuilder(), cancellation).ConfigureAwait(false) != 0)
+            var preprocess = Run(kernel.Release.Compiler, arguments) with { MayFail = true };
+            if (await preprocess.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { Succeeded: true })
                 return null;
 
             string prefix = kernel.SourceDirectory + "/";
@@ -174,33 +179,18 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         CancellationToken cancellation
     )
     {
-        var errors = new StringBuilder();
-        if (
-            await RunAsync(
-                    Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"),
-                    [.. arguments, Path.GetFullPath(file)],
-                    errors,
-                    cancellation
-                )
-                .ConfigureAwait(false) == 0
-        )
-            return true;
-        diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
-        return false;
+        var objtool = Run(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. arguments, Path.GetFullPath(file)]) with
+        {
+            Remedy = KernelCache.Remedy(kernel.OutputDirectory),
+        };
+        if (await objtool.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } result)
+            return false;
+        if (!result.Succeeded)
+            diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, result.Said);
+        return result.Succeeded;
     }
 
-    private async Task<int> RunAsync(string program, IReadOnlyList<string> arguments, StringBuilder errors, CancellationToken cancellation)
-    {
-        var result = await Cli.Wrap(program)
-            .WithArguments(arguments)
-            .WithWorkingDirectory(kernel.OutputDirectory)
-            .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellation)
-            .ConfigureAwait(false);
-        return result.ExitCode;
-    }
+    private Tool Run(string program, IReadOnlyList<string> arguments) => new(program, arguments) { Folder = kernel.OutputDirectory };
 
     /// <summary>make's rule format: a target, a colon, names with escaped blanks and continued lines.</summary>
     private ImmutableArray<string> ReadDependencies(string file)

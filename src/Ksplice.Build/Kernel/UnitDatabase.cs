@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
+using Ksplice.Build.Files;
 using Ksplice.Build.Patching;
 
 namespace Ksplice.Build.Kernel;
@@ -201,34 +202,35 @@ public sealed partial class UnitDatabase
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged.</exception>
-    public static UnitDatabase Load(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="remedy">What to do if it is damaged.</param>
+    /// <exception cref="DamagedFileException">The file is damaged.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static UnitDatabase Load(string path, string remedy)
     {
-        try
-        {
-            using var file = File.OpenRead(path);
-            var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase)
-                ?? throw new InvalidDataException($"'{path}' is empty");
-            return new UnitDatabase([
-                .. stored.Units.Select(unit => new CompilationUnit(
-                    unit.Source,
-                    unit.Object,
-                    unit.Module,
-                    Restore(unit.Compiler),
-                    Restore(unit.Objtool),
-                    Restore(unit.LinkObjtool ?? [])
-                )
-                {
-                    Apart = unit.Apart,
-                }),
-            ]);
+        var stored = JsonFile.Read(path, StoredContext.Default.StoredDatabase, remedy);
+        return new UnitDatabase([
+            .. stored.Units.Select(unit => new CompilationUnit(
+                unit.Source,
+                unit.Object,
+                unit.Module,
+                Restore(unit.Compiler),
+                Restore(unit.Objtool),
+                Restore(unit.LinkObjtool ?? [])
+            )
+            {
+                Apart = unit.Apart,
+            }),
+        ]);
 
-            ImmutableArray<string> Restore(int[] words) => [.. words.Select(word => stored.Strings[word])];
-        }
-        catch (Exception error) when (error is JsonException or ArgumentOutOfRangeException)
-        {
-            throw new InvalidDataException($"'{path}' is damaged: {error.Message}", error);
-        }
+        ImmutableArray<string> Restore(int[] words) =>
+            [
+                .. words.Select(word =>
+                    (uint)word < stored.Strings.Count
+                        ? stored.Strings[word]
+                        : throw new DamagedFileException(path, $"there is no string {word}", remedy)
+                ),
+            ];
     }
 
     /// <summary>The kernel's code model, which boot, realmode and purgatory code replaces and the vDSO's -fPIC overrides.</summary>
@@ -308,6 +310,7 @@ public sealed partial class UnitDatabase
 
     private sealed record StoredDatabase(List<string> Strings, List<StoredUnit> Units);
 
+    [JsonSourceGenerationOptions(RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
     [JsonSerializable(typeof(StoredDatabase))]
     private sealed partial class StoredContext : JsonSerializerContext;
 }

@@ -12,6 +12,7 @@ public partial class LayeringTests
         "Files",
         "Elf",
         "Diagnostics",
+        "Processes",
         "Dwarf",
         "Patching",
         "Kernel",
