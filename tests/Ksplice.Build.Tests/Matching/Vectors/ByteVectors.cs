@@ -158,12 +158,13 @@ internal static class ByteVectors
             .Of("content", [SymbolKind.Content, OpCode.Field], s =>
             {
                 uint text = s.Content("68 69 00");
+                s.Export(text);
                 s.Function(p =>
                     p.Literal("48 8d 05").Field(FieldKind.Pc32, text, -4).Literal("48 8d 15").Field(FieldKind.Pc32, text, -4).Literal("c3")
                 );
                 s.PutRelative(F, "48 8d 05", D).PutRelative(F + 7, "48 8d 15", D).Put(F + 14, "c3").Put(D, "68 69 00");
             })
-            .Accepts("both references lead to the string", s => { })
+            .Accepts("both references lead to the string", s => { }, D)
             .Accepts("the second leads to a copy", s => s.PutRelative(F + 7, "48 8d 15", E + 0x3e).Put(E + 0x3e, "68 69 00"))
             .Accepts("the second leads to the end of a longer one", s => s.PutRelative(F + 7, "48 8d 15", E + 1).Put(E, "6f 68 69 00"))
             .Refuses("another string", s => s.Put(D + 1, "6f"), MatchReason.Different, F + 3)

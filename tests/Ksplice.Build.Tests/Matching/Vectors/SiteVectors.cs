@@ -18,6 +18,7 @@ internal static class SiteVectors
             OptionalCode(),
             Paravirt(),
             ParavirtNothing(),
+            ParavirtTables(),
             Locks(),
             JumpLabels(),
             JumpLabelFlags(),
@@ -142,6 +143,21 @@ internal static class SiteVectors
             })
             .Accepts("a call of the function that says so", s => { })
             .Refuses("a call of another function", s => s.PutRelative(F, "e8", G), MatchReason.Different, F);
+
+    // The kernel has two tables of the name; the code before the site tells which.
+    private static VectorGroup ParavirtTables() =>
+        VectorGroup
+            .Of("paravirt call behind a use of its table", [OpCode.Paravirt], s =>
+            {
+                uint table = s.Global("pv_ops");
+                s.At("pv_ops", D).At("pv_ops", E).PutUInt64(D, G).PutUInt64(E, H);
+                s.Function(p =>
+                    p.Literal("48 c7 c0").Field(FieldKind.Abs32S, table).Paravirt(0, 5, table, o => o.Literal("ff 15 00 00 00"))
+                );
+                s.Put(F, "48 c7 c0").PutUInt32(F + 3, unchecked((uint)D));
+            })
+            .Accepts("a direct call of what this one holds", s => s.PutRelative(F + 7, "e8", G))
+            .Refuses("a direct call of what the other holds", s => s.PutRelative(F + 7, "e8", H), MatchReason.Different, F + 7);
 
     private static VectorGroup Locks() =>
         VectorGroup
