@@ -110,7 +110,8 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
         string folder = Folder(source);
         if (
             await PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
-            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellation) is not { } tree
+            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellationToken: cancellation)
+                is not { } tree
         )
             return null;
         UnitCompiler compiler = new(kernel, NullLogger.Instance);

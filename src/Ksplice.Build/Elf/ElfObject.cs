@@ -137,7 +137,7 @@ public sealed record ElfSymbol
     /// <summary>True if the object refers to the symbol without defining it.</summary>
     public bool IsUndefined => SectionIndex == Undefined && !IsReserved;
 
-    /// <summary>True if <see cref="SectionIndex"/> is that of a section which has the symbol: neither undefined, absolute nor common.</summary>
+    /// <summary>True if a section of the object has the symbol: it is neither undefined, absolute nor common.</summary>
     public bool IsInSection => SectionIndex != Undefined && !IsReserved;
 }
 

@@ -34,6 +34,9 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
 {
     private static readonly string[] Sections = ["-ffunction-sections", "-fdata-sections", "-g", "-gbtf", "-gno-record-gcc-switches"];
 
+    // What is only asked whether it changes is made as it is linked; debug data would tell lines and not code.
+    private static string[] Added(CompilationUnit unit) => unit.Apart is null ? Sections : ["-g0"];
+
     /// <summary>
     /// Where <see cref="CompiledUnit.WithTables"/> of an object stands. The module with the new code is linked from what the compiler made:
     /// objtool skips what has its tables already.
@@ -72,7 +75,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         string[] arguments =
         [
             .. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)),
-            .. Sections,
+            .. Added(unit),
             $"-ffile-prefix-map={root}/=",
             $"-fdebug-prefix-map={kernel.OutputDirectory}=.",
             .. extraArguments,
@@ -244,7 +247,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             .. unit.Objtool,
             .. unit.LinkObjtool,
             TablesExtension,
-            .. Sections,
+            .. Added(unit),
             .. extraArguments,
         ];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));

@@ -40,7 +40,13 @@ public sealed class KernelTypesTests : IDisposable
         _tree.Write("b/" + path, change(original));
         var (_, diff) = _tree.Run("diff", "-u", "a/" + path, "b/" + path);
         var bag = new DiagnosticBag();
-        var post = PostTree.Write(root, _tree["post"], [Patches.Parse(diff)], bag, TestContext.Current.CancellationToken);
+        var post = PostTree.Write(
+            root,
+            _tree["post"],
+            [Patches.Parse(diff)],
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
         Assert.True(post is not null, string.Join('\n', bag));
         return post;
     }

@@ -36,7 +36,13 @@ internal static class PatchedKernel
         }
         DiagnosticBag bag = [];
         var patch = Patches.Parse(diff);
-        var post = PostTree.Write(kernel.SourceDirectory, tree["post"], [patch], bag, TestContext.Current.CancellationToken);
+        var post = PostTree.Write(
+            kernel.SourceDirectory,
+            tree["post"],
+            [patch],
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
         Assert.True(post is not null, string.Join('\n', bag));
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
         var analyzed = await Task.WhenAll(

@@ -38,7 +38,13 @@ public class PostTreeTests : IDisposable
     private static string Change(string path, string from, string to) => $"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{from}\n+{to}\n";
 
     private PostTree? Write(DiagnosticBag bag, params string[] patches) =>
-        PostTree.Write(_source, _post, patches.Select(Patches.Parse).ToList(), bag, TestContext.Current.CancellationToken);
+        PostTree.Write(
+            _source,
+            _post,
+            patches.Select(Patches.Parse).ToList(),
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
 
     private PostTree Write(params string[] patches)
     {
@@ -168,7 +174,7 @@ public class PostTreeTests : IDisposable
                 _post,
                 [Patches.Parse(Change("y.h", "int y;", "char y;"))],
                 [],
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.False(Directory.Exists(Path.Combine(_post, "fs")));
@@ -197,7 +203,7 @@ public class PostTreeTests : IDisposable
                 _tree["obj/file"],
                 [Patches.Parse(Change("y.h", "int y;", "long y;"))],
                 bag,
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.Equal("KSP1028", Patches.TheError(bag).Id);
@@ -214,7 +220,7 @@ public class PostTreeTests : IDisposable
                 _tree["obj/file/post"],
                 [Patches.Parse(Change("y.h", "int y;", "long y;"))],
                 bag,
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.Equal("KSP1031", Patches.TheError(bag).Id);
@@ -281,7 +287,7 @@ public class PostTreeTests : IDisposable
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.Throws<OperationCanceledException>(() =>
-            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancelled.Token)
+            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancellationToken: cancelled.Token)
         );
         Assert.False(Directory.Exists(_post));
     }
