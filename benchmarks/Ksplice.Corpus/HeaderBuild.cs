@@ -62,12 +62,12 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
                     .AsSpan()
                     .SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, header)))
             )
-            .Select(header => (header, includes.UsersOf(header).Count))
-            .Where(pair => pair.Count != 0)
-            .OrderBy(pair => pair.Count)
+            .Select(header => (header, Units: includes.UsersOf(header).Count(unit => unit.Apart is null)))
+            .Where(pair => pair.Units != 0)
+            .OrderBy(pair => pair.Units)
             .ThenBy(pair => pair.header, StringComparer.Ordinal)
             .ToList();
-        Console.WriteLine($"{changed.Count} changed headers are read by units: {string.Join(' ', changed.Select(pair => pair.Count))}");
+        Console.WriteLine($"{changed.Count} changed headers are read by units: {string.Join(' ', changed.Select(pair => pair.Units))}");
         return new[] { 10, 30, 50, 70, 80 }.Select(percent => changed[(changed.Count - 1) * percent / 100]);
     }
 
@@ -79,8 +79,17 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         string root = Path.Combine(build.Folder(header), "post");
         if (
             await build.PatchAsync(header, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
-            || PostTree.Write(kernel.SourceDirectory, root, [patch], diagnostics, cancellation) is not { } tree
-            || await AffectedUnits.FindAsync(kernel, tree, NullLogger.Instance, diagnostics, cancellation).ConfigureAwait(false)
+            || PostTree.Write(kernel.SourceDirectory, root, [patch], diagnostics, cancellationToken: cancellation) is not { } tree
+            || await AffectedUnits
+                .FindAsync(
+                    kernel,
+                    tree,
+                    await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false),
+                    NullLogger.Instance,
+                    diagnostics,
+                    cancellation
+                )
+                .ConfigureAwait(false)
                 is not { } affected
         )
             return new(
@@ -99,7 +108,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         ConcurrentBag<UnitVerdict> verdicts = [];
         await Parallel
             .ForEachAsync(
-                affected.Index(),
+                affected.Where(unit => unit.Unit.Apart is null).Index(),
                 new ParallelOptions { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount },
                 async (unit, token) =>
                     verdicts.Add(await CompareAsync(header, unit.Item.Unit, unit.Index % 10 == 0, tree.Root, token).ConfigureAwait(false))

@@ -109,7 +109,10 @@ internal sealed class LineProof(PreparedKernel kernel, PatchBuild build, string 
     {
         string folder = build.Folder(source),
             output = Path.Combine(folder, name + ".o");
-        if (PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, name), [patch], diagnostics, cancellation) is not { } tree)
+        if (
+            PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, name), [patch], diagnostics, cancellationToken: cancellation)
+            is not { } tree
+        )
             throw new InvalidDataException(string.Join('\n', diagnostics));
         await File.WriteAllTextAsync(Path.Combine(tree.Root, source), string.Join('\n', lines), Encoding.Latin1, cancellation)
             .ConfigureAwait(false);

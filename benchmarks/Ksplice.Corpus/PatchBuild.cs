@@ -10,6 +10,8 @@ using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
+using Ksplice.Build.Tests.Analysis;
 using Ksplice.Build.Updates;
 using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -19,17 +21,13 @@ namespace Ksplice.Corpus;
 /// <summary>The stages of an update's build, up to offline run-pre matching, for patches of one source file.</summary>
 /// <param name="kernel">The kernel to update.</param>
 /// <param name="image">Its shipped image.</param>
+/// <param name="exports">What it and its modules export.</param>
 /// <param name="newer">The tree with the patched files.</param>
 /// <param name="work">A folder for objects and patches.</param>
-internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, string newer, string work)
+internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, KernelExports exports, string newer, string work)
 {
-    private readonly RunningKernel _running = new(
-        image,
-        ModuleExports.Read(kernel.Release.ModuleSymvers),
-        KernelConfiguration.Read(kernel.Release.Config)
-    );
-    private readonly ExportedSymbols _exported = ExportedSymbols.Read(kernel.Release.ModuleSymvers, [])
-        ?? throw new InvalidDataException("no Module.symvers");
+    private readonly RunningKernel _running = new(image, exports.ModuleOf, KernelConfiguration.Read(kernel.Release.Config));
+    private readonly ExportedSymbols _exported = exports.BesideTarget(null);
 
     /// <summary>Builds the update that changes <paramref name="source"/> alone, and asks the witnesses.</summary>
     public async Task<CorpusRow> RunAsync(string source, CancellationToken cancellation)
@@ -110,7 +108,8 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
         string folder = Folder(source);
         if (
             await PatchAsync(source, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
-            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellation) is not { } tree
+            || PostTree.Write(kernel.SourceDirectory, Path.Combine(folder, "post"), [patch], diagnostics, cancellationToken: cancellation)
+                is not { } tree
         )
             return null;
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
@@ -148,17 +147,14 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, strin
     {
         var diff = UpdateJudgement.Compare(new AnalyzedUnit(source, null, pre, post), diagnostics);
         if (diff is not { IsEmpty: true })
-            TypeComparison.Compare(pre, post, source, diagnostics);
+            TypeVerdict.Compare(pre, post, source, diagnostics);
         return diagnostics.HasErrors ? null : diff;
     }
 
     /// <summary>Matches an update's units against the image.</summary>
     public void Match(IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics)
     {
-        if (
-            diffs.Count == 0
-            || MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, _exported), diagnostics) is not { } data
-        )
+        if (diffs.Count == 0 || MatchDataBuilder.Build(diffs, _exported.SymbolsToResolve(diffs), diagnostics) is not { } data)
             return;
         ImageMatch.Check(data, image, diagnostics);
         StaticKeyCheck.Check(diffs, image, diagnostics);

@@ -7,6 +7,7 @@ using System.CommandLine;
 using CliWrap;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Targets;
 using Ksplice.Corpus;
 using Ksplice.Corpus.Witness;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -61,12 +62,16 @@ rules.SetAction(
         var kernel = resolved is null
             ? null
             : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        if (kernel is null || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image)
+        if (
+            kernel is null
+            || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image
+            || KernelExports.Read(kernel.Release.ModuleSymvers, diagnostics) is not { } exports
+        )
         {
             await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
             return 1;
         }
-        RuleRun.Run(kernel, image, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
+        RuleRun.Run(kernel, image, exports, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
         return 0;
     }
 );
@@ -90,8 +95,11 @@ command.SetAction(
         var kernel = resolved is null
             ? null
             : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        var image = kernel is null ? null : KernelImage.Open(kernel.Release.Image, diagnostics);
-        if (kernel is null || image is null)
+        if (
+            kernel is null
+            || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image
+            || KernelExports.Read(kernel.Release.ModuleSymvers, diagnostics) is not { } exports
+        )
         {
             await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
             return 1;
@@ -99,16 +107,17 @@ command.SetAction(
         string folder = Path.GetFullPath(arguments.GetRequiredValue(work)),
             table = arguments.GetRequiredValue(output);
         string tree = await UnpackAsync(arguments.GetRequiredValue(newer), Path.Combine(folder, "newer"), cancellation);
-        PatchBuild build = new(kernel, image, tree, Path.Combine(folder, "patches"));
+        PatchBuild build = new(kernel, image, exports, tree, Path.Combine(folder, "patches"));
         if (arguments.GetValue(headers))
         {
+            if (await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, diagnostics, cancellation) is not { } includes)
+            {
+                await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+                return 1;
+            }
             HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
             List<HeaderRow> built = [];
-            foreach (
-                var (header, units) in HeaderBuild
-                    .Choose(kernel, await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation), tree)
-                    .ToList()
-            )
+            foreach (var (header, units) in HeaderBuild.Choose(kernel, includes, tree).ToList())
             {
                 Console.WriteLine($"{header}: {units} units");
                 var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () =>

@@ -3,9 +3,9 @@ using System.Diagnostics;
 using System.Globalization;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Corpus;
 
@@ -13,13 +13,9 @@ namespace Ksplice.Corpus;
 internal static class RuleRun
 {
     /// <summary>Judges each pair under <paramref name="patches"/> and prints what is said and, as the last lines, the times.</summary>
-    public static void Run(PreparedKernel kernel, KernelImage image, string patches, CancellationToken cancellation)
+    public static void Run(PreparedKernel kernel, KernelImage image, KernelExports exports, string patches, CancellationToken cancellation)
     {
-        RunningKernel running = new(
-            image,
-            ModuleExports.Read(kernel.Release.ModuleSymvers),
-            KernelConfiguration.Read(kernel.Release.Config)
-        );
+        RunningKernel running = new(image, exports.ModuleOf, KernelConfiguration.Read(kernel.Release.Config));
         List<(long Bytes, double Compare, double Judge)> times = [];
         SortedDictionary<string, (int Rows, int Reports)> rules = new(StringComparer.Ordinal);
         foreach (string post in Directory.EnumerateFiles(patches, "post.o", SearchOption.AllDirectories).Order(StringComparer.Ordinal))

@@ -5,6 +5,7 @@ using System.Globalization;
 using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;
@@ -37,6 +38,7 @@ internal sealed class Comparison(string root, string work, string kernel, IMatch
                     Path.Combine(c, "include"),
                     Path.Combine(tests, "interpreter.c"),
                     Path.Combine(tests, "dumped.c"),
+                    Path.Combine(tests, "shown.c"),
                     .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
                     "-o",
                     Program(name),

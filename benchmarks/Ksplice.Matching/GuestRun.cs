@@ -4,6 +4,7 @@
 using System.Globalization;
 using System.Text;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;

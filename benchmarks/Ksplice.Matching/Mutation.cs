@@ -4,6 +4,7 @@ using System.Buffers.Binary;
 using Iced.Intel;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;
 
@@ -27,7 +28,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
     public static readonly string[] TableKinds = ["another bug entry", "another exception entry", "a further exception entry"];
 
     /// <summary>A random change of that kind to one of the <paramref name="places"/>, or null if there is nothing of the kind.</summary>
-    public static Mutation? TryMake(string kind, IReadOnlyList<MatchedPlace> places, IMatchMemory memory, Random random)
+    public static Mutation? TryMake(string kind, IReadOnlyList<ComparedRange> places, IMatchMemory memory, Random random)
     {
         var candidates = places.Where(place => place.IsCode == (kind != Kinds[4]) && place.End > place.Start).ToList();
         if (candidates.Count == 0)
@@ -93,7 +94,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
     /// </summary>
     public static (ulong Code, Action<ChangedMemory> Make)? TryMakeEntry(
         string kind,
-        IReadOnlyList<MatchedPlace> places,
+        IReadOnlyList<ComparedRange> places,
         IMatchMemory memory,
         Random random
     )
@@ -113,7 +114,9 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         fitting =
         [
             .. all.Where(code =>
-                kind == TableKinds[0] ? memory.TryFindBug(code, out _) : kind == TableKinds[1] == memory.TryFindException(code, out _)
+                kind == TableKinds[0]
+                    ? memory.Tables.Bugs.ContainsKey(code)
+                    : kind == TableKinds[1] == memory.Tables.Exceptions.ContainsKey(code)
             ),
         ];
         if (fitting.Count == 0)
@@ -123,7 +126,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         uint bits = (uint)(1 + random.Next(255));
         if (kind == TableKinds[0])
         {
-            memory.TryFindBug(chosen, out var bug);
+            var bug = memory.Tables.Bugs[chosen];
             // Not BUGFLAG_DONE, which is set when a warning was given.
             BugEntry? changed = random.Next(4) switch
             {
@@ -134,7 +137,7 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
             };
             return (chosen, target => target.SetBug(chosen, changed));
         }
-        memory.TryFindException(chosen, out var exception);
+        var exception = memory.Tables.Exceptions.GetValueOrDefault(chosen);
         ExceptionEntry? entry =
             kind == TableKinds[2]
                 ? new ExceptionEntry(other, bits)

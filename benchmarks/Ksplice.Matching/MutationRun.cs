@@ -3,6 +3,8 @@ using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
+using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Matching;
 
@@ -14,7 +16,7 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
     /// </summary>
     public async Task<string> RunAsync(IReadOnlyList<CompilationUnit> chosen, int count, CancellationToken cancellation)
     {
-        List<(string Unit, FunctionMatch Function, IReadOnlyList<MatchedPlace> Places)> functions = [];
+        List<(string Unit, FunctionMatch Function, IReadOnlyList<ComparedRange> Places)> functions = [];
         foreach (var unit in chosen)
         {
             if (await units.CompileAsync(unit, [], cancellation) is not { } pre)
@@ -50,7 +52,7 @@ internal sealed class MutationRun(UnitRun units, IMatchMemory memory, int seed)
     }
 
     // What was changed, or null if there is nothing of the kind in these places.
-    private string? Change(string kind, IReadOnlyList<MatchedPlace> places, Random random, ChangedMemory changed)
+    private string? Change(string kind, IReadOnlyList<ComparedRange> places, Random random, ChangedMemory changed)
     {
         if (Mutation.TableKinds.Contains(kind))
         {

@@ -57,11 +57,12 @@ internal sealed class OtherVersion(UnitRun mine, UnitRun other, IMatchMemory mem
 
     private string Reason(MatchFailure? failure) =>
         failure is null ? "no program"
-        : failure.Reason == MatchReason.Different && memory.TryFindBug(failure.Address, out _) ? "another entry of the bug table"
+        : failure.Reason == MatchReason.Different && memory.Tables.Bugs.ContainsKey(failure.Address) ? "another entry of the bug table"
         : failure.Reason.ToString();
 
     private static ILookup<string, ObjectNode> Functions(ElfObject elf) =>
-        new ObjectGraph(elf)
+        ObjectGraph
+            .Of(elf)
             .Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false })
             .ToLookup(node => node.Name);
 

@@ -4,10 +4,13 @@
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- units --release R --memory DUMP --output docs/results/matching-dump.csv
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- vectors, guest: for tests/long/match-guest
 // dotnet run -c Release --project benchmarks/Ksplice.Matching -- mutations --release R --output docs/results/mutations.csv
+// dotnet run --project benchmarks/Ksplice.Matching -- write-vectors: tests/vectors, for which no kernel is needed
 using System.CommandLine;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
+using Ksplice.Build.Tests.Matching;
 using Ksplice.Matching;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -227,7 +230,17 @@ versions.SetAction(
         return 0;
     }
 );
-return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, vectors, guest, versions }
+
+var writeVectors = new Command("write-vectors", "Write the files of tests/vectors");
+writeVectors.SetAction(
+    async (_, cancellation) =>
+    {
+        foreach (var (name, text) in SmallVectors.Files())
+            await File.WriteAllTextAsync(Path.Combine(RepositoryRoot(), "tests", "vectors", name), text, cancellation);
+        return 0;
+    }
+);
+return await new RootCommand("Run-pre matching on whole kernels") { units, mutations, compare, vectors, guest, versions, writeVectors }
     .Parse(args)
     .InvokeAsync();
 

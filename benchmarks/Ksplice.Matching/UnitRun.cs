@@ -59,8 +59,8 @@ internal sealed class UnitRun(PreparedKernel kernel, KernelImage image, IMatchMe
                 is null
         )
             return null;
-        string sites = UnitCompiler.SitesOf(path);
-        return ElfObject.Read(await File.ReadAllBytesAsync(File.Exists(sites) ? sites : path, cancellation), unit.Source);
+        string withTables = UnitCompiler.WithTablesOf(path);
+        return ElfObject.Read(await File.ReadAllBytesAsync(File.Exists(withTables) ? withTables : path, cancellation), unit.Source);
     }
 
     private async Task<UnitRow> OneAsync(CompilationUnit unit, CancellationToken cancellation)

@@ -4,6 +4,7 @@ using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Matching;
 
@@ -24,7 +25,7 @@ internal sealed record Vector(string Unit, string Function, byte[] Data)
 
     private static IEnumerable<Vector> Of(ElfObject pre, string unit)
     {
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
             RunSymbol[] exports =

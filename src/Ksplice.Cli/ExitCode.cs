@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What scripts can rely on; docs/cli.md lists the same.
+// What scripts can rely on; docs/cli.md lists the same. `diff` and `match` have codes of their own there.
 namespace Ksplice.Cli;
 
 /// <summary>How a command ended.</summary>
@@ -11,7 +11,10 @@ public enum ExitCode
     /// <summary>Wrong arguments, or no such package.</summary>
     Usage = 1,
 
-    /// <summary>The kernel refused: its code does not match, a hook said no, a module would not load.</summary>
+    /// <summary>
+    /// The kernel refused: its code does not match, a hook said no, a module would not load. From <c>status</c>: an enabled update is not
+    /// applied, or a function of an applied one is not in force.
+    /// </summary>
     Refused = 2,
 
     /// <summary>Threads were in the code to be replaced at every try.</summary>
@@ -26,13 +29,16 @@ public enum ExitCode
     /// <summary>The package is damaged or not one.</summary>
     Damaged = 6,
 
-    /// <summary>Already applied, or not applied.</summary>
+    /// <summary>Already applied, or not applied, or the kernel is at work on it.</summary>
     WrongStage = 7,
 
-    /// <summary>No update of that id is loaded.</summary>
+    /// <summary>No update of that id is loaded; from <c>disable</c>: none is stored.</summary>
     Unknown = 8,
 
-    /// <summary>The kernel did not do what it should: no answer in time, a file missing in sysfs.</summary>
+    /// <summary>
+    /// The kernel did not do what it should: no answer in time, a file missing in sysfs. Also the end by Ctrl+C or SIGTERM while the
+    /// kernel is at work.
+    /// </summary>
     Unexpected = 9,
 
     /// <summary>The package is not signed by anybody whom this machine trusts.</summary>

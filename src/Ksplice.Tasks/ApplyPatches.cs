@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
@@ -54,11 +55,12 @@ public sealed class ApplyPatches : KspliceTask
             Diagnostics.Report(ProjectDiagnostics.NoPatch, new(ProjectFile));
             return false;
         }
-        var release = Tasks.KernelFile.Open(KernelFile).Release;
+        string[] paths = [.. Patches.Select(Full)];
+        WarnOfOrder(paths);
+        var release = ResolvedKernel.Open(KernelFile).Release;
         var kernel = await OpenCache(Cache).PrepareAsync(release, Diagnostics, cancellation).ConfigureAwait(false);
         if (kernel is null)
             return false;
-        string[] paths = [.. Patches.Select(Full)];
         if (
             UpdateBases.Resolve(
                 release.Release,
@@ -72,25 +74,59 @@ public sealed class ApplyPatches : KspliceTask
             || All(paths, path => SourcePatch.Read(path, Diagnostics)) is not { } patches
         )
             return false;
+        var included = await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false);
         var pre =
             basePatches.Count == 0
                 ? null
-                : Build.Patching.PostTree.Write(kernel.SourceDirectory, BaseTree, basePatches, Diagnostics, cancellation);
+                : Build.Patching.PostTree.Write(
+                    kernel.SourceDirectory,
+                    BaseTree,
+                    basePatches,
+                    Diagnostics,
+                    included.MayInclude,
+                    cancellation
+                );
         if (pre is null && basePatches.Count != 0)
             return false;
-        var tree = Build.Patching.PostTree.Write(kernel.SourceDirectory, PostTree, [.. basePatches, .. patches], Diagnostics, cancellation);
+        var tree = Build.Patching.PostTree.Write(
+            kernel.SourceDirectory,
+            PostTree,
+            [.. basePatches, .. patches],
+            Diagnostics,
+            included.MayInclude,
+            cancellation
+        );
         if (tree is null)
             return false;
         var changed = pre is null ? tree : tree with { Files = tree.ChangesSince(pre) };
-        var units = await AffectedUnits.FindAsync(kernel, changed, Logger, Diagnostics, cancellation).ConfigureAwait(false);
+        var units = await AffectedUnits.FindAsync(kernel, changed, included, Logger, Diagnostics, cancellation).ConfigureAwait(false);
         if (units is null)
             return false;
         string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));
         UnitList list = new(
             id,
-            [.. units.Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))],
+            [
+                .. units
+                    .Where(unit => unit.Unit.Apart is null)
+                    .Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))
+                    .OrderBy(unit => unit.Source, StringComparer.Ordinal),
+            ],
+            [.. units.Where(unit => unit.Unit.Apart is not null).Select(unit => new ApartUnit(unit.Unit.Object, unit.Because))],
+            [.. changed.Files.Where(file => file.Change == FileChange.Added).Select(file => file.Path)],
             [.. Lines(tree)]
         );
+        if (list.Units.Count == 0)
+        {
+            foreach (var unit in units)
+                Diagnostics.Report(
+                    PatchingDiagnostics.ReachesSeparateImage,
+                    new(unit.Because),
+                    unit.Because,
+                    unit.Unit.Source,
+                    unit.Unit.Apart!
+                );
+            return false;
+        }
         list.Write(UnitsFile);
         BaseList.Write(BasesFile, bases);
         if (Record is not null)
@@ -102,6 +138,28 @@ public sealed class ApplyPatches : KspliceTask
             );
         return true;
     }
+
+    // Who lists patches in an order of their own means it; a pattern gives them in the order of their names.
+    private void WarnOfOrder(string[] paths)
+    {
+        if (!paths.SequenceEqual(paths.Order(StringComparer.Ordinal), StringComparer.Ordinal))
+            return;
+        foreach (var (first, second) in paths.Zip(paths.Skip(1)))
+        {
+            if (
+                Path.GetDirectoryName(first) == Path.GetDirectoryName(second)
+                && Number(first) is { } one
+                && Number(second) is { } two
+                && one > two
+            )
+                Diagnostics.Report(PatchingDiagnostics.PatchOrder, new(second), Path.GetFileName(first), Path.GetFileName(second));
+        }
+    }
+
+    private static ulong? Number(string path) =>
+        ulong.TryParse(string.Concat(Path.GetFileName(path).TakeWhile(char.IsAsciiDigit)), NumberStyles.None, null, out ulong number)
+            ? number
+            : null;
 
     private static string Full(ITaskItem item) => item.GetMetadata("FullPath");
 

@@ -11,21 +11,11 @@ namespace Ksplice.Tasks;
 internal static class BaseList
 {
     /// <summary>Reads the file.</summary>
-    /// <exception cref="InvalidDataException">It is damaged.</exception>
-    public static IReadOnlyList<UpdateBase> Open(string path)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<List<UpdateBase>>(File.ReadAllBytes(path))
-                ?? throw new InvalidDataException($"'{path}' is empty");
-        }
-        catch (JsonException problem)
-        {
-            throw new InvalidDataException($"'{path}' is damaged: {problem.Message}", problem);
-        }
-    }
+    /// <exception cref="DamagedFileException">It is damaged.</exception>
+    public static IReadOnlyList<UpdateBase> Open(string path) =>
+        JsonFile.Read(path, TaskFiles.Default.IReadOnlyListUpdateBase, TaskFiles.Remedy);
 
     /// <summary>Writes the file.</summary>
     public static void Write(string path, IReadOnlyList<UpdateBase> bases) =>
-        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(bases));
+        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(bases, TaskFiles.Default.IReadOnlyListUpdateBase));
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Patching;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
 /// <summary>
-/// Compiles every unit from the pre tree and from the post tree, those side by side whose record does not hold. The time
-/// of its own record moves only when an object was made.
+/// Compiles every unit from the pre tree and from the post tree, those side by side whose record does not hold. Units that no update can
+/// replace must come out the same from both, and every source that the patches add must have been read. The time of its own record moves
+/// only when an object was made.
 /// </summary>
 public sealed class CompileUnits : KspliceTask
 {
@@ -45,13 +48,13 @@ public sealed class CompileUnits : KspliceTask
     /// <inheritdoc/>
     protected override bool RemovesRecord => false;
 
-    private sealed record Job(string Source, string Root, string Object, string[] Arguments, string Side);
+    private sealed record Job(CompilationUnit Unit, string Root, string Object, string[] Arguments, string Side);
 
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
         var kernel = await OpenCache(Cache)
-            .PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation)
+            .PrepareAsync(ResolvedKernel.Open(KernelFile).Release, Diagnostics, cancellation)
             .ConfigureAwait(false);
         if (kernel is null)
             return false;
@@ -59,22 +62,58 @@ public sealed class CompileUnits : KspliceTask
         string[] arguments = [$"-I{Path.GetFullPath(IncludeFolder)}", $"-ffile-prefix-map={Path.GetFullPath(IncludeFolder)}/="];
         List<Job> jobs = [];
         string preTree = BaseList.Open(BasesFile).Count == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
-        foreach (var unit in Units)
+        foreach (var item in Units)
         {
-            jobs.Add(new Job(unit.ItemSpec, preTree, unit.GetMetadata("Pre"), arguments, "pre"));
-            jobs.Add(new Job(unit.ItemSpec, Path.GetFullPath(PostTree), unit.GetMetadata("Post"), arguments, "post"));
+            var unit = kernel.Units.Find(item.ItemSpec)
+                ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel is {item.ItemSpec}", TaskFiles.Remedy);
+            jobs.Add(new Job(unit, preTree, item.GetMetadata("Pre"), arguments, "pre"));
+            jobs.Add(new Job(unit, Path.GetFullPath(PostTree), item.GetMetadata("Post"), arguments, "post"));
         }
+        var list = UnitList.Open(UnitsFile);
+        List<(ApartUnit Listed, Job Pre, Job Post)> apart = [];
+        foreach (var listed in list.Apart)
+        {
+            var unit = kernel.Units.Apart.FirstOrDefault(unit => unit.Object == listed.Object)
+                ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel makes {listed.Object}", TaskFiles.Remedy);
+            string stem = Path.Combine(Path.GetDirectoryName(UnitsFile)!, "apart", Path.ChangeExtension(listed.Object, null));
+            apart.Add(
+                (
+                    listed,
+                    new Job(unit, preTree, stem + ".pre.o", [], "pre"),
+                    new Job(unit, Path.GetFullPath(PostTree), stem + ".post.o", [], "post")
+                )
+            );
+        }
+        jobs.AddRange(apart.SelectMany(unit => new[] { unit.Pre, unit.Post }));
         int made = 0;
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
             .ForEachAsync(jobs, parallel, async (job, token) =>
             {
-                if (await CompileAsync(compiler, kernel, job, token).ConfigureAwait(false))
+                if (await CompileAsync(compiler, job, token).ConfigureAwait(false))
                     Interlocked.Increment(ref made);
             })
             .ConfigureAwait(false);
         if (Diagnostics.HasErrors)
             return false;
+        foreach (var (listed, pre, post) in apart)
+        {
+            if (!File.ReadAllBytes(pre.Object).AsSpan().SequenceEqual(File.ReadAllBytes(post.Object)))
+                Diagnostics.Report(
+                    PatchingDiagnostics.ReachesSeparateImage,
+                    new(listed.Because),
+                    listed.Because,
+                    pre.Unit.Source,
+                    pre.Unit.Apart!
+                );
+        }
+        if (list.Added.Count != 0)
+            CheckAdded(list.Added, jobs);
+        if (Diagnostics.HasErrors)
+        {
+            StageRecord.Remove(Record);
+            return false;
+        }
         if (
             Record is not null
             && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile))
@@ -83,25 +122,38 @@ public sealed class CompileUnits : KspliceTask
         return true;
     }
 
-    private async Task<bool> CompileAsync(UnitCompiler compiler, PreparedKernel kernel, Job job, CancellationToken cancellation)
+    private async Task<bool> CompileAsync(UnitCompiler compiler, Job job, CancellationToken cancellation)
     {
-        if (kernel.Units.Find(job.Source) is not { } unit)
-            throw new InvalidDataException($"{job.Source} is not in the kernel's configuration");
         string record = job.Object + ".record";
-        string command = compiler.CommandOf(unit, job.Root, job.Arguments);
+        string command = compiler.CommandOf(job.Unit, job.Root, job.Arguments);
         if (StageRecord.Staleness(record, command) is not { } why)
             return false;
-        Log.LogMessage(MessageImportance.Normal, "compiling {0} ({1}): {2}", job.Source, job.Side, why);
+        Log.LogMessage(MessageImportance.Normal, "compiling {0} ({1}): {2}", job.Unit.Source, job.Side, why);
         StageRecord.Remove(record);
         // What depends on this object is not up to date from here on, whatever comes.
         StageRecord.Remove(Record);
         var compiled = await compiler
-            .CompileAsync(unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation)
+            .CompileAsync(job.Unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation)
             .ConfigureAwait(false);
         if (compiled is null)
             return false;
         StageRecord.Write(record, command, compiled.Dependencies, UnitCompiler.FilesOf(job.Object));
         return true;
+    }
+
+    private void CheckAdded(IReadOnlyList<string> added, List<Job> jobs)
+    {
+        var read = jobs.Where(job => job.Side == "post" && job.Unit.Apart is null)
+            .SelectMany(job => StageRecord.Read(job.Object + ".record")?.Inputs ?? [])
+            .Select(file => Path.GetFullPath(file.Path))
+            .ToHashSet(StringComparer.Ordinal);
+        foreach (string file in added.Where(file => !read.Contains(Path.Combine(Path.GetFullPath(PostTree), file))))
+        {
+            if (file.EndsWith(".h", StringComparison.Ordinal))
+                Diagnostics.Report(PatchingDiagnostics.FileIgnored, new(file), file, "nothing that is compiled includes it");
+            else
+                Diagnostics.Report(PatchingDiagnostics.AddedUnused, new(file), file);
+        }
     }
 
     /// <summary>An error in a line that a patch brought is shown in the patch, any other in the tree.</summary>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-using System.Text.Json;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 using Microsoft.Build.Framework;
 using Microsoft.Extensions.Logging;
@@ -45,7 +45,7 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     public override bool Execute()
     {
         bool done = false;
-        try
+        Guard(() =>
         {
             if (ConfigurationFile.Read(Configuration) is { } configuration)
             {
@@ -57,27 +57,72 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
             if (RemovesRecord)
                 StageRecord.Remove(Record);
             done = RunAsync(_canceled.Token).GetAwaiter().GetResult();
+        });
+        List<Diagnostic> shown = [.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>()];
+        int known = Diagnostics.Count;
+        // What tells the places may be damaged itself: then they stay as they are.
+        Guard(() => shown = [.. shown.Select(Locate)]);
+        foreach (var diagnostic in shown)
+            Report(diagnostic);
+        // A warning that the project makes an error comes again as well.
+        if (RemovesRecord && (!done || Diagnostics.HasErrors || Log.HasLoggedErrors))
+            Guard(() => StageRecord.Remove(Record));
+        foreach (var diagnostic in Diagnostics.Skip(known))
+            Report(diagnostic);
+        return done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+    }
+
+    // The one place where exceptions of a stage end. What a person can mend becomes a diagnostic; any other is an error of ours, which
+    // MSBuild shows with its stack.
+    private void Guard(Action action)
+    {
+        try
+        {
+            action();
         }
-        catch (OperationCanceledException)
+        catch (Exception problem) when (Canceled(problem))
         {
             Log.LogMessage(MessageImportance.High, "canceled");
         }
-        catch (ElfFormatException problem)
+        catch (Exception problem) when (Mendable(problem) is { } diagnostics)
         {
-            Diagnostics.Report(ProjectDiagnostics.MalformedObject, new SourceLocation(problem.FileName), problem.Message);
+            foreach (var diagnostic in diagnostics.Where(diagnostic => !Diagnostics.Contains(diagnostic)))
+                Diagnostics.Add(diagnostic);
         }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or InvalidDataException or JsonException)
-        {
-            Diagnostics.Report(ProjectDiagnostics.FileProblem, null, problem.Message);
-        }
-        foreach (var diagnostic in Diagnostics.Select(Severities.Apply).OfType<Diagnostic>())
-            Report(Locate(diagnostic));
-        done = done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
-        // A warning that the project makes an error comes again as well.
-        if (!done && RemovesRecord)
-            StageRecord.Remove(Record);
-        return done;
     }
+
+    private static bool Canceled(Exception problem) =>
+        problem is OperationCanceledException
+        || (problem is AggregateException several && several.Flatten().InnerExceptions.All(inner => inner is OperationCanceledException));
+
+    // What a person is told of an exception; null if nobody but us can mend it.
+    private static IReadOnlyList<Diagnostic>? Mendable(Exception problem) =>
+        problem switch
+        {
+            // Of work that is done side by side.
+            AggregateException several => several.Flatten().InnerExceptions.Select(Mendable).ToList() is var each && each.Contains(null)
+                ? null
+                : [.. each.SelectMany(inner => inner!)],
+            ElfFormatException malformed =>
+            [
+                Diagnostic.Create(ProjectDiagnostics.MalformedObject, new SourceLocation(malformed.FileName), malformed.Message),
+            ],
+            DamagedFileException damaged =>
+            [
+                Diagnostic.Create(
+                    ProjectDiagnostics.DamagedFile,
+                    new SourceLocation(damaged.FileName),
+                    damaged.FileName,
+                    damaged.Problem,
+                    damaged.Remedy
+                ),
+            ],
+            IOException or UnauthorizedAccessException or InvalidDataException =>
+            [
+                Diagnostic.Create(ProjectDiagnostics.FileProblem, null, problem.Message),
+            ],
+            _ => null,
+        };
 
     /// <summary>True if the record goes before the stage starts; a stage that finds out by itself what is stale keeps it.</summary>
     protected virtual bool RemovesRecord => true;

@@ -47,7 +47,7 @@ public sealed class LinkModules : KspliceTask
     {
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return false;
-        var kernel = Tasks.KernelFile.Open(KernelFile);
+        var kernel = ResolvedKernel.Open(KernelFile);
         var cache = OpenCache(Cache);
         KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);
         if (Directory.Exists(OutputFolder))

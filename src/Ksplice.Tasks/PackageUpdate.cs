@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Reflection;
 using System.Text;
+using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
@@ -49,7 +50,7 @@ public sealed class PackageUpdate : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         RemoveOld();
-        var update = UpdateDescription.FromJson(File.ReadAllBytes(UpdateFile));
+        var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
             files.Add(Path.GetFileName(module), File.ReadAllBytes(module));
@@ -85,7 +86,7 @@ public sealed class PackageUpdate : KspliceTask
                     ?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
-        File.WriteAllText(PathFile, Path.Combine(Path.GetFullPath(OutputFolder), "ksplice-" + update.Id));
+        File.WriteAllText(PathFile, PackagePath.Of(OutputFolder, update.Id));
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return Task.FromResult(false);
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
@@ -109,7 +110,16 @@ public sealed class PackageUpdate : KspliceTask
         StageRecord.Remove(Record);
         if (!File.Exists(PathFile))
             return;
-        string old = File.ReadAllText(PathFile);
+        string old;
+        try
+        {
+            old = PackagePath.Read(PathFile);
+        }
+        catch (DamagedFileException)
+        {
+            // It is written anew; what it named is not known.
+            return;
+        }
         if (!Directory.Exists(Path.GetDirectoryName(old)))
             return;
         if (Directory.Exists(old))
@@ -139,7 +149,7 @@ public sealed class ReadPackage : KspliceTask
     {
         if (File.Exists(PathFile))
         {
-            string folder = File.ReadAllText(PathFile);
+            string folder = PackagePath.Read(PathFile);
             TaskItem update = new(folder);
             update.SetMetadata("Archive", folder + ".tar.zst");
             update.SetMetadata("Report", WriteReport.ReportOf(folder));

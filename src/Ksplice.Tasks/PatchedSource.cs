@@ -11,7 +11,7 @@ internal static class PatchedSource
     {
         if (Path.IsPathRooted(location.Path))
             return location;
-        string path = location.Path.StartsWith("./", StringComparison.Ordinal) ? location.Path[2..] : location.Path;
+        string path = Path.GetFullPath(location.Path, "/")[1..];
         var line = location.Line == 0 ? null : units?.Lines.FirstOrDefault(line => line.File == path && line.Line == location.Line);
         return line is not null
             ? new SourceLocation(line.Patch, line.PatchLine, 1)

@@ -16,6 +16,6 @@ public sealed class PrepareKernel : KspliceTask
 
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation) =>
-        await OpenCache(Cache).PrepareAsync(Tasks.KernelFile.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false)
+        await OpenCache(Cache).PrepareAsync(ResolvedKernel.Open(KernelFile).Release, Diagnostics, cancellation).ConfigureAwait(false)
             is not null;
 }

@@ -7,10 +7,15 @@ using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
 
+/// <summary>A configuration file of diagnostics as it was read.</summary>
+/// <param name="Path">Its full path.</param>
+/// <param name="Text">What it says.</param>
+public sealed record ConfigurationText(string Path, string Text);
+
 /// <summary>configuration.json: what the project says about diagnostics. Stages depend on the file, so it holds the text of the
 /// project's .editorconfig files and not their names alone, and is written only when something in it differs.</summary>
 /// <param name="Folder">The project's folder.</param>
-/// <param name="Files">The path and text of each configuration file; those that count more come later.</param>
+/// <param name="Files">The configuration files; those that count more come later.</param>
 /// <param name="NoWarn">The property.</param>
 /// <param name="WarningsAsErrors">The property.</param>
 /// <param name="WarningsNotAsErrors">The property.</param>
@@ -18,7 +23,7 @@ namespace Ksplice.Tasks;
 /// <param name="Acknowledgements">The project's KspliceAcknowledge items.</param>
 public sealed record ConfigurationFile(
     string Folder,
-    IReadOnlyList<KeyValuePair<string, string>> Files,
+    IReadOnlyList<ConfigurationText> Files,
     string NoWarn,
     string WarningsAsErrors,
     string WarningsNotAsErrors,
@@ -27,13 +32,21 @@ public sealed record ConfigurationFile(
 )
 {
     /// <summary>Reads the file; null if there is none.</summary>
-    public static ConfigurationFile? Read(string? path) =>
-        path is not null && File.Exists(path) ? JsonSerializer.Deserialize<ConfigurationFile>(File.ReadAllBytes(path)) : null;
+    /// <exception cref="DamagedFileException">It is damaged.</exception>
+    public static ConfigurationFile? Read(string? path)
+    {
+        if (path is null || !File.Exists(path))
+            return null;
+        var file = JsonFile.Read(path, TaskFiles.Default.ConfigurationFile, TaskFiles.Remedy);
+        return Path.IsPathFullyQualified(file.Folder)
+            ? file
+            : throw new DamagedFileException(path, $"'{file.Folder}' is no full path", TaskFiles.Remedy);
+    }
 
     /// <summary>The engine's form.</summary>
     public DiagnosticConfiguration ToConfiguration() =>
         new(
-            [.. Files.Select(file => EditorConfig.Parse(file.Key, file.Value))],
+            [.. Files.Select(file => EditorConfig.Parse(file.Path, file.Text))],
             DiagnosticConfiguration.Ids(NoWarn),
             DiagnosticConfiguration.Ids(WarningsAsErrors),
             DiagnosticConfiguration.Ids(WarningsNotAsErrors),
@@ -85,7 +98,7 @@ public sealed class ReadConfiguration : KspliceTask
         var paths = named.Concat(EditorConfig.Discover(folder)).Select(file => file.Path).Distinct(StringComparer.Ordinal);
         ConfigurationFile file = new(
             folder,
-            [.. paths.Select(path => KeyValuePair.Create(path, File.ReadAllText(path)))],
+            [.. paths.Select(path => new ConfigurationText(path, File.ReadAllText(path)))],
             NoWarn ?? "",
             WarningsAsErrors ?? "",
             WarningsNotAsErrors ?? "",
@@ -101,9 +114,11 @@ public sealed class ReadConfiguration : KspliceTask
         );
         foreach (var (path, id, value) in file.ToConfiguration().Powerless(Rules.All))
             Diagnostics.Report(AnalysisDiagnostics.SeverityFixed, new(path), id, value);
+        foreach (var (place, key, why) in file.ToConfiguration().Ineffective())
+            Diagnostics.Report(AnalysisDiagnostics.SeverityIneffective, place, key, why);
         foreach (var acknowledgement in file.Acknowledgements)
             UpdateJudgement.Check(acknowledgement, Rules.All, new(ProjectFile), Diagnostics);
-        AtomicFile.WriteIfDifferent(Output, JsonSerializer.SerializeToUtf8Bytes(file));
+        AtomicFile.WriteIfDifferent(Output, JsonSerializer.SerializeToUtf8Bytes(file, TaskFiles.Default.ConfigurationFile));
         return Task.FromResult(!Diagnostics.HasErrors);
     }
 }

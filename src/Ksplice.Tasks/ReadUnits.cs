@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Ksplice.Build.Generation;
+using Ksplice.Build.Targets;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 

@@ -70,14 +70,14 @@ public sealed class ResolveKernel : KspliceTask
             Compiler = Compiler,
             Cache = Cache,
         };
-        var known = Tasks.KernelFile.Read(KernelFile);
+        var known = ResolvedKernel.Read(KernelFile);
         var release =
             known is not null && known.Stamp == Stamp(options, known.Release)
                 ? known.Release
                 : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
         if (release is null)
             return false;
-        new KernelFile(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
+        new ResolvedKernel(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
         TaskItem kernel = new(release.Release);
         kernel.SetMetadata("Ready", OpenCache(Cache).ReadyOf(release));
         kernel.SetMetadata("Image", release.Image);

@@ -51,7 +51,7 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
     public static void Write(string path, string command, IEnumerable<string> inputs, IEnumerable<string> outputs)
     {
         StageRecord record = new(command, [.. inputs.Select(RecordedFile.Take)], [.. outputs.Select(RecordedFile.Take)]);
-        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record));
+        AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, TaskFiles.Default.StageRecord));
     }
 
     /// <summary>Reads a record; null if there is none that can be read.</summary>
@@ -59,9 +59,10 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
     {
         try
         {
-            return JsonSerializer.Deserialize<StageRecord>(File.ReadAllBytes(path));
+            var record = JsonFile.Read(path, TaskFiles.Default.StageRecord, TaskFiles.Remedy);
+            return record.Inputs.Concat(record.Outputs).All(file => Path.IsPathFullyQualified(file.Path)) ? record : null;
         }
-        catch (Exception problem) when (problem is IOException or JsonException)
+        catch (Exception problem) when (problem is IOException or DamagedFileException)
         {
             return null;
         }
@@ -79,7 +80,7 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
     {
         if (!File.Exists(path))
             return "it was not made yet";
-        if (Read(path) is not { Inputs: not null, Outputs: not null } record)
+        if (Read(path) is not { } record)
             return $"its record {path} is damaged";
         if (command is not null && record.Command != command)
             return "it would be made by another command";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using Ksplice.Build.Files;
+using Ksplice.Build.Generation;
 
 namespace Ksplice.Tasks;
 
@@ -9,6 +10,11 @@ namespace Ksplice.Tasks;
 /// <param name="Module">The loadable module that it is part of, or null.</param>
 /// <param name="Because">The patched file that it is made from or includes.</param>
 public sealed record ListedUnit(string Source, string? Module, string Because);
+
+/// <summary>A unit that no update can replace, to compile twice and to see whether it differs.</summary>
+/// <param name="Object">Its object's path in the output tree.</param>
+/// <param name="Because">The patched file that it is made from or includes.</param>
+public sealed record ApartUnit(string Object, string Because);
 
 /// <summary>Where a line of a patched file comes from.</summary>
 /// <param name="File">The file in the source tree.</param>
@@ -20,23 +26,25 @@ public sealed record PatchedLine(string File, int Line, string Patch, int PatchL
 /// <summary>units.json: what the patches touch.</summary>
 /// <param name="Id">The update's id.</param>
 /// <param name="Units">The units, by source path.</param>
+/// <param name="Apart">The units that no update can replace, by object path.</param>
+/// <param name="Added">The files that the patches add.</param>
 /// <param name="Lines">The lines that patches brought.</param>
-public sealed record UnitList(string Id, IReadOnlyList<ListedUnit> Units, IReadOnlyList<PatchedLine> Lines)
+public sealed record UnitList(
+    string Id,
+    IReadOnlyList<ListedUnit> Units,
+    IReadOnlyList<ApartUnit> Apart,
+    IReadOnlyList<string> Added,
+    IReadOnlyList<PatchedLine> Lines
+)
 {
     /// <summary>Reads the file.</summary>
-    /// <exception cref="InvalidDataException">It is damaged.</exception>
+    /// <exception cref="DamagedFileException">It is damaged.</exception>
     public static UnitList Open(string path)
     {
-        try
-        {
-            return JsonSerializer.Deserialize<UnitList>(File.ReadAllBytes(path)) ?? throw new InvalidDataException($"'{path}' is empty");
-        }
-        catch (JsonException problem)
-        {
-            throw new InvalidDataException($"'{path}' is damaged: {problem.Message}", problem);
-        }
+        var list = JsonFile.Read(path, TaskFiles.Default.UnitList, TaskFiles.Remedy);
+        return UpdateId.IsWellFormed(list.Id) ? list : throw new DamagedFileException(path, $"'{list.Id}' is no id", TaskFiles.Remedy);
     }
 
     /// <summary>Writes the file.</summary>
-    public void Write(string path) => AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this));
+    public void Write(string path) => AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, TaskFiles.Default.UnitList));
 }

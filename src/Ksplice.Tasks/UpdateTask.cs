@@ -72,7 +72,7 @@ public abstract class UpdateTask : KspliceTask
     private protected abstract bool RunStage(CancellationToken cancellation);
 
     /// <summary>The kernel.</summary>
-    private protected KernelRelease Release => field ??= Tasks.KernelFile.Open(KernelFile).Release;
+    private protected KernelRelease Release => field ??= ResolvedKernel.Open(KernelFile).Release;
 
     /// <summary>The unpatched source tree.</summary>
     private protected string SourceTree => OpenCache(Cache).SourceOf(Release);
@@ -150,7 +150,7 @@ public abstract class UpdateTask : KspliceTask
             [
                 .. Units.Select(unit => new UnitObjects(
                     unit.ItemSpec,
-                    unit.GetMetadata("Module") is var module && module == Build.Generation.UpdateTarget.KernelName ? null : module,
+                    unit.GetMetadata("Module") is var module && module == Build.Targets.UpdateTarget.KernelName ? null : module,
                     unit.GetMetadata("Pre"),
                     unit.GetMetadata("Post")
                 )),

@@ -22,9 +22,9 @@ public sealed class WriteReport : KspliceTask
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        string package = File.ReadAllText(PathFile);
-        var manifest = UpdateManifest.FromJson(File.ReadAllBytes(Path.Combine(package, UpdateManifest.FileName)));
-        var update = UpdateDescription.FromJson(File.ReadAllBytes(UpdateFile));
+        string package = PackagePath.Read(PathFile);
+        var manifest = UpdateManifest.Read(Path.Combine(package, UpdateManifest.FileName), TaskFiles.Remedy);
+        var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         string output = ReportOf(package);
         AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(manifest, update)));
         if (Record is not null)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // ksplice diff on objects that gcc makes of two versions of a file.
-using System.Diagnostics;
 using System.Text.Json;
 
 namespace Ksplice.Cli.Tests;
@@ -181,13 +180,7 @@ public sealed class DiffTests : IDisposable
             post = Compile("post", Source.Replace("+ 3", "+ 7", StringComparison.Ordinal), "-gdwarf-5");
         string lines = Path.Combine(_folder, "lines");
         File.WriteAllBytes(lines, [0xff, 0xff, 0xff, 0x7f, 5, 0]);
-        using (
-            var objcopy = Process.Start(
-                "objcopy",
-                ["--remove-section", ".rela.debug_line", "--update-section", ".debug_line=" + lines, post]
-            )
-        )
-            objcopy.WaitForExit();
+        Programs.RunOk("objcopy", "--remove-section", ".rela.debug_line", "--update-section", ".debug_line=" + lines, post);
         var (code, _, errors) = ProcessTests.Run("diff", pre, post);
         Assert.Equal(1, code);
         Assert.Contains(".debug_line has a unit of 2147483647 bytes", errors, StringComparison.Ordinal);
@@ -213,7 +206,7 @@ public sealed class DiffTests : IDisposable
         string file = Path.Combine(_folder, name + ".c"),
             output = Path.Combine(_folder, name + ".o");
         File.WriteAllText(file, source);
-        using var gcc = Process.Start(
+        Programs.RunOk(
             "gcc",
             [
                 "-O2",
@@ -230,8 +223,6 @@ public sealed class DiffTests : IDisposable
                 output,
             ]
         );
-        gcc.WaitForExit();
-        Assert.Equal(0, gcc.ExitCode);
         return output;
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What an operator reads and what the shell offers is what the command takes.
 using System.CommandLine;
-using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
 
@@ -41,15 +40,7 @@ public sealed class ManualTests
     [Fact]
     public void The_man_page_is_well_formed()
     {
-        var start = new ProcessStartInfo("mandoc", ["-T", "lint", "-W", "warning", s_page])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        using var process = Process.Start(start)!;
-        var findings = process.StandardOutput.ReadToEnd() + process.StandardError.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, findings);
+        Programs.RunOk("mandoc", "-T", "lint", "-W", "warning", s_page);
     }
 
     [Theory]
@@ -65,7 +56,6 @@ public sealed class ManualTests
             _ksplice
             echo "${COMPREPLY[*]}"
             """;
-        using var process = Process.Start(new ProcessStartInfo("bash", ["-c", script]) { RedirectStandardOutput = true })!;
-        Assert.Equal(expected, process.StandardOutput.ReadToEnd().Trim());
+        Assert.Equal(expected, Programs.RunOk("bash", "-c", script).Trim());
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // ksplice match on objects of which the kernel has nothing, or something else.
-using System.Diagnostics;
 
 namespace Ksplice.Cli.Tests;
 
@@ -18,12 +17,7 @@ public sealed class MatchTests : IDisposable
         string source = Path.Combine(_folder, "unit.c"),
             made = Path.Combine(_folder, "unit.o");
         File.WriteAllText(source, $"int __attribute__((section(\"{section}\"))) not_of_any_kernel(int a) {{ return a * 5; }}\n");
-        using var gcc = Process.Start(
-            "gcc",
-            ["-O2", "-c", "-fno-pie", "-mcmodel=kernel", "-fno-asynchronous-unwind-tables", source, "-o", made]
-        );
-        gcc.WaitForExit();
-        Assert.Equal(0, gcc.ExitCode);
+        Programs.RunOk("gcc", "-O2", "-c", "-fno-pie", "-mcmodel=kernel", "-fno-asynchronous-unwind-tables", source, "-o", made);
         var (ended, output, errors) = ProcessTests.Run("match", made, "--image", StockKernel.Image);
         Assert.True(ended == code, $"{ended}\n{output}\n{errors}");
         Assert.Equal(code == 2, output.Contains("differs  not_of_any_kernel", StringComparison.Ordinal));

@@ -25,6 +25,10 @@ internal sealed class BuildLog
     /// <summary>Why each unit was compiled: the messages of the compile task.</summary>
     public IReadOnlyList<string> Compiled => Messages("compiling ");
 
+    /// <summary>The errors.</summary>
+    public IReadOnlyList<(string Id, string Message)> Errors =>
+        [.. _build.FindChildrenRecursive<Error>().Select(error => (error.Code, error.Text))];
+
     /// <summary>The messages that begin so.</summary>
     public IReadOnlyList<string> Messages(string start) =>
         [

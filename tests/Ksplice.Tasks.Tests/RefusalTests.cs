@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Bad input. Each is refused by name, at its place, leaves no package, and is refused again by the second build.
-using System.Collections;
 using Ksplice.Build.Kernel;
-using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks.Tests;
 
@@ -191,6 +189,7 @@ public sealed class RefusalTests
 
     [Theory]
     [InlineData("KSP2008", "olddefconfig:\n\t@echo 'this tree is broken' >&2; false\n", "this tree is broken")]
+    [InlineData("KSP2014", "olddefconfig:\n\tPATH=/none flex\n", "'flex' cannot be run: make did not find it; install the package flex")]
     [InlineData("KSP2013", "olddefconfig modules_prepare vmlinux modules:\n\t@true\n", "printed no compile commands")]
     public async Task A_source_tree_that_cannot_be_prepared(string id, string rules, string words)
     {
@@ -224,6 +223,38 @@ public sealed class RefusalTests
         }
     }
 
+    // PATH has the compiler and nothing else.
+    [Theory]
+    [InlineData("tar")]
+    [InlineData("make")]
+    public async Task A_program_that_is_missing(string program)
+    {
+        var folder = Directory.CreateTempSubdirectory("ksplice-path-");
+        try
+        {
+            string compiler = (await KernelTree.PrepareAsync(Patches.Release)).Release.Compiler,
+                path = folder.CreateSubdirectory("path").FullName,
+                cache = Path.Combine(folder.FullName, "cache");
+            File.CreateSymbolicLink(Path.Combine(path, compiler), Path.Combine("/usr/bin", compiler));
+            List<(string, string)> properties = [("KernelCache", cache), ("KernelImage", Patches.Image)];
+            // A tree need not be unpacked.
+            if (program == "make")
+                properties.Add(("KernelSource", await Patches.SourceAsync()));
+            using PatchProject project = new(Patches.Release, [.. properties]) { ProgramPath = path };
+            project.Write("fix.patch", Patches.Smaps);
+            Assert.Contains(
+                $"'{program}' cannot be run: it is in no folder of PATH ({path}); install the package {program}",
+                await RefusedAsync(project, "KSP2014"),
+                StringComparison.Ordinal
+            );
+            Assert.Empty(Directory.GetDirectories(Path.Combine(cache, "kernels")));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     [Fact]
     public async Task An_output_folder_that_cannot_be_written()
     {
@@ -237,7 +268,7 @@ public sealed class RefusalTests
     [Fact]
     public void A_help_page_stands_behind_an_error()
     {
-        Engine engine = new();
+        RecordingEngine engine = new();
         using ResolveKernel task = new()
         {
             BuildEngine = engine,
@@ -248,33 +279,5 @@ public sealed class RefusalTests
         var error = Assert.Single(engine.Errors);
         Assert.Equal(("KSP2022", "x.csproj"), (error.Code, error.File));
         Assert.True(File.Exists(new Uri(error.HelpLink!).LocalPath), error.HelpLink);
-    }
-
-    private sealed class Engine : IBuildEngine
-    {
-        public List<BuildErrorEventArgs> Errors { get; } = [];
-
-        public bool ContinueOnError => false;
-
-        public int LineNumberOfTaskNode => 0;
-
-        public int ColumnNumberOfTaskNode => 0;
-
-        public string ProjectFileOfTaskNode => "";
-
-        public bool BuildProjectFile(
-            string projectFileName,
-            string[] targetNames,
-            IDictionary globalProperties,
-            IDictionary targetOutputs
-        ) => false;
-
-        public void LogCustomEvent(CustomBuildEventArgs e) { }
-
-        public void LogErrorEvent(BuildErrorEventArgs e) => Errors.Add(e);
-
-        public void LogMessageEvent(BuildMessageEventArgs e) { }
-
-        public void LogWarningEvent(BuildWarningEventArgs e) { }
     }
 }

@@ -73,6 +73,9 @@ internal sealed class PatchProject : IDisposable
     public static PatchProject Sample(string name, string release) =>
         new(Repository.At("samples", name), owned: false) { _release = release };
 
+    /// <summary>PATH of its builds, if not that of the tests.</summary>
+    public string? ProgramPath { get; init; }
+
     /// <summary>The project's folder.</summary>
     public string Folder { get; }
 
@@ -126,7 +129,11 @@ internal sealed class PatchProject : IDisposable
             .WithArguments([.. arguments, $"-bl:{log}", "-nodeReuse:false", "-tl:off"])
             .WithWorkingDirectory(Folder)
             .WithEnvironmentVariables(variables =>
-                variables.Set("MSBUILDDISABLENODEREUSE", "1").Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1").Set("DOTNET_NOLOGO", "1")
+                variables
+                    .Set("MSBUILDDISABLENODEREUSE", "1")
+                    .Set("DOTNET_CLI_TELEMETRY_OPTOUT", "1")
+                    .Set("DOTNET_NOLOGO", "1")
+                    .Set("PATH", ProgramPath ?? Environment.GetEnvironmentVariable("PATH"))
             )
             .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(Encoding.UTF8, cancellation);

@@ -42,5 +42,12 @@ public static class AnalysisDiagnostics
         "{0} is set to '{1}' here, but it protects the running kernel and stays an error; acknowledge it for one object, with a reason",
         DiagnosticSeverity.Warning
     );
+
+    public static readonly DiagnosticDescriptor SeverityIneffective = new(
+        "KSP5075",
+        "A severity does not count",
+        "{0} has no effect here: {1}",
+        DiagnosticSeverity.Warning
+    );
 #pragma warning restore CS1591
 }

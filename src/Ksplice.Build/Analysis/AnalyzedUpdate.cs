@@ -50,7 +50,7 @@ public sealed class AnalyzedUpdate(
 /// <param name="configuration">What it was configured with.</param>
 public sealed class RunningKernel(KernelImage image, IReadOnlyDictionary<string, string> modules, KernelConfiguration configuration)
 {
-    private readonly Lazy<BtfTypes?> _types = new(() => BtfReader.Read(image.Elf));
+    private readonly Lazy<BtfTypes?> _types = new(() => BtfReader.Read(image));
     private readonly Lazy<ImageReferences> _references = new(() => new ImageReferences(image));
 
     /// <summary>The image.</summary>
@@ -103,6 +103,10 @@ public sealed class AnalyzedUnit(string source, string? module, ObjectPair objec
 
     /// <summary>The object made from the patched source.</summary>
     public ElfObject Post => objects.Post;
+
+    internal ObjectGraph PreGraph => objects.Correlation.Pre;
+
+    internal ObjectGraph PostGraph => objects.Correlation.Post;
 
     /// <summary>True for assembly, which has no types.</summary>
     public bool IsAssembly => source.EndsWith(".S", StringComparison.Ordinal);

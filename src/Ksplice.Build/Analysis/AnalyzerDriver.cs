@@ -13,7 +13,15 @@ public static class AnalyzerDriver
 {
     /// <summary>The project's own analyzers.</summary>
     public static IReadOnlyList<UpdateAnalyzer> BuiltIn { get; } =
-    [new TypeAnalyzer(), new DataAnalyzer(), new QuiescenceAnalyzer(), new PairAnalyzer(), new SymbolAnalyzer(), new HookAnalyzer()];
+    [
+        new TypeAnalyzer(),
+        new DataAnalyzer(),
+        new QuiescenceAnalyzer(),
+        new PairAnalyzer(),
+        new SymbolAnalyzer(),
+        new HookAnalyzer(),
+        new HookSleepAnalyzer(),
+    ];
 
     /// <summary>What <paramref name="analyzers"/> find in <paramref name="update"/>, by place and rule.</summary>
     public static IReadOnlyList<Diagnostic> Run(

@@ -4,6 +4,7 @@
 
 using System.Buffers.Binary;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Analysis;
 
@@ -22,6 +23,13 @@ public static class BtfReader
                 return Read(section.Data, value.Name + "(.BTF)");
         }
         return null;
+    }
+
+    /// <summary>Reads the .BTF section of a kernel's image, or gives null if it has none.</summary>
+    public static BtfTypes? Read(KernelImage image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        return image.FindSection(".BTF") is { } section ? Read(section, image.Path + "(.BTF)") : null;
     }
 
     /// <summary>Reads the bytes of a .BTF section; <paramref name="name"/> is for messages.</summary>

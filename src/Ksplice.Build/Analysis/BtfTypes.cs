@@ -94,9 +94,6 @@ public sealed class BtfTypes
     /// <summary>Encoding, offset and bits of an int.</summary>
     public uint IntEncoding(int id) => Word(id, 12);
 
-    /// <summary>0 static, 1 global, 2 extern; of a variable, and of a function in a kernel image (gcc 12 writes 0 for each).</summary>
-    public uint Linkage(int id) => KindOf(id) == BtfKind.Function ? Word(id, 4) & 0xffff : Word(id, 12);
-
     /// <summary>True for a forward declaration of a union.</summary>
     public bool IsUnionForward(int id) => KindFlag(id);
 

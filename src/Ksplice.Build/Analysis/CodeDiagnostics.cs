@@ -3,7 +3,7 @@ using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Analysis;
 
-/// <summary>What speaks against new code where it runs, KSP5011 to KSP5019.</summary>
+/// <summary>What speaks against new code where it runs, KSP5011 to KSP5021.</summary>
 public static class CodeDiagnostics
 {
 #pragma warning disable CS1591 // Titles and messages say it.
@@ -83,6 +83,21 @@ public static class CodeDiagnostics
             + "the request would wait for modules with no bound and no way to end it, perhaps for one that this update changes. "
             + "Do this before the update is applied, or in new code that runs later",
         DiagnosticSeverity.Error
+    );
+
+    public static readonly DiagnosticDescriptor HookSleeps = new(
+        "KSP5020",
+        "A hook sleeps in the stop",
+        "'{0}', a hook of kind {1}, sleeps whenever it runs ({2}): it runs while the machine is stopped, and to sleep there is a panic. "
+            + "Do this in a pre_* or post_* hook",
+        DiagnosticSeverity.Error
+    );
+
+    public static readonly DiagnosticDescriptor HookMaySleep = new(
+        "KSP5021",
+        "A hook may sleep in the stop",
+        "'{0}', a hook of kind {1}, may sleep ({2}): it runs while the machine is stopped, and to sleep there is a panic",
+        DiagnosticSeverity.Warning
     );
 #pragma warning restore CS1591
 }

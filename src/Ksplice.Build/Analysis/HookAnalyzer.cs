@@ -18,11 +18,6 @@ namespace Ksplice.Build.Analysis;
 /// <summary>Judges the hooks of an update.</summary>
 public sealed class HookAnalyzer : UpdateAnalyzer
 {
-    private const string SectionPrefix = ".ksplice.hooks.";
-
-    // The kinds that run while the machine is stopped (include/ksplice/hooks.h).
-    private static readonly HashSet<string> InStop = ["check_apply", "apply", "check_reverse", "reverse"];
-
     private const string WaitsForModprobe = "waits for modprobe",
         LoadsModule = "loads a module if none is there that it needs",
         WaitsForProgram = "runs a program, which may load or unload a module",
@@ -84,13 +79,10 @@ public sealed class HookAnalyzer : UpdateAnalyzer
         context.RegisterUpdateAction(Check);
     }
 
-    /// <summary>A hook of a unit: its kind, and the function or the name that no function of the unit has.</summary>
-    private sealed record Hook(AnalyzedUnit Unit, string Kind, string Name, ObjectFunction? Function);
-
     private static void Check(ActionContext<AnalyzedUpdate> context)
     {
         var update = context.Update;
-        var hooks = update.Units.SelectMany(HooksOf).ToList();
+        var hooks = UpdateHook.Of(update).ToList();
         if (hooks.Count == 0)
             return;
         Code code = new(update);
@@ -98,7 +90,7 @@ public sealed class HookAnalyzer : UpdateAnalyzer
         {
             context.Cancellation.ThrowIfCancellationRequested();
             var place = hook.Unit.PostSource.Function(hook.Name) ?? new SourceLocation(hook.Unit.Source);
-            if (InStop.Contains(hook.Kind) && update.Kernel is { } kernel && kernel.Configuration.Has("CONFIG_PREEMPT_RT"))
+            if (hook.RunsInStop && update.Kernel is { } kernel && kernel.Configuration.Has("CONFIG_PREEMPT_RT"))
                 context.Report(CodeDiagnostics.HookInRealTimeStop, place, hook.Name, hook.Kind, kernel.Image.Release);
             foreach (var (name, through) in code.ForbiddenIn(hook.Unit, hook.Name, hook.Function))
                 context.Report(
@@ -113,35 +105,9 @@ public sealed class HookAnalyzer : UpdateAnalyzer
         }
     }
 
-    private static IEnumerable<Hook> HooksOf(AnalyzedUnit unit)
-    {
-        foreach (var section in unit.Post.Sections.Where(section => section.Name.StartsWith(SectionPrefix, StringComparison.Ordinal)))
-        {
-            foreach (var relocation in section.Relocations)
-            {
-                var symbol = unit.Post.Symbols[relocation.SymbolIndex];
-                ulong offset = symbol.Value + (ulong)relocation.Addend;
-                var function = symbol.IsUndefined
-                    ? null
-                    : unit.Changes.PostFunctions.FirstOrDefault(function =>
-                        function.Parts[0].Range is var range && range.Section == symbol.SectionIndex && range.Offset == offset
-                    );
-                yield return new(unit, section.Name[SectionPrefix.Length..], function?.Name ?? symbol.Name, function);
-            }
-        }
-    }
-
-    /// <summary>The code of all units, as it is after the patch.</summary>
     private sealed class Code(AnalyzedUpdate update)
     {
-        private readonly Dictionary<AnalyzedUnit, ILookup<string, ObjectFunction>> _own = update.Units.ToDictionary(
-            unit => unit,
-            unit => unit.Changes.PostFunctions.ToLookup(function => function.Name, StringComparer.Ordinal)
-        );
-
-        private readonly ILookup<string, (AnalyzedUnit Unit, ObjectFunction Function)> _global = update
-            .Units.SelectMany(unit => unit.Changes.PostFunctions.Where(function => function.IsGlobal).Select(function => (unit, function)))
-            .ToLookup(pair => pair.function.Name, StringComparer.Ordinal);
+        private readonly UpdateFunctions _functions = new(update);
 
         /// <summary>Each forbidden name that the hook refers to, with the functions on the way to it.</summary>
         public IEnumerable<(string Name, IReadOnlyList<string> Through)> ForbiddenIn(AnalyzedUnit unit, string name, ObjectFunction? hook)
@@ -165,15 +131,11 @@ public sealed class HookAnalyzer : UpdateAnalyzer
                     found.TryAdd(target, at.Through);
                 foreach (string call in at.Function.Calls)
                 {
-                    foreach (var callee in Callees(at.Unit, call).Where(callee => seen.Add(callee.Function)))
+                    foreach (var callee in _functions.Find(at.Unit, call).Where(callee => seen.Add(callee.Function)))
                         work.Enqueue((callee.Unit, callee.Function, [.. at.Through, callee.Function.Name]));
                 }
             }
             return found.Select(pair => (pair.Key, pair.Value));
         }
-
-        // A unit's own function goes before another's of that name.
-        private IEnumerable<(AnalyzedUnit Unit, ObjectFunction Function)> Callees(AnalyzedUnit unit, string name) =>
-            _own[unit].Contains(name) ? _own[unit][name].Select(function => (unit, function)) : _global[name];
     }
 }

@@ -63,6 +63,14 @@ internal sealed class ImageCalls(KernelImage image)
         return found;
     }
 
+    /// <summary>The control flow of the function at <paramref name="function"/>; null if no symbol stands there.</summary>
+    public CodeFlow? FlowOf(ulong function) =>
+        image.Symbols.Nearest(function) is { } nearest
+            ? CodeFlow.Of(image.Slice(function, (int)Math.Min(nearest.End - function, 1 << 20)).ToArray(), function, address =>
+                image.Symbols.Nearest(address) is { } target && target.Symbol.Address == address ? target.Symbol.Name : null
+            )
+            : null;
+
     private IReadOnlyList<ulong> Decode(ulong function)
     {
         if (image.Symbols.Nearest(function) is not { } nearest)

@@ -23,9 +23,9 @@ public sealed class ImageReferences(KernelImage image)
     public IReadOnlyList<ImageReference> To(ulong target)
     {
         List<ImageReference> found = [];
-        foreach (var segment in image.Elf.Segments.Where(segment => segment.Type == 1))
+        foreach (var segment in image.Segments)
         {
-            bool code = (segment.Flags & 1) != 0;
+            bool code = segment.IsExecutable;
             var bytes = segment.Data.Span;
             for (int at = 0; at + 4 <= bytes.Length; at++)
             {

@@ -12,9 +12,8 @@ namespace Ksplice.Build.Analysis;
 
 /// <summary>A function that uses a member.</summary>
 /// <param name="Function">Its name.</param>
-/// <param name="Unit">Its unit.</param>
 /// <param name="Location">Where.</param>
-public sealed record MemberUse(string Function, string Unit, SourceLocation Location);
+public sealed record MemberUse(string Function, SourceLocation Location);
 
 /// <summary>Finds uses of members in source.</summary>
 /// <param name="sourceRoot">The unpatched source tree.</param>
@@ -34,7 +33,7 @@ public sealed class MemberUses(string sourceRoot)
                 foreach (var line in unit.PreSource.Lines(function))
                 {
                     if (Text(line) is { } text && use.Match(text) is { Success: true } match)
-                        found.Add(new(function.Name, unit.Source, line with { Column = match.Groups["m"].Index + 1 }));
+                        found.Add(new(function.Name, line with { Column = match.Groups["m"].Index + 1 }));
                 }
             }
         }

@@ -77,7 +77,12 @@ internal static class PairBalance
     }
 
     private static IEnumerable<int> Used(CodeFlow flow) =>
-        flow.Blocks.SelectMany(block => block.Calls).Where(ByName.ContainsKey).Select(name => ByName[name].Kind).Distinct();
+        flow
+            .Blocks.SelectMany(block => block.Calls)
+            .Select(call => call.Name)
+            .Where(ByName.ContainsKey)
+            .Select(name => ByName[name].Kind)
+            .Distinct();
 
     private static int AtReturn(CodeFlow flow, int kind)
     {
@@ -89,7 +94,7 @@ internal static class PairBalance
         foreach (int index in flow.Forward)
         {
             int state = states[index];
-            foreach (string call in flow.Blocks[index].Calls)
+            foreach (string call in flow.Blocks[index].Calls.Select(call => call.Name))
             {
                 if (ByName.TryGetValue(call, out var pair) && pair.Kind == kind)
                     state = Shift(state, pair.Step);

@@ -279,7 +279,7 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
                     .Of(function)
                     .InLoops()
                     .SelectMany(block => block.Calls)
-                    .Select(call => Wait(call, LocalDepth))
+                    .Select(call => Wait(call.Name, LocalDepth))
                     .OfType<string>()
                     .OrderBy(wait => !function.Calls.Contains(wait))
                     .FirstOrDefault();

@@ -81,7 +81,7 @@ public sealed class TypeAnalyzer : UpdateAnalyzer
         string elsewhere = "";
         if ((change.Rule == TypeDiagnostics.SizeChanged || change.Rule == TypeDiagnostics.MemberChanged) && units.Count == 1)
         {
-            StackTypes stacks = new(update, unit, change.Name);
+            StackTypes stacks = new(unit, change.Name);
             if (stacks.Owners() is { } owners)
             {
                 context.Report(

@@ -43,35 +43,6 @@ public sealed class TypeComparison
     }
 
     /// <summary>
-    /// Reports every type, function and variable of <paramref name="unit"/> (its source path) that is not the same in
-    /// <paramref name="post"/> as in <paramref name="pre"/>, by kind and name. True if all are.
-    /// </summary>
-    public static bool Compare(ElfObject pre, ElfObject post, string unit, DiagnosticBag bag)
-    {
-        var (before, after) = (BtfReader.Read(pre), BtfReader.Read(post));
-        if (before is null)
-            bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "pre");
-        if (after is null)
-            bag.Report(TypeDiagnostics.NoTypes, new SourceLocation(unit), "post");
-        return before is not null && after is not null && Compare(before, after, Globals(pre), unit, bag);
-    }
-
-    /// <summary>The same with types that have been read; <paramref name="globals"/> are the names with global binding.</summary>
-    public static bool Compare(BtfTypes pre, BtfTypes post, IReadOnlySet<string> globals, string unit, DiagnosticBag bag)
-    {
-        ArgumentNullException.ThrowIfNull(bag);
-        var changes = Find(pre, post, globals);
-        foreach (var change in changes)
-            bag.Add(
-                change.ToDiagnostic(
-                    new SourceLocation(unit),
-                    change.Rule == TypeDiagnostics.PrototypeChanged ? "callers elsewhere were compiled with the old one" : ""
-                )
-            );
-        return changes.Count == 0;
-    }
-
-    /// <summary>
     /// The names with global binding of an object: gcc 12 writes linkage 0 for every function, so the symbol table has to tell.
     /// </summary>
     public static IReadOnlySet<string> Globals(ElfObject pre) =>

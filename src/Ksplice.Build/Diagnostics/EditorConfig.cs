@@ -1,99 +1,27 @@
 // SPDX-License-Identifier: MIT
-// .editorconfig and .globalconfig files, as editors and the C# compiler read them: properties below [sections] whose names
-// are globs over paths. Of the globs all is here that the specification has: * and ** and ?, [abc] and [!abc], {a,b} and
-// {1..9}; a glob without a slash counts for every folder below the file's own.
+// .editorconfig and .globalconfig files, read as the C# compiler reads them: properties below [sections]. In a .editorconfig the names of
+// sections are globs (SectionGlob), in a global file each is the full path of one file.
 using System.Globalization;
-using System.Text;
 using System.Text.RegularExpressions;
 
 namespace Ksplice.Build.Diagnostics;
 
 /// <summary>A section of a configuration file.</summary>
 /// <param name="Glob">Its name; empty for what stands above the first section.</param>
+/// <param name="Line">The line of its name, from 1; 0 for what stands above the first section.</param>
 /// <param name="Properties">Its properties, keys in lower case.</param>
-public sealed record EditorConfigSection(string Glob, IReadOnlyDictionary<string, string> Properties)
+public sealed record EditorConfigSection(string Glob, int Line, IReadOnlyDictionary<string, string> Properties)
 {
-    private readonly Lazy<Regex> _pattern = new(() => ToRegex(Glob));
+    private readonly Lazy<SectionGlob?> _glob = new(() => SectionGlob.Parse(Glob));
+
+    /// <summary>True if the name is one that can be understood.</summary>
+    public bool IsGlob => _glob.Value is not null;
 
     /// <summary>True if the section is about <paramref name="path"/>, given with slashes and relative to the file's folder.</summary>
     public bool Matches(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return Glob.Length != 0 && _pattern.Value.IsMatch("/" + path.TrimStart('/'));
-    }
-
-    private static Regex ToRegex(string glob)
-    {
-        // Without a slash, or with one at the end only, the glob may match in any folder.
-        string anchored =
-            glob.StartsWith('/') ? glob
-            : glob.IndexOf('/') >= 0 ? "/" + glob
-            : "/**/" + glob;
-        StringBuilder regex = new("^");
-        int depth = 0;
-        for (int i = 0; i < anchored.Length; i++)
-        {
-            char c = anchored[i];
-            if (c == '\\' && i + 1 < anchored.Length)
-                regex.Append(Regex.Escape(anchored[++i].ToString()));
-            else if (c == '/' && anchored.AsSpan(i).StartsWith("/**/"))
-            {
-                regex.Append("(?:/|/.*/)");
-                i += 3;
-            }
-            else if (c == '*' && i + 1 < anchored.Length && anchored[i + 1] == '*')
-            {
-                regex.Append(".*");
-                i++;
-            }
-            else if (c == '*')
-                regex.Append("[^/]*");
-            else if (c == '?')
-                regex.Append("[^/]");
-            else if (c == '[' && anchored.IndexOf(']', i + 1) is var end and > 0 && !anchored.AsSpan(i, end - i).Contains('/'))
-            {
-                string set = anchored[(i + 1)..end];
-                regex.Append(CultureInfo.InvariantCulture, $"[{(set.StartsWith('!') ? "^" + Escape(set[1..]) : Escape(set))}]");
-                i = end;
-            }
-            else if (c == '{' && Range(anchored, ref i) is { } range)
-                regex.Append(range);
-            else if (c == '{' && anchored.IndexOf('}', i) > 0 && anchored.AsSpan(i, anchored.IndexOf('}', i) - i).Contains(','))
-            {
-                regex.Append("(?:");
-                depth++;
-            }
-            else if (c == '}' && depth > 0)
-            {
-                regex.Append(')');
-                depth--;
-            }
-            else if (c == ',' && depth > 0)
-                regex.Append('|');
-            else
-                regex.Append(Regex.Escape(c.ToString()));
-        }
-        while (depth-- > 0)
-            regex.Append(')');
-        return new Regex(regex.Append('$').ToString(), RegexOptions.CultureInvariant);
-    }
-
-    private static string Escape(string set) =>
-        set.Replace("\\", @"\\", StringComparison.Ordinal)
-            .Replace("[", @"\[", StringComparison.Ordinal)
-            .Replace("^", @"\^", StringComparison.Ordinal);
-
-    private static string? Range(string glob, ref int at)
-    {
-        if (
-            Regex.Match(glob[at..], @"^\{(-?\d+)\.\.(-?\d+)\}") is not { Success: true } range
-            || !int.TryParse(range.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out int from)
-            || !int.TryParse(range.Groups[2].ValueSpan, CultureInfo.InvariantCulture, out int to)
-            || Math.Abs((long)from - to) > 10_000
-        )
-            return null;
-        at += range.Length - 1;
-        return $"(?:{string.Join('|', Enumerable.Range(Math.Min(from, to), Math.Abs(from - to) + 1))})";
+        return Glob.Length != 0 && _glob.Value?.Matches("/" + path.TrimStart('/')) == true;
     }
 }
 
@@ -101,10 +29,19 @@ public sealed record EditorConfigSection(string Glob, IReadOnlyDictionary<string
 /// <param name="Path">Its full path.</param>
 /// <param name="IsGlobal">True for a file that counts everywhere (<c>is_global = true</c>, or named .globalconfig).</param>
 /// <param name="IsRoot">True if files of the folders above do not count.</param>
+/// <param name="GlobalLevel">Of two global files the one of the higher level counts (<c>global_level</c>).</param>
 /// <param name="Sections">Its sections, in order.</param>
-public sealed record EditorConfig(string Path, bool IsGlobal, bool IsRoot, IReadOnlyList<EditorConfigSection> Sections)
+public sealed partial record EditorConfig(
+    string Path,
+    bool IsGlobal,
+    bool IsRoot,
+    int GlobalLevel,
+    IReadOnlyList<EditorConfigSection> Sections
+)
 {
-    /// <summary>Parses a file's text.</summary>
+    private const int LevelOfNamedFile = 100;
+
+    /// <summary>Parses a file's text; lines that are neither of a section nor of a property are left out.</summary>
     public static EditorConfig Parse(string path, string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -112,26 +49,39 @@ public sealed record EditorConfig(string Path, bool IsGlobal, bool IsRoot, IRead
         Dictionary<string, string> properties = new(StringComparer.Ordinal);
         Dictionary<string, string> preamble = properties;
         string glob = "";
-        foreach (string raw in text.Split('\n'))
+        int start = 0,
+            number = 0;
+        foreach (string raw in LineEnd().Split(text))
         {
+            number++;
             string line = raw.Trim();
             if (line.Length == 0 || line[0] is '#' or ';')
                 continue;
-            if (line[0] == '[' && line.LastIndexOf(']') is var end and > 0)
+            if (SectionPattern().Match(line) is { Success: true } section)
             {
-                sections.Add(new(glob, properties));
-                (glob, properties) = (line[1..end], new(StringComparer.Ordinal));
-                continue;
+                sections.Add(new(glob, start, properties));
+                (glob, start, properties) = (section.Groups[1].Value, number, new(StringComparer.Ordinal));
             }
-            int equals = line.IndexOf('=', StringComparison.Ordinal);
-            if (equals <= 0)
-                continue;
-            string value = Regex.Replace(line[(equals + 1)..], @"(^|\s)[#;].*$", "").Trim();
-            properties[line[..equals].Trim().ToLowerInvariant()] = value;
+            else if (line.IndexOfAny(['=', ':']) is var separator and > 0 && line[..separator].TrimEnd() is var key && Key().IsMatch(key))
+            {
+                string value = line[(separator + 1)..];
+                properties[key.ToLowerInvariant()] = (value.IndexOfAny(['#', ';']) is var end and >= 0 ? value[..end] : value).Trim();
+            }
         }
-        sections.Add(new(glob, properties));
-        bool Says(string key) => preamble.TryGetValue(key, out string? value) && value.Equals("true", StringComparison.OrdinalIgnoreCase);
-        return new EditorConfig(path, Says("is_global") || System.IO.Path.GetFileName(path) == ".globalconfig", Says("root"), sections);
+        sections.Add(new(glob, start, properties));
+        bool Says(string name) => preamble.TryGetValue(name, out string? value) && value.Equals("true", StringComparison.OrdinalIgnoreCase);
+        bool isNamed = System.IO.Path.GetFileName(path).Equals(".globalconfig", StringComparison.OrdinalIgnoreCase);
+        return new EditorConfig(
+            path,
+            isNamed || Says("is_global"),
+            Says("root"),
+            preamble.TryGetValue("global_level", out string? level)
+                && int.TryParse(level, NumberStyles.Integer, CultureInfo.InvariantCulture, out int given)
+                    ? given
+                : isNamed ? LevelOfNamedFile
+                : 0,
+            sections
+        );
     }
 
     /// <summary>
@@ -157,4 +107,14 @@ public sealed record EditorConfig(string Path, bool IsGlobal, bool IsRoot, IRead
         }
         return found;
     }
+
+    [GeneratedRegex("\r\n|[\r\n\u0085\u2028\u2029]")]
+    private static partial Regex LineEnd();
+
+    // A # or ; belongs to the name only behind a backslash.
+    [GeneratedRegex(@"^\[((?:[^#;]|(?<=\\)[#;])+)\]\s*(?:[#;].*)?$")]
+    private static partial Regex SectionPattern();
+
+    [GeneratedRegex(@"^[\w.-]+$")]
+    private static partial Regex Key();
 }

@@ -55,5 +55,12 @@ public static class ProjectDiagnostics
         "update {0} has other patches here than in {1}; one of them is not what is applied"
     );
 
+    /// <summary>KSP2028: a file that a build wrote is damaged.</summary>
+    public static readonly DiagnosticDescriptor DamagedFile = Error(
+        "KSP2028",
+        "A file of the build is damaged",
+        "'{0}' is damaged: {1}; {2}"
+    );
+
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

@@ -1,20 +1,39 @@
 // SPDX-License-Identifier: MIT
 // What has to travel with the replaced functions: their parts and table entries, and whatever they refer to that the
-// running kernel does not have. Where a reference binds is decided here once, by K8: the address of a replaced function
-// is the original's, a direct branch stays inside the primary, what did not change is the running kernel's.
+// running kernel does not have. Each reference of what travels is bound once, by K8: the address of a replaced function
+// is the original's, a direct branch stays inside the primary, what did not change is the running kernel's. Binding one may
+// let its target travel too, whose references are bound next, until nothing is left.
+using System.Collections.Frozen;
+using System.Collections.Immutable;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
 
 namespace Ksplice.Build.Differencing;
 
-/// <summary>Collects the content of one unit's part of the primary; lives for one call.</summary>
-internal sealed partial class CarriedContent(
-    string unit,
-    Pairing pairing,
-    IReadOnlyDictionary<ObjectNode, FunctionChange> replaced,
-    IReadOnlyList<string> removed
-)
+/// <summary>What a reference of carried content points at.</summary>
+/// <param name="Carried">What travels along, or null.</param>
+/// <param name="Symbol">The thing in the running kernel, or null.</param>
+/// <param name="Offset">Bytes from the start of either.</param>
+internal readonly record struct Binding(ObjectNode? Carried, RunSymbol? Symbol, long Offset);
+
+/// <summary>What travels, and where its references lead.</summary>
+/// <param name="Nodes">What travels, in the order of the post object.</param>
+/// <param name="Bindings">Every reference of the nodes and of their table entries.</param>
+/// <param name="Neighbours">Code that must keep its distance: short branches reach no further, and control runs on from one into the
+/// next.</param>
+/// <param name="Keys">Keys that the loader will write to.</param>
+/// <param name="Pins">Why the primary may never be unloaded.</param>
+internal sealed record CarriedContent(
+    ImmutableArray<ObjectNode> Nodes,
+    FrozenDictionary<ObjectReference, Binding> Bindings,
+    ImmutableArray<(ObjectNode, ObjectNode)> Neighbours,
+    ImmutableArray<StaticKeyUse> Keys,
+    ImmutableArray<PinReason> Pins
+);
+
+/// <summary>Finds the content of one unit's part of the primary; lives for one call.</summary>
+internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDictionary<ObjectNode, FunctionChange> replaced)
 {
     private static readonly string[] FixedCode = [".entry.text", ".noinstr.text", ".static_call.text"];
 
@@ -22,64 +41,56 @@ internal sealed partial class CarriedContent(
     private const string ThunkCode = ".text..__x86.";
 
     private readonly HashSet<ObjectNode> _carried = [];
+    private readonly Dictionary<ObjectReference, Binding> _bindings = [];
     private readonly Queue<ObjectNode> _work = [];
     private readonly List<PinReason> _pins = [];
     private readonly List<StaticKeyUse> _keys = [];
     private readonly HashSet<string> _knownStrings = [];
-
-    // Code that must keep its distance: short branches reach no further, and control runs on from one into the next.
     private readonly List<(ObjectNode, ObjectNode)> _neighbours = [];
     private readonly List<Refusal> _refusals = [];
 
     private void Report(DiagnosticDescriptor descriptor, params object?[] arguments) =>
         _refusals.Add(new(descriptor, unit, null, arguments));
 
-    public CarriedResult Collect()
-    {
-        try
-        {
-            CarryAll();
-            var diff = _refusals.Count == 0 ? Build() : null;
-            return new(_refusals.Count == 0 ? diff : null, _refusals);
-        }
-        catch (ElfFormatException malformed)
-        {
-            return new(null, [.. _refusals, ObjectDiffer.Malformed(unit, malformed)]);
-        }
-    }
-
-    private void CarryAll()
+    /// <summary>The content, or null with what refuses it.</summary>
+    public (CarriedContent? Content, IReadOnlyList<Refusal> Refusals) Collect()
     {
         FindKnownStrings();
-        foreach (var node in pairing.Post.Nodes)
-        {
-            bool root =
-                replaced.ContainsKey(node)
-                || node.Kind == NodeKind.Hook
-                || (
-                    node
-                        is {
-                            Kind: NodeKind.Function or NodeKind.Fragment or NodeKind.Data,
-                            Role: SectionRole.Code or SectionRole.Data,
-                            IsGlobal: true
-                        }
-                    && pairing.PreOf(node) is null
-                );
-            if (root)
-                Carry(node);
-        }
+        foreach (var node in pairing.Post.Nodes.Where(IsRoot))
+            Carry(node);
         while (_work.TryDequeue(out var node))
         {
-            foreach (var reference in node.References)
-                _ = Bind(reference);
-            foreach (var entry in node.Entries)
-            {
-                foreach (var reference in entry.References)
-                    _ = Bind(reference);
-            }
+            foreach (var reference in node.References.Concat(node.Entries.SelectMany(entry => entry.References)))
+                _bindings.Add(reference, Bind(reference));
         }
         CheckUnknownSections();
+        CheckConstants();
+        if (_refusals.Count != 0)
+            return (null, _refusals);
+        return (
+            new(
+                [.. _carried.OrderBy(node => node.Section.Index).ThenBy(node => node.Start).ThenBy(node => node.Id)],
+                _bindings.ToFrozenDictionary(),
+                [.. _neighbours],
+                [.. _keys],
+                [.. _pins]
+            ),
+            []
+        );
     }
+
+    private bool IsRoot(ObjectNode node) =>
+        replaced.ContainsKey(node)
+        || node.Kind == NodeKind.Hook
+        || (
+            node
+                is {
+                    Kind: NodeKind.Function or NodeKind.Fragment or NodeKind.Data,
+                    Role: SectionRole.Code or SectionRole.Data,
+                    IsGlobal: true
+                }
+            && pairing.PreOf(node) is null
+        );
 
     // Strings that matching is sure to meet: those that the pre code of a replaced function refers to.
     private void FindKnownStrings()
@@ -132,9 +143,6 @@ internal sealed partial class CarriedContent(
     private static bool IsFixed(ObjectNode node) =>
         FixedCode.Contains(node.Section.Name) || node.Section.Name.StartsWith(ThunkCode, StringComparison.Ordinal);
 
-    /// <summary>True for code that travels along though it did not change; the running kernel's stays in use.</summary>
-    private bool IsCopy(ObjectNode node) => node.IsCode && !replaced.ContainsKey(node.Root) && pairing.PreOf(node.Root) is not null;
-
     private void CheckData(ObjectNode node)
     {
         if (node.Role == SectionRole.Collected && node.Section.Name != "__dyndbg")
@@ -164,34 +172,34 @@ internal sealed partial class CarriedContent(
         }
     }
 
-    private static bool IsPerCpu(ObjectNode node) => node.Section.Name.StartsWith(".data..percpu", StringComparison.Ordinal);
+    internal static bool IsPerCpu(ObjectNode node) => node.Section.Name.StartsWith(".data..percpu", StringComparison.Ordinal);
 
     /// <summary>Decides what a reference of carried content points at, and carries the target if that is needed.</summary>
-    private (ObjectNode? Carried, RunSymbol? Symbol, long Offset) Bind(ObjectReference reference)
+    private Binding Bind(ObjectReference reference)
     {
         if (reference.Field is TableField.Key or TableField.Code or TableField.Replacement)
             return BindPlace(reference);
         var bound = reference.Target is null
-            ? (null, new GlobalSymbol(reference.External!), reference.TargetOffset)
+            ? new(null, new GlobalSymbol(reference.External!), reference.TargetOffset)
             : BindTarget(reference, reference.Target);
-        if (reference.Field == TableField.StaticKey && bound.Item2 is not null)
-            AddKey(reference, bound.Item2);
+        if (reference.Field == TableField.StaticKey && bound.Symbol is { } key)
+            AddKey(reference, key);
         return bound;
     }
 
     // Where a table entry points at code, the code of its own function is meant, wherever that is.
-    private (ObjectNode?, RunSymbol?, long) BindPlace(ObjectReference reference)
+    private Binding BindPlace(ObjectReference reference)
     {
         if (
             reference.Target is { } target
             && _carried.Contains(target)
             && (reference.Field != TableField.Replacement || target.Root == reference.Holder.Root)
         )
-            return (target, null, reference.TargetOffset);
+            return new(target, null, reference.TargetOffset);
         if (reference.Field == TableField.Replacement)
-            return (reference.Holder, null, 0); // a replacement of no bytes
+            return new(reference.Holder, null, 0); // a replacement of no bytes
         if (reference.Target is { Kind: NodeKind.Function or NodeKind.ColdPart } && reference.Target.Root == reference.Holder.Root)
-            return (reference.Target, null, reference.TargetOffset);
+            return new(reference.Target, null, reference.TargetOffset);
         return IsInside(reference) ? Along(reference) : Middle(reference);
     }
 
@@ -200,18 +208,18 @@ internal sealed partial class CarriedContent(
         reference is { Target: { IsCode: true, Role: SectionRole.Code } target, TargetOffset: >= 0 }
         && reference.TargetOffset < (long)target.Size;
 
-    private (ObjectNode?, RunSymbol?, long) Along(ObjectReference reference)
+    private Binding Along(ObjectReference reference)
     {
         Carry(reference.Target!.Root);
-        return (reference.Target, null, reference.TargetOffset);
+        return new(reference.Target, null, reference.TargetOffset);
     }
 
-    private (ObjectNode?, RunSymbol?, long) BindTarget(ObjectReference reference, ObjectNode target)
+    private Binding BindTarget(ObjectReference reference, ObjectNode target)
     {
         switch (target.Kind)
         {
             case NodeKind.String when reference.Field is null && target.Section.EntrySize == 1 && _knownStrings.Contains(Content(target)):
-                return (null, new StringLiteral(unit, Content(target)), reference.TargetOffset);
+                return new(null, new StringLiteral(unit, Content(target)), reference.TargetOffset);
             case NodeKind.String or NodeKind.Constant:
                 return Own(reference, target);
             case NodeKind.Dropped:
@@ -234,18 +242,18 @@ internal sealed partial class CarriedContent(
         }
     }
 
-    private (ObjectNode?, RunSymbol?, long) BindData(ObjectReference reference, ObjectNode target)
+    private Binding BindData(ObjectReference reference, ObjectNode target)
     {
         bool constants = target is { IsAnonymous: true, IsWritable: false, Role: SectionRole.Data };
         // No code leads matching to the names in a debug print's descriptor; a copy says the same.
         bool names =
             reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
         if (!constants && !names && pairing.PreOf(target) is { } old)
-            return (null, RunSymbolOf(old), reference.TargetOffset);
+            return new(null, RunSymbolOf(old), reference.TargetOffset);
         return Own(reference, target);
     }
 
-    private (ObjectNode?, RunSymbol?, long) BindCode(ObjectReference reference, ObjectNode target)
+    private Binding BindCode(ObjectReference reference, ObjectNode target)
     {
         var function = target.Root;
         bool entry = target == function && reference.TargetOffset == 0;
@@ -257,7 +265,7 @@ internal sealed partial class CarriedContent(
             if (
                 !IsInside(reference)
                 || target.Section != reference.Holder.Section
-                || OutputSection(target) != OutputSection(reference.Holder)
+                || CarriedPieces.OutputSection(target) != CarriedPieces.OutputSection(reference.Holder)
             )
                 return Middle(reference);
             _neighbours.Add((reference.Holder, target));
@@ -275,12 +283,12 @@ internal sealed partial class CarriedContent(
         // K22: no old code takes the address of a function that has no ENDBR, and no indirect call may go there.
         if (old is null || (brought && !reference.IsBranch && HasEndbr(target) && !HasEndbr(old)))
             return Own(reference, target);
-        return brought && reference.IsBranch ? (target, null, 0) : (null, RunSymbolOf(old), 0);
+        return brought && reference.IsBranch ? new(target, null, 0) : new(null, RunSymbolOf(old), 0);
     }
 
     private static bool HasEndbr(ObjectNode function) => KernelImage.IsEndbr(function.Bytes);
 
-    private (ObjectNode?, RunSymbol?, long) Middle(ObjectReference reference)
+    private Binding Middle(ObjectReference reference)
     {
         Report(DifferencingDiagnostics.MiddleReference, reference.Holder.Name, unit, NodeComparer.Describe(reference));
         return default;
@@ -288,7 +296,7 @@ internal sealed partial class CarriedContent(
 
     // The primary's own: carried, and pinned where its address goes somewhere (K20). Tables of the module itself, hooks
     // and debug prints go when the module goes.
-    private (ObjectNode?, RunSymbol?, long) Own(ObjectReference reference, ObjectNode target)
+    private Binding Own(ObjectReference reference, ObjectNode target)
     {
         Carry(target);
         bool leaves =
@@ -301,7 +309,7 @@ internal sealed partial class CarriedContent(
             if (!_pins.Contains(reason))
                 _pins.Add(reason);
         }
-        return (target, null, reference.TargetOffset);
+        return new(target, null, reference.TargetOffset);
     }
 
     private RunSymbol RunSymbolOf(ObjectNode old) =>
@@ -322,10 +330,24 @@ internal sealed partial class CarriedContent(
 
     private void CheckUnknownSections()
     {
-        foreach (var node in _carried.ToList())
+        foreach (var node in _carried)
         {
-            if (node.Referrers.Find(reference => reference.Holder.Kind == NodeKind.Unknown) is { } user && node.IsCode)
+            if (node.Referrers.FirstOrDefault(reference => reference.Holder.Kind == NodeKind.Unknown) is { } user && node.IsCode)
                 Report(DifferencingDiagnostics.UnknownSection, user.Holder.Section.Name, unit, $"has an entry for '{node.Root.Name}'");
+        }
+    }
+
+    // No module's places are written by the kernel: such an entry becomes one of the core's, about bytes of the function itself.
+    private void CheckConstants()
+    {
+        foreach (var node in _carried)
+        {
+            foreach (var entry in node.Entries.Where(entry => SectionCatalog.IsRuntimeConstant(entry.Section.Name)))
+            {
+                int size = SectionCatalog.RuntimeConstantSize(entry.Section.Name);
+                if (entry.KeyOffset < 0 || entry.KeyOffset + size > (long)node.Size)
+                    Report(DifferencingDiagnostics.MiddleReference, node.Name, unit, entry.Section.Name);
+            }
         }
     }
 }

@@ -140,7 +140,7 @@ internal sealed class NodeComparer(Pairing pairing)
                 .ThenBy(entry => entry.KeyOffset),
         ];
 
-    private (ulong Offset, string Detail)? FirstDifference(List<ObjectReference> pre, List<ObjectReference> post)
+    private (ulong Offset, string Detail)? FirstDifference(IReadOnlyList<ObjectReference> pre, IReadOnlyList<ObjectReference> post)
     {
         for (int i = 0; i < Math.Max(pre.Count, post.Count); i++)
         {

@@ -173,10 +173,17 @@ public sealed record ObjectDiff
     public required ElfObject Post { get; init; }
 
     /// <summary>
-    /// The pre object with the tables that objtool makes, all else in the same place; the object itself
-    /// unless kbuild leaves it without (K2).
+    /// The pre object with the tables that objtool makes, all else in the same place; <see cref="Pre"/> itself unless kbuild leaves it
+    /// without (K2).
     /// </summary>
-    public ElfObject? Sites { get; init; }
+    public ElfObject PreWithTables
+    {
+        get => field ?? Pre;
+        init;
+    }
+
+    /// <summary>True if kbuild runs objtool on linked objects only, and so on the module with the new code (K2).</summary>
+    public bool IsCheckedAtLink { get; init; }
 
     /// <summary>Functions that are replaced, by place in the post object.</summary>
     public required IReadOnlyList<ReplacedFunction> Replaced { get; init; }

@@ -23,7 +23,7 @@ internal sealed partial class Comparison
                 Report(DifferencingDiagnostics.InitChanged, name, change.Offset, unit, change.Detail);
             else if (node.Role == SectionRole.Code && old.IsGlobal)
                 Report(DifferencingDiagnostics.NotAFunction, name, unit, "other code may enter it by its name");
-            else if (old.Referrers.Find(reference => !reference.IsBranch) is { } user)
+            else if (old.Referrers.FirstOrDefault(reference => !reference.IsBranch) is { } user)
                 Report(DifferencingDiagnostics.NotAFunction, name, unit, $"{user.Holder.Name} uses its address");
             else if (!Origins(old).Any() && old.IsAnonymous)
                 Report(DifferencingDiagnostics.ImmovableCode, name, unit, "code without a symbol changes");
@@ -92,7 +92,7 @@ internal sealed partial class Comparison
 
     // A table of addresses inside of a replaced function, a computed goto's, is the old code's.
     private FunctionChange? LeadsIntoReplaced(ObjectNode data) =>
-        data.References.Find(reference =>
+        data.References.FirstOrDefault(reference =>
             reference.Target is { IsCode: true } target
             && _replaced.ContainsKey(target.Root)
             && (target != target.Root || reference.TargetOffset != 0)

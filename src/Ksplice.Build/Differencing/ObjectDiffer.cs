@@ -75,7 +75,20 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
         CompareRest(comparer);
         CompareExports();
         var removed = FindRemoved();
-        return new ObjectComparison(_refusals, () => new CarriedContent(unit, _pairing, _replaced, removed).Collect());
+        return new ObjectComparison(_refusals, () => Carry(removed));
+    }
+
+    private CarriedResult Carry(IReadOnlyList<string> removed)
+    {
+        try
+        {
+            var (content, refusals) = new ContentCollector(unit, _pairing, _replaced).Collect();
+            return new(content is null ? null : new CarriedPieces(unit, _pairing, _replaced, content).Write(removed), refusals);
+        }
+        catch (ElfFormatException malformed)
+        {
+            return new(null, [ObjectDiffer.Malformed(unit, malformed)]);
+        }
     }
 
     // What may be acknowledged is about its first argument.
@@ -145,7 +158,7 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
     }
 
     private bool OnlyReplacedUse(ObjectNode old) =>
-        old.Referrers.TrueForAll(reference => reference.Field is null && reference.Holder.IsCode && IsReplaced(reference.Holder));
+        old.Referrers.All(reference => reference.Field is null && reference.Holder.IsCode && IsReplaced(reference.Holder));
 
     private void CheckRemoved(ObjectNode old)
     {

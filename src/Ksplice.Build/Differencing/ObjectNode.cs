@@ -23,8 +23,8 @@ internal enum NodeKind
     Unknown,
 }
 
-/// <summary>Something with an identity of its own in an object.</summary>
-internal sealed class ObjectNode
+/// <summary>Something with an identity of its own in an object. Only the builder of its graph adds to it.</summary>
+internal abstract class ObjectNode
 {
     public required int Id { get; init; }
     public required NodeKind Kind { get; init; }
@@ -34,34 +34,34 @@ internal sealed class ObjectNode
     public required ulong Size { get; init; }
 
     /// <summary>All names of the place, best first; empty for anonymous content.</summary>
-    public IReadOnlyList<ElfSymbol> Symbols { get; init; } = [];
+    public required IReadOnlyList<ElfSymbol> Symbols { get; init; }
 
     /// <summary>References out of the node, by offset.</summary>
-    public List<ObjectReference> References { get; } = [];
+    public abstract IReadOnlyList<ObjectReference> References { get; }
 
     /// <summary>References into the node.</summary>
-    public List<ObjectReference> Referrers { get; } = [];
+    public abstract IReadOnlyList<ObjectReference> Referrers { get; }
 
     /// <summary>Table entries that lead into this node: exception tables, jump labels.</summary>
-    public List<ObjectReference> TableReferrers { get; } = [];
+    public abstract IReadOnlyList<ObjectReference> TableReferrers { get; }
 
     /// <summary>Table entries that are about this node, in table order.</summary>
-    public List<TableEntry> Entries { get; } = [];
+    public abstract IReadOnlyList<TableEntry> Entries { get; }
 
     /// <summary>Parts of this function that have no life of their own, in file order.</summary>
-    public List<ObjectNode> Parts { get; } = [];
+    public abstract IReadOnlyList<ObjectNode> Parts { get; }
 
     /// <summary>The function that this part belongs to.</summary>
-    public ObjectNode? Parent { get; set; }
+    public abstract ObjectNode? Parent { get; }
 
     /// <summary>The code behind this node that control runs on into, or null.</summary>
-    public ObjectNode? FallsInto { get; set; }
+    public abstract ObjectNode? FallsInto { get; }
 
     /// <summary>Names of places inside of the code that other units know.</summary>
-    public List<ElfSymbol> InnerEntries { get; } = [];
+    public abstract IReadOnlyList<ElfSymbol> InnerEntries { get; }
 
     /// <summary>Why the code cannot be moved to a module, or null.</summary>
-    public string? Immovable { get; set; }
+    public abstract string? Immovable { get; }
 
     /// <summary>The function that a part belongs to, else the node itself.</summary>
     public ObjectNode Root => Parent is null ? this : Parent.Root;
@@ -112,23 +112,23 @@ internal sealed class ObjectReference
     public required ElfRelocationType Type { get; init; }
 
     /// <summary>The target in this object, or null when <see cref="External"/> names it.</summary>
-    public ObjectNode? Target { get; set; }
+    public required ObjectNode? Target { get; init; }
 
-    public string? External { get; init; }
+    public required string? External { get; init; }
 
     /// <summary>Bytes from the target's start to what is meant.</summary>
-    public long TargetOffset { get; set; }
+    public required long TargetOffset { get; init; }
 
     /// <summary>What the encoding adds: minus the distance from the field to the end of its instruction.</summary>
     public required long Adjustment { get; init; }
 
-    public bool IsBranch { get; init; }
+    public required bool IsBranch { get; init; }
 
     /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
-    public bool TakesAddress { get; init; }
+    public required bool TakesAddress { get; init; }
 
     /// <summary>What the field is for, in a table entry.</summary>
-    public TableField? Field { get; init; }
+    public required TableField? Field { get; init; }
 
     /// <summary>True for a branch of one byte's reach, which ties its code to a place near the target.</summary>
     public bool IsShort => Type == ElfRelocationType.Pc8;
@@ -154,10 +154,10 @@ internal sealed class TableEntry
     /// <summary>Bytes from the start of the owner.</summary>
     public required long KeyOffset { get; init; }
 
-    public List<ObjectReference> References { get; } = [];
+    public required IReadOnlyList<ObjectReference> References { get; init; }
 
     /// <summary>The place of the entry's twin in <c>.orc_unwind</c>.</summary>
-    public ObjectRange? Orc { get; init; }
+    public required ObjectRange? Orc { get; init; }
 
     public ReadOnlySpan<byte> Bytes => Section.Data.Span.Slice((int)Start, (int)Size);
 

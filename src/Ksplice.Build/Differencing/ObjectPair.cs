@@ -11,7 +11,7 @@ namespace Ksplice.Build.Differencing;
 /// <param name="post">The object made from the patched source.</param>
 public sealed class ObjectPair(ElfObject pre, ElfObject post)
 {
-    private readonly Lazy<Correlation> _correlation = new(() => new Correlation(new ObjectGraph(pre), new ObjectGraph(post)));
+    private readonly Lazy<Correlation> _correlation = new(() => new Correlation(ObjectGraph.Of(pre), ObjectGraph.Of(post)));
 
     /// <summary>The object made from the unpatched source.</summary>
     public ElfObject Pre => pre;

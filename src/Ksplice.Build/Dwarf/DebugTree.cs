@@ -11,6 +11,7 @@ namespace Ksplice.Build.Dwarf;
 /// <param name="parent">The entry that it is a child of; null for a unit.</param>
 internal sealed class DebugNode(ulong tag, DebugNode? parent)
 {
+    private DebugLocation? _location;
     private string? _file;
     private int _line,
         _column;
@@ -33,6 +34,12 @@ internal sealed class DebugNode(ulong tag, DebugNode? parent)
 
     /// <summary>Where it is declared, or null.</summary>
     public SourceLocation? Location => Declared ?? Origin?.Declared;
+
+    /// <summary>
+    /// The register (DWARF's number) that holds a parameter when its function, whose code begins at the place, is entered; null if the
+    /// debug data knows none.
+    /// </summary>
+    public int? RegisterAt(int section, ulong offset) => _location?.RegisterAt(section, offset);
 
     private string OwnName { get; init; } = "";
 
@@ -77,6 +84,8 @@ internal sealed class DebugNode(ulong tag, DebugNode? parent)
                 OwnName = entry.Name.Form == 0 ? "" : info.Text(entry.Name),
                 IsDeclaration = entry.Declaration.Form != 0,
                 Place = PlaceOf(info, entry),
+                _location =
+                    entry.Tag == DebugTag.Parameter && entry.Location.Form != 0 ? new DebugLocation(info, unit, entry.Location) : null,
                 _line = Number(entry.Line),
                 _column = Number(entry.Column),
                 _file = entry.Line.Form == 0 ? null : lines?.File(program, Number(entry.File)),

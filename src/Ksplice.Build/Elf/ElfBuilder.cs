@@ -151,7 +151,7 @@ public sealed class ElfBuilder
                     Link = (uint)symbolTable,
                 }
             );
-        return new ElfObject(name, 1, sections, symbols);
+        return new ElfObject(name, sections, symbols);
 
         ElfSection Make(string sectionName, ElfSectionType type, ElfSectionFlags flags, ulong alignment, ulong entrySize) =>
             new()

@@ -6,9 +6,12 @@ namespace Ksplice.Build.Elf;
 /// <summary>The one exception for malformed binary input: which file, at which offset, and what is wrong there.</summary>
 public sealed class ElfFormatException : Exception
 {
-    /// <summary>Makes the exception for <paramref name="fileName"/>, <paramref name="offset"/> bytes from its start.</summary>
-    public ElfFormatException(string fileName, long offset, string problem)
-        : base($"{fileName}: offset {offset:#,0} (0x{offset:x}): {problem}")
+    /// <summary>
+    /// Makes the exception for <paramref name="fileName"/>, <paramref name="offset"/> bytes from its start; <paramref name="cause"/> is
+    /// what a library threw.
+    /// </summary>
+    public ElfFormatException(string fileName, long offset, string problem, Exception? cause = null)
+        : base($"{fileName}: offset {offset:#,0} (0x{offset:x}): {problem}", cause)
     {
         FileName = fileName;
         Offset = offset;

@@ -2,34 +2,13 @@
 namespace Ksplice.Build.Elf;
 
 /// <summary>
-/// A relocatable x86-64 object (ET_REL, ELFCLASS64, little endian) or a linked kernel image, as immutable values: sections
-/// in file order with section 0 first, symbols in table order with symbol 0 first.
+/// A relocatable x86-64 object (ET_REL, ELFCLASS64, little endian) as immutable values: sections in file order with section 0 first,
+/// symbols in table order with symbol 0 first.
 /// </summary>
 /// <param name="Name">The file it came from, for messages.</param>
-/// <param name="FileType">e_type: 1 relocatable, 2 executable, 3 shared, 4 core.</param>
 /// <param name="Sections">All sections; index 0 is the null section.</param>
 /// <param name="Symbols">The static symbol table; index 0 is the null symbol. Empty when there is none.</param>
-public sealed partial record ElfObject(string Name, ushort FileType, IReadOnlyList<ElfSection> Sections, IReadOnlyList<ElfSymbol> Symbols)
-{
-    /// <summary>The program headers of an image or core file; empty in an object.</summary>
-    public IReadOnlyList<ElfSegment> Segments { get; init; } = [];
-}
-
-/// <summary>One program header.</summary>
-/// <param name="Type">p_type; 1 is a loadable segment.</param>
-/// <param name="Flags">p_flags.</param>
-/// <param name="VirtualAddress">p_vaddr.</param>
-/// <param name="PhysicalAddress">p_paddr.</param>
-/// <param name="MemorySize">p_memsz in bytes.</param>
-/// <param name="Data">The bytes in the file, p_filesz of them.</param>
-public sealed record ElfSegment(
-    uint Type,
-    uint Flags,
-    ulong VirtualAddress,
-    ulong PhysicalAddress,
-    ulong MemorySize,
-    ReadOnlyMemory<byte> Data
-);
+public sealed partial record ElfObject(string Name, IReadOnlyList<ElfSection> Sections, IReadOnlyList<ElfSymbol> Symbols);
 
 /// <summary>One section. Relocation sections stay visible as sections and are also decoded on the section they apply to.</summary>
 public sealed record ElfSection
@@ -45,9 +24,6 @@ public sealed record ElfSection
 
     /// <summary>sh_flags.</summary>
     public ElfSectionFlags Flags { get; init; }
-
-    /// <summary>sh_addr: the virtual address in a linked image, 0 in an object.</summary>
-    public ulong Address { get; init; }
 
     /// <summary>sh_size in bytes; for NOBITS there are no bytes in the file.</summary>
     public required ulong Size { get; init; }
@@ -113,7 +89,7 @@ public sealed record ElfSymbol
     /// <summary>Name; empty for section symbols.</summary>
     public required string Name { get; init; }
 
-    /// <summary>Bytes from the start of the section in an object, the address in an image.</summary>
+    /// <summary>Bytes from the start of the section.</summary>
     public ulong Value { get; init; }
 
     /// <summary>Size in bytes, 0 if unknown.</summary>
@@ -137,7 +113,7 @@ public sealed record ElfSymbol
     /// <summary>True if the object refers to the symbol without defining it.</summary>
     public bool IsUndefined => SectionIndex == Undefined && !IsReserved;
 
-    /// <summary>True if <see cref="SectionIndex"/> is that of a section which has the symbol: neither undefined, absolute nor common.</summary>
+    /// <summary>True if a section of the object has the symbol: it is neither undefined, absolute nor common.</summary>
     public bool IsInSection => SectionIndex != Undefined && !IsReserved;
 }
 

@@ -7,12 +7,12 @@ namespace Ksplice.Build.Elf;
 public sealed partial record ElfObject
 {
     /// <summary>
-    /// Reads a 64-bit little-endian x86-64 ELF file. One pass over the section headers, one over the symbol table, one over each
+    /// Reads a relocatable 64-bit little-endian x86-64 object. One pass over the section headers, one over the symbol table, one over each
     /// relocation section; section contents are slices of <paramref name="bytes"/>, nothing is copied but names.
     /// </summary>
     /// <param name="bytes">The whole file.</param>
     /// <param name="name">The file's name, for messages.</param>
-    /// <exception cref="ElfFormatException">The bytes are not such a file, or some part of it leads outside of it.</exception>
+    /// <exception cref="ElfFormatException">The bytes are no such object, or some part of it leads outside of it.</exception>
     public static ElfObject Read(ReadOnlyMemory<byte> bytes, string name) => new ElfReader(bytes, name).Read();
 
     /// <summary>The first section of that name, or null.</summary>
@@ -36,8 +36,8 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
     private const ulong LargestAlignment = 1 << 30;
     private const int HeaderSize = 64;
     private const int SectionHeaderSize = 64;
-    private const int ProgramHeaderSize = 56;
     private const int SymbolSize = 24;
+    private const ushort Relocatable = 1;
     private const ushort MachineX86_64 = 62;
     private const ushort ExtendedIndex = 0xffff;
     private const ushort FirstReservedIndex = 0xff00;
@@ -53,13 +53,15 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
             ElfFormatException.Throw(name, 4, "not a 64-bit little-endian file");
         if (U16(18) != MachineX86_64)
             ElfFormatException.Throw(name, 18, $"machine {U16(18)} where x86-64 ({MachineX86_64}) is wanted");
+        if (U16(16) != Relocatable)
+            ElfFormatException.Throw(name, 16, $"ELF type {U16(16)}, an image or a core, and no relocatable object ({Relocatable})");
 
         var (sections, stringIndex) = ReadSectionHeaders();
         if (sections.Length > 0)
             NameSections(sections, stringIndex);
         var symbols = ReadSymbols(sections);
         ReadRelocations(sections, symbols.Length);
-        return new ElfObject(name, U16(16), sections, symbols) { Segments = ReadSegments() };
+        return new ElfObject(name, sections, symbols);
     }
 
     private (ElfSection[] Sections, uint StringIndex) ReadSectionHeaders()
@@ -103,7 +105,6 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
                 Name = "",
                 Type = type,
                 Flags = (ElfSectionFlags)U64(header + 8),
-                Address = U64(header + 16),
                 Size = type == ElfSectionType.Null ? 0 : size,
                 Link = U32(header + 40),
                 Info = U32(header + 44),
@@ -198,9 +199,6 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
 
     private void ReadRelocations(ElfSection[] sections, int symbolCount)
     {
-        // Only an object's relocation sections name their target in sh_info; an image's dynamic ones use link 0 symbols.
-        if (U16(16) != 1)
-            return;
         foreach (var section in sections)
         {
             if (section.Type == ElfSectionType.Rel)
@@ -256,37 +254,6 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
 
         // OrderBy is stable: several relocations of one field keep their order.
         return sorted ? table : [.. table.OrderBy(relocation => relocation.Offset)];
-    }
-
-    private ElfSegment[] ReadSegments()
-    {
-        ulong offset = U64(32);
-        uint count = U16(56);
-        if (offset == 0 || count == 0)
-            return [];
-        if (U16(54) != ProgramHeaderSize)
-            ElfFormatException.Throw(name, 54, $"program headers of {U16(54)} bytes where {ProgramHeaderSize} are wanted");
-        if (count == ExtendedIndex)
-            ElfFormatException.Throw(name, 56, "more than 65,534 program headers are not supported");
-        CheckRange(offset, count * (ulong)ProgramHeaderSize, 32, "the program header table");
-        var segments = new ElfSegment[count];
-        for (int index = 0; index < segments.Length; index++)
-        {
-            int header = (int)offset + index * ProgramHeaderSize;
-            ulong start = U64(header + 8);
-            ulong size = U64(header + 32);
-            CheckRange(start, size, header + 8, $"segment {index}");
-            segments[index] = new ElfSegment(
-                U32(header),
-                U32(header + 4),
-                U64(header + 16),
-                U64(header + 24),
-                U64(header + 40),
-                bytes.Slice((int)start, (int)size)
-            );
-        }
-
-        return segments;
     }
 
     private string StringAt(ElfSection strings, uint offset, long usedAt)

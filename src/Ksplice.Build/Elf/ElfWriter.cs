@@ -110,7 +110,6 @@ public static class ElfWriter
             Put32(header, names[index]);
             Put32(header[4..], (uint)section.Type);
             Put64(header[8..], (ulong)section.Flags);
-            Put64(header[16..], section.Address);
             Put64(header[24..], (ulong)offsets[index]);
             Put64(
                 header[32..],

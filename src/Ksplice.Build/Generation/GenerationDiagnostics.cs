@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What generation and packaging report, KSP6001 to KSP6099.
+// What generation and packaging report, KSP6001 to KSP6099 without those of Targets/TargetDiagnostics.cs.
 using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Generation;
@@ -23,32 +23,11 @@ public static class GenerationDiagnostics
         "Replaced function '{0}' of {1} is not in the match data"
     );
 
-    /// <summary>The units together change nothing.</summary>
-    public static readonly DiagnosticDescriptor NothingToUpdate = Error(
-        "KSP6003",
-        "Nothing to update",
-        "The patch changes no code of this kernel: before and after, the objects of {0} units are the same"
-    );
-
-    /// <summary>A function moved from one unit to another.</summary>
-    public static readonly DiagnosticDescriptor FunctionMoved = Error(
-        "KSP6004",
-        "Function moved to another unit",
-        "Function '{0}' moved from {1} to {2}; calls of the old one could not be redirected"
-    );
-
     /// <summary>Two units bring the same global name.</summary>
     public static readonly DiagnosticDescriptor DuplicateGlobal = Error(
         "KSP6005",
         "Global name defined twice",
         "Both {1} and {2} bring the global symbol '{0}'"
-    );
-
-    /// <summary>Module.symvers cannot be used.</summary>
-    public static readonly DiagnosticDescriptor BadSymbolVersions = Error(
-        "KSP6006",
-        "Symbol list not usable",
-        "The kernel's symbol list {0} {1}; reinstall the package with the kernel's headers"
     );
 
     /// <summary>kbuild failed.</summary>
@@ -88,29 +67,6 @@ public static class GenerationDiagnostics
         "KSP6012",
         "Read-only memory not found",
         "{0} has no symbols __start_ro_after_init and __end_ro_after_init; whether new code's static keys can be written cannot be told"
-    );
-
-    /// <summary>New code of one target needs what another target's primary brings.</summary>
-    public static readonly DiagnosticDescriptor BroughtElsewhere = Error(
-        "KSP6030",
-        "Symbol of another target",
-        "New code of {0} refers to '{1}', which {2} brings with the update of {3}; "
-            + "what the update of {4} refers to has to be there already. Bring a copy under a name of its own"
-    );
-
-    /// <summary>A unit is not part of one module.</summary>
-    public static readonly DiagnosticDescriptor NotOneModule = Error(
-        "KSP6031",
-        "Unit of no single module",
-        "{0} changes, and is linked into {1}; only the kernel itself and modules that are known by one name can be changed"
-    );
-
-    /// <summary>A module has to be loaded first.</summary>
-    public static readonly DiagnosticDescriptor NotLate = new(
-        "KSP6032",
-        "Module has to be loaded first",
-        "Module {0} has to be loaded when the update is applied, and cannot be unloaded while it is: {1}",
-        DiagnosticSeverity.Info
     );
 
     /// <summary>What is to be signed with cannot be used.</summary>

@@ -8,6 +8,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Generation;
 

@@ -4,9 +4,10 @@
 // stripping keep that name, and with it every trace of the machine, out of the modules.
 using System.Security.Cryptography;
 using System.Text;
-using CliWrap;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Processes;
+using Ksplice.Build.Targets;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Generation;
@@ -191,25 +192,21 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
             .. variables,
         ];
-        var (code, output, errors) = await RunAsync("make", arguments, cancellation).ConfigureAwait(false);
-        LogOutput(logger, output);
-        if (code != 0)
+        if (await new Tool("make", arguments).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } made)
+            return false;
+        LogOutput(logger, made.Output);
+        if (!made.Succeeded)
         {
-            // What make says of its own end is not what went wrong.
-            string[] lines = [.. errors.Split('\n').Where(line => line.Length != 0 && !line.StartsWith("make", StringComparison.Ordinal))];
-            string first = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase))
-                ?? lines.FirstOrDefault()
-                ?? $"exit code {code}";
             diagnostics.Report(
                 GenerationDiagnostics.KernelBuildFailed,
                 null,
                 what,
                 "make",
-                first.Replace(root + "/", "", StringComparison.Ordinal)
+                made.Cause.Replace(root + "/", "", StringComparison.Ordinal)
             );
             return false;
         }
-        foreach (string line in errors.Split('\n'))
+        foreach (string line in made.Errors.Split('\n'))
         {
             // That gcc's package is another build of the same version is Debian's everyday; the resolver has compared versions.
             if (
@@ -228,39 +225,11 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
 
     private static async Task<bool> StripAsync(string module, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
-        var (code, _, errors) = await RunAsync("strip", ["--strip-debug", module], cancellation).ConfigureAwait(false);
-        if (code == 0)
-            return true;
-        diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, Path.GetFileName(module), "strip", errors.Trim());
-        return false;
-    }
-
-    private static async Task<(int Code, string Output, string Errors)> RunAsync(
-        string program,
-        string[] arguments,
-        CancellationToken cancellation
-    )
-    {
-        StringBuilder output = new(),
-            errors = new();
-        try
-        {
-            var result = await Cli.Wrap(program)
-                .WithArguments(arguments)
-                .WithEnvironmentVariables(variables =>
-                    variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MFLAGS", null).Set("KBUILD_OUTPUT", null)
-                )
-                .WithStandardOutputPipe(PipeTarget.ToStringBuilder(output))
-                .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-                .WithValidation(CommandResultValidation.None)
-                .ExecuteAsync(cancellation)
-                .ConfigureAwait(false);
-            return (result.ExitCode, output.ToString(), errors.ToString());
-        }
-        catch (System.ComponentModel.Win32Exception missing)
-        {
-            return (127, "", $"{program}: {missing.Message}");
-        }
+        if (await new Tool("strip", "--strip-debug", module).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } stripped)
+            return false;
+        if (!stripped.Succeeded)
+            diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, Path.GetFileName(module), "strip", stripped.Said);
+        return stripped.Succeeded;
     }
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Output}")]
@@ -282,8 +251,6 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         public string Path { get; }
 
         public void Write(string name, string text) => File.WriteAllText(System.IO.Path.Combine(Path, name), text);
-
-        public void Write(string name, byte[] bytes) => File.WriteAllBytes(System.IO.Path.Combine(Path, name), bytes);
 
         public void CopyTree(string from, string to)
         {

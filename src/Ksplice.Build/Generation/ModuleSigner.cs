@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Signs modules for kernels that load no others (CONFIG_MODULE_SIG_FORCE, module.sig_enforce, lockdown): with the kernel's own
 // scripts/sign-file, which appends a PKCS#7 message and the marker that kernel/module/signing.c looks for.
-using System.Text;
-using CliWrap;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Processes;
 
 namespace Ksplice.Build.Generation;
 
@@ -37,17 +37,12 @@ public static class ModuleSigner
             );
             return false;
         }
-        StringBuilder errors = new();
-        var result = await Cli.Wrap(tool)
-            .WithArguments([Hash, identity.KeyFile, identity.CertificateFile, module])
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellation)
-            .ConfigureAwait(false);
-        if (result.ExitCode == 0)
+        Tool sign = new(tool, Hash, identity.KeyFile, identity.CertificateFile, module) { Remedy = KernelCache.Remedy(outputDirectory) };
+        if (await sign.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } result)
+            return false;
+        if (result.Succeeded)
             return true;
-        diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"{tool}: {errors.ToString().Trim()}");
+        diagnostics.Report(GenerationDiagnostics.SigningNotPossible, new SourceLocation(module), $"{tool}: {result.Said}");
         return false;
     }
 }

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Files;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Generation;
 

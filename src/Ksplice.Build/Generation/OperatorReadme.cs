@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // README.txt of a package: what the person at the machine needs to know, and nothing that changes from build to build.
 using System.Text;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Generation;
 

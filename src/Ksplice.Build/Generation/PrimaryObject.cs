@@ -2,11 +2,12 @@
 // The primary's object: the carried pieces of all units in one relocatable object, and the tables that tell the core
 // what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
 // undefined symbol: the kernel's own export where there is one, else one of the helper's.
-using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Generation;
 
@@ -16,39 +17,6 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
-    private const uint Abi = 4;
-    private const int HookCount = 10;
-
-    // In the order of enum ksplice_hook.
-    private static readonly string[] HookNames =
-    [
-        "pre_apply",
-        "check_apply",
-        "apply",
-        "post_apply",
-        "fail_apply",
-        "pre_reverse",
-        "check_reverse",
-        "reverse",
-        "post_reverse",
-        "fail_reverse",
-    ];
-
-    /// <summary>
-    /// The run symbols that the helper has to resolve: those that the kernel does not export itself; what is no address comes last.
-    /// </summary>
-    public static IReadOnlyList<RunSymbol> SymbolsToResolve(IReadOnlyList<ObjectDiff> diffs, ExportedSymbols exported)
-    {
-        ArgumentNullException.ThrowIfNull(exported);
-        return
-        [
-            .. ObjectDiff
-                .NeededBy(diffs)
-                .Where(symbol => symbol is not GlobalSymbol global || exported.Find(global.Name) is null)
-                .OrderBy(symbol => symbol is RuntimeConstant),
-        ];
-    }
-
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
         IReadOnlyList<ObjectDiff> diffs,
@@ -64,7 +32,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         ArgumentNullException.ThrowIfNull(diagnostics);
         if (diffs.All(diff => diff.IsEmpty))
         {
-            diagnostics.Report(GenerationDiagnostics.NothingToUpdate, null, diffs.Count);
+            diagnostics.Report(TargetDiagnostics.NothingToUpdate, null, diffs.Count);
             return null;
         }
         return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, target, exported, diagnostics).Build();
@@ -162,7 +130,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 foreach (string gone in diff.RemovedFunctions)
                 {
                     if (_globals.TryGetValue(gone, out var now) && now.Diff != diff)
-                        Report(GenerationDiagnostics.FunctionMoved, diff.Unit, gone, diff.Unit, now.Diff.Unit);
+                        Report(TargetDiagnostics.FunctionMoved, diff.Unit, gone, diff.Unit, now.Diff.Unit);
                 }
             }
         }
@@ -319,47 +287,64 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             if (_failed)
                 return;
             redirects.Sort((a, b) => a.Index.CompareTo(b.Index));
-            byte[] table = new byte[redirects.Count * 16];
-            for (int i = 0; i < redirects.Count; i++)
+            int redirectSection = AddRedirects(redirects);
+
+            if (diffs.Any(diff => diff.IsCheckedAtLink))
+                AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
+            int coreRelocationSection = AddCoreRelocations();
+            CodeTable code = new()
             {
-                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 8), (uint)redirects[i].Index);
-                BinaryPrimitives.WriteUInt32LittleEndian(table.AsSpan(i * 16 + 12), (uint)redirects[i].Function.Post[0].Size);
+                Abi = PrimaryTables.Abi,
+                RedirectCount = (uint)redirects.Count,
+                RelocationCount = (ulong)_coreRelocations.Count,
+            };
+            List<(int Offset, int Section)> pointers = [(PrimaryTables.OffsetOf(in code, in code.Redirects), redirectSection)];
+            for (int kind = 0; kind < PrimaryTables.HookCount; kind++)
+            {
+                if (!_sections.TryGetValue(".ksplice.hooks." + PrimaryTables.HookNames[kind], out var hooks))
+                    continue;
+                code.Hooks[kind].Count = hooks.Size / sizeof(ulong);
+                pointers.Add((PrimaryTables.OffsetOf(in code, in code.Hooks[kind].Calls), hooks.Index));
             }
-            int redirectSection = _elf.AddSection(".ksplice.redirects", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
-            for (int i = 0; i < redirects.Count; i++)
+            if (_coreRelocations.Count != 0)
+                pointers.Add((PrimaryTables.OffsetOf(in code, in code.Relocations), coreRelocationSection));
+            byte[] bytes = PrimaryTables.ToBytes<CodeTable>([code]);
+            int codeSection = _elf.AddSection(".ksplice.code", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, bytes, 8);
+            foreach (var (offset, section) in pointers)
+                _elf.AddRelocation(codeSection, (ulong)offset, ElfRelocationType.Abs64, _elf.SectionSymbol(section), 0);
+            _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)bytes.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
+        }
+
+        // struct ksplice_redirect[]
+        private int AddRedirects(List<(ObjectDiff Diff, ReplacedFunction Function, int Index)> redirects)
+        {
+            var table = new RedirectEntry[redirects.Count];
+            for (int i = 0; i < table.Length; i++)
+                table[i] = new() { Function = (uint)redirects[i].Index, Size = (uint)redirects[i].Function.Post[0].Size };
+            return AddTable(".ksplice.redirects", table, i =>
             {
                 var (section, offset) = _places[(redirects[i].Diff, redirects[i].Function.Piece)];
+                return (PrimaryTables.OffsetOf(in table[i], in table[i].Code), section.Index, offset);
+            });
+        }
+
+        // A table whose entries point at the primary's own code or data.
+        private int AddTable<T>(string name, T[] table, Func<int, (int Field, int Section, ulong Offset)> pointer)
+            where T : unmanaged
+        {
+            int index = _elf.AddSection(name, ElfSectionType.ProgBits, ElfSectionFlags.Alloc, PrimaryTables.ToBytes<T>(table), 8);
+            for (int i = 0; i < table.Length; i++)
+            {
+                var (field, section, offset) = pointer(i);
                 _elf.AddRelocation(
-                    redirectSection,
-                    (ulong)i * 16,
+                    index,
+                    (ulong)(i * Unsafe.SizeOf<T>() + field),
                     ElfRelocationType.Abs64,
-                    _elf.SectionSymbol(section.Index),
+                    _elf.SectionSymbol(section),
                     (long)offset
                 );
             }
-
-            if (diffs.Any(diff => diff.Sites is not null))
-                AddNoEndbr(redirects.Select(redirect => _places[(redirect.Diff, redirect.Function.Piece)]));
-            int coreRelocationSection = AddCoreRelocations();
-            byte[] code = new byte[16 + HookCount * 16 + 16];
-            BinaryPrimitives.WriteUInt32LittleEndian(code, Abi);
-            BinaryPrimitives.WriteUInt32LittleEndian(code.AsSpan(4), (uint)redirects.Count);
-            for (int kind = 0; kind < HookCount; kind++)
-            {
-                if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
-                    BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + kind * 16 + 8), hooks.Size / 8);
-            }
-            BinaryPrimitives.WriteUInt64LittleEndian(code.AsSpan(16 + HookCount * 16 + 8), (ulong)_coreRelocations.Count);
-            int codeSection = _elf.AddSection(".ksplice.code", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, code, 8);
-            _elf.AddRelocation(codeSection, 8, ElfRelocationType.Abs64, _elf.SectionSymbol(redirectSection), 0);
-            for (int kind = 0; kind < HookCount; kind++)
-            {
-                if (_sections.TryGetValue(".ksplice.hooks." + HookNames[kind], out var hooks))
-                    _elf.AddRelocation(codeSection, (ulong)(16 + kind * 16), ElfRelocationType.Abs64, _elf.SectionSymbol(hooks.Index), 0);
-            }
-            if (_coreRelocations.Count != 0)
-                _elf.AddRelocation(codeSection, 16 + HookCount * 16, ElfRelocationType.Abs64, _elf.SectionSymbol(coreRelocationSection), 0);
-            _elf.AddSymbol("ksplice_code", codeSection, 0, (ulong)code.Length, ElfSymbolType.Object, ElfSymbolBinding.Global);
+            return index;
         }
 
         // What the helper exports comes first among what matching resolves, then the values that the core keeps: K5's
@@ -370,27 +355,20 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         // struct ksplice_relocation[]
         private int AddCoreRelocations()
         {
-            const int Size = 24;
             if (_coreRelocations.Count == 0)
                 return 0;
-            byte[] table = new byte[_coreRelocations.Count * Size];
-            for (int i = 0; i < _coreRelocations.Count; i++)
-            {
-                var entry = table.AsSpan(i * Size, Size);
-                BinaryPrimitives.WriteInt64LittleEndian(entry[8..], _coreRelocations[i].Addend);
-                BinaryPrimitives.WriteUInt32LittleEndian(entry[16..], (uint)_coreRelocations[i].Value);
-                BinaryPrimitives.WriteUInt32LittleEndian(entry[20..], (uint)_coreRelocations[i].Type);
-            }
-            int index = _elf.AddSection(".ksplice.relocations", ElfSectionType.ProgBits, ElfSectionFlags.Alloc, table, 8);
-            for (int i = 0; i < _coreRelocations.Count; i++)
-                _elf.AddRelocation(
-                    index,
-                    (ulong)(i * Size),
-                    ElfRelocationType.Abs64,
-                    _elf.SectionSymbol(_coreRelocations[i].Section),
-                    (long)_coreRelocations[i].Offset
-                );
-            return index;
+            RelocationEntry[] table =
+            [
+                .. _coreRelocations.Select(relocation => new RelocationEntry
+                {
+                    Addend = relocation.Addend,
+                    Value = (uint)relocation.Value,
+                    Type = (uint)relocation.Type,
+                }),
+            ];
+            return AddTable(".ksplice.relocations", table, i =>
+                (PrimaryTables.OffsetOf(in table[i], in table[i].Place), _coreRelocations[i].Section, _coreRelocations[i].Offset)
+            );
         }
 
         // Redirects are direct jumps: objtool, which runs on the linked module (K2), need not ask for ENDBR where they lead.

@@ -3,6 +3,7 @@
 // the order here, so that equal updates have equal manifests.
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Ksplice.Build.Files;
 
 namespace Ksplice.Build.Generation;
 
@@ -61,8 +62,14 @@ public sealed record UpdateManifest
 
     /// <summary>Reads the file's bytes.</summary>
     /// <exception cref="JsonException">It is no manifest.</exception>
-    public static UpdateManifest FromJson(ReadOnlySpan<byte> text) =>
-        JsonSerializer.Deserialize(text, ManifestContext.Default.UpdateManifest) ?? throw new JsonException("the manifest is null");
+    public static UpdateManifest FromJson(ReadOnlySpan<byte> text) => JsonFile.Parse(text, ManifestContext.Default.UpdateManifest);
+
+    /// <summary>Reads the file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="remedy">What to do if it is damaged.</param>
+    /// <exception cref="DamagedFileException">It is no manifest.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static UpdateManifest Read(string path, string remedy) => JsonFile.Read(path, ManifestContext.Default.UpdateManifest, remedy);
 }
 
 /// <summary>An error that a person took over.</summary>

@@ -6,6 +6,7 @@ using System.Formats.Tar;
 using System.Globalization;
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Targets;
 using Org.BouncyCastle.Crypto.Digests;
 using ZstdSharp;
 

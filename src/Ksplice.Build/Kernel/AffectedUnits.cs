@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which units a patch touches: those made from a patched source, and those that include a patched file. The second kind is
-// told by the compiler itself: a run of its preprocessor over every unit of the configuration, once a kernel.
+// Which units a patch touches: those whose compilation reads a patched file. For a unit's own source that is plain. Who else reads a
+// file is told by the compiler itself: a run of its preprocessor over every unit of the configuration, once a kernel.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Patching;
 using Microsoft.Extensions.Logging;
@@ -15,10 +15,14 @@ public sealed record AffectedUnit(CompilationUnit Unit, string Because);
 /// <summary>Finds the units that a patch touches.</summary>
 public static class AffectedUnits
 {
-    /// <summary>The units that the files of <paramref name="tree"/> affect, by source path; null after an error.</summary>
+    /// <summary>
+    /// The units that read the files of <paramref name="tree"/>, by object path, those of images of their own and of generated sources
+    /// (<see cref="CompilationUnit.Apart"/>) among them; null after an error.
+    /// </summary>
     public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
         PreparedKernel kernel,
         PostTree tree,
+        IncludedSources included,
         ILogger logger,
         DiagnosticBag diagnostics,
         CancellationToken cancellation = default
@@ -26,67 +30,66 @@ public static class AffectedUnits
     {
         ArgumentNullException.ThrowIfNull(kernel);
         ArgumentNullException.ThrowIfNull(tree);
+        ArgumentNullException.ThrowIfNull(included);
         ArgumentNullException.ThrowIfNull(diagnostics);
         SortedDictionary<string, AffectedUnit> units = new(StringComparer.Ordinal);
         IncludeIndex? includes = null;
+        List<string> unread = [];
         foreach (var file in tree.Files)
         {
-            var unit = kernel.Units.Find(file.Path);
-            if (unit is not null)
-            {
-                if (file.Change == FileChange.Deleted)
-                    diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
-                else
-                    units.TryAdd(unit.Source, new AffectedUnit(unit, file.Path));
-                continue;
-            }
-            // A new file is compiled only if patched files include it.
+            // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells.
             if (file.Change == FileChange.Added)
                 continue;
-            IReadOnlyList<string> users = [];
-            if (file.Kind == PatchedFileKind.Header || IsIncluded(kernel.SourceDirectory, file.Path, cancellation))
+            var own = kernel.Units.Find(file.Path);
+            if (own is not null && file.Change == FileChange.Deleted)
             {
-                includes ??= await IncludeIndex.OpenAsync(kernel, logger, cancellation).ConfigureAwait(false);
-                users = includes.UsersOf(file.Path);
+                diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
+                continue;
+            }
+            List<CompilationUnit> users = [.. kernel.Units.Apart.Where(unit => unit.Source == file.Path)];
+            if (own is not null)
+                users.Add(own);
+            if (file.Kind == PatchedFileKind.Header || included.MayInclude(file.Path))
+            {
+                // A bag of its own: what is wrong with other files must not keep the index from being made.
+                DiagnosticBag ofIndex = [];
+                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
+                if (includes is null)
+                {
+                    foreach (var diagnostic in ofIndex)
+                        diagnostics.Add(diagnostic);
+                    return null;
+                }
+                users.AddRange(
+                    includes.UsersOf(file.Path).Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source))
+                );
             }
             if (users.Count == 0)
+            {
                 diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
-            foreach (string source in users.Where(source => IsKernelCode(kernel, source)))
-                units.TryAdd(source, new AffectedUnit(kernel.Units.Find(source)!, file.Path));
+                unread.Add(file.Path);
+            }
+            foreach (var unit in users)
+                units.TryAdd(unit.Object, new AffectedUnit(unit, file.Path));
         }
         if (diagnostics.HasErrors)
             return null;
         if (units.Count == 0)
         {
-            diagnostics.Report(PatchingDiagnostics.NothingCompiled, null);
+            diagnostics.Report(
+                PatchingDiagnostics.NothingCompiled,
+                tree.Files.Count == 0 ? null : Place(tree.Files[0]),
+                unread.Count == 0 ? "" : $"; not in the configuration of {kernel.Release.Release}: {string.Join(", ", unread)}"
+            );
             return null;
         }
         return [.. units.Values];
     }
 
-    /// <summary>
-    /// False for assembly of another image (the vDSO, the real-mode trampoline), which kbuild compiles by the same flags,
-    /// and for that which only wraps a file that is linked first and has no code.
-    /// </summary>
+    /// <summary>False for assembly that only wraps a file that is linked first, and has no code.</summary>
     internal static bool IsKernelCode(PreparedKernel kernel, string source) =>
         !source.EndsWith(".S", StringComparison.Ordinal)
-        || (
-            PatchedPath.SeparateImage(source) is null
-            && !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal)
-        );
-
-    // Few sources that are no units are included by others. Whether any file names this one takes seconds to see, the index minutes.
-    private static bool IsIncluded(string root, string path, CancellationToken cancellation)
-    {
-        var name = System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\"");
-        EnumerationOptions options = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
-        return Directory
-            .EnumerateFiles(root, "*", options)
-            .Where(file => file[^2..] is ".c" or ".h" or ".S")
-            .AsParallel()
-            .WithCancellation(cancellation)
-            .Any(file => File.ReadAllBytes(file).AsSpan().IndexOf(name) >= 0);
-    }
+        || !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal);
 
     private static SourceLocation Place(PatchedFile file) =>
         file.PatchedLines.Select(line => line.Line).FirstOrDefault(line => line.PatchPath is not null) is { PatchPath: { } patch } line

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -11,33 +13,61 @@ public sealed partial class IncludeIndex
     // Stands for every file in units of which the preprocessor does not tell what they include.
     private const string Anything = "";
 
+    // The objects of the units that read a file.
     private readonly Dictionary<string, List<string>> _users;
+    private readonly Dictionary<string, CompilationUnit> _units;
 
-    private IncludeIndex(Dictionary<string, List<string>> users) => _users = users;
+    private IncludeIndex(Dictionary<string, List<string>> users, IEnumerable<CompilationUnit> units)
+    {
+        _users = users;
+        _units = units.ToDictionary(unit => unit.Object, StringComparer.Ordinal);
+    }
 
     /// <summary>
-    /// The sources of the units that read <paramref name="path"/> (both relative to the source tree). If there are any, those that
-    /// cannot be preprocessed are among them: nothing says that they do not.
+    /// The units that read <paramref name="path"/> (relative to the source tree), those of images of their own and of generated sources
+    /// among them. If there are any, those that cannot be preprocessed are among them too: nothing says that they do not.
     /// </summary>
-    public IReadOnlyList<string> UsersOf(string path) =>
-        _users.GetValueOrDefault(path) is { } users ? [.. users, .. _users.GetValueOrDefault(Anything) ?? []] : [];
+    public IReadOnlyList<CompilationUnit> UsersOf(string path) =>
+        _users.GetValueOrDefault(path) is { } users
+            ? [.. users.Concat(_users.GetValueOrDefault(Anything) ?? []).Select(user => _units[user])]
+            : [];
 
-    /// <summary>The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel).</summary>
-    public static async Task<IncludeIndex> OpenAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation = default)
+    /// <summary>
+    /// The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null if the preprocessor cannot be run.
+    /// </summary>
+    public static async Task<IncludeIndex?> OpenAsync(
+        PreparedKernel kernel,
+        ILogger logger,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(kernel);
         string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
+        // A source that only the whole build generates (the vDSO's image as C) is there for nobody.
+        CompilationUnit[] units =
+        [
+            .. kernel.Units.Units,
+            .. kernel.Units.Apart.Where(unit =>
+                File.Exists(Path.Combine(kernel.SourceDirectory, unit.Source))
+                || File.Exists(Path.Combine(kernel.OutputDirectory, unit.Source))
+            ),
+        ];
         if (Load(path) is { } known)
-            return known;
-        LogIndexing(logger, kernel.Units.Units.Count, kernel.Release.Release);
+            return new IncludeIndex(known, units);
+        LogIndexing(logger, units.Length, kernel.Release.Release);
         UnitCompiler compiler = new(kernel, logger);
-        var included = new IReadOnlyList<string>?[kernel.Units.Units.Count];
+        var included = new IReadOnlyList<string>?[units.Length];
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
             .ForAsync(0, included.Length, parallel, async (i, token) =>
-                included[i] = await compiler.ListIncludesAsync(kernel.Units.Units[i], token).ConfigureAwait(false)
-            )
+            {
+                if (!diagnostics.HasErrors)
+                    included[i] = await compiler.ListIncludesAsync(units[i], diagnostics, token).ConfigureAwait(false);
+            })
             .ConfigureAwait(false);
+        if (diagnostics.HasErrors)
+            return null;
         Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
         for (int i = 0; i < included.Length; i++)
         {
@@ -45,9 +75,10 @@ public sealed partial class IncludeIndex
             {
                 if (!users.TryGetValue(file, out var list))
                     users.Add(file, list = []);
-                list.Add(kernel.Units.Units[i].Source);
+                list.Add(units[i].Object);
             }
         }
+        // Two builds may make it at once, each under a name of its own.
         string temporary = $"{path}.{Path.GetRandomFileName()}";
         await File.WriteAllBytesAsync(
                 temporary,
@@ -56,17 +87,19 @@ public sealed partial class IncludeIndex
             )
             .ConfigureAwait(false);
         File.Move(temporary, path, overwrite: true);
-        return new IncludeIndex(users);
+        return new IncludeIndex(users, units);
     }
 
-    private static IncludeIndex? Load(string path)
+    private static Dictionary<string, List<string>>? Load(string path)
     {
         try
         {
+            // A damaged index is made anew.
             return
                 File.Exists(path)
-                && JsonSerializer.Deserialize(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
-                ? new IncludeIndex(users)
+                && JsonFile.Parse(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
+                && users.Values.All(list => list is not null)
+                ? users
                 : null;
         }
         catch (JsonException)
@@ -80,7 +113,7 @@ public sealed partial class IncludeIndex
 
     [LoggerMessage(
         Level = LogLevel.Information,
-        Message = "a header is patched: asking the preprocessor what each of the {Count} units of {Release} includes, once"
+        Message = "asking the preprocessor what each of the {Count} units of {Release} includes, once"
     )]
     private static partial void LogIndexing(ILogger logger, int count, string release);
 }

@@ -66,13 +66,13 @@ public sealed class Kallsyms
         return (_symbols[low - 1], low < _symbols.Length ? _symbols[low].Address : ulong.MaxValue);
     }
 
-    /// <summary>Finds and decodes the table in the loadable segments of <paramref name="image"/>.</summary>
+    /// <summary>Finds and decodes the table in one of <paramref name="segments"/>.</summary>
     /// <exception cref="InvalidDataException">There is no table of a known layout.</exception>
-    internal static Kallsyms Decode(ElfObject image)
+    internal static Kallsyms Decode(IReadOnlyList<ImageSegment> segments)
     {
-        foreach (var segment in image.Segments)
+        foreach (var segment in segments)
         {
-            if (segment.Type == 1 && TryDecode(segment.Data.Span) is { } symbols)
+            if (TryDecode(segment.Data.Span) is { } symbols)
                 return new Kallsyms(symbols);
         }
 

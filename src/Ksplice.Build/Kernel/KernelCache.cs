@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
 using System.Text;
-using CliWrap;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Processes;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
@@ -12,8 +12,7 @@ namespace Ksplice.Build.Kernel;
 /// <param name="SourceDirectory">The source tree.</param>
 /// <param name="OutputDirectory">The O= tree after <c>modules_prepare</c>.</param>
 /// <param name="Units">Every unit of the configuration.</param>
-/// <param name="Key">Digest of what the tree was made from.</param>
-public sealed record PreparedKernel(KernelRelease Release, string SourceDirectory, string OutputDirectory, UnitDatabase Units, string Key);
+public sealed record PreparedKernel(KernelRelease Release, string SourceDirectory, string OutputDirectory, UnitDatabase Units);
 
 /// <summary>
 /// Prepared kernel trees, shared by all projects: <c>kernels/KEY/{source,output,units.json,ready}</c>. A tree is made in place,
@@ -25,7 +24,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
     public const string OutputFolder = "output";
 
-    private const string GeneratorVersion = "5";
+    private const string GeneratorVersion = "6";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>
@@ -77,7 +76,14 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The unpatched source tree of <paramref name="release"/>, once it is prepared.</summary>
     public string SourceOf(KernelRelease release) => SourceOf(release, FolderOf(release));
 
+    /// <summary>What to do if something of a prepared tree is missing or damaged.</summary>
+    /// <param name="outputDirectory">Its O= tree.</param>
+    internal static string Remedy(string outputDirectory) =>
+        $"delete the folder {Path.GetDirectoryName(outputDirectory)} and build again, which makes it anew";
+
     /// <summary>The prepared tree of <paramref name="release"/>, made if it is not there; null after an error.</summary>
+    /// <exception cref="Files.DamagedFileException">The list of its units is damaged.</exception>
+    /// <exception cref="IOException">The cache cannot be read or written.</exception>
     public async Task<PreparedKernel?> PrepareAsync(
         KernelRelease release,
         DiagnosticBag diagnostics,
@@ -108,8 +114,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
             }
         }
 
-        var units = UnitDatabase.Load(Path.Combine(folder, "units.json"));
-        return new PreparedKernel(release, SourceOf(release, folder), Path.Combine(folder, OutputFolder), units, KeyOf(release));
+        string output = Path.Combine(folder, OutputFolder);
+        var units = UnitDatabase.Load(Path.Combine(folder, "units.json"), Remedy(output));
+        return new PreparedKernel(release, SourceOf(release, folder), output, units);
     }
 
     private static string SourceOf(KernelRelease release, string folder) =>
@@ -154,17 +161,12 @@ public sealed partial class KernelCache(string root, ILogger logger)
         {
             Directory.CreateDirectory(source);
             LogUnpacking(logger, release.Source);
-            var (code, errors) = await RunAsync(
-                    "tar",
-                    ["-xf", release.Source, "-C", source, "--strip-components=1"],
-                    folder,
-                    null,
-                    cancellation
-                )
-                .ConfigureAwait(false);
-            if (code != 0)
+            Tool unpack = new("tar", "-xf", release.Source, "-C", source, "--strip-components=1") { Folder = folder };
+            if (await unpack.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } unpacked)
+                return false;
+            if (!unpacked.Succeeded)
             {
-                diagnostics.Report(KernelDiagnostics.BadSource, new SourceLocation(release.Source), release.Source, errors);
+                diagnostics.Report(KernelDiagnostics.BadSource, new SourceLocation(release.Source), release.Source, unpacked.Cause);
                 return false;
             }
 
@@ -186,10 +188,16 @@ public sealed partial class KernelCache(string root, ILogger logger)
         ];
         foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
         {
-            var (code, errors) = await RunAsync("make", [.. make, .. goals], folder, null, cancellation).ConfigureAwait(false);
-            if (code != 0)
+            if (
+                await new Tool("make", [.. make, .. goals]) { Folder = folder }
+                    .RunAsync(diagnostics, cancellation)
+                    .ConfigureAwait(false)
+                is not { } made
+            )
+                return false;
+            if (!made.Succeeded)
             {
-                diagnostics.Report(KernelDiagnostics.PrepareFailed, null, "make " + goals[^1], code, release.Release, errors);
+                diagnostics.Report(KernelDiagnostics.PrepareFailed, null, "make " + goals[^1], made.ExitCode, release.Release, made.Cause);
                 return false;
             }
         }
@@ -219,7 +227,14 @@ public sealed partial class KernelCache(string root, ILogger logger)
         // One job: the makes below would write into each other's lines.
         string[] dryRun = [.. make, "-n", "-k", "V=1", "-j1", "vmlinux", "modules"];
         // A dry run ends with an error, since it cannot read what it did not make.
-        await RunAsync("make", dryRun, folder, PipeTarget.ToDelegate(lines.Add), cancellation).ConfigureAwait(false);
+        Tool list = new("make", dryRun)
+        {
+            Folder = folder,
+            Lines = lines.Add,
+            MayFail = true,
+        };
+        if (await list.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is null)
+            return false;
         var units = UnitDatabase.Parse(lines, source);
         if (units.Units.Count == 0)
         {
@@ -227,13 +242,19 @@ public sealed partial class KernelCache(string root, ILogger logger)
             return false;
         }
 
-        await GenerateAsync(lines, Path.Combine(folder, OutputFolder), cancellation).ConfigureAwait(false);
+        if (!await GenerateAsync(lines, Path.Combine(folder, OutputFolder), diagnostics, cancellation).ConfigureAwait(false))
+            return false;
         units.Save(Path.Combine(folder, "units.json"));
         return true;
     }
 
     // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
-    private async Task GenerateAsync(IEnumerable<string> lines, string output, CancellationToken cancellation)
+    private async Task<bool> GenerateAsync(
+        IEnumerable<string> lines,
+        string output,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
         foreach (var source in GeneratedSource.Find(lines))
         {
@@ -241,43 +262,15 @@ public sealed partial class KernelCache(string root, ILogger logger)
             if (File.Exists(target))
                 continue;
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            var (code, errors) = await RunAsync("sh", ["-c", source.Command], output, null, cancellation).ConfigureAwait(false);
-            if (code == 0)
+            Tool generate = new("sh", "-c", source.Command) { Folder = output, MayFail = true };
+            if (await generate.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } generated)
+                return false;
+            if (generated.Succeeded)
                 continue;
             File.Delete(target);
-            LogNotGenerated(logger, source.Target, errors);
+            LogNotGenerated(logger, source.Target, generated.Cause);
         }
-    }
-
-    private static async Task<(int Code, string Errors)> RunAsync(
-        string program,
-        string[] arguments,
-        string folder,
-        PipeTarget? output,
-        CancellationToken cancellation
-    )
-    {
-        // PipeTarget.Null would close the pipe and make would end on its first message.
-        output ??= PipeTarget.ToStream(Stream.Null);
-        var errors = new StringBuilder();
-        var result = await Cli.Wrap(program)
-            .WithArguments(arguments)
-            .WithWorkingDirectory(folder)
-            .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C").Set("MAKEFLAGS", null).Set("MAKELEVEL", null))
-            .WithStandardOutputPipe(output)
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellation)
-            .ConfigureAwait(false);
-        return (result.ExitCode, Gist(errors.ToString()));
-    }
-
-    // What make says of its own end is not what went wrong.
-    private static string Gist(string text)
-    {
-        string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        var causes = lines.Where(line => !line.StartsWith("make", StringComparison.Ordinal)).Take(3).ToList();
-        return string.Join(" | ", causes.Count != 0 ? causes : lines.TakeLast(3));
+        return true;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]

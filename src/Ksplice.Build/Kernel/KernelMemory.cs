@@ -46,7 +46,8 @@ public sealed class KernelMemory : IDisposable
     public KernelImage Image { get; }
 
     /// <summary>Opens /proc/kcore or a dump.</summary>
-    /// <exception cref="InvalidDataException">It is no core file, or no kernel is found in it.</exception>
+    /// <exception cref="ElfFormatException">It is no core file, or its headers are malformed.</exception>
+    /// <exception cref="InvalidDataException">No kernel is found in it.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static KernelMemory Open(string path)
@@ -166,7 +167,7 @@ public sealed class KernelMemory : IDisposable
         foreach (var segment in _core.Segments)
         {
             ulong offset = address - segment.Physical;
-            if (address >= segment.Physical && offset < segment.Size && (ulong)to.Length <= segment.Size - offset)
+            if (address >= segment.Physical && offset < segment.FileSize && (ulong)to.Length <= segment.FileSize - offset)
                 return _core.TryRead(segment.Offset + (long)offset, to);
         }
         return false;
@@ -180,8 +181,8 @@ public sealed class KernelMemory : IDisposable
             if (
                 segment.Virtual >= HalfOfKernel
                 && address >= segment.Virtual
-                && offset < segment.Size
-                && (ulong)to.Length <= segment.Size - offset
+                && offset < segment.FileSize
+                && (ulong)to.Length <= segment.FileSize - offset
             )
                 return _core.TryRead(segment.Offset + (long)offset, to);
         }
@@ -189,9 +190,9 @@ public sealed class KernelMemory : IDisposable
     }
 
     // The kernel's own memory: what is mapped of the space that it has for itself, a segment for each piece.
-    private List<ElfSegment> ReadImage()
+    private List<ImageSegment> ReadImage()
     {
-        List<ElfSegment> segments = [];
+        List<ImageSegment> segments = [];
         ulong start = 0;
         MemoryStream piece = new();
         byte[] page = new byte[PageSize];
@@ -216,7 +217,7 @@ public sealed class KernelMemory : IDisposable
         {
             if (piece.Length == 0)
                 return;
-            segments.Add(new ElfSegment(1, 0, start, 0, (ulong)piece.Length, piece.ToArray()));
+            segments.Add(new ImageSegment(start, (ulong)piece.Length, false, piece.ToArray()));
             piece = new MemoryStream();
         }
     }
@@ -228,7 +229,7 @@ public sealed class KernelMemory : IDisposable
             return Translate(root, at, out ulong size) is not null ? at + PageSize
                 : size >= ImageEnd - ImageStart ? ImageEnd
                 : (at & ~(size - 1)) + size;
-        var behind = _core.Segments.Where(segment => segment.Virtual >= HalfOfKernel && at + PageSize - segment.Virtual < segment.Size);
+        var behind = _core.Segments.Where(segment => segment.Virtual >= HalfOfKernel && at + PageSize - segment.Virtual < segment.FileSize);
         return behind.Any()
             ? at + PageSize
             : _core

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.RegularExpressions;
-using CliWrap;
-using CliWrap.Buffered;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Processes;
 
 namespace Ksplice.Build.Kernel;
 
@@ -200,24 +199,11 @@ public static partial class KernelReleaseResolver
         return null;
     }
 
-    private static async Task<string?> VersionOfAsync(string program, CancellationToken cancellation)
-    {
-        try
-        {
-            var result = await Cli.Wrap(program)
-                .WithArguments("--version")
-                .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
-                .ExecuteBufferedAsync(cancellation)
-                .ConfigureAwait(false);
-            return result.StandardOutput.Split('\n')[0].Trim();
-        }
-        catch (Exception error)
-            when (error is System.ComponentModel.Win32Exception or InvalidOperationException or CliWrap.Exceptions.CommandExecutionException
-            )
-        {
-            return null;
-        }
-    }
+    // That the compiler is missing is said together with which one is wanted.
+    private static async Task<string?> VersionOfAsync(string program, CancellationToken cancellation) =>
+        await new Tool(program, "--version").RunAsync([], cancellation).ConfigureAwait(false) is { Succeeded: true } result
+            ? result.Output.Split('\n')[0].Trim()
+            : null;
 
     /// <summary>gcc-12 and gcc are one program under two names; what follows the name tells compilers apart.</summary>
     private static string AfterName(string version) => version.Split(' ', 2) is [_, var rest] ? rest : version;

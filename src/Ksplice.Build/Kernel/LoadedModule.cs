@@ -23,11 +23,6 @@ public sealed class LoadedModule
     private readonly ILookup<string, ulong> _symbols;
     private readonly ulong[] _starts;
     private readonly byte[] _memory;
-    private readonly Dictionary<ulong, (ulong Target, ulong Key)> _jumpEntries = [];
-    private readonly Dictionary<ulong, ulong> _staticCalls = [];
-    private readonly HashSet<ulong> _seals = [];
-    private readonly Dictionary<ulong, BugEntry> _bugs;
-    private readonly ExceptionTable _exceptions;
 
     private LoadedModule(ModuleFile file, ModuleLayout layout, IReadOnlyList<LoadedModule> needed, KernelImage image)
     {
@@ -48,18 +43,24 @@ public sealed class LoadedModule
             section.Data.Span.CopyTo(At(section));
         foreach (var section in file.Elf.Sections.Where(layout.Stays))
             Relocate(section);
-        ReadJumpEntries();
-        ReadStaticCalls();
-        ReadSeals();
-        _bugs = Table("__bug_table", (start, bytes) => TrapTables.ReadBugs(start, bytes, image.BugSize));
-        _exceptions = Table("__ex_table", TrapTables.ReadExceptions);
+        // Where the key of a static call is not exported the file names the trampoline, and the loader looks the key up
+        // (kernel/static_call_inline.c, static_call_add_module).
+        Tables = KernelTables.Read(
+            Table("__jump_table"),
+            Table(".static_call_sites"),
+            Table("__bug_table"),
+            image.Tables.BugSize,
+            Table("__ex_table"),
+            Table(".ibt_endbr_seal"),
+            key => image.FindTrampolineKey(key) ?? key
+        );
     }
-
-    /// <summary>The name that the kernel has for it.</summary>
-    public string Name => _file.Name;
 
     /// <summary>The file it was read from.</summary>
     public string Path => _file.Path;
+
+    /// <summary>The module's own tables of its code.</summary>
+    public KernelTables Tables { get; }
 
     /// <summary>Loads a module, with those of <paramref name="modules"/> that it needs behind it; null after an error.</summary>
     public static LoadedModule? Load(ModuleFile file, ShippedModules modules, KernelImage image, DiagnosticBag diagnostics)
@@ -174,7 +175,7 @@ public sealed class LoadedModule
         if (!_image.HasIbt || !IsText(address, address + 1))
             return _needed.All(other => other.HasEndbr(address));
         Span<byte> code = stackalloc byte[KernelImage.EndbrSize];
-        return TryRead(address, code) && KernelImage.IsEndbr(code) && !_seals.Contains(address);
+        return TryRead(address, code) && KernelImage.IsEndbr(code) && !Tables.Seals.Contains(address);
     }
 
     /// <summary>
@@ -196,26 +197,6 @@ public sealed class LoadedModule
         return true;
     }
 
-    /// <summary>The module's jump table entry for the branch at <paramref name="code"/>; the key with its flag bits.</summary>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key)
-    {
-        bool found = _jumpEntries.TryGetValue(code, out var entry);
-        (target, key) = entry;
-        return found;
-    }
-
-    /// <summary>The key of the module's static call at <paramref name="code"/>.</summary>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => _staticCalls.TryGetValue(code, out key);
-
-    /// <summary>The module's own bug table entry for the trap at <paramref name="code"/>.</summary>
-    public bool TryFindBug(ulong code, out BugEntry bug) => _bugs.TryGetValue(code, out bug);
-
-    /// <summary>The module's own exception table entry for the instruction at <paramref name="code"/>.</summary>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _exceptions.TryFind(code, out exception);
-
-    /// <summary>How many instructions from <paramref name="start"/> to <paramref name="end"/>, one past the last byte, have one.</summary>
-    public int CountExceptions(ulong start, ulong end) => _exceptions.CountBetween(start, end);
-
     private bool Holds(ulong start, ulong end, Predicate<ElfSection> which) =>
         end > start
         && _file.Elf.Sections.Any(section =>
@@ -226,7 +207,9 @@ public sealed class LoadedModule
             && end - place <= section.Size
         );
 
-    private Span<byte> At(ElfSection section) => _memory.AsSpan((int)(_layout.PlaceOf(section)!.Value - _layout.Start), (int)section.Size);
+    private int Offset(ElfSection section) => (int)(_layout.PlaceOf(section)!.Value - _layout.Start);
+
+    private Span<byte> At(ElfSection section) => _memory.AsSpan(Offset(section), (int)section.Size);
 
     private void Relocate(ElfSection section)
     {
@@ -279,56 +262,8 @@ public sealed class LoadedModule
             );
     }
 
-    // struct jump_entry: code and target relative to themselves, the key in 8 bytes.
-    private void ReadJumpEntries()
-    {
-        if (_file.Elf.FindSection("__jump_table") is not { } section || !_layout.Stays(section))
-            return;
-        ulong start = _layout.PlaceOf(section)!.Value;
-        var bytes = At(section);
-        for (int at = 0; at + 16 <= bytes.Length; at += 16)
-        {
-            ulong entry = start + (ulong)at;
-            _jumpEntries[Relative(bytes, at, entry)] = (
-                Relative(bytes, at + 4, entry + 4),
-                entry + 8 + (ulong)BinaryPrimitives.ReadInt64LittleEndian(bytes[(at + 8)..])
-            );
-        }
-    }
-
-    // struct static_call_site. Where the key is not exported the file names the trampoline, and the loader looks the key up
-    // (kernel/static_call_inline.c, static_call_add_module).
-    private void ReadStaticCalls()
-    {
-        if (_file.Elf.FindSection(".static_call_sites") is not { } section || !_layout.Stays(section))
-            return;
-        ulong start = _layout.PlaceOf(section)!.Value;
-        var bytes = At(section);
-        for (int at = 0; at + 8 <= bytes.Length; at += 8)
-        {
-            ulong entry = start + (ulong)at;
-            ulong key = Relative(bytes, at + 4, entry + 4) & ~3ul;
-            _staticCalls[Relative(bytes, at, entry)] = _image.FindTrampolineKey(key) ?? key;
-        }
-    }
-
-    private void ReadSeals()
-    {
-        if (_file.Elf.FindSection(".ibt_endbr_seal") is not { } section || !_layout.Stays(section))
-            return;
-        ulong start = _layout.PlaceOf(section)!.Value;
-        var bytes = At(section);
-        for (int at = 0; at + 4 <= bytes.Length; at += 4)
-            _seals.Add(Relative(bytes, at, start + (ulong)at));
-    }
-
-    private delegate T TableReader<T>(ulong start, ReadOnlySpan<byte> bytes);
-
-    private T Table<T>(string name, TableReader<T> read) =>
+    private RelativeTable Table(string name) =>
         _file.Elf.FindSection(name) is { } section && _layout.Stays(section)
-            ? read(_layout.PlaceOf(section)!.Value, At(section))
-            : read(0, []);
-
-    private static ulong Relative(ReadOnlySpan<byte> bytes, int at, ulong address) =>
-        address + (ulong)BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
+            ? new(_layout.PlaceOf(section)!.Value, _memory.AsMemory(Offset(section), (int)section.Size))
+            : default;
 }

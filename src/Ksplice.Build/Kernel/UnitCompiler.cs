@@ -3,21 +3,18 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
-using CliWrap;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Processes;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
 
 /// <summary>An object as compiled from one unit.</summary>
-/// <param name="Unit">The unit.</param>
 /// <param name="Object">The object file.</param>
 /// <param name="Dependencies">Every file that was read, absolute, sorted.</param>
-/// <param name="Command">Digest of the compiler and of the commands without the output's name; see
-/// <see cref="UnitCompiler.CommandOf"/>.</param>
-/// <param name="Sites">A copy of the object with the tables that objtool makes, where kbuild leaves the object
+/// <param name="WithTables">A copy of the object with the tables that objtool makes, where kbuild leaves the object
 /// itself without (K2); else null.</param>
-public sealed record CompiledUnit(CompilationUnit Unit, string Object, ImmutableArray<string> Dependencies, string Command, string? Sites);
+public sealed record CompiledUnit(string Object, ImmutableArray<string> Dependencies, string? WithTables);
 
 /// <summary>
 /// Compiles single units as kbuild would, with each function and object in a section of its own and with type information
@@ -28,14 +25,20 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
 {
     private static readonly string[] Sections = ["-ffunction-sections", "-fdata-sections", "-g", "-gbtf", "-gno-record-gcc-switches"];
 
+    // What is only asked whether it changes is made as it is linked; debug data would tell lines and not code.
+    private static string[] Added(CompilationUnit unit) => unit.Apart is null ? Sections : ["-g0"];
+
     /// <summary>
-    /// Where <see cref="CompiledUnit.Sites"/> of an object stands. The module with the new code is linked from what the compiler made:
+    /// Where <see cref="CompiledUnit.WithTables"/> of an object stands. The module with the new code is linked from what the compiler made:
     /// objtool skips what has its tables already.
     /// </summary>
-    public static string SitesOf(string output) => Path.ChangeExtension(output, ".sites.o");
+    public static string WithTablesOf(string output) => Path.ChangeExtension(output, TablesExtension);
+
+    private const string TablesExtension = ".tables.o";
 
     /// <summary>What compiling made of <paramref name="output"/>: itself, and its copy with objtool's tables where there is one.</summary>
-    public static IEnumerable<string> FilesOf(string output) => File.Exists(SitesOf(output)) ? [output, SitesOf(output)] : [output];
+    public static IEnumerable<string> FilesOf(string output) =>
+        File.Exists(WithTablesOf(output)) ? [output, WithTablesOf(output)] : [output];
 
     /// <summary>Compiles <paramref name="unit"/> into <paramref name="output"/>, which appears only when everything went well.</summary>
     /// <param name="unit">The unit.</param>
@@ -56,14 +59,14 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         ArgumentNullException.ThrowIfNull(unit);
         string root = Path.GetFullPath(sourceRoot);
         string temporary = output + ".tmp";
-        string sites = SitesOf(output);
-        string temporarySites = sites + ".tmp";
+        string withTables = WithTablesOf(output);
+        string temporaryTables = withTables + ".tmp";
         string dependencyFile = output + ".d";
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
         string[] arguments =
         [
             .. unit.Compiler.Select(argument => Rewrite(argument, unit, root, temporary, dependencyFile)),
-            .. Sections,
+            .. Added(unit),
             $"-ffile-prefix-map={root}/=",
             $"-fdebug-prefix-map={kernel.OutputDirectory}=.",
             .. extraArguments,
@@ -71,11 +74,11 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         try
         {
             LogCompiling(logger, unit.Source, root);
-            var errors = new StringBuilder();
-            int code = await RunAsync(kernel.Release.Compiler, arguments, errors, cancellation).ConfigureAwait(false);
-            if (code != 0)
+            if (await Run(kernel.Release.Compiler, arguments).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } compiled)
+                return null;
+            if (!compiled.Succeeded)
             {
-                ReportCompiler(unit, root, errors.ToString(), diagnostics);
+                ReportCompiler(unit, root, compiled.Said, diagnostics);
                 return null;
             }
 
@@ -95,37 +98,35 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 && !await RunObjtoolAsync(unit, unit.Objtool, temporary, diagnostics, cancellation).ConfigureAwait(false)
             )
                 return null;
-            File.Delete(sites);
+            File.Delete(withTables);
             if (!unit.LinkObjtool.IsEmpty)
             {
-                File.Copy(temporary, temporarySites, overwrite: true);
-                if (!await RunObjtoolAsync(unit, unit.LinkObjtool, temporarySites, diagnostics, cancellation).ConfigureAwait(false))
+                File.Copy(temporary, temporaryTables, overwrite: true);
+                if (!await RunObjtoolAsync(unit, unit.LinkObjtool, temporaryTables, diagnostics, cancellation).ConfigureAwait(false))
                     return null;
-                File.Move(temporarySites, sites, overwrite: true);
+                File.Move(temporaryTables, withTables, overwrite: true);
             }
 
             File.Move(temporary, output, overwrite: true);
-            return new CompiledUnit(
-                unit,
-                output,
-                dependencies,
-                CommandOf(unit, root, extraArguments),
-                unit.LinkObjtool.IsEmpty ? null : sites
-            );
+            return new CompiledUnit(output, dependencies, unit.LinkObjtool.IsEmpty ? null : withTables);
         }
         finally
         {
             File.Delete(temporary);
-            File.Delete(temporarySites);
+            File.Delete(temporaryTables);
             File.Delete(dependencyFile);
         }
     }
 
     /// <summary>
-    /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails. Headers that
-    /// kbuild would generate on the way to this unit are taken for empty.
+    /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails, or cannot be
+    /// run, which alone is reported. Headers that kbuild would generate on the way to this unit are taken for empty.
     /// </summary>
-    public async Task<IReadOnlyList<string>?> ListIncludesAsync(CompilationUnit unit, CancellationToken cancellation = default)
+    public async Task<IReadOnlyList<string>?> ListIncludesAsync(
+        CompilationUnit unit,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
     {
         ArgumentNullException.ThrowIfNull(unit);
         string file = Path.GetTempFileName();
@@ -141,7 +142,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 "-MF",
                 file,
             ];
-            if (await RunAsync(kernel.Release.Compiler, arguments, new StringBuilder(), cancellation).ConfigureAwait(false) != 0)
+            var preprocess = Run(kernel.Release.Compiler, arguments) with { MayFail = true };
+            if (await preprocess.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { Succeeded: true })
                 return null;
 
             string prefix = kernel.SourceDirectory + "/";
@@ -177,33 +179,18 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         CancellationToken cancellation
     )
     {
-        var errors = new StringBuilder();
-        if (
-            await RunAsync(
-                    Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"),
-                    [.. arguments, Path.GetFullPath(file)],
-                    errors,
-                    cancellation
-                )
-                .ConfigureAwait(false) == 0
-        )
-            return true;
-        diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, errors.ToString().Trim());
-        return false;
+        var objtool = Run(Path.Combine(kernel.OutputDirectory, "tools/objtool/objtool"), [.. arguments, Path.GetFullPath(file)]) with
+        {
+            Remedy = KernelCache.Remedy(kernel.OutputDirectory),
+        };
+        if (await objtool.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } result)
+            return false;
+        if (!result.Succeeded)
+            diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, result.Said);
+        return result.Succeeded;
     }
 
-    private async Task<int> RunAsync(string program, IReadOnlyList<string> arguments, StringBuilder errors, CancellationToken cancellation)
-    {
-        var result = await Cli.Wrap(program)
-            .WithArguments(arguments)
-            .WithWorkingDirectory(kernel.OutputDirectory)
-            .WithEnvironmentVariables(variables => variables.Set("LC_ALL", "C"))
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(errors))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellation)
-            .ConfigureAwait(false);
-        return result.ExitCode;
-    }
+    private Tool Run(string program, IReadOnlyList<string> arguments) => new(program, arguments) { Folder = kernel.OutputDirectory };
 
     /// <summary>make's rule format: a target, a colon, names with escaped blanks and continued lines.</summary>
     private ImmutableArray<string> ReadDependencies(string file)
@@ -234,7 +221,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             .. unit.Compiler,
             .. unit.Objtool,
             .. unit.LinkObjtool,
-            .. Sections,
+            TablesExtension,
+            .. Added(unit),
             .. extraArguments,
         ];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));

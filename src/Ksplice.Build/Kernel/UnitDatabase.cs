@@ -4,6 +4,8 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
+using Ksplice.Build.Files;
+using Ksplice.Build.Patching;
 
 namespace Ksplice.Build.Kernel;
 
@@ -24,29 +26,39 @@ public sealed record CompilationUnit(
     ImmutableArray<string> LinkObjtool
 )
 {
+    /// <summary>
+    /// Null for the kernel's own code; else what the object belongs to, in words (the vDSO, a source that kbuild generates). No update can
+    /// replace its code, so it is only asked whether a patch changes it.
+    /// </summary>
+    public string? Apart { get; init; }
+
     /// <summary>True for assembly.</summary>
     public bool IsAssembly => Source.EndsWith(".S", StringComparison.Ordinal);
 }
 
 /// <summary>
 /// Every unit of a configuration with the exact commands that make it. kbuild itself tells them: <c>make -n -k V=1 vmlinux
-/// modules</c> prints in seconds what a build would run. Only kernel code proper is kept (-D__KERNEL__ and, for C, the kernel's
-/// code model), so that boot, realmode, vDSO and purgatory code and host programs are left out.
+/// modules</c> prints in seconds what a build would run. What is compiled with the kernel's headers (-D__KERNEL__) is kept: the kernel's
+/// own code (for C, by its code model) in <see cref="Units"/>, everything else in <see cref="Apart"/>. Host programs are left out.
 /// </summary>
 public sealed partial class UnitDatabase
 {
     private readonly Dictionary<string, CompilationUnit> _bySource;
 
-    private UnitDatabase(IEnumerable<CompilationUnit> units)
+    private UnitDatabase(IReadOnlyCollection<CompilationUnit> units)
     {
-        Units = [.. units.OrderBy(unit => unit.Source, StringComparer.Ordinal)];
+        Units = [.. units.Where(unit => unit.Apart is null).OrderBy(unit => unit.Source, StringComparer.Ordinal)];
+        Apart = [.. units.Where(unit => unit.Apart is not null).OrderBy(unit => unit.Object, StringComparer.Ordinal)];
         _bySource = new(StringComparer.Ordinal);
         foreach (var unit in Units)
             _bySource.TryAdd(unit.Source, unit);
     }
 
-    /// <summary>All units, by source path.</summary>
+    /// <summary>The units of the kernel's own code, by source path.</summary>
     public IReadOnlyList<CompilationUnit> Units { get; }
+
+    /// <summary>The units with <see cref="CompilationUnit.Apart"/>, by object path; a source may be that of several.</summary>
+    public IReadOnlyList<CompilationUnit> Apart { get; }
 
     /// <summary>The unit made from <paramref name="source"/>, or null when the configuration has none.</summary>
     public CompilationUnit? Find(string source) => _bySource.GetValueOrDefault(source);
@@ -76,29 +88,30 @@ public sealed partial class UnitDatabase
             var arguments = commands[compile];
             int output = arguments.IndexOf("-o") + 1;
             bool isC = arguments[^1].EndsWith(".c", StringComparison.Ordinal);
-            if (
-                output == 0
-                || output >= arguments.Count
-                || !arguments[^1].StartsWith(prefix, StringComparison.Ordinal)
-                || (isC && !IsKernelCode(arguments))
-            )
+            if (output == 0 || output >= arguments.Count || !(isC || arguments[^1].EndsWith(".S", StringComparison.Ordinal)))
                 continue;
             var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0]));
-            string source = arguments[^1][prefix.Length..];
+            string? apart = ApartBecause(arguments, arguments[output], prefix);
+            string source = arguments[^1].StartsWith(prefix, StringComparison.Ordinal)
+                ? Normal(arguments[^1][prefix.Length..])
+                : arguments[^1];
             units[arguments[output]] = new CompilationUnit(
                 source,
                 arguments[output],
                 ModuleOf(arguments),
                 [.. arguments.Skip(1)],
-                objtool is null ? [] : [.. objtool.Skip(1).SkipLast(1)],
+                objtool is null || apart is not null ? [] : [.. objtool.Skip(1).SkipLast(1)],
                 []
-            );
+            )
+            {
+                Apart = apart,
+            };
         }
 
         // C is told its module's name, assembly only that it is in one.
-        return new UnitDatabase(
-            units
-                .Values.Select(unit => unit.Objtool.IsEmpty ? unit with { LinkObjtool = linkObjtool } : unit)
+        return new UnitDatabase([
+            .. units
+                .Values.Select(unit => unit.Objtool.IsEmpty && unit.Apart is null ? unit with { LinkObjtool = linkObjtool } : unit)
                 .Select(unit =>
                     unit is { IsAssembly: true, Module: not null }
                         ? unit with
@@ -106,8 +119,23 @@ public sealed partial class UnitDatabase
                             Module = modules.GetValueOrDefault(unit.Object, ""),
                         }
                         : unit
-                )
-        );
+                ),
+        ]);
+    }
+
+    // virt/kvm is compiled as arch/x86/kvm/../../../virt/kvm.
+    private static string Normal(string path) => Path.GetFullPath(path, "/")[1..];
+
+    private static string? ApartBecause(List<string> arguments, string output, string prefix)
+    {
+        string source = arguments[^1];
+        if (!source.StartsWith(prefix, StringComparison.Ordinal))
+            return "a source that the kernel's build generates";
+        bool isC = source.EndsWith(".c", StringComparison.Ordinal);
+        string? image = PatchedPath.SeparateImage(Path.ChangeExtension(output, isC ? ".c" : ".S"));
+        return isC && IsKernelCode(arguments) ? null
+            : isC ? image ?? $"an image of its own, of which {Path.GetDirectoryName(output)} is a part"
+            : image;
     }
 
     // scripts/Makefile.build, cmd_mod: the objects of a module, whose names are relative to its folder.
@@ -142,14 +170,17 @@ public sealed partial class UnitDatabase
         var stored = new StoredDatabase(
             strings,
             [
-                .. Units.Select(unit => new StoredUnit(
-                    unit.Source,
-                    unit.Object,
-                    unit.Module,
-                    Store(unit.Compiler),
-                    Store(unit.Objtool),
-                    Store(unit.LinkObjtool)
-                )),
+                .. Units
+                    .Concat(Apart)
+                    .Select(unit => new StoredUnit(
+                        unit.Source,
+                        unit.Object,
+                        unit.Module,
+                        Store(unit.Compiler),
+                        Store(unit.Objtool),
+                        Store(unit.LinkObjtool),
+                        unit.Apart
+                    )),
             ]
         );
         using var file = File.Create(path);
@@ -171,31 +202,35 @@ public sealed partial class UnitDatabase
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="InvalidDataException">The file is damaged.</exception>
-    public static UnitDatabase Load(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="remedy">What to do if it is damaged.</param>
+    /// <exception cref="DamagedFileException">The file is damaged.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static UnitDatabase Load(string path, string remedy)
     {
-        try
-        {
-            using var file = File.OpenRead(path);
-            var stored = JsonSerializer.Deserialize(file, StoredContext.Default.StoredDatabase)
-                ?? throw new InvalidDataException($"'{path}' is empty");
-            return new UnitDatabase(
-                stored.Units.Select(unit => new CompilationUnit(
-                    unit.Source,
-                    unit.Object,
-                    unit.Module,
-                    Restore(unit.Compiler),
-                    Restore(unit.Objtool),
-                    Restore(unit.LinkObjtool ?? [])
-                ))
-            );
+        var stored = JsonFile.Read(path, StoredContext.Default.StoredDatabase, remedy);
+        return new UnitDatabase([
+            .. stored.Units.Select(unit => new CompilationUnit(
+                unit.Source,
+                unit.Object,
+                unit.Module,
+                Restore(unit.Compiler),
+                Restore(unit.Objtool),
+                Restore(unit.LinkObjtool ?? [])
+            )
+            {
+                Apart = unit.Apart,
+            }),
+        ]);
 
-            ImmutableArray<string> Restore(int[] words) => [.. words.Select(word => stored.Strings[word])];
-        }
-        catch (Exception error) when (error is JsonException or ArgumentOutOfRangeException)
-        {
-            throw new InvalidDataException($"'{path}' is damaged: {error.Message}", error);
-        }
+        ImmutableArray<string> Restore(int[] words) =>
+            [
+                .. words.Select(word =>
+                    (uint)word < stored.Strings.Count
+                        ? stored.Strings[word]
+                        : throw new DamagedFileException(path, $"there is no string {word}", remedy)
+                ),
+            ];
     }
 
     /// <summary>The kernel's code model, which boot, realmode and purgatory code replaces and the vDSO's -fPIC overrides.</summary>
@@ -263,10 +298,19 @@ public sealed partial class UnitDatabase
     [GeneratedRegex("""printf '%s\\n' ([^|']*)\| awk '!x\[\$0\]\+\+ \{ print\("([^"]*)"\$0\) \}' > (\S+)\.mod""")]
     private static partial Regex ObjectListPattern();
 
-    private sealed record StoredUnit(string Source, string Object, string? Module, int[] Compiler, int[] Objtool, int[]? LinkObjtool);
+    private sealed record StoredUnit(
+        string Source,
+        string Object,
+        string? Module,
+        int[] Compiler,
+        int[] Objtool,
+        int[]? LinkObjtool,
+        string? Apart
+    );
 
     private sealed record StoredDatabase(List<string> Strings, List<StoredUnit> Units);
 
+    [JsonSourceGenerationOptions(RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
     [JsonSerializable(typeof(StoredDatabase))]
     private sealed partial class StoredContext : JsonSerializerContext;
 }

@@ -21,20 +21,8 @@ public interface IMatchMemory
     /// <summary>Where the last symbol at or before <paramref name="address"/> starts, and where the next one does.</summary>
     bool TryFindExtent(ulong address, out ulong start, out ulong end);
 
-    /// <summary>The kernel's jump-label entry for the code at <paramref name="code"/>; the key with its flag bits.</summary>
-    bool TryFindJumpEntry(ulong code, out ulong target, out ulong key);
-
-    /// <summary>The key of the static call at <paramref name="code"/>.</summary>
-    bool TryFindStaticCallKey(ulong code, out ulong key);
-
-    /// <summary>The kernel's entry in the bug table for the trap at <paramref name="code"/>.</summary>
-    bool TryFindBug(ulong code, out BugEntry bug);
-
-    /// <summary>The kernel's entry in the exception table for the instruction at <paramref name="code"/>.</summary>
-    bool TryFindException(ulong code, out ExceptionEntry exception);
-
-    /// <summary>How many of those are for code from <paramref name="start"/> to <paramref name="end"/>, one past the last byte.</summary>
-    int CountExceptions(ulong start, ulong end);
+    /// <summary>What the kernel says in tables of the code that is here.</summary>
+    KernelTables Tables { get; }
 
     /// <summary>True if a call at the fentry site <paramref name="site"/> to <paramref name="target"/> is ftrace's.</summary>
     bool IsFtraceTarget(ulong site, ulong target);

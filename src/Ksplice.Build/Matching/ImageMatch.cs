@@ -6,6 +6,7 @@ using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Build.Matching;
 
@@ -63,19 +64,7 @@ public sealed class ImageMemory : IMatchMemory
     }
 
     /// <inheritdoc/>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => _image.TryFindJumpEntry(code, out target, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => _image.TryFindStaticCallKey(code, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug) => _image.TryFindBug(code, out bug);
-
-    /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => _image.TryFindException(code, out exception);
-
-    /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) => _image.CountExceptions(start, end);
+    public KernelTables Tables => _image.Tables;
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => target == _fentry;
@@ -208,8 +197,8 @@ public static class ImageMatch
             case MatchReason.NoCandidate or MatchReason.Unresolved:
                 diagnostics.Report(MatchDiagnostics.NotFound, location, path, failure);
                 break;
-            case MatchReason.NotInLine:
-                diagnostics.Report(MatchDiagnostics.NotInLine, location, path, failure, failure.Candidates);
+            case MatchReason.NotInSequence:
+                diagnostics.Report(MatchDiagnostics.NotInSequence, location, path, failure, failure.Candidates);
                 break;
             case MatchReason.Sealed:
                 ReportNoEndbr(matchData, path, failure.Symbol, diagnostics);

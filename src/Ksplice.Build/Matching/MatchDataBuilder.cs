@@ -36,8 +36,8 @@ public sealed class MatchDataBuilder
     private readonly ProgramWriter _writer;
     private readonly DiagnosticBag _diagnostics;
     private readonly HashSet<ObjectNode> _included = [];
-    private readonly Dictionary<string, IReadOnlyDictionary<string, IReadOnlyList<LinePlace>>> _lines = new(StringComparer.Ordinal);
-    private readonly HashSet<(string Unit, string Class)> _added = [];
+    private readonly Dictionary<string, IReadOnlyDictionary<string, IReadOnlyList<SequencePlace>>> _sequences = new(StringComparer.Ordinal);
+    private readonly HashSet<(string Unit, string Section)> _added = [];
     private bool _failed;
 
     private MatchDataBuilder(DiagnosticBag diagnostics)
@@ -54,7 +54,7 @@ public sealed class MatchDataBuilder
         ArgumentNullException.ThrowIfNull(diffs);
         ArgumentNullException.ThrowIfNull(exports);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => new ObjectGraph(diff.Sites ?? diff.Pre), StringComparer.Ordinal);
+        var graphs = diffs.ToDictionary(diff => diff.Unit, diff => ObjectGraph.Of(diff.PreWithTables), StringComparer.Ordinal);
         var replaced = diffs.SelectMany(diff =>
             diff.Replaced.Select(function =>
                 (
@@ -101,7 +101,7 @@ public sealed class MatchDataBuilder
     )
     {
         foreach (var (unit, graph) in graphs)
-            _lines.Add(unit, UnitLine.Read(graph.Elf));
+            _sequences.Add(unit, SymbolSequence.Read(graph.Elf));
         foreach (var (name, role) in Roles)
             _tables.SetRole(name, role);
         List<MatchedFunction> functions = [];
@@ -175,7 +175,7 @@ public sealed class MatchDataBuilder
             graph
                 .Value.Nodes.Where(node =>
                     node is { Kind: NodeKind.Function, Role: SectionRole.Code }
-                    && node.Entries.Exists(entry => entry.Section.Name == constant.Name)
+                    && node.Entries.Any(entry => entry.Section.Name == constant.Name)
                 )
                 .Select(node => (Unit: graph.Key, Node: node))
         );
@@ -203,7 +203,7 @@ public sealed class MatchDataBuilder
             .Where(holder =>
                 holder.Kind == NodeKind.Function
                 && holder.Role == SectionRole.Code
-                && holder.References.Exists(reference => reference.Target == node)
+                && holder.References.Any(reference => reference.Target == node)
             )
             .OrderBy(holder => holder.Size);
         foreach (var holder in referrers)
@@ -227,9 +227,9 @@ public sealed class MatchDataBuilder
     {
         if (!_included.Add(node))
             return true;
-        string line = UnitLine.ClassOf(node.Section.Name);
-        if (node.IsCode && _lines[unit].TryGetValue(line, out var places) && _added.Add((unit, line)))
-            _tables.AddLine(unit, places);
+        string section = SymbolSequence.ClassOf(node.Section.Name);
+        if (node.IsCode && _sequences[unit].TryGetValue(section, out var places) && _added.Add((unit, section)))
+            _tables.AddSequence(unit, places);
         try
         {
             // What static_cpu_has jumps to before the kernel has rewritten its sites; freed with init memory afterwards.

@@ -58,7 +58,7 @@ public static class MatchDiagnostics
     );
 
     /// <summary>KSP4060: the name is another unit's.</summary>
-    public static readonly DiagnosticDescriptor NotInLine = Error(
+    public static readonly DiagnosticDescriptor NotInSequence = Error(
         "KSP4060",
         "The name is another file's",
         "'{0}': {1}; the kernel has {2} of that name, but around none of them stand the functions of this file in their order; "

@@ -23,14 +23,15 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
 
     /// <summary>Lists both sides of a failure in code; null where it has no place in code.</summary>
     /// <exception cref="ElfFormatException">The object is malformed.</exception>
-    public static MatchListing? Of(ElfObject pre, MatchFailure failure, MatchTarget target)
+    public static MatchListing? Of(ElfObject pre, MatchFailure failure, MemoryFile target)
     {
         ArgumentNullException.ThrowIfNull(failure);
         ArgumentNullException.ThrowIfNull(target);
         var places =
             failure.Address == 0
                 ? []
-                : new ObjectGraph(pre)
+                : ObjectGraph
+                    .Of(pre)
                     .Nodes.Where(node => node.IsCode && node.Name == failure.Object && failure.Offset < node.Size)
                     .ToList();
         // Parts of one name cannot be told apart here.
@@ -91,7 +92,7 @@ public sealed record MatchListing(IReadOnlyList<ListedInstruction> Pre, IReadOnl
         return string.Join(", ", names) is { Length: > 0 } text ? text : null;
     }
 
-    private static string? Targets(MatchTarget target, Instruction instruction)
+    private static string? Targets(MemoryFile target, Instruction instruction)
     {
         if (instruction.OpCount > 0 && instruction.Op0Kind == OpKind.NearBranch64)
             return target.NameOf(instruction.NearBranch64);

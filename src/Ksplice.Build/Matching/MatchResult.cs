@@ -40,7 +40,7 @@ public enum MatchReason
     NoRoom,
 
     /// <summary>The kernel has that name, but not where the unit's own would be.</summary>
-    NotInLine,
+    NotInSequence,
 
     /// <summary>New code takes the address of a function, and an indirect call of it faults (K22).</summary>
     Sealed,
@@ -120,4 +120,4 @@ public sealed record MatchResult(
 }
 
 /// <summary>Something that a match found and compared.</summary>
-internal readonly record struct MatchedPlace(ulong Start, ulong End, bool IsCode);
+internal readonly record struct ComparedRange(ulong Start, ulong End, bool IsCode);

@@ -126,14 +126,14 @@ internal sealed class MatchTables
         }
     }
 
-    /// <summary>Adds the places of a unit's line; objects at them that are added later know theirs.</summary>
-    public void AddLine(string unit, IReadOnlyList<LinePlace> line)
+    /// <summary>Adds the places of a sequence of a unit's symbols; objects at them that are added later know theirs.</summary>
+    public void AddSequence(string unit, IReadOnlyList<SequencePlace> sequence)
     {
-        for (int i = 0; i < line.Count; i++)
+        for (int i = 0; i < sequence.Count; i++)
         {
-            var flags = (i == 0 ? PlaceFlags.First : PlaceFlags.None) | (line[i].IsWeak ? PlaceFlags.Weak : PlaceFlags.None);
-            _placeIndexes.Add((unit, line[i].Section, line[i].Offset), (uint)_places.Count);
-            foreach (string name in line[i].Names)
+            var flags = (i == 0 ? PlaceFlags.First : PlaceFlags.None) | (sequence[i].IsWeak ? PlaceFlags.Weak : PlaceFlags.None);
+            _placeIndexes.Add((unit, sequence[i].Section, sequence[i].Offset), (uint)_places.Count);
+            foreach (string name in sequence[i].Names)
             {
                 _places.Add(new MatchPlace { Name = Name(name), Flags = flags });
                 flags = (flags & PlaceFlags.Weak) | PlaceFlags.Same;

@@ -13,7 +13,13 @@ public sealed class ModuleMemory : IMatchMemory
     private readonly ImageMemory _kernel;
 
     /// <summary>Takes <paramref name="module"/> and the <paramref name="kernel"/> that it was loaded beside as they are.</summary>
-    public ModuleMemory(LoadedModule module, ImageMemory kernel) => (_module, _kernel) = (module, kernel);
+    public ModuleMemory(LoadedModule module, ImageMemory kernel)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        ArgumentNullException.ThrowIfNull(kernel);
+        (_module, _kernel) = (module, kernel);
+        Tables = module.Tables.Over(kernel.Tables);
+    }
 
     /// <inheritdoc/>
     public bool TryRead(ulong address, Span<byte> destination) =>
@@ -34,22 +40,7 @@ public sealed class ModuleMemory : IMatchMemory
         _module.TryFindExtent(address, out start, out end) || _kernel.TryFindExtent(address, out start, out end);
 
     /// <inheritdoc/>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) =>
-        _module.TryFindJumpEntry(code, out target, out key) || _kernel.TryFindJumpEntry(code, out target, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) =>
-        _module.TryFindStaticCallKey(code, out key) || _kernel.TryFindStaticCallKey(code, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug) => _module.TryFindBug(code, out bug) || _kernel.TryFindBug(code, out bug);
-
-    /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) =>
-        _module.TryFindException(code, out exception) || _kernel.TryFindException(code, out exception);
-
-    /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) => _module.CountExceptions(start, end) + _kernel.CountExceptions(start, end);
+    public KernelTables Tables { get; }
 
     /// <inheritdoc/>
     public bool IsFtraceTarget(ulong site, ulong target) => _kernel.IsFtraceTarget(site, target);

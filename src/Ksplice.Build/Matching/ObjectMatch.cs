@@ -3,6 +3,7 @@
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Build.Matching;
 
@@ -24,7 +25,7 @@ public static class ObjectMatch
     {
         ArgumentNullException.ThrowIfNull(pre);
         ArgumentNullException.ThrowIfNull(memory);
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
             DiagnosticBag problems = [];

@@ -5,6 +5,7 @@
 using Iced.Intel;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Matching.Interpreter;
 
 namespace Ksplice.Build.Matching;
 
@@ -81,7 +82,7 @@ internal sealed partial class ProgramWriter(MatchTables tables)
             );
             ops.Add(Key(key, ~3L));
         }
-        else if (NopLength(code.Bytes.AsSpan(at)) == length)
+        else if (Run.NopLength(code.Bytes.AsSpan(at)) == length)
         {
             // One run may be split differently; a label ends it.
             if (ops.Count != 0 && ops[^1].Op == OpCode.Nops && !code.Labels.Contains(at))
@@ -257,41 +258,5 @@ internal sealed partial class ProgramWriter(MatchTables tables)
                 );
             bytes = bytes[part..];
         }
-    }
-
-    /// <summary>The length of the no-op at the start of <paramref name="code"/>, or 0: <c>ksp_nop_length</c> of match/code.c.</summary>
-    public static int NopLength(ReadOnlySpan<byte> code)
-    {
-        if (code.Length > 15)
-            code = code[..15];
-        int at = 0;
-        while (at < code.Length && code[at] is 0x66 or 0x2e)
-            at++;
-        if (at < code.Length && code[at] == 0x90)
-            return at + 1;
-        if (at + 2 >= code.Length || code[at] != 0x0f || code[at + 1] != 0x1f || (code[at + 2] & 0x38) != 0)
-            return 0;
-        int length = at + 3,
-            mode = code[at + 2] >> 6,
-            memory = code[at + 2] & 7;
-        if (mode != 3 && memory == 4)
-        {
-            if (length >= code.Length)
-                return 0;
-            if (mode == 0 && (code[length] & 7) == 5)
-                length += 4;
-            length++;
-        }
-        else if (mode == 0 && memory == 5)
-        {
-            length += 4;
-        }
-        length += mode switch
-        {
-            1 => 1,
-            2 => 4,
-            _ => 0,
-        };
-        return length <= code.Length ? length : 0;
     }
 }

@@ -84,19 +84,7 @@ public sealed class RunMemory : IMatchMemory
     public bool TryFindExtent(ulong address, out ulong start, out ulong end) => Kernel.TryFindExtent(address, out start, out end);
 
     /// <inheritdoc/>
-    public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => Kernel.TryFindJumpEntry(code, out target, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindStaticCallKey(ulong code, out ulong key) => Kernel.TryFindStaticCallKey(code, out key);
-
-    /// <inheritdoc/>
-    public bool TryFindBug(ulong code, out BugEntry bug) => Kernel.TryFindBug(code, out bug);
-
-    /// <inheritdoc/>
-    public bool TryFindException(ulong code, out ExceptionEntry exception) => Kernel.TryFindException(code, out exception);
-
-    /// <inheritdoc/>
-    public int CountExceptions(ulong start, ulong end) => Kernel.CountExceptions(start, end);
+    public KernelTables Tables => Kernel.Tables;
 
     /// <summary>True for a site of the tracer that calls its entry, or a trampoline, which lies outside of the kernel's text.</summary>
     public bool IsFtraceTarget(ulong site, ulong target) =>
@@ -122,7 +110,7 @@ public sealed class RunMemory : IMatchMemory
     public bool HasEndbr(ulong address)
     {
         Span<byte> code = stackalloc byte[4];
-        return !_shipped.IsSealable(address - _moved) || (TryRead(address, code) && code.SequenceEqual(ObjectWalk.Endbr));
+        return !_shipped.IsSealable(address - _moved) || (TryRead(address, code) && KernelImage.IsEndbr(code));
     }
 
     /// <summary>What stands at an address behind the kernel itself, for a person; null where nothing is known of it.</summary>

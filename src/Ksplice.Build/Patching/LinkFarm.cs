@@ -26,7 +26,7 @@ internal sealed record LinkFarmState(
     IReadOnlyList<string> Patched
 );
 
-[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSourceGenerationOptions(WriteIndented = true, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(LinkFarmState))]
 internal sealed partial class LinkFarmJson : JsonSerializerContext;
 
@@ -164,7 +164,7 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(path), LinkFarmJson.Default.LinkFarmState);
+            return JsonFile.Parse(File.ReadAllBytes(path), LinkFarmJson.Default.LinkFarmState);
         }
         catch (JsonException)
         {

@@ -71,11 +71,17 @@ public sealed class PatchApplier
         }
         if (before is null)
         {
-            _bag.Report(
-                file.Change == FileChange.Deleted ? PatchingDiagnostics.AlreadyApplied : PatchingDiagnostics.FileMissing,
-                location,
-                file.Path
-            );
+            if (file.Name is { } whole && _read(whole) is not null)
+                _bag.Report(
+                    PatchingDiagnostics.FileMissing,
+                    location,
+                    file.Path,
+                    $"but {whole} is: patches are applied as with -p1, which strips a first folder (a/, b/) that this one does not have"
+                );
+            else if (file.Change == FileChange.Deleted)
+                _bag.Report(PatchingDiagnostics.AlreadyApplied, location, file.Path);
+            else
+                _bag.Report(PatchingDiagnostics.FileMissing, location, file.Path, "the patch may be for another version");
             return false;
         }
         if (PlaceHunks(patch, file, before) is not { } lines)

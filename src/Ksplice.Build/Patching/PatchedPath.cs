@@ -97,7 +97,8 @@ public static class PatchedPath
         return null;
     }
 
-    private static string? IgnoredBecause(string path)
+    /// <summary>Why a change of <paramref name="path"/> does not count, or null if it does.</summary>
+    internal static string? IgnoredBecause(string path)
     {
         foreach (var folder in s_ignoredFolders)
         {

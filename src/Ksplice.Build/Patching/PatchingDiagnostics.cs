@@ -57,22 +57,22 @@ public static class PatchingDiagnostics
         "the hunk applies to {0} at line {1}, {2:+#;-#} from where the patch says"
     );
 
-    public static readonly DiagnosticDescriptor NotCompiled = Error(
+    public static readonly DiagnosticDescriptor NotCompiled = Info(
         "KSP1020",
         "A patched file is not in the configuration",
-        "{0} is not compiled in the configuration of {1}"
+        "{0} is left out: nothing in the configuration of {1} is compiled from it"
     );
 
     public static readonly DiagnosticDescriptor NothingCompiled = Error(
         "KSP1021",
         "The patch changes nothing that is compiled",
-        "no file that the kernel is compiled from is changed by the patch"
+        "no file that the kernel is compiled from is changed by the patch{0}"
     );
 
     public static readonly DiagnosticDescriptor FileMissing = Error(
         "KSP1022",
         "A patched file does not exist",
-        "{0} is not in the source tree; the patch may be for another version"
+        "{0} is not in the source tree; {1}"
     );
 
     public static readonly DiagnosticDescriptor FileExists = Error(
@@ -131,9 +131,31 @@ public static class PatchingDiagnostics
         "the patch deletes {0}, which is compiled into the kernel; an update can replace code but not take a file away: "
             + "leave the file and empty its functions"
     );
+
+    public static readonly DiagnosticDescriptor ReachesSeparateImage = Error(
+        "KSP1033",
+        "The patch reaches code that no update can replace",
+        "the change of {0} changes {1} too, which is compiled into {2}; an update would leave the old code there"
+    );
+
+    public static readonly DiagnosticDescriptor AddedUnused = Error(
+        "KSP1034",
+        "A new source is not compiled",
+        "the patch adds {0}, and nothing that the update compiles includes it; its code would be missing"
+    );
+
+    public static readonly DiagnosticDescriptor PatchOrder = Warning(
+        "KSP1035",
+        "Patches are not applied in the order of their numbers",
+        "{0} is applied before {1}, since names are compared letter by letter; "
+            + "write the numbers with as many digits each, or list the patches"
+    );
 #pragma warning restore CS1591
 
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
+
+    private static DiagnosticDescriptor Warning(string id, string title, string message) =>
+        new(id, title, message, DiagnosticSeverity.Warning);
 
     private static DiagnosticDescriptor Info(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Info);
 }

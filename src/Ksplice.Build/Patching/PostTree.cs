@@ -26,36 +26,24 @@ public sealed record PatchedFile(
     FileChange Change,
     string Digest,
     IReadOnlyList<NumberedLine> PatchedLines
-)
-{
-    /// <summary>The place in a patch that brought the line that the compiler calls <paramref name="number"/>, or null.</summary>
-    public SourceLocation? LocateInPatch(int number)
-    {
-        foreach (var line in PatchedLines)
-        {
-            if (line.Number == number && line.Line.PatchPath is { } path)
-                return new SourceLocation(path, line.Line.PatchLine, 1);
-        }
-        return null;
-    }
-}
+);
 
 /// <summary>A written post tree.</summary>
 /// <param name="Root">Its folder.</param>
-/// <param name="SourceRoot">The pre tree's folder.</param>
 /// <param name="Files">The files that differ from the pre tree, by path.</param>
-public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<PatchedFile> Files)
+public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
 {
     /// <summary>
     /// Applies <paramref name="patches"/> in order to the tree at <paramref name="sourceRoot"/> and makes
     /// <paramref name="postRoot"/> the result, or brings it up to date. Null after an error; then the old tree, if there
-    /// was one, is as it was.
+    /// was one, is as it was. <paramref name="mayInclude"/> says whether others can include a source; headers always can be.
     /// </summary>
     public static PostTree? Write(
         string sourceRoot,
         string postRoot,
         IReadOnlyList<SourcePatch> patches,
         DiagnosticBag bag,
+        Func<string, bool>? mayInclude = null,
         CancellationToken cancellationToken = default
     )
     {
@@ -63,8 +51,8 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         postRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(postRoot));
         try
         {
-            return Plan(sourceRoot, patches, bag) is { } plan && WritePlan(sourceRoot, postRoot, plan, bag, cancellationToken)
-                ? new PostTree(postRoot, sourceRoot, [.. plan.Select(file => file.Patched)])
+            return Plan(sourceRoot, patches, bag) is { } plan && WritePlan(sourceRoot, postRoot, plan, mayInclude, bag, cancellationToken)
+                ? new PostTree(postRoot, [.. plan.Select(file => file.Patched)])
                 : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -101,6 +89,9 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
             var files = new List<FilePatch>();
             foreach (var file in patch.Files)
             {
+                // A mode alone is nothing that is compiled, whoever's it is.
+                if (file.Hunks.Count == 0 && file.Change == FileChange.Modified)
+                    continue;
                 var location = new SourceLocation(patch.Path, file.Line, 1);
                 if (!kinds.TryGetValue(file.Path, out var kind))
                 {
@@ -117,7 +108,7 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
                     bag.Report(PatchingDiagnostics.PathOutsideTree, location, file.Path, $"{link} is a symbolic link");
                     failed = true;
                 }
-                else if (file.Hunks.Count != 0 || file.Change != FileChange.Modified)
+                else
                     files.Add(file);
             }
             wanted.Add(patch with { Files = files });
@@ -129,7 +120,7 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
             return null;
         if (applied.Count == 0)
         {
-            bag.Report(PatchingDiagnostics.NothingCompiled, patches.Count == 0 ? null : new SourceLocation(patches[0].Path));
+            bag.Report(PatchingDiagnostics.NothingCompiled, patches.Count == 0 ? null : new SourceLocation(patches[0].Path), "");
             return null;
         }
         return [.. applied.Select(file => PlanFile(file, kinds[file.Path]!.Value))];
@@ -151,11 +142,12 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         string sourceRoot,
         string postRoot,
         List<PlannedFile> plan,
+        Func<string, bool>? mayInclude,
         DiagnosticBag bag,
         CancellationToken cancellationToken
     )
     {
-        var farm = new LinkFarm(sourceRoot, postRoot, RealFolders(plan));
+        var farm = new LinkFarm(sourceRoot, postRoot, RealFolders(plan, mayInclude));
         if (!farm.Open(cancellationToken))
         {
             bag.Report(PatchingDiagnostics.NotAPostTree, new SourceLocation(postRoot), postRoot);
@@ -175,10 +167,10 @@ public sealed record PostTree(string Root, string SourceRoot, IReadOnlyList<Patc
         return true;
     }
 
-    // Nobody includes a unit's own source: those that are included are patched as headers are.
-    private static HashSet<string>? RealFolders(List<PlannedFile> plan)
+    // Null where a patched file may be included, from wherever.
+    private static HashSet<string>? RealFolders(List<PlannedFile> plan, Func<string, bool>? mayInclude)
     {
-        if (plan.Exists(file => file.Patched.Kind == PatchedFileKind.Header))
+        if (plan.Exists(file => file.Patched.Kind == PatchedFileKind.Header || mayInclude?.Invoke(file.Patched.Path) == true))
             return null;
         HashSet<string> folders = new(StringComparer.Ordinal);
         foreach (var file in plan)

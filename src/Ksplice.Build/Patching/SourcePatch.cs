@@ -51,7 +51,11 @@ public enum FileChange
 /// <param name="Change">What happens to the file.</param>
 /// <param name="Hunks">The hunks, in order; empty only for empty files that come or go and for changes of mode.</param>
 /// <param name="Line">Line of the file's first header in the patch file, from 1.</param>
-public sealed record FilePatch(string Path, FileChange Change, IReadOnlyList<Hunk> Hunks, int Line);
+public sealed record FilePatch(string Path, FileChange Change, IReadOnlyList<Hunk> Hunks, int Line)
+{
+    /// <summary>The name as the patch has it, with the first folder, if hunks follow it.</summary>
+    public string? Name { get; init; }
+}
 
 /// <summary>One hunk, <c>@@ -OldStart,OldCount +NewStart,NewCount @@</c>.</summary>
 /// <param name="OldStart">First line in the old file, from 1; with a count of 0 the line before the hunk.</param>

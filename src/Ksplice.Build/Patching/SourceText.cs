@@ -32,15 +32,6 @@ public sealed record SourceText(IReadOnlyList<SourceLine> Lines)
         return new SourceText(lines);
     }
 
-    /// <summary>The file's bytes.</summary>
-    public byte[] ToBytes()
-    {
-        var text = new StringBuilder();
-        foreach (var line in Lines)
-            text.Append(line.Text);
-        return Encoding.Latin1.GetBytes(text.ToString());
-    }
-
     /// <summary>True if the bytes are the same, wherever the lines are from.</summary>
     public bool HasTextOf(SourceText other) =>
         Lines.Select(line => line.Text).SequenceEqual(other.Lines.Select(line => line.Text), StringComparer.Ordinal);

@@ -13,11 +13,18 @@ namespace Ksplice.Build.Patching;
 /// <summary>The parser of unified diffs in git and plain format, always taken as <c>-p1</c>.</summary>
 public sealed partial class UnifiedDiff
 {
+    // That of UTF-8, in Latin-1.
+    private const string ByteOrderMark = "\u00ef\u00bb\u00bf";
+
+    // What people call the old file when they keep it beside the new one.
+    private static readonly string[] s_oldEndings = [".orig", ".old", "~"];
+
     private readonly string _path;
     private readonly DiagnosticBag _bag;
     private readonly string[] _lines;
     private readonly List<FilePatch> _files = [];
     private int _next;
+    private bool _ignored;
 
     private UnifiedDiff(string text, string path, DiagnosticBag bag)
     {
@@ -42,7 +49,11 @@ public sealed partial class UnifiedDiff
             );
             return null;
         }
-        var parser = new UnifiedDiff(text, path, bag);
+        var parser = new UnifiedDiff(
+            text.StartsWith(ByteOrderMark, StringComparison.Ordinal) ? text[ByteOrderMark.Length..] : text,
+            path,
+            bag
+        );
         try
         {
             parser.ParseFiles();
@@ -52,7 +63,7 @@ public sealed partial class UnifiedDiff
             bag.Add(refusal.Diagnostic);
             return null;
         }
-        if (parser._files.Count == 0)
+        if (parser._files.Count == 0 && !parser._ignored)
         {
             bag.Report(PatchingDiagnostics.PatchEmpty, new SourceLocation(path, 1, 1));
             return null;
@@ -82,8 +93,8 @@ public sealed partial class UnifiedDiff
                     "a combined diff of a merge",
                     "; use git diff between two commits"
                 );
-            else if (BinaryFiles().IsMatch(line))
-                throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a binary change", "");
+            else if (BinaryFiles().Match(line) is { Success: true } binary)
+                SkipBinary(new DiffPath(binary.Groups[1].Value), _next);
             else
                 _next++;
         }
@@ -114,7 +125,10 @@ public sealed partial class UnifiedDiff
             else if (line.StartsWith("copy ", StringComparison.Ordinal))
                 throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "copying a file", "; use git diff --no-renames");
             else if (line.StartsWith("GIT binary patch", StringComparison.Ordinal) || BinaryFiles().IsMatch(line))
-                throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a binary change", "");
+            {
+                SkipBinary(DiffPath.FromGitLine(_lines[start].TrimEnd('\r')), start);
+                return;
+            }
             else if (
                 !line.StartsWith("index ", StringComparison.Ordinal)
                 && !line.StartsWith("similarity index ", StringComparison.Ordinal)
@@ -140,6 +154,17 @@ public sealed partial class UnifiedDiff
         var relative = Relative(path, start);
         ReportMode(header, relative);
         _files.Add(new FilePatch(relative, header.Change, [], start + 1));
+    }
+
+    /// <summary>A binary change at _next of a file that does not count, to the next file.</summary>
+    private void SkipBinary(DiffPath? name, int start)
+    {
+        if (name is null || PatchedPath.IgnoredBecause(Relative(name, start)) is not { } reason)
+            throw Refuse(PatchingDiagnostics.UnsupportedChange, _next, "a binary change", "");
+        _bag.Report(PatchingDiagnostics.FileIgnored, new SourceLocation(_path, start + 1, 1), Relative(name, start), reason);
+        _ignored = true;
+        do _next++;
+        while (_next < _lines.Length && !_lines[_next].StartsWith("diff ", StringComparison.Ordinal) && !IsPlainHeader(_next));
     }
 
     /// <summary>The '---' and '+++' lines at _next and the hunks after them.</summary>
@@ -178,7 +203,13 @@ public sealed partial class UnifiedDiff
             throw Malformed(oldIndex, "a deleted file has one hunk of removed lines only");
 
         var path = newName.IsNull ? Relative(oldName, oldIndex) : Relative(newName, newIndex);
-        if (!oldName.IsNull && !newName.IsNull && Relative(oldName, oldIndex) is var oldPath && oldPath != path)
+        if (
+            !oldName.IsNull
+            && !newName.IsNull
+            && Relative(oldName, oldIndex) is var oldPath
+            && oldPath != path
+            && !s_oldEndings.Any(ending => oldPath == path + ending)
+        )
             throw Refuse(
                 PatchingDiagnostics.UnsupportedChange,
                 oldIndex,
@@ -186,7 +217,7 @@ public sealed partial class UnifiedDiff
                 "; both names must be the same below their first folder (-p1)"
             );
         ReportMode(header, path);
-        _files.Add(new FilePatch(path, change, hunks, start + 1));
+        _files.Add(new FilePatch(path, change, hunks, start + 1) { Name = newName.IsNull ? oldName.Name : newName.Name });
     }
 
     private Hunk ParseHunk(bool stripCr, Hunk? previous)
@@ -338,7 +369,7 @@ public sealed partial class UnifiedDiff
     [GeneratedRegex(@"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(?: .*)?\r?$", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
     private static partial Regex HunkHeader();
 
-    [GeneratedRegex(@"^Binary files .+ and .+ differ\r?$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^Binary files .+ and (.+) differ\r?$", RegexOptions.CultureInvariant)]
     private static partial Regex BinaryFiles();
 
     private sealed record GitHeader

@@ -3,6 +3,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 

@@ -20,6 +20,7 @@ using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 
@@ -29,6 +30,7 @@ public sealed class UpdateBuild
     private readonly UpdateInputs _inputs;
     private readonly List<StageTime> _times = [];
     private readonly Stage<IReadOnlyList<AnalyzedUnit>> _units;
+    private readonly Stage<KernelExports> _exports;
     private readonly Stage<RunningKernel> _kernel;
     private readonly Stage<IReadOnlyList<ObjectDiff>> _diffs;
     private readonly Stage<Judgement> _judgement;
@@ -43,6 +45,7 @@ public sealed class UpdateBuild
         ArgumentNullException.ThrowIfNull(inputs);
         _inputs = inputs;
         _units = new(this, "read", Read);
+        _exports = new(this, "exports", ReadExports);
         _kernel = new(this, "image", OpenKernel);
         _diffs = new(this, "compare", Compare);
         _judgement = new(this, "judge", Judge);
@@ -116,13 +119,21 @@ public sealed class UpdateBuild
     private StageResult<IReadOnlyList<AnalyzedUnit>> Read(CancellationToken cancellation) =>
         new([.. SideBySide(_inputs.Units, unit => unit.Read(), cancellation)], []);
 
+    private StageResult<KernelExports> ReadExports(CancellationToken cancellation)
+    {
+        DiagnosticBag bag = [];
+        return new(KernelExports.Read(Release.ModuleSymvers, bag), [.. bag]);
+    }
+
     private StageResult<RunningKernel> OpenKernel(CancellationToken cancellation)
     {
         if (_inputs.Kernel is { } kernel)
             return new(kernel, []);
+        if (_exports.Get(cancellation) is not { Value: { } exports })
+            return new(null, _exports.Get(cancellation).Diagnostics);
         DiagnosticBag bag = [];
         return KernelImage.Open(Release.Image, bag) is { } image
-            ? new(new RunningKernel(image, ModuleExports.Read(Release.ModuleSymvers), KernelConfiguration.Read(Release.Config)), [.. bag])
+            ? new(new RunningKernel(image, exports.ModuleOf, KernelConfiguration.Read(Release.Config)), [.. bag])
             : new(null, [.. bag]);
     }
 
@@ -135,8 +146,9 @@ public sealed class UpdateBuild
         List<ObjectDiff> diffs = [];
         foreach (var (unit, objects) in units.Zip(_inputs.Units))
         {
-            if (UpdateJudgement.Compare(unit, bag) is { } diff)
-                diffs.Add(diff with { Sites = objects.ReadSites() });
+            if (UpdateJudgement.Compare(unit, bag) is not { } diff)
+                continue;
+            diffs.Add(objects.ReadWithTables() is { } withTables ? diff with { PreWithTables = withTables, IsCheckedAtLink = true } : diff);
         }
         return new(diffs.Count == units.Count ? diffs : null, [.. bag]);
     }
@@ -176,20 +188,20 @@ public sealed class UpdateBuild
     {
         if (_targets.Get(cancellation) is not { Value: { } targets })
             return new(null, _targets.Get(cancellation).Diagnostics);
+        if (_exports.Get(cancellation) is not { Value: { } exports })
+            return new(null, _exports.Get(cancellation).Diagnostics);
         var bag = NewBag(_units.Get(cancellation).Value!);
         ShippedModules modules = new(Release);
         List<TargetProgram> programs = [];
-        if (ExportedSymbols.Read(Release.ModuleSymvers, bag) is not { } kernel)
-            return new(null, [.. bag]);
+        var kernel = exports.BesideTarget(null);
         foreach (var target in targets.Select(target => target.LateIfPossible(kernel)))
         {
             var module = target.Target.IsKernel ? null : modules.Open(target.Target.Name, bag);
             if (module is null && !target.Target.IsKernel)
                 continue;
             // What other modules export is found like all else that comes with a late one.
-            if ((target.Target.IsLate ? kernel : ExportedSymbols.Read(Release.ModuleSymvers, bag, module)) is not { } exported)
-                return new(null, [.. bag]);
-            if (MatchDataBuilder.Build(target.Diffs, PrimaryObject.SymbolsToResolve(target.Diffs, exported), bag) is { } data)
+            var exported = target.Target.IsLate ? kernel : exports.BesideTarget(module);
+            if (MatchDataBuilder.Build(target.Diffs, exported.SymbolsToResolve(target.Diffs), bag) is { } data)
                 programs.Add(new TargetProgram(target, module, exported, data));
         }
         return new(programs.Count == targets.Count && !bag.HasErrors ? programs : null, [.. bag]);
@@ -229,7 +241,7 @@ public sealed class UpdateBuild
         foreach (var (diffs, _, exported, data) in programs)
         {
             if (diffs.LateObstacle is { } obstacle)
-                bag.Report(GenerationDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
+                bag.Report(TargetDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
             if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, bag) is { } primary)
                 modules.Add(new(HelperSource.Create(diffs.Target, data), primary));
         }

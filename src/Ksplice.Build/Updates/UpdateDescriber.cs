@@ -3,6 +3,7 @@ using System.Text;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 

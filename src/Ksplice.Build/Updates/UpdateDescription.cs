@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
+using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
 
 namespace Ksplice.Build.Updates;
@@ -38,8 +39,18 @@ public sealed record UpdateDescription
 
     /// <summary>Reads what <see cref="ToJson"/> made.</summary>
     /// <exception cref="JsonException">It is no description.</exception>
-    public static UpdateDescription FromJson(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, DescriptionContext.Default.UpdateDescription) ?? throw new JsonException("it is null");
+    public static UpdateDescription FromJson(ReadOnlySpan<byte> json) => JsonFile.Parse(json, DescriptionContext.Default.UpdateDescription);
+
+    /// <summary>Reads the file update.json.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="remedy">What to do if it is damaged.</param>
+    /// <exception cref="DamagedFileException">It is no description.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static UpdateDescription Read(string path, string remedy)
+    {
+        var update = JsonFile.Read(path, DescriptionContext.Default.UpdateDescription, remedy);
+        return UpdateId.IsWellFormed(update.Id) ? update : throw new DamagedFileException(path, $"'{update.Id}' is no id", remedy);
+    }
 }
 
 /// <summary>A diagnostic as the project's configuration lets a person see it.</summary>
@@ -174,7 +185,8 @@ public sealed record MatchedRange(ulong Start, ulong Size);
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true
+    RespectRequiredConstructorParameters = true,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow
 )]
 [JsonSerializable(typeof(UpdateDescription))]
 internal sealed partial class DescriptionContext : JsonSerializerContext;

@@ -5,6 +5,7 @@ using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 
@@ -19,11 +20,11 @@ public sealed record UnitObjects(string Source, string? Module, string Pre, stri
     /// <summary>The objects, and the pre object's copy with objtool's tables where there is one (K2).</summary>
     public IEnumerable<string> Files => UnitCompiler.FilesOf(Pre).Append(Post);
 
-    private string Sites => UnitCompiler.SitesOf(Pre);
+    private string WithTables => UnitCompiler.WithTablesOf(Pre);
 
     internal AnalyzedUnit Read() => new(Source, Module, Read(Pre), Read(Post));
 
-    internal ElfObject? ReadSites() => File.Exists(Sites) ? Read(Sites) : null;
+    internal ElfObject? ReadWithTables() => File.Exists(WithTables) ? Read(WithTables) : null;
 
     internal string Target => Module ?? UpdateTarget.KernelName;
 

@@ -61,14 +61,7 @@ public static class DiffCommand
     {
         try
         {
-            var elf = ElfObject.Read(File.ReadAllBytes(path), path);
-            const ushort Relocatable = 1;
-            return elf.FileType == Relocatable
-                ? elf
-                : throw new CommandException(
-                    ExitCode.Usage,
-                    $"{path}: an image (ELF type {elf.FileType}), and no relocatable object; compare the .o files that it was linked from"
-                );
+            return ElfObject.Read(File.ReadAllBytes(path), path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ElfFormatException)
         {

@@ -23,10 +23,10 @@ public static class MatchCommand
     public static int Run(TextWriter output, TextWriter errors, string path, string image, string? kernel, bool json)
     {
         // Where kbuild runs objtool at the link only, the build leaves a copy with its tables beside the object (K2).
-        string sites = UnitCompiler.SitesOf(path);
-        var pre = DiffCommand.Read(File.Exists(sites) ? sites : path);
+        string withTables = UnitCompiler.WithTablesOf(path);
+        var pre = DiffCommand.Read(File.Exists(withTables) ? withTables : path);
         DiagnosticBag diagnostics = [];
-        using var target = MatchTarget.Open(image, kernel, diagnostics);
+        using var target = MemoryFile.Open(image, kernel, diagnostics);
         if (target is null)
         {
             errors.Write(string.Concat(diagnostics.Select(reported => $"{reported}\n")));
@@ -50,7 +50,7 @@ public static class MatchCommand
 
     private static bool IsMatch(FunctionMatch function) => function.Result is { IsMatch: true };
 
-    private static string Text(ElfObject pre, IReadOnlyList<FunctionMatch> functions, MatchTarget target)
+    private static string Text(ElfObject pre, IReadOnlyList<FunctionMatch> functions, MemoryFile target)
     {
         StringBuilder text = new();
         text.Append(CultureInfo.InvariantCulture, $"{target.Description}\n");
@@ -105,7 +105,7 @@ public static class MatchCommand
             ? ""
             : $"{listed[index].Address.ToString(format, CultureInfo.InvariantCulture)}: {listed[index].Text}";
 
-    private static string Json(ElfObject pre, IReadOnlyList<FunctionMatch> functions, MatchTarget target)
+    private static string Json(ElfObject pre, IReadOnlyList<FunctionMatch> functions, MemoryFile target)
     {
         using MemoryStream buffer = new();
         using (Utf8JsonWriter writer = new(buffer, new JsonWriterOptions { Indented = true }))
@@ -121,7 +121,7 @@ public static class MatchCommand
         return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
     }
 
-    private static void Write(Utf8JsonWriter writer, ElfObject pre, FunctionMatch function, MatchTarget target)
+    private static void Write(Utf8JsonWriter writer, ElfObject pre, FunctionMatch function, MemoryFile target)
     {
         writer.WriteStartObject();
         writer.WriteString("name", function.Name);

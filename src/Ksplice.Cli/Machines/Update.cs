@@ -9,7 +9,7 @@ namespace Ksplice.Cli.Machines;
 /// A replaced function: its name, where it was and where its code is now, whose it is, and how calls are led on, as the kernel prints them.
 /// Older cores don't tell the last.
 /// </summary>
-public sealed record ReplacedFunction(string Name, string OldAddress, string NewAddress, string Target, string? Way)
+public sealed record FunctionState(string Name, string OldAddress, string NewAddress, string Target, string? Way)
 {
     /// <summary>True if the function tracer leads calls on, and not a jump.</summary>
     public bool NeedsTracer => Way == "tracer";
@@ -64,11 +64,8 @@ public sealed class Update(Machine machine, string directory)
 
     public long PauseNanoseconds => Number("pause_ns");
 
-    public IReadOnlyList<ReplacedFunction> Functions =>
-        [
-            .. Table("functions", 4)
-                .Select(words => new ReplacedFunction(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4))),
-        ];
+    public IReadOnlyList<FunctionState> Functions =>
+        [.. Table("functions", 4).Select(words => new FunctionState(words[0], words[1], words[2], words[3], words.ElementAtOrDefault(4)))];
 
     /// <summary>
     /// The functions of an applied update that a livepatch which came later leads away from it; null if the core does not tell.

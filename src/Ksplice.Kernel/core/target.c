@@ -51,7 +51,7 @@ static const char * const reasons[] = {
 	[KSP_CONFLICT] = "two uses of a symbol disagree",
 	[KSP_UNRESOLVED] = "no value was found",
 	[KSP_NO_ROOM] = "the redirect does not fit",
-	[KSP_NOT_IN_LINE] = "its name is another file's",
+	[KSP_NOT_IN_SEQUENCE] = "its name is another file's",
 	[KSP_SEALED] = "an indirect call of it would fault, and the new code takes its address",
 };
 

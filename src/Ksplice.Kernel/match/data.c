@@ -141,7 +141,7 @@ bool ksp_check_data(struct run *run, const void *data, size_t size)
 	for (i = 0; i < header->n_places; i++) {
 		const struct ksp_place *place = &run->places[i];
 
-		/* A line has a first place, and that has no other before it. */
+		/* A sequence has a first place, and that has no other before it. */
 		if (place->name >= header->n_names || (!i && !(place->flags & KSP_PLACE_FIRST)) ||
 		    (place->flags & KSP_PLACE_FIRST && place->flags & KSP_PLACE_SAME))
 			return false;

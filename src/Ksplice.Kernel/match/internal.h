@@ -127,7 +127,7 @@ enum ksp_reason ksp_settle(struct run *run, struct ksp_match *match);
 
 /* neighbours.c */
 bool ksp_is_overridable(const struct run *run, const struct ksp_object *object);
-bool ksp_in_line(struct run *run, const struct ksp_object *object, u64 address);
+bool ksp_in_sequence(struct run *run, const struct ksp_object *object, u64 address);
 
 /* match.c */
 enum ksp_reason ksp_fail(struct run *run, struct ksp_match *match, u32 object,

@@ -17,7 +17,7 @@
  *
  * Pure computation over what struct ksp_env offers; no locks, no globals.  It
  * may sleep where the callbacks do.  The match data is checked once, at the
- * start, and every walk relies on that.  Matching/MatchInterpreter.cs is the
+ * start, and every walk relies on that.  Matching/Interpreter/ of the build is the
  * same algorithm in C#; tests hold the two against each other.
  */
 #include "internal.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which of several functions of one name is the unit's: it stands in its file's line.
+ * Which of several functions of one name is the unit's: the one that stands
+ * among the unit's other symbols.
  *
  * DOC: how it works
  *
@@ -12,33 +13,35 @@
  * the compiler emits a unit's functions in the same order whether or not each
  * has a section of its own.  So in the run kernel the names of the unit's
  * section, in the pre object's order, stand one after the other in the symbol
- * table, with nothing between them.  The match data holds that line.
+ * table, with nothing between them.  The match data holds this *sequence*.
  *
- * A candidate is *in line* if the whole line stands around it: each symbol
- * after it and before it, to both ends of the line, has the name that the pre
- * object has there.
+ * A candidate is *in sequence* if the whole sequence stands around it: each
+ * symbol after it and before it, to both ends of the sequence, has the name
+ * that the pre object has there.
  *
  * DOC: why it cannot accept wrongly
  *
- * The unit is in the kernel, or there is nothing to update; its line stands
- * there once.  Every place where a line of these names stands has one symbol
- * of the wanted name in it, and that symbol is among the candidates; so all
- * places where the unit could be are looked at.  If exactly one candidate is
- * in line, no other place is left for the unit.  If none is, or more than one,
- * nothing is accepted on this ground, and the match fails.
+ * The unit is in the kernel, or there is nothing to update; its sequence
+ * stands there once.  Every place where a sequence of these names stands has
+ * one symbol of the wanted name in it, and that symbol is among the
+ * candidates; so all places where the unit could be are looked at.  If exactly
+ * one candidate is in sequence, no other place is left for the unit.  If none
+ * is, or more than one, nothing is accepted on this ground, and the match
+ * fails.
  *
  * It rests on what all of matching rests on, that the unit compiles to the
  * functions that the kernel's own build had.  If it does not, names are
- * missing, extra or in another order; then no candidate is in line, and a
+ * missing, extra or in another order; then no candidate is in sequence, and a
  * stranger would be only if the functions of other files repeated the whole
- * line, name by name.  The code at the place is compared in any case, as that
- * of every object.  Where a reference in code that matched leads to a
- * function, that decides, and nobody asks for its line.
+ * sequence, name by name.  The code at the place is compared in any case, as
+ * that of every object.  Where a reference in code that matched leads to a
+ * function, that decides, and nobody asks for its sequence.
  *
  * A weak function that another unit overrides has no symbol of its own, so its
- * name may be missing from the line; and what stands under its name elsewhere
- * is another unit's function, even if it has the same bytes.  A weak function
- * is therefore accepted in its line only, and only with a neighbour.
+ * name may be missing from the sequence; and what stands under its name
+ * elsewhere is another unit's function, even if it has the same bytes.  A weak
+ * function is therefore accepted in its sequence only, and only with a
+ * neighbour.
  */
 #include "internal.h"
 
@@ -124,7 +127,7 @@ static bool step(struct run *run, enum way way, u32 place, u32 padded, u64 *addr
 	return true;
 }
 
-/* The line from @place on stands behind @address; counts the places in @met. */
+/* The sequence from @place on stands behind @address; counts the places in @met. */
 static bool stands_behind(struct run *run, u32 place, u64 address, u32 *met)
 {
 	u32 i;
@@ -136,7 +139,7 @@ static bool stands_behind(struct run *run, u32 place, u64 address, u32 *met)
 	return true;
 }
 
-/* The line up to @place stands before @address; counts the places in @met. */
+/* The sequence up to @place stands before @address; counts the places in @met. */
 static bool stands_before(struct run *run, u32 place, u64 address, u32 *met)
 {
 	while (!(run->places[place].flags & KSP_PLACE_FIRST)) {
@@ -149,14 +152,14 @@ static bool stands_before(struct run *run, u32 place, u64 address, u32 *met)
 	return true;
 }
 
-/* Must the object's candidate be in line, though it may be the only one? */
+/* Must the object's candidate be in sequence, though it may be the only one? */
 bool ksp_is_overridable(const struct run *run, const struct ksp_object *object)
 {
 	return object->place != KSP_NONE && run->places[object->place].flags & KSP_PLACE_WEAK;
 }
 
-/* Does the unit's line stand around @address, where the object would be? */
-bool ksp_in_line(struct run *run, const struct ksp_object *object, u64 address)
+/* Does the unit's sequence stand around @address, where the object would be? */
+bool ksp_in_sequence(struct run *run, const struct ksp_object *object, u64 address)
 {
 	u32 met = 0;
 

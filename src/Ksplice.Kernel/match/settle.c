@@ -7,7 +7,7 @@
  * An object is settled when one candidate, and only one, survives; since a
  * settled object fixes symbols of others, the objects are tried in rounds
  * until nothing changes any more.  Of several functions of one name only those
- * in their unit's line are tried (neighbours.c): if the unit's own function
+ * in their unit's sequence are tried (neighbours.c): if the unit's own function
  * does not match, because it is probed or another kernel's, no other unit's
  * may stand in for it.
  */
@@ -48,13 +48,13 @@ static int add_candidate(void *arg, u64 address)
 	return 0;
 }
 
-/* Leaves those that are in line, or all if none is: then false. */
-static bool keep_in_line(struct run *run, const struct ksp_object *object, struct list *list)
+/* Leaves those that are in sequence, or all if none is: then false. */
+static bool keep_in_sequence(struct run *run, const struct ksp_object *object, struct list *list)
 {
 	u32 i, n = 0;
 
 	for (i = 0; i < list->n; i++) {
-		if (ksp_in_line(run, object, list->items[i]))
+		if (ksp_in_sequence(run, object, list->items[i]))
 			list->items[n++] = list->items[i];
 	}
 	if (!n)
@@ -90,9 +90,9 @@ static enum ksp_reason try_candidates(struct run *run, struct ksp_match *match, 
 		goto out;
 	}
 	if (object->kind == KSP_OBJECT_TEXT && (list.n > 1 || ksp_is_overridable(run, object)) &&
-	    !keep_in_line(run, object, &list)) {
+	    !keep_in_sequence(run, object, &list)) {
 		match->failure.symbol = name;
-		reason = ksp_fail(run, match, index, NULL, KSP_NOT_IN_LINE, list.n);
+		reason = ksp_fail(run, match, index, NULL, KSP_NOT_IN_SEQUENCE, list.n);
 		goto out;
 	}
 	for (i = 0; i < list.n; i++) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Analysis;
@@ -97,7 +97,7 @@ public class HookAnalyzerTests
         var kernel = await KernelUnderTest.PreparedAsync();
         RunningKernel running = new(
             KernelUnderTest.Image,
-            ModuleExports.Read(kernel.Release.ModuleSymvers),
+            KernelExports.Read(kernel.Release.ModuleSymvers, [])!.ModuleOf,
             KernelConfiguration.Read(kernel.Release.Config)
         );
         Assert.All(HookAnalyzer.Forbidden.Keys, name => Assert.NotEmpty(running.Image.Symbols.Find(name)));

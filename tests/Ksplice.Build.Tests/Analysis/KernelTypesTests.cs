@@ -40,7 +40,13 @@ public sealed class KernelTypesTests : IDisposable
         _tree.Write("b/" + path, change(original));
         var (_, diff) = _tree.Run("diff", "-u", "a/" + path, "b/" + path);
         var bag = new DiagnosticBag();
-        var post = PostTree.Write(root, _tree["post"], [Patches.Parse(diff)], bag, TestContext.Current.CancellationToken);
+        var post = PostTree.Write(
+            root,
+            _tree["post"],
+            [Patches.Parse(diff)],
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
         Assert.True(post is not null, string.Join('\n', bag));
         return post;
     }
@@ -80,7 +86,7 @@ public sealed class KernelTypesTests : IDisposable
         Assert.True(changed.Count < 5, string.Join(' ', changed));
 
         var bag = new DiagnosticBag();
-        Assert.True(TypeComparison.Compare(before, after, Unit, bag), string.Join('\n', bag));
+        Assert.True(TypeVerdict.Compare(before, after, Unit, bag), string.Join('\n', bag));
     }
 
     [Fact]
@@ -95,7 +101,7 @@ public sealed class KernelTypesTests : IDisposable
             await CompileAsync(kernel, post.Root, "post.o")
         );
         var bag = new DiagnosticBag();
-        Assert.False(TypeComparison.Compare(before, after, Unit, bag));
+        Assert.False(TypeVerdict.Compare(before, after, Unit, bag));
         Assert.Contains(bag, report => report.Id == "KSP5001" && report.Message.Contains("struct kobject ", StringComparison.Ordinal));
         Assert.Contains(bag, report =>
             report.Id == "KSP5002"
@@ -111,7 +117,7 @@ public sealed class KernelTypesTests : IDisposable
     public async Task The_image_has_types_of_its_own_and_they_are_those_of_the_unit()
     {
         var kernel = await KernelUnderTest.PreparedAsync();
-        var image = BtfReader.Read(KernelUnderTest.Image.Elf)!;
+        var image = BtfReader.Read(KernelUnderTest.Image)!;
         Assert.True(image.Count > 50_000, $"{image.Count} types");
         var unit = BtfReader.Read(await CompileAsync(kernel, kernel.SourceDirectory, "pre.o"))!;
         foreach (var name in new[] { "task_struct", "kobject", "file", "sock" })

@@ -3,9 +3,9 @@
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
-using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Build.Tests.Patching;
@@ -36,7 +36,13 @@ internal static class PatchedKernel
         }
         DiagnosticBag bag = [];
         var patch = Patches.Parse(diff);
-        var post = PostTree.Write(kernel.SourceDirectory, tree["post"], [patch], bag, TestContext.Current.CancellationToken);
+        var post = PostTree.Write(
+            kernel.SourceDirectory,
+            tree["post"],
+            [patch],
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
         Assert.True(post is not null, string.Join('\n', bag));
         UnitCompiler compiler = new(kernel, NullLogger.Instance);
         var analyzed = await Task.WhenAll(
@@ -65,7 +71,7 @@ internal static class PatchedKernel
             analyzed,
             new RunningKernel(
                 KernelUnderTest.Image,
-                ModuleExports.Read(kernel.Release.ModuleSymvers),
+                KernelExports.Read(kernel.Release.ModuleSymvers, [])!.ModuleOf,
                 KernelConfiguration.Read(kernel.Release.Config)
             ),
             kernel.SourceDirectory

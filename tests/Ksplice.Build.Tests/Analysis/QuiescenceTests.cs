@@ -40,7 +40,7 @@ public class QuiescenceTests
     [InlineData("kernel/smpboot.c", "smpboot_thread_fn")]
     [InlineData("kernel/rcu/update.c", "rcu_tasks_kthread", "rcu_tasks_one_gp")]
     [InlineData("drivers/base/devtmpfs.c", "devtmpfsd devtmpfs_work_loop")]
-    [InlineData("kernel/exit.c", "", "do_wait")]
+    [InlineData("kernel/exit.c", "", "do_wait do_exit")]
     public async Task Functions_on_the_stacks_of_an_idle_machine_are_found_in_the_objects(string file, string never, string wait = "")
     {
         var changes = ObjectChanges.Find(new(await KernelObjects.CompileAsync(file), await KernelObjects.CompileAsync(file)));
@@ -116,6 +116,10 @@ public class QuiescenceTests
     )]
     [InlineData("int f(void *p) { for (;;) { probe(1); schedule(); } }", "KSP5013")]
     [InlineData("int f(void *p) { while (probe(1)) schedule(); return 0; }", "KSP5014")]
+    [InlineData(
+        "extern void do_exit(long) __attribute__((noreturn)); int f(void *p) { while (probe(1)) schedule(); do_exit(0); }",
+        "KSP5014"
+    )]
     [InlineData("int f(void *p) { probe(1); schedule(); return 0; }", null)]
     [InlineData("int f(void *p) { probe(1); schedule(); return 0; } void start(void) { kthread_create_on_node(f, 0, -1, \"f\"); }", null)]
     [InlineData("int f(void *p) { while (probe(1)) use(p); schedule(); return 0; }", null)]

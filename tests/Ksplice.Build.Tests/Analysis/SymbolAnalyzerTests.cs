@@ -2,7 +2,7 @@
 using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Analysis;
-using Ksplice.Build.Generation;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Analysis;
@@ -92,7 +92,10 @@ public class SymbolAnalyzerTests
         const string file = "fs/proc/version.c",
             start = "static int version_proc_show(struct seq_file *m, void *v)\n{\n";
         var kernel = await KernelUnderTest.PreparedAsync();
-        var (name, module) = ModuleExports.Read(kernel.Release.ModuleSymvers).OrderBy(export => export.Key, StringComparer.Ordinal).First();
+        var (name, module) = KernelExports
+            .Read(kernel.Release.ModuleSymvers, [])!
+            .ModuleOf.OrderBy(export => export.Key, StringComparer.Ordinal)
+            .First();
         foreach (bool ofModule in (bool[])[true, false])
         {
             string symbol = ofModule ? name : "dump_stack";

@@ -24,6 +24,12 @@ public class TypeAnalyzerTests
     // What keeps objects alive beyond the calls of replaced functions, each by itself.
     [Theory]
     [InlineData("", true)]
+    [InlineData("int unchanged(int *p) { return p[1]; }", true)]
+    [InlineData(
+        "static int b(struct env *e) { return e->b; } static noinline int pass(struct env *e, int n) { return work(e, n) + b(e); } "
+            + "int outer(int n) { struct env e = { .a = n }; use(&e); return pass(&e, n); }",
+        true
+    )]
     [InlineData("static struct env kept; void keep(void) { use(&kept); }", false)]
     [InlineData("static struct env *kept; void keep(void) { kept->a++; }", false)]
     [InlineData("struct holder { struct env *e; }; int held(struct holder *h) { return h->e->a; }", false)]
@@ -32,6 +38,22 @@ public class TypeAnalyzerTests
     [InlineData("int other(void) { int size = sizeof(struct env); return size; }", false)]
     [InlineData("void handed(void) { use(work); }", false)]
     [InlineData("noinline int global(struct env *env) { return env->a; }", false)]
+    // Without a variable or parameter of the type.
+    [InlineData("int cast(void *data) { return ((struct env *)data)->b; }", false)]
+    [InlineData("void room(void) { char room[64]; use(room); work((void *)room, 1); }", false)]
+    // Beside one.
+    [InlineData("static int b(struct env *e) { return e->b; } int inlined(void *data) { return b(data); }", false)]
+    [InlineData(
+        "static noinline int both(struct env *e, void *data) { return probe(e->a) + ((struct env *)data)->b; } "
+            + "int outer(void *data) { struct env e = { .a = 1 }; use(&e); return both(&e, data); }",
+        false
+    )]
+    [InlineData(
+        "static noinline int other(struct env *e, void *data) { int n = probe(e->a); e = data; return n + probe(e->b); } "
+            + "int outer(void *data) { struct env e = { .a = 1 }; use(&e); return other(&e, data); }",
+        false
+    )]
+    [InlineData("int copies(void *data) { struct env e; __builtin_memcpy(&e, data, sizeof(e)); use(&e); return work(&e, 1); }", false)]
     public void A_type_that_may_live_elsewhere_is_one(string also, bool onStacks)
     {
         const string source = """
@@ -41,17 +63,42 @@ public class TypeAnalyzerTests
 
             """;
         string all = source + also;
-        using var tree = new Patching.TestTree();
-        // The rule reads the unit's text.
-        tree.Write(Differencing.CPair.Unit, "\n\n\n" + all);
-        var update = PatchedKernel.OfC(all, all.Replace("long a; long b;", "long added; long a; long b;", StringComparison.Ordinal));
-        var units = update.Units.Select(unit => new AnalyzedUnit("unit.c", null, unit.Pre, unit.Post)).ToList();
-        File.Copy(tree[Differencing.CPair.Unit], tree["unit.c"]);
-        var found = new AnalyzedUpdate([], units, null, tree.Root).Analyze();
+        var found = PatchedKernel
+            .OfC(all, all.Replace("long a; long b;", "long added; long a; long b;", StringComparison.Ordinal))
+            .Analyze();
         if (onStacks)
             Assert.All(found, diagnostic => Assert.Equal("KSP5009", diagnostic.Id));
         else
             Assert.Contains(found, diagnostic => diagnostic.Id is "KSP5001" or "KSP5002");
+        Assert.NotEmpty(found);
+    }
+
+    // Where the compiler keeps a member's place, old and new code do the same with what they share.
+    [Theory]
+    [InlineData("", true)]
+    [InlineData(
+        "static noinline int both(struct env *e, void *data) { return probe(e->a) + ((struct env *)data)->b; } "
+            + "int outer(void *data) { struct env e = { .a = 1 }; use(&e); return both(&e, data); }",
+        false
+    )]
+    public void A_new_member_is_found_where_it_is_used(string also, bool onStacks)
+    {
+        const string source = """
+            struct env { long a; long b; };
+            static noinline int work(struct env *env, int n) { return probe(n) + env->a + env->b; }
+            int balance(int n) { struct env env = { .a = n, .b = 2 }; use(&env); return work(&env, n); }
+
+            """;
+        string all = source + also;
+        var found = PatchedKernel
+            .OfC(
+                all,
+                all.Replace("long b;", "long b; long added;", StringComparison.Ordinal)
+                    .Replace("+ env->b", "+ env->added", StringComparison.Ordinal)
+                    .Replace("data)->b", "data)->added", StringComparison.Ordinal)
+            )
+            .Analyze();
+        Assert.Equal(onStacks, found.All(diagnostic => diagnostic.Id == "KSP5009"));
         Assert.NotEmpty(found);
     }
 
@@ -134,7 +181,7 @@ public class TypeAnalyzerTests
     public async Task The_units_types_are_those_of_the_image(string unit)
     {
         var pre = BtfReader.Read(await KernelObjects.CompileAsync(unit))!;
-        var image = BtfReader.Read(KernelUnderTest.Image.Elf)!;
+        var image = BtfReader.Read(KernelUnderTest.Image)!;
         Assert.Empty(ImageTypes.Differences(pre, image));
     }
 

@@ -43,7 +43,7 @@ public class TypeComparisonTests
     private static List<Diagnostic> Compare(string before, string after)
     {
         var bag = new DiagnosticBag();
-        var same = TypeComparison.Compare(ElfObject.Read(Compile(before), "pre.o"), ElfObject.Read(Compile(after), "post.o"), "x.c", bag);
+        var same = TypeVerdict.Compare(ElfObject.Read(Compile(before), "pre.o"), ElfObject.Read(Compile(after), "post.o"), "x.c", bag);
         Assert.Equal(same, bag.Count == 0);
         Assert.All(bag, report => Assert.Equal(("x.c", DiagnosticSeverity.Error), (report.Location!.Path, report.Severity)));
         return [.. bag];
@@ -195,7 +195,7 @@ public class TypeComparisonTests
         tree.RunOk("gcc", "-c", "-o", "x.o", "x.c");
         var plain = ElfObject.Read(File.ReadAllBytes(tree["x.o"]), "x.o");
         var bag = new DiagnosticBag();
-        Assert.False(TypeComparison.Compare(plain, ElfObject.Read(s_sample.Value, "y.o"), "x.c", bag));
+        Assert.False(TypeVerdict.Compare(plain, ElfObject.Read(s_sample.Value, "y.o"), "x.c", bag));
         Assert.Equal("KSP5007", Assert.Single(bag).Id);
     }
 
@@ -215,7 +215,7 @@ public class TypeComparisonTests
                 try
                 {
                     var types = BtfReader.Read(bad, "bad");
-                    TypeComparison.Compare(good, types, new HashSet<string> { "g", "use" }, "x.c", []);
+                    TypeComparison.Find(good, types, new HashSet<string> { "g", "use" });
                 }
                 catch (ElfFormatException)
                 {

@@ -46,8 +46,26 @@ public sealed class ReleaseTrackingTests
         var lines = File.ReadAllLines(Repository.At("src/Ksplice.Build/AnalyzerReleases.Unshipped.md"));
         Assert.Equal(["## Release 0.1.0", "", .. head], shipped.Take(6));
         Assert.Equal(head, lines.Take(4));
-        var rows = shipped.Skip(6).Concat(lines.Skip(4)).Select(line => line.Split(" | ")).ToList();
+        string[] changes =
+        [
+            "",
+            "### Changed Rules",
+            "",
+            "Rule ID | New Category | New Severity | Old Category | Old Severity | Notes",
+            "--------|--------------|--------------|--------------|--------------|------",
+        ];
+        var added = lines.Skip(4).TakeWhile(line => line.Length != 0).ToList();
+        var rest = lines.Skip(4 + added.Count).ToList();
+        Assert.Equal(rest.Count == 0 ? [] : changes, rest.Take(changes.Length));
+        var rows = shipped.Skip(6).Concat(added).Select(line => line.Split(" | ")).ToList();
         Assert.All(rows, row => Assert.Equal(4, row.Length));
+        foreach (string[] change in rest.Skip(changes.Length).Select(line => line.Split(" | ")))
+        {
+            Assert.Equal(6, change.Length);
+            var row = Assert.Single(rows, row => row[0] == change[0]);
+            Assert.Equal([change[3], change[4], change[5]], row[1..]);
+            (row[1], row[2]) = (change[1], change[2]);
+        }
         Assert.All(rows, row => Assert.Contains(row[1], Categories[row[0][3]]));
         Assert.Equal(
             Descriptors.Select(descriptor => $"{descriptor.Id} {descriptor.Severity} {descriptor.Title}").Order(StringComparer.Ordinal),

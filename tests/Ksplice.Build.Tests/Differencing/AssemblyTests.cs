@@ -4,6 +4,7 @@ using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Tests.Differencing;
 
@@ -125,7 +126,7 @@ public sealed class AssemblyTests
     {
         DiagnosticBag diagnostics = [];
         var exported = new ExportedSymbols([]);
-        var data = MatchDataBuilder.Build([pair.Accepted], PrimaryObject.SymbolsToResolve([pair.Accepted], exported), diagnostics);
+        var data = MatchDataBuilder.Build([pair.Accepted], exported.SymbolsToResolve([pair.Accepted]), diagnostics);
         Assert.True(data is not null, string.Join('\n', diagnostics));
         var primary = PrimaryObject.Build(
             [pair.Accepted],

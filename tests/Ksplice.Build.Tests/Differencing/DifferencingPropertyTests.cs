@@ -19,9 +19,9 @@ public sealed class DifferencingPropertyTests
         using var tree = new TestTree();
         File.WriteAllBytes(tree["whole.o"], ElfWriter.Write(whole));
         tree.RunOk("objcopy", "-g", "whole.o", "stripped.o");
-        ObjectGraph graph = new(ElfObject.Read(File.ReadAllBytes(tree["stripped.o"]), "stripped.o"));
+        var graph = ObjectGraph.Of(ElfObject.Read(File.ReadAllBytes(tree["stripped.o"]), "stripped.o"));
         Assert.All(graph.Nodes, node => Assert.Null(node.Immovable));
-        Assert.Equal(Code(new ObjectGraph(whole)), Code(graph));
+        Assert.Equal(Code(ObjectGraph.Of(whole)), Code(graph));
 
         static IEnumerable<string> Code(ObjectGraph graph) =>
             graph.Nodes.Where(node => node.IsCode).Select(node => $"{node} {node.Size}").Order(StringComparer.Ordinal);

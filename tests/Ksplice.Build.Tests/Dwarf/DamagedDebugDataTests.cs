@@ -19,7 +19,6 @@ public sealed class DamagedDebugDataTests
     private static ElfObject Object(params (string Name, byte[] Data)[] sections) =>
         new(
             "damaged.o",
-            1,
             [
                 new ElfSection
                 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 using CsCheck;
-using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Tests.Analysis;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 
@@ -24,7 +24,7 @@ public class DamagedObjectTests
             foreach (var section in elf.Sections)
                 _ = section.Relocations.Count + section.Data.Length;
             _ = elf.Symbols.Count;
-            _ = new ObjectGraph(elf).Nodes.Count;
+            _ = ObjectGraph.Of(elf).Nodes.Count;
             _ = VariableLines.Read(elf).Count;
             _ = LineTable.Read(elf);
             if (DebugInfo.Read(elf) is { } info)
@@ -96,7 +96,7 @@ public class DamagedObjectTests
                         var diff = Differ.Compare("fs/readdir.c", pre, post, bag);
                         Assert.Equal(diff is null, bag.HasErrors);
                         Interlocked.Increment(ref diff is null ? ref refused : ref compared);
-                        _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);
+                        _ = TypeVerdict.Compare(pre, post, "fs/readdir.c", bag);
                         if (diff is { Replaced.Count: > 0 })
                         {
                             _ = FunctionExplanation.Of(diff);
@@ -148,7 +148,7 @@ public class DamagedObjectTests
                     Interlocked.Increment(ref refused);
                 else if (diff.Replaced.Count > 0)
                     _ = FunctionExplanation.Of(diff);
-                _ = TypeComparison.Compare(pre, post, "fs/readdir.c", bag);
+                _ = TypeVerdict.Compare(pre, post, "fs/readdir.c", bag);
             }
             catch (ElfFormatException problem)
             {

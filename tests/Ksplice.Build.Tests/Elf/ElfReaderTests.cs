@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Tests.Elf;
@@ -27,7 +26,8 @@ public sealed class ElfReaderTests : IDisposable
     {
         string path = Compile();
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
-        var shown = Run("readelf", "-SW", path)
+        var shown = Programs
+            .RunOk("readelf", "-SW", path)
             .Split('\n')
             .Where(line => line.TrimStart().StartsWith('[') && !line.Contains("[Nr]", StringComparison.Ordinal))
             .Select(line => line[(line.IndexOf(']', StringComparison.Ordinal) + 1)..].TrimStart().Split(' ')[0])
@@ -40,7 +40,8 @@ public sealed class ElfReaderTests : IDisposable
     {
         string path = Compile();
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
-        var shown = Run("readelf", "-sW", path)
+        var shown = Programs
+            .RunOk("readelf", "-sW", path)
             .Split('\n')
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Where(fields => fields.Length >= 7 && fields[0].EndsWith(':') && int.TryParse(fields[0][..^1], out _))
@@ -81,16 +82,7 @@ public sealed class ElfReaderTests : IDisposable
         string source = Path.Combine(_folder, "sample.c");
         string path = Path.Combine(_folder, "sample.o");
         File.WriteAllText(source, Source);
-        Run("gcc", "-c", "-O2", "-ffunction-sections", "-fdata-sections", "-o", path, source);
+        Programs.RunOk("gcc", "-c", "-O2", "-ffunction-sections", "-fdata-sections", "-o", path, source);
         return path;
-    }
-
-    private static string Run(string program, params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true })!;
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.Equal(0, process.ExitCode);
-        return output;
     }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Tests.Elf;
@@ -31,7 +30,7 @@ public sealed class ElfWriterTests : IDisposable
 
             """
         );
-        Run("as", "-o", path, source);
+        Programs.RunOk("as", "-o", path, source);
         var first = ElfObject.Read(File.ReadAllBytes(path), path);
         byte[] written = ElfWriter.Write(first);
         var second = ElfObject.Read(written, "written");
@@ -75,8 +74,8 @@ public sealed class ElfWriterTests : IDisposable
         string path = Path.Combine(_folder, "built.o");
         File.WriteAllBytes(path, ElfWriter.Write(builder.Build("built.o")));
 
-        Run("ld", "-r", "-o", Path.Combine(_folder, "linked.o"), path);
-        Assert.Contains("No errors", Run("eu-elflint", "--gnu-ld", path), StringComparison.Ordinal);
+        Programs.RunOk("ld", "-r", "-o", Path.Combine(_folder, "linked.o"), path);
+        Assert.Contains("No errors", Programs.RunOk("eu-elflint", "--gnu-ld", path), StringComparison.Ordinal);
         var read = ElfObject.Read(File.ReadAllBytes(path), path);
         Assert.Equal(
             ["f", "", "outside"],
@@ -92,7 +91,7 @@ public sealed class ElfWriterTests : IDisposable
         string path = Path.Combine(_folder, "many.o");
         string source = Path.Combine(_folder, "many.s");
         File.WriteAllLines(source, Enumerable.Range(0, 66_000).Select(n => $".section .text.f{n},\"ax\"\nf{n}: ret\n"));
-        Run("as", "-o", path, source);
+        Programs.RunOk("as", "-o", path, source);
         var first = ElfObject.Read(File.ReadAllBytes(path), path);
         var second = ElfObject.Read(ElfWriter.Write(first), "written");
         foreach (var read in new[] { first, second })
@@ -115,13 +114,4 @@ public sealed class ElfWriterTests : IDisposable
                 : Convert.ToHexString(section.Type == ElfSectionType.SymbolTable ? [] : section.Data.Span),
             string.Join(",", section.Relocations)
         );
-
-    private static string Run(string program, params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true })!;
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, output);
-        return output;
-    }
 }

@@ -5,6 +5,7 @@ using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Patching;
 
 namespace Ksplice.Build.Tests.Generation;

@@ -3,6 +3,7 @@
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Patching;
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Build.Tests.Patching;
@@ -15,7 +18,7 @@ namespace Ksplice.Build.Tests.Generation;
 public sealed class PrimaryObjectTests : IDisposable
 {
     private const string Id = "0123abcd";
-    private static readonly UpdateTarget Kernel = UpdateTarget.OnlyKernel(Id);
+    private static readonly UpdateTarget Kernel = new(Id, UpdateTarget.KernelName, 0, 1);
 
     private readonly TestTree _tree = new();
 
@@ -29,7 +32,7 @@ public sealed class PrimaryObjectTests : IDisposable
     {
         var diagnostics = new DiagnosticBag();
         var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
-        var exported = ExportedSymbols.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!;
+        var exported = KernelExports.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!.BesideTarget(null);
         var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         Accept(primary);
@@ -40,7 +43,7 @@ public sealed class PrimaryObjectTests : IDisposable
                 symbol.Name
             )
         );
-        Assert.Equal((uint)redirects, BinaryPrimitives.ReadUInt32LittleEndian(Code(primary)[4..]));
+        Assert.Equal((uint)redirects, MemoryMarshal.Read<CodeTable>(Code(primary)).RedirectCount);
     }
 
     [Fact]
@@ -52,10 +55,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var primary = Build(match, diff)!;
         Accept(primary);
         var table = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
-        Assert.Equal(
-            [0u, 1u],
-            Enumerable.Range(0, 2).Select(i => BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 8)..]))
-        );
+        Assert.Equal([0u, 1u], MemoryMarshal.Cast<byte, RedirectEntry>(table.Data.Span).ToArray().Select(redirect => redirect.Function));
         Assert.Equal(["g", "f"], table.Relocations.Select(relocation => Target(primary, relocation).Name));
         Assert.Equal(
             ["g", "f"],
@@ -65,7 +65,7 @@ public sealed class PrimaryObjectTests : IDisposable
                     primary
                         .Code.Symbols.Single(symbol =>
                             symbol.Type == ElfSymbolType.Function
-                            && symbol.Size == BinaryPrimitives.ReadUInt32LittleEndian(table.Data.Span[(i * 16 + 12)..])
+                            && symbol.Size == MemoryMarshal.Cast<byte, RedirectEntry>(table.Data.Span)[i].Size
                             && symbol.Name == (i == 0 ? "g" : "f")
                         )
                         .Name
@@ -78,53 +78,38 @@ public sealed class PrimaryObjectTests : IDisposable
     }
 
     [Fact]
-    public void The_tables_have_the_layout_of_the_header()
+    public void Each_list_of_hooks_is_pointed_at_from_its_place()
     {
         const string Hook =
             "static void up(void) { probe(1); } static void (*const h1)(void) section(\".ksplice.hooks.apply\") = up;"
             + " static void down(void) { probe(2); } static void (*const h2)(void) section(\".ksplice.hooks.fail_reverse\") = down;";
         var primary = Build(Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; } " + Hook))!;
         Accept(primary);
-        _tree.Write(
-            "include/linux/types.h",
-            "#include <stdint.h>\n#include <stddef.h>\n#include <stdbool.h>\ntypedef uint32_t u32; typedef uint64_t u64; "
-                + "typedef uint8_t u8; typedef uint16_t u16; typedef int32_t s32; typedef int64_t s64;\n"
-        );
         var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
-        var redirects = primary.Code.Sections.Single(section => section.Name == ".ksplice.redirects");
-        _tree.Write(
-            "layout.c",
-            $"""
-            #include <ksplice/update.h>
-            _Static_assert(sizeof(struct ksplice_redirect) == {redirects.Size}, "one redirect");
-            _Static_assert(sizeof(struct ksplice_code) == {code.Size}, "code");
-            _Static_assert(KSPLICE_ABI == {BinaryPrimitives.ReadUInt32LittleEndian(code.Data.Span)}, "abi");
-            _Static_assert(offsetof(struct ksplice_code, redirects) == {code.Relocations[0].Offset}, "redirects");
-            _Static_assert(sizeof(struct ksplice_relocation) == 24 && offsetof(struct ksplice_relocation, addend) == 8 &&
-                           offsetof(struct ksplice_relocation, value) == 16 &&
-                           offsetof(struct ksplice_relocation, type) == 20, "relocation");
-            _Static_assert(offsetof(struct ksplice_code, relocations) == {code.Size - 16} &&
-                           offsetof(struct ksplice_code, n_relocations) == {code.Size - 8}, "relocations");
-            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_APPLY].calls) == {code.Relocations[1].Offset}, "apply");
-            _Static_assert(offsetof(struct ksplice_code, hooks[KSPLICE_FAIL_REVERSE].calls) ==
-                           {code.Relocations[2].Offset}, "fail_reverse");
-            _Static_assert(sizeof(((struct ksplice_redirect *)0)->code) == 8 &&
-                           offsetof(struct ksplice_redirect, function) == 8 && offsetof(struct ksplice_redirect, size) == 12, "redirect");
-            """
-        );
-        _tree.RunOk("gcc", "-fsyntax-only", "-Iinclude", "-I" + Repository.At("src/Ksplice.Kernel/include"), "layout.c");
+        var table = MemoryMarshal.Read<CodeTable>(code.Data.Span);
+        Assert.Equal((ulong)Unsafe.SizeOf<CodeTable>(), code.Size);
+        Assert.Equal((PrimaryTables.Abi, 1u, 0ul), (table.Abi, table.RedirectCount, table.RelocationCount));
+        int apply = Array.IndexOf(PrimaryTables.HookNames, "apply"),
+            failReverse = Array.IndexOf(PrimaryTables.HookNames, "fail_reverse");
+        for (int kind = 0; kind < PrimaryTables.HookCount; kind++)
+            Assert.Equal(kind == apply || kind == failReverse ? 1ul : 0, table.Hooks[kind].Count);
         Assert.Equal(
-            [".ksplice.redirects", ".ksplice.hooks.apply", ".ksplice.hooks.fail_reverse"],
-            code.Relocations.Select(relocation => primary.Code.Sections[primary.Code.Symbols[relocation.SymbolIndex].SectionIndex].Name)
+            [
+                (".ksplice.redirects", PrimaryTables.OffsetOf(in table, in table.Redirects)),
+                (".ksplice.hooks.apply", PrimaryTables.OffsetOf(in table, in table.Hooks[apply].Calls)),
+                (".ksplice.hooks.fail_reverse", PrimaryTables.OffsetOf(in table, in table.Hooks[failReverse].Calls)),
+            ],
+            code.Relocations.Select(relocation =>
+                (primary.Code.Sections[primary.Code.Symbols[relocation.SymbolIndex].SectionIndex].Name, (int)relocation.Offset)
+            )
         );
-        Assert.Equal(1ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[((int)code.Relocations[1].Offset + 8)..]));
     }
 
     [Fact]
     public void What_the_kernel_exports_is_bound_by_its_name_and_its_namespace_imported()
     {
         var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + printk(\"x\"); }");
-        var exported = new ExportedSymbols([new("probe", 7, "TEST_NS")]);
+        var exported = new ExportedSymbols([new("probe", "TEST_NS")]);
         var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
         Accept(primary);
         Assert.Equal(["TEST_NS"], primary.Namespaces);
@@ -238,22 +223,17 @@ public sealed class PrimaryObjectTests : IDisposable
         Assert.Equal(0x0123456789abcdeful, BinaryPrimitives.ReadUInt64LittleEndian(text[(int)table.Relocations[0].Addend..]));
         Assert.Equal(12, text[(int)table.Relocations[1].Addend]);
         var code = primary.Code.Sections.Single(section => section.Name == ".ksplice.code");
-        Assert.Equal(2ul, BinaryPrimitives.ReadUInt64LittleEndian(code.Data.Span[^8..]));
-        Assert.Equal((ulong)code.Size - 16, code.Relocations[^1].Offset);
+        var layout = MemoryMarshal.Read<CodeTable>(code.Data.Span);
+        Assert.Equal(2ul, layout.RelocationCount);
+        Assert.Equal((ulong)PrimaryTables.OffsetOf(in layout, in layout.Relocations), code.Relocations[^1].Offset);
     }
 
     private static (long Addend, int Value, ElfRelocationType Type)[] CoreRelocations(ElfSection table) =>
         [
-            .. table
-                .Data.ToArray()
-                .Chunk(24)
-                .Select(entry =>
-                    (
-                        BinaryPrimitives.ReadInt64LittleEndian(entry.AsSpan(8)),
-                        BinaryPrimitives.ReadInt32LittleEndian(entry.AsSpan(16)),
-                        (ElfRelocationType)BinaryPrimitives.ReadUInt32LittleEndian(entry.AsSpan(20))
-                    )
-                ),
+            .. MemoryMarshal
+                .Cast<byte, RelocationEntry>(table.Data.Span)
+                .ToArray()
+                .Select(entry => (entry.Addend, (int)entry.Value, (ElfRelocationType)entry.Type)),
         ];
 
     [Fact]
@@ -267,7 +247,7 @@ public sealed class PrimaryObjectTests : IDisposable
                 .Replace("int f", "static int *places[2] = { table, table + 3 }; int f", StringComparison.Ordinal)
                 .Replace("table[a]", "*places[a]++", StringComparison.Ordinal)
         );
-        var exported = new ExportedSymbols([new("printk", 7, "")]);
+        var exported = new ExportedSymbols([new("printk", "")]);
         Assert.Null(LateTarget.Obstacle([diff], exported));
         var late = Kernel with { Name = "some", IsLate = true };
         var match = MatchOf(exported, diff);
@@ -316,7 +296,7 @@ public sealed class PrimaryObjectTests : IDisposable
     {
         ObjectDiff[] diffs = [.. new[] { 'a', 'b' }.Select(name => Diff($"{name}.c", Source(name, "3"), Source(name, "5")))];
         DiagnosticBag diagnostics = [];
-        var match = MatchDataBuilder.Build(diffs, PrimaryObject.SymbolsToResolve(diffs, new ExportedSymbols([])), diagnostics);
+        var match = MatchDataBuilder.Build(diffs, new ExportedSymbols([]).SymbolsToResolve(diffs), diagnostics);
         Assert.True(match is not null, string.Join('\n', diagnostics));
         Assert.Equal("said by both", Assert.Single(match.Exports.OfType<StringLiteral>()).Content);
         Accept(Build(match, diffs)!);
@@ -363,7 +343,7 @@ public sealed class PrimaryObjectTests : IDisposable
     private static MatchData MatchOf(ExportedSymbols exported, params ObjectDiff[] diffs) =>
         new(
             [1, 2, 3],
-            [.. PrimaryObject.SymbolsToResolve(diffs, exported)],
+            [.. exported.SymbolsToResolve(diffs)],
             [.. diffs.SelectMany(diff => diff.Replaced.Select(function => new MatchedFunction(diff.Unit, function.Name)))]
         );
 

@@ -3,6 +3,7 @@
 using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Tests.Generation;
 

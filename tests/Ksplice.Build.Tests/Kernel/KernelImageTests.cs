@@ -86,8 +86,8 @@ public sealed class KernelImageTests : IDisposable
         );
         ulong start = image.Symbols.FindUnique("_stext")!.Value,
             end = image.Symbols.FindUnique("_etext")!.Value;
-        Assert.True(image.JumpEntries.Count > 1000);
-        Assert.True(image.JumpEntries.Keys.Count(code => code >= start && code < end) > image.JumpEntries.Count * 0.8);
+        Assert.True(image.Tables.JumpLabels.Count > 1000);
+        Assert.True(image.Tables.JumpLabels.Keys.Count(code => code >= start && code < end) > image.Tables.JumpLabels.Count * 0.8);
         Assert.All(["vfs_read", "schedule", "do_exit"], name => Assert.NotNull(image.Symbols.FindUnique(name)));
     }
 
@@ -99,9 +99,9 @@ public sealed class KernelImageTests : IDisposable
         Span<byte> first = stackalloc byte[4];
         Assert.True(image.TryRead(start, first));
         ulong code = start + (ulong)BitConverter.ToInt32(first);
-        Assert.True(image.TryFindJumpEntry(code, out ulong target, out ulong key));
-        Assert.NotNull(image.Symbols.Nearest(target));
-        Assert.True(image.TryRead(key, new byte[16]));
+        Assert.True(image.Tables.JumpLabels.TryGetValue(code, out var label));
+        Assert.NotNull(image.Symbols.Nearest(label.Target));
+        Assert.True(image.TryRead(label.Key, new byte[16]));
     }
 
     /// <summary>As generic kernels are: xz with its filter for x86 code, and the size behind it.</summary>

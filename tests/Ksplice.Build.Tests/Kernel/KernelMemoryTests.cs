@@ -1,93 +1,71 @@
 // SPDX-License-Identifier: MIT
-// A core that names virtual addresses holds what was mapped, a segment for each piece: the kernel itself, and behind it modules and
-// code that the kernel made.
+// Cores made of the shipped image. Those of a kernel that ran are read in guests (Ksplice.Kernel.Tests, MemoryMatchTests).
 using System.Buffers.Binary;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Matching;
 
 namespace Ksplice.Build.Tests.Kernel;
 
 public sealed class KernelMemoryTests : IDisposable
 {
-    private const ulong ImageStart = 0xffffffff80000000;
-    private const ulong Modules = 0xffffffffc0000000;
     private const int PageSize = 4096;
-
-    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-memory-").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("ksplice-core-").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
-    private static byte[] Pages(int count, byte value)
+    // Each segment of the image as two of the core, of whole pages.
+    private string WriteCore(params (ulong, ulong, ReadOnlyMemory<byte>)[] behind)
     {
-        byte[] pages = new byte[count * PageSize];
-        Array.Fill(pages, value);
-        return pages;
-    }
-
-    // The shipped kernel as it lies in memory: whole pages, zeros where it leaves them to be zeroed.
-    private static (ulong, byte[])[] Kernel() =>
-        [
-            .. KernelUnderTest
-                .Image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= ImageStart)
-                .Select(segment =>
-                {
-                    byte[] bytes = new byte[(segment.MemorySize + PageSize - 1) / PageSize * PageSize];
-                    segment.Data.Span.CopyTo(bytes);
-                    return (segment.VirtualAddress, bytes);
-                }),
-        ];
-
-    private string WriteCore(params (ulong Address, byte[] Bytes)[] segments)
-    {
-        const int HeaderSize = 64,
-            ProgramHeaderSize = 56;
-        byte[] head = new byte[HeaderSize + segments.Length * ProgramHeaderSize];
-        "\u007fELF\u0002\u0001\u0001"u8.CopyTo(head);
-        BinaryPrimitives.WriteUInt16LittleEndian(head.AsSpan(16), 4); // ET_CORE
-        BinaryPrimitives.WriteUInt16LittleEndian(head.AsSpan(18), 62); // EM_X86_64
-        BinaryPrimitives.WriteUInt64LittleEndian(head.AsSpan(32), HeaderSize);
-        BinaryPrimitives.WriteUInt16LittleEndian(head.AsSpan(54), ProgramHeaderSize);
-        BinaryPrimitives.WriteUInt16LittleEndian(head.AsSpan(56), (ushort)segments.Length);
         string path = Path.Combine(_folder, "core");
-        using var file = File.Create(path);
-        file.Position = head.Length;
-        foreach (var (i, (address, bytes)) in segments.Index())
+        List<(ulong, ulong, ReadOnlyMemory<byte>)> pieces = [];
+        foreach (var segment in KernelUnderTest.Image.Segments.Where(segment => segment.VirtualAddress >= 0xffffffff80000000))
         {
-            var header = head.AsSpan(HeaderSize + i * ProgramHeaderSize);
-            BinaryPrimitives.WriteUInt32LittleEndian(header, 1); // PT_LOAD
-            BinaryPrimitives.WriteInt64LittleEndian(header[8..], file.Position);
-            BinaryPrimitives.WriteUInt64LittleEndian(header[16..], address);
-            BinaryPrimitives.WriteUInt64LittleEndian(header[32..], (ulong)bytes.Length);
-            BinaryPrimitives.WriteUInt64LittleEndian(header[40..], (ulong)bytes.Length);
-            file.Write(bytes);
+            byte[] bytes = new byte[(segment.Data.Length + PageSize - 1) / PageSize * PageSize];
+            segment.Data.CopyTo(bytes);
+            int middle = bytes.Length / 2 / PageSize * PageSize;
+            pieces.Add((segment.VirtualAddress, 0, bytes.AsMemory(0, middle)));
+            pieces.Add((segment.VirtualAddress + (ulong)middle, 0, bytes.AsMemory(middle)));
         }
-        file.Position = 0;
-        file.Write(head);
+        Assert.True(pieces.Count >= 6);
+        using var file = File.Create(path);
+        ElfFiles.WriteCore(file, [], [.. behind, .. pieces]);
         return path;
     }
 
     [Fact]
-    public void A_core_of_several_virtual_segments_is_the_kernel_and_what_lies_behind_it()
+    public void A_core_by_virtual_addresses_needs_no_notes_and_may_have_many_segments()
     {
-        // Neither in order nor without gaps; the second and third touch.
-        using var memory = KernelMemory.Open(
-            WriteCore([
-                (Modules + 0x9000, Pages(1, 4)),
-                (Modules + 0x1000, Pages(1, 1)),
-                .. Kernel(),
-                (Modules + 0x2000, Pages(2, 2)),
-                (Modules + 0x5000, Pages(1, 3)),
-            ])
-        );
-        var shipped = KernelUnderTest.Image;
-        Assert.Equal(shipped.Banner, memory.Image.Banner);
-        Assert.Equal(shipped.Symbols.Symbols, memory.Image.Symbols.Symbols);
-        ulong text = shipped.Symbols.FindUnique("vfs_read")!.Value;
-        byte[] expected = new byte[64],
-            found = new byte[64];
-        Assert.True(shipped.TryRead(text, expected));
-        Assert.True(memory.TryRead(text, found));
-        Assert.Equal(expected, found);
+        using var memory = KernelMemory.Open(WriteCore());
+        Assert.Equal(KernelUnderTest.Release, memory.Image.Release);
+        Assert.Equal(KernelUnderTest.Image.Symbols.Symbols, memory.Image.Symbols.Symbols);
+        byte[] read = new byte[3 * PageSize];
+        foreach (var segment in KernelUnderTest.Image.Segments.Where(segment => segment.VirtualAddress >= 0xffffffff80000000))
+        {
+            // Over the end of the core's first half of it.
+            int start = (segment.Data.Length / 2 / PageSize * PageSize) - PageSize;
+            Assert.True(memory.TryRead(segment.VirtualAddress + (ulong)start, read));
+            Assert.True(segment.Data.Span.Slice(start, read.Length).SequenceEqual(read));
+        }
+        Assert.False(memory.TryRead(0xffffffffbfff0000, read));
+        Assert.False(memory.TryRead(0x1000, read));
+    }
 
+    [Fact]
+    public void What_lies_behind_the_kernel_is_read_where_it_was_mapped_and_nowhere_else()
+    {
+        const ulong Modules = 0xffffffffc0000000;
+        // Not in order; the first and the last touch.
+        using var memory = KernelMemory.Open(
+            WriteCore(
+                (Modules + 0x2000, 0, Pages(2, 2)),
+                (Modules + 0x9000, 0, Pages(1, 4)),
+                (Modules + 0x5000, 0, Pages(1, 3)),
+                (Modules + 0x1000, 0, Pages(1, 1))
+            )
+        );
+        Assert.Equal(KernelUnderTest.Image.Symbols.Symbols, memory.Image.Symbols.Symbols);
         Assert.Equal([.. Pages(1, 1), .. Pages(2, 2)], Read(0x1000, 3 * PageSize));
         Assert.Equal([3, 3], Read(0x5ffe, 2));
         Assert.Equal([4, 4], Read(0x9000, 2));
@@ -97,6 +75,13 @@ public sealed class KernelMemoryTests : IDisposable
         Assert.Empty(Read(0x4fff, 2));
         Assert.Empty(Read(0xa000, 1));
 
+        static byte[] Pages(int count, byte value)
+        {
+            byte[] pages = new byte[count * PageSize];
+            Array.Fill(pages, value);
+            return pages;
+        }
+
         byte[] Read(ulong offset, int size)
         {
             byte[] bytes = new byte[size];
@@ -105,6 +90,44 @@ public sealed class KernelMemoryTests : IDisposable
     }
 
     [Fact]
-    public void A_core_of_what_lies_behind_the_kernel_alone_is_refused() =>
-        Assert.Throws<InvalidDataException>(() => KernelMemory.Open(WriteCore((Modules, Pages(2000, 1)))));
+    public void A_core_that_is_cut_off_has_what_is_left_of_it()
+    {
+        string path = WriteCore();
+        using (var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite))
+            RandomAccess.SetLength(file, RandomAccess.GetLength(file) - PageSize);
+        using var memory = KernelMemory.Open(path);
+        var last = KernelUnderTest.Image.Segments[^1];
+        ulong end = last.VirtualAddress + (ulong)((last.Data.Length + PageSize - 1) / PageSize * PageSize);
+        Assert.True(memory.TryRead(end - (2 * PageSize), new byte[PageSize]));
+        Assert.False(memory.TryRead(end - PageSize, new byte[1]));
+    }
+
+    [Fact]
+    public void A_core_without_a_kernel_or_with_damaged_headers_is_refused_by_name()
+    {
+        string path = Path.Combine(_folder, "core");
+        byte[] core = ElfFiles.Core(ElfFiles.Note("QEMU", 0, new byte[16]), (0, 0, new byte[PageSize]));
+        File.WriteAllBytes(path, core);
+        Assert.Throws<InvalidDataException>(() => KernelMemory.Open(path));
+        AssertRefused("no kernel's symbol table");
+
+        byte[] far = [.. core];
+        BinaryPrimitives.WriteUInt64LittleEndian(far.AsSpan(ElfFiles.HeaderSize + ElfFiles.ProgramHeaderSize + 8), long.MaxValue - 1);
+        File.WriteAllBytes(path, far);
+        AssertRefused("leads outside of the file");
+
+        core[ElfFiles.HeaderSize + (2 * ElfFiles.ProgramHeaderSize) + 4] = 0xff;
+        File.WriteAllBytes(path, core);
+        Assert.Equal(path, Assert.Throws<ElfFormatException>(() => KernelMemory.Open(path)).FileName);
+        AssertRefused(path);
+
+        void AssertRefused(string words)
+        {
+            DiagnosticBag diagnostics = [];
+            Assert.Null(MemoryFile.Open(path, null, diagnostics));
+            var reported = Assert.Single(diagnostics);
+            Assert.Equal("KSP4061", reported.Id);
+            Assert.Contains(words, reported.Message, StringComparison.Ordinal);
+        }
+    }
 }

@@ -78,7 +78,7 @@ public sealed class LoadedModuleTests : IDisposable
         ulong key = KernelUnderTest.Image.Symbols.FindUnique("__SCK__might_resched")!.Value;
         Assert.Contains(
             Enumerable.Range(0, 0x18000).Select(offset => module.Find("fuse_send_init").Single() - 0x8000 + (ulong)offset),
-            site => module.TryFindStaticCallKey(site, out ulong found) && found == key
+            site => module.Tables.StaticCalls.TryGetValue(site, out ulong found) && found == key
         );
     }
 

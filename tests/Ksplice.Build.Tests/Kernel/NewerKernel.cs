@@ -31,10 +31,10 @@ internal static class NewerKernel
     public static Task<(PreparedKernel Kernel, KernelImage Image)> PreparedAsync() => Prepared.Value;
 
     /// <summary>What the compiler makes of a unit, and the copy with objtool's tables.</summary>
-    public static Task<(ElfObject Pre, ElfObject Sites)> CompileAsync(string source) =>
+    public static Task<(ElfObject Pre, ElfObject WithTables)> CompileAsync(string source) =>
         Compiled.GetOrAdd(source, _ => new(() => CompileNowAsync(source))).Value;
 
-    private static async Task<(ElfObject Pre, ElfObject Sites)> CompileNowAsync(string source)
+    private static async Task<(ElfObject Pre, ElfObject WithTables)> CompileNowAsync(string source)
     {
         var (kernel, _) = await PreparedAsync();
         DiagnosticBag diagnostics = [];
@@ -46,7 +46,7 @@ internal static class NewerKernel
             [],
             diagnostics
         );
-        Assert.True(compiled?.Sites is not null, string.Join('\n', diagnostics));
-        return (ElfObject.Read(File.ReadAllBytes(compiled.Object), source), ElfObject.Read(File.ReadAllBytes(compiled.Sites), source));
+        Assert.True(compiled?.WithTables is not null, string.Join('\n', diagnostics));
+        return (ElfObject.Read(File.ReadAllBytes(compiled.Object), source), ElfObject.Read(File.ReadAllBytes(compiled.WithTables), source));
     }
 }

@@ -35,15 +35,15 @@ public sealed class NewerKernelTests
     [Fact]
     public async Task The_object_is_the_compilers_and_a_copy_has_objtools_tables_with_all_else_in_its_place()
     {
-        var (pre, sites) = await NewerKernel.CompileAsync("fs/open.c");
+        var (pre, tables) = await NewerKernel.CompileAsync("fs/open.c");
         Assert.All(Made, name => Assert.DoesNotContain(pre.Sections, section => section.Name == name));
-        Assert.All(Made, name => Assert.Contains(sites.Sections, section => section.Name == name));
+        Assert.All(Made, name => Assert.Contains(tables.Sections, section => section.Name == name));
         static IEnumerable<(string, ObjectRange)> Functions(ElfObject elf) =>
-            new ObjectGraph(elf).Nodes.Where(node => node.IsCode).Select(node => (node.Name, node.Range));
-        Assert.Equal(Functions(pre), Functions(sites));
+            ObjectGraph.Of(elf).Nodes.Where(node => node.IsCode).Select(node => (node.Name, node.Range));
+        Assert.Equal(Functions(pre), Functions(tables));
         // objtool names the no-ops before functions; they are no functions.
-        Assert.Contains(sites.Symbols, symbol => symbol.Name == "__pfx_do_sys_open");
-        Assert.All(new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }), node =>
+        Assert.Contains(tables.Symbols, symbol => symbol.Name == "__pfx_do_sys_open");
+        Assert.All(ObjectGraph.Of(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code }), node =>
             Assert.Equal(16ul, node.Padding)
         );
     }
@@ -54,8 +54,8 @@ public sealed class NewerKernelTests
     [InlineData("kernel/sched/core.c")]
     public async Task Every_section_has_a_role_and_the_object_does_not_differ_from_itself(string unit)
     {
-        var (pre, sites) = await NewerKernel.CompileAsync(unit);
-        Assert.All(pre.Sections.Concat(sites.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }), section =>
+        var (pre, tables) = await NewerKernel.CompileAsync(unit);
+        Assert.All(pre.Sections.Concat(tables.Sections).Where(section => section is { IsAllocated: true, Size: > 0 }), section =>
             Assert.True(SectionCatalog.Role(section) != SectionRole.Unknown, section.Name)
         );
         var diff = Differ.Compare(unit, pre, pre, []);

@@ -3,6 +3,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -22,9 +23,11 @@ public sealed class AssemblyMatchTests(ITestOutputHelper output)
         {
             var pre = await KernelObjects.CompileAsync(unit);
             foreach (
-                var function in new ObjectGraph(pre).Nodes.Where(node =>
-                    node is { Kind: NodeKind.Function or NodeKind.Fragment, Role: SectionRole.Code, IsAnonymous: false }
-                )
+                var function in ObjectGraph
+                    .Of(pre)
+                    .Nodes.Where(node =>
+                        node is { Kind: NodeKind.Function or NodeKind.Fragment, Role: SectionRole.Code, IsAnonymous: false }
+                    )
             )
             {
                 total++;

@@ -17,7 +17,7 @@ internal static class DumpedKernel
     public static void Write(string path, KernelImage image, IMatchMemory memory, IReadOnlyCollection<ulong>? sites = null)
     {
         using BinaryWriter writer = new(File.Create(path));
-        var segments = image.Elf.Segments.Where(segment => segment.Type == 1 && segment.VirtualAddress >= 0xffffffff80000000).ToList();
+        var segments = image.Segments.Where(segment => segment.VirtualAddress >= 0xffffffff80000000).ToList();
         var behind = sites is null ? [] : Behind(memory);
         writer.Write((ulong)(segments.Count + behind.Count));
         foreach (var segment in segments)
@@ -47,29 +47,29 @@ internal static class DumpedKernel
             writer.Write((ulong)bytes.Length);
             writer.Write(bytes);
         }
-        writer.Write((ulong)image.JumpEntries.Count);
-        foreach (var (code, (target, key)) in image.JumpEntries.OrderBy(entry => entry.Key))
+        writer.Write((ulong)image.Tables.JumpLabels.Count);
+        foreach (var (code, (target, key)) in image.Tables.JumpLabels.OrderBy(entry => entry.Key))
         {
             writer.Write(code);
             writer.Write(target);
             writer.Write(key);
         }
-        writer.Write((ulong)image.StaticCalls.Count);
-        foreach (var (site, key) in image.StaticCalls.OrderBy(call => call.Key))
+        writer.Write((ulong)image.Tables.StaticCalls.Count);
+        foreach (var (site, key) in image.Tables.StaticCalls.OrderBy(call => call.Key))
         {
             writer.Write(site);
             writer.Write(key);
         }
-        writer.Write((ulong)image.Bugs.Count);
-        foreach (var (code, bug) in image.Bugs.OrderBy(entry => entry.Key))
+        writer.Write((ulong)image.Tables.Bugs.Count);
+        foreach (var (code, bug) in image.Tables.Bugs.OrderBy(entry => entry.Key))
         {
             writer.Write(code);
             writer.Write(bug.File);
             writer.Write((ulong)bug.Line);
             writer.Write((ulong)bug.Flags);
         }
-        writer.Write((ulong)image.Exceptions.Count);
-        foreach (var (code, exception) in image.Exceptions.OrderBy(entry => entry.Key))
+        writer.Write((ulong)image.Tables.Exceptions.Count);
+        foreach (var (code, exception) in image.Tables.Exceptions.OrderBy(entry => entry.Key))
         {
             writer.Write(code);
             writer.Write(exception.Fixup);
@@ -81,7 +81,7 @@ internal static class DumpedKernel
         writer.Write(image.SealableText.Start);
         writer.Write(image.SealableText.End);
         // A kernel that ran has freed the table, and has overwritten what it names.
-        Write(writer, sites is null ? image.Seals : []);
+        Write(writer, sites is null ? image.Tables.Seals : []);
     }
 
     // Modules, and thunks that a kernel made itself while it booted.

@@ -5,6 +5,7 @@ using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -34,7 +35,7 @@ public sealed partial class EndOfFunctionTests
             Dictionary<bool, int> counts = new() { [false] = 0, [true] = 0 };
             foreach (var function in UnitMatch.Functions(pre).Where(function => calls[function.Name].Count() == 1))
             {
-                var result = MatchProgram.Read(UnitMatch.Build(pre, Unit, function, [], [])!.Bytes)!.Objects[0];
+                var result = CheckedMatchData.CheckData(UnitMatch.Build(pre, Unit, function, [], [])!.Bytes)!.Objects[0];
                 bool ends = (result.Flags & ObjectFlags.EndsInCall) != 0;
                 Assert.True(calls[function.Name].Single() == ends, $"{function.Name}: {ends}");
                 counts[ends]++;

@@ -4,6 +4,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -36,7 +37,7 @@ public sealed class EndbrTests
             .ToList();
         var without = exported.Where(symbol => !image.HasEndbr(symbol.Address!.Value)).Select(symbol => symbol.Name).ToList();
         Assert.True(exported.Count > 5000, $"{exported.Count} functions");
-        Assert.DoesNotContain(without, name => image.Seals.Contains(image.FindExport(name)!.Value));
+        Assert.DoesNotContain(without, name => image.Tables.Seals.Contains(image.FindExport(name)!.Value));
         Assert.NotEmpty(without);
         Assert.All(without, name =>
             Assert.Matches("^(__SCT__|__x86_(indirect|return)_|srso_alias_untrain_ret$|its_return_thunk$|x86_verw_sel$)", name)

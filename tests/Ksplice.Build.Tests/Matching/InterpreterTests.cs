@@ -8,6 +8,7 @@ using CsCheck;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -36,6 +37,7 @@ public sealed class InterpreterTests : IAsyncLifetime
                 Path.Combine(c, "include"),
                 Repository.At("tests", "Ksplice.Build.Tests", "Matching", "interpreter.c"),
                 Repository.At("tests", "Ksplice.Build.Tests", "Matching", "dumped.c"),
+                Repository.At("tests", "Ksplice.Build.Tests", "Matching", "shown.c"),
                 .. Directory.GetFiles(Path.Combine(c, "match"), "*.c"),
                 "-o",
                 Program,

@@ -84,7 +84,7 @@ public class MatchRefusalTests
             int f(int x) { return x + 1; }
             """
         );
-        var node = new ObjectGraph(pre).Nodes.Single(node => node.Name == "seen");
+        var node = ObjectGraph.Of(pre).Nodes.Single(node => node.Name == "seen");
         DiagnosticBag diagnostics = [];
         Assert.Null(
             UnitMatch.Build(

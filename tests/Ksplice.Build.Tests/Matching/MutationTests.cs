@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A small run of benchmarks/Ksplice.Matching's mutations: changed code and constants are refused, every one.
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Matching;
 

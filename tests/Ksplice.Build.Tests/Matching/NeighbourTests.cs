@@ -3,6 +3,7 @@
 // the same answer: code of the file that calls the function, and whose name the kernel has once.
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -19,7 +20,7 @@ public class NeighbourTests
     public async Task The_copy_beside_the_files_own_functions_is_the_one_that_the_files_code_calls(string unit)
     {
         var pre = await KernelObjects.CompileAsync(unit);
-        ObjectGraph graph = new(pre);
+        var graph = ObjectGraph.Of(pre);
         int compared = 0;
         foreach (
             var function in graph.Nodes.Where(node =>
@@ -75,6 +76,6 @@ public class NeighbourTests
         Assert.Equal(weak.Length, (int)function.Size);
         ChangedMemory changed = new(Memory);
         changed.Write(strong, weak);
-        Assert.Equal(MatchReason.NotInLine, MatchInterpreter.Match(data.Bytes, changed).Failure!.Reason);
+        Assert.Equal(MatchReason.NotInSequence, MatchInterpreter.Match(data.Bytes, changed).Failure!.Reason);
     }
 }

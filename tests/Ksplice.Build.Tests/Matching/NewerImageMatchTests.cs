@@ -7,6 +7,7 @@ using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -37,15 +38,7 @@ public sealed class NewerImageMatchTests
 
         public IReadOnlyList<ulong> Candidates(string name) => under.Candidates(name);
 
-        public bool TryFindJumpEntry(ulong code, out ulong target, out ulong key) => under.TryFindJumpEntry(code, out target, out key);
-
-        public bool TryFindStaticCallKey(ulong code, out ulong key) => under.TryFindStaticCallKey(code, out key);
-
-        public bool TryFindBug(ulong code, out BugEntry bug) => under.TryFindBug(code, out bug);
-
-        public bool TryFindException(ulong code, out ExceptionEntry exception) => under.TryFindException(code, out exception);
-
-        public int CountExceptions(ulong start, ulong end) => under.CountExceptions(start, end);
+        public KernelTables Tables => under.Tables;
 
         public bool IsFtraceTarget(ulong site, ulong target) => under.IsFtraceTarget(site, target);
 

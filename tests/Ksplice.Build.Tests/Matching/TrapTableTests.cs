@@ -3,6 +3,7 @@
 using System.Runtime.InteropServices;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Matching;
@@ -14,8 +15,8 @@ public sealed class TrapTableTests
     [Fact]
     public async Task Another_line_file_or_flag_of_a_trap_or_none_at_all_is_a_difference()
     {
-        var (data, code) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
-        Assert.True(Shipped.TryFindBug(code, out var bug));
+        var (data, code) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, Shipped.Tables.Bugs.ContainsKey);
+        Assert.True(Shipped.Tables.Bugs.TryGetValue(code, out var bug));
         Assert.True(MatchInterpreter.Match(data, WithBug(code, bug with { Flags = bug.Flags | 4 })).IsMatch); // BUGFLAG_DONE: it was hit
         Refused(data, code, WithBug(code, bug with { Line = bug.Line + 1 }));
         Refused(data, code, WithBug(code, bug with { Flags = bug.Flags ^ 1 }));
@@ -26,8 +27,8 @@ public sealed class TrapTableTests
     [Fact]
     public async Task Another_fixup_of_a_fault_or_another_handler_or_none_is_a_difference()
     {
-        var (data, code) = await FindAsync("fs/readdir.c", OpCode.Exception, address => Shipped.TryFindException(address, out _));
-        Assert.True(Shipped.TryFindException(code, out var exception));
+        var (data, code) = await FindAsync("fs/readdir.c", OpCode.Exception, Shipped.Tables.Exceptions.ContainsKey);
+        Assert.True(Shipped.Tables.Exceptions.TryGetValue(code, out var exception));
         Assert.True(MatchInterpreter.Match(data, WithException(code, exception)).IsMatch);
         // The fixup is a place in the function, which another op meets, too.
         Assert.Equal(
@@ -49,9 +50,9 @@ public sealed class TrapTableTests
     [InlineData((int)BugKind.Short)]
     public async Task An_entry_without_a_file_name_has_no_symbol(int kind)
     {
-        var (data, _) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, address => Shipped.TryFindBug(address, out _));
+        var (data, _) = await FindAsync("kernel/printk/printk.c", OpCode.Bug, Shipped.Tables.Bugs.ContainsKey);
         var ops = MemoryMarshal.Cast<byte, MatchOp>(data.AsSpan((int)MemoryMarshal.Read<MatchHeader>(data).Ops));
-        int index = MatchProgram.Read(data)!.Ops.ToArray().ToList().FindIndex(op => op.Op == OpCode.Bug);
+        int index = CheckedMatchData.CheckData(data)!.Ops.ToArray().ToList().FindIndex(op => op.Op == OpCode.Bug);
         ops[index].Kind = (byte)kind;
         ops[index].Symbol = 0xfffffff0;
         Assert.Equal(MatchReason.BadData, MatchInterpreter.Match(data, Shipped).Failure?.Reason);
@@ -65,9 +66,10 @@ public sealed class TrapTableTests
         byte[] bytes = new byte[48];
         for (int at = 0; at < bytes.Length; at += 16)
             BitConverter.TryWriteBytes(bytes.AsSpan(at), 0x1000 - at);
-        Assert.Equal(0, TrapTables.BugSize(0x10000, bytes, 0x11000, 0x12000));
-        Assert.Empty(TrapTables.ReadBugs(0x10000, bytes, 0));
-        Assert.Equal(BugEntry.LongSize, KernelUnderTest.Image.BugSize);
+        RelativeTable table = new(0x10000, bytes);
+        Assert.Equal(0, KernelTables.FindBugSize(table, 0x11000, 0x12000));
+        Assert.Empty(KernelTables.Read(default, default, table, 0, default, default).Bugs);
+        Assert.Equal(BugEntry.LongSize, KernelUnderTest.Image.Tables.BugSize);
     }
 
     // The data of the first function with such an op, and the address of its first entry.
@@ -78,7 +80,10 @@ public sealed class TrapTableTests
         {
             if (
                 UnitMatch.Build(pre, unit, function, [], []) is not { } data
-                || !MatchProgram.Read(data.Bytes)!.Ops.ToArray().Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception))
+                || !CheckedMatchData
+                    .CheckData(data.Bytes)!
+                    .Ops.ToArray()
+                    .Any(op => op.Op == wanted && (op.Kind != 0 || wanted == OpCode.Exception))
             )
                 continue;
             var result = MatchInterpreter.Match(data.Bytes, Shipped);

@@ -11,7 +11,7 @@ internal static class UnitMatch
 {
     /// <summary>The functions that a running kernel still has.</summary>
     public static IEnumerable<ObjectNode> Functions(ElfObject pre) =>
-        new ObjectGraph(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false });
+        ObjectGraph.Of(pre).Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false });
 
     public static MatchData? Build(
         ElfObject pre,

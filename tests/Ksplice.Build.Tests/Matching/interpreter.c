@@ -2,7 +2,7 @@
 /*
  * The interpreter of match/ as a program, for tests: it matches one file of
  * match data after the other against a kernel in a file (dumped.c) and prints the
- * results, a zero behind each, as DumpedKernel.Show prints the C# interpreter's.
+ * results (shown.c), a zero behind each.
  *
  * usage: interpreter KERNEL [-t TIMES] DATA...
  *
@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "dumped.h"
+#include "shown.h"
 
 static void show(const char *path)
 {
@@ -23,27 +24,9 @@ static void show(const char *path)
 	enum ksp_reason reason;
 	size_t size;
 	const u8 *data = read_file(path, &size);
-	u32 i;
 
 	reason = ksp_match(data, size, &kernel_env, &match);
-	printf("%d", reason);
-	if (reason != KSP_MATCHED && reason != KSP_BAD_DATA) {
-		printf(" %s %s %s %llx %x %u", match.failure.unit ?: "", match.failure.object ?: "", match.failure.symbol ?: "-",
-		       (unsigned long long)match.failure.address, match.failure.offset, match.failure.candidates);
-		for (i = 0; i < match.failure.n_expected; i++)
-			printf(" %02x", match.failure.expected[i]);
-		printf(" /");
-		for (i = 0; i < match.failure.n_found; i++)
-			printf(" %02x", match.failure.found[i]);
-	}
-	for (i = 0; i < match.n_exports; i++)
-		printf(" e%llx", (unsigned long long)match.exports[i]);
-	for (i = 0; i < match.n_functions; i++)
-		printf(" f%llx-%llx %llx %llx", (unsigned long long)match.functions[i].start, (unsigned long long)match.functions[i].end,
-		       (unsigned long long)match.functions[i].jump, (unsigned long long)match.functions[i].fentry);
-	for (i = 0; i < match.n_ranges; i++)
-		printf(" r%s %llx-%llx%s", match.ranges[i].name, (unsigned long long)match.ranges[i].start, (unsigned long long)match.ranges[i].end,
-		       match.ranges[i].ends_in_call ? " call" : "");
+	show_match(stdout, reason, &match);
 	putchar(0);
 	ksp_match_free(&kernel_env, &match);
 	free((void *)data);

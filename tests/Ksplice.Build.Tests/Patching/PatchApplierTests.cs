@@ -19,7 +19,7 @@ public class PatchApplierTests
             bag
         );
         Assert.Equal(bag.HasErrors, result is null);
-        return (result is [{ After: { } after }] ? Encoding.Latin1.GetString(after.ToBytes()) : null, bag);
+        return (result is [{ After: { } after }] ? string.Concat(after.Lines.Select(line => line.Text)) : null, bag);
     }
 
     private static string Lines(params ReadOnlySpan<string> lines) => string.Concat(lines.ToArray().Select(line => line + "\n"));

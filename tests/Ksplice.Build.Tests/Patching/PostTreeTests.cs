@@ -38,7 +38,13 @@ public class PostTreeTests : IDisposable
     private static string Change(string path, string from, string to) => $"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{from}\n+{to}\n";
 
     private PostTree? Write(DiagnosticBag bag, params string[] patches) =>
-        PostTree.Write(_source, _post, patches.Select(Patches.Parse).ToList(), bag, TestContext.Current.CancellationToken);
+        PostTree.Write(
+            _source,
+            _post,
+            patches.Select(Patches.Parse).ToList(),
+            bag,
+            cancellationToken: TestContext.Current.CancellationToken
+        );
 
     private PostTree Write(params string[] patches)
     {
@@ -168,7 +174,7 @@ public class PostTreeTests : IDisposable
                 _post,
                 [Patches.Parse(Change("y.h", "int y;", "char y;"))],
                 [],
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.False(Directory.Exists(Path.Combine(_post, "fs")));
@@ -197,7 +203,7 @@ public class PostTreeTests : IDisposable
                 _tree["obj/file"],
                 [Patches.Parse(Change("y.h", "int y;", "long y;"))],
                 bag,
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.Equal("KSP1028", Patches.TheError(bag).Id);
@@ -214,7 +220,7 @@ public class PostTreeTests : IDisposable
                 _tree["obj/file/post"],
                 [Patches.Parse(Change("y.h", "int y;", "long y;"))],
                 bag,
-                TestContext.Current.CancellationToken
+                cancellationToken: TestContext.Current.CancellationToken
             )
         );
         Assert.Equal("KSP1031", Patches.TheError(bag).Id);
@@ -271,8 +277,9 @@ public class PostTreeTests : IDisposable
         var tree = Write("Message\n\n--- a/fs/x.c\n+++ b/fs/x.c\n@@ -2,3 +2,4 @@\n int a;\n+int new_one = oops;\n int b;\n int c;\n");
         var (_, output) = _tree.Run("gcc", "-c", "-o", "/dev/null", Path.Combine(_post, "fs/x.c"));
         Assert.Contains("x.c:3:15: error", output, StringComparison.Ordinal);
-        Assert.Equal("test.patch(7,1)", Assert.Single(tree.Files).LocateInPatch(3)?.ToString());
-        Assert.Null(tree.Files[0].LocateInPatch(2));
+        var lines = Assert.Single(tree.Files).PatchedLines.Where(line => line.Line.PatchPath is not null).ToList();
+        var added = Assert.Single(lines);
+        Assert.Equal((3, "test.patch", 7), (added.Number, added.Line.PatchPath, added.Line.PatchLine));
     }
 
     [Fact]
@@ -281,7 +288,7 @@ public class PostTreeTests : IDisposable
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.Throws<OperationCanceledException>(() =>
-            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancelled.Token)
+            PostTree.Write(_source, _post, [Patches.Parse(Change("y.h", "int y;", "long y;"))], [], cancellationToken: cancelled.Token)
         );
         Assert.False(Directory.Exists(_post));
     }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Patching;
 
@@ -28,21 +27,10 @@ internal sealed class TestTree : IDisposable
     /// <summary>Runs a program in the tree; its exit code and all that it printed.</summary>
     public (int ExitCode, string Output) Run(string program, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments)
-        {
-            WorkingDirectory = Root,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = System.Text.Encoding.Latin1,
-        };
-        start.Environment["LC_ALL"] = "C";
         // Or git would take the tree for a part of a repository around it.
-        start.Environment["GIT_CEILING_DIRECTORIES"] = Path.GetDirectoryName(Root);
-        using var process = Process.Start(start)!;
-        var errors = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output + errors.Result);
+        (string, string?) alone = ("GIT_CEILING_DIRECTORIES", Path.GetDirectoryName(Root));
+        var (code, output, errors) = Programs.Run(program, arguments, Root, System.Text.Encoding.Latin1, alone);
+        return (code, output + errors);
     }
 
     public string RunOk(string program, params string[] arguments)

@@ -160,6 +160,35 @@ public class UnifiedDiffTests
         Assert.Equal("test.patch", error.Location.Path);
     }
 
+    [Theory]
+    [InlineData(
+        "diff --git a/Documentation/x.png b/Documentation/x.png\nindex 1..2 100644\nGIT binary patch\nliteral 1\nIcm\n\nliteral 0\nHc$\n\n"
+    )]
+    [InlineData("diff --git a/samples/x.png b/samples/x.png\nindex 1..2 100644\nBinary files a/samples/x.png and b/samples/x.png differ\n")]
+    [InlineData(
+        "diff -ur a/Documentation/x.png b/Documentation/x.png\nBinary files a/Documentation/x.png and b/Documentation/x.png differ\n"
+    )]
+    public void A_binary_change_of_a_file_that_does_not_count_is_told_and_left_out(string text)
+    {
+        DiagnosticBag bag = [];
+        var patch = UnifiedDiff.Parse(text + "--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n", "test.patch", bag);
+        Assert.Equal("x.c", Assert.Single(patch!.Files).Path);
+        Assert.Equal("KSP1026", Assert.Single(bag).Id);
+        Assert.Empty(UnifiedDiff.Parse(text, "test.patch", [])!.Files);
+    }
+
+    [Theory]
+    [InlineData("--- a/fs/x.c.orig\n+++ a/fs/x.c\n@@ -1 +1 @@\n-a\n+b\n")]
+    [InlineData("--- linux/fs/x.c~\t2024-01-02 03:04:05 +0000\n+++ linux/fs/x.c\t2024-01-02 03:04:06 +0000\n@@ -1 +1 @@\n-a\n+b\n")]
+    [InlineData("\u00ef\u00bb\u00bf--- a/fs/x.c\n+++ b/fs/x.c\n@@ -1 +1 @@\n-a\n+b\n")]
+    public void Takes_what_other_tools_make(string text)
+    {
+        DiagnosticBag bag = [];
+        var file = Assert.Single(UnifiedDiff.Parse(text, "test.patch", bag)!.Files);
+        Assert.Equal(("fs/x.c", FileChange.Modified), (file.Path, file.Change));
+        Assert.Empty(bag);
+    }
+
     [Fact]
     public void Reports_a_patch_file_that_is_not_there()
     {

@@ -5,6 +5,9 @@ using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Generation;
+using Ksplice.Build.Matching;
+using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Analysis;
 using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Documentation;
@@ -60,7 +63,7 @@ public sealed class UpdateBuildTests : IDisposable
         _ = first.Judgement(cancellation);
         _ = first.Matches(cancellation);
         Assert.Equal(Content(last), Content(first));
-        string[] stages = ["compare", "generate", "image", "judge", "match", "program", "read", "targets"];
+        string[] stages = ["compare", "exports", "generate", "image", "judge", "match", "program", "read", "targets"];
         Assert.Equal(stages, last.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
         Assert.Equal(stages, first.Times.Select(time => time.Stage).Order(StringComparer.Ordinal));
 
@@ -98,12 +101,49 @@ public sealed class UpdateBuildTests : IDisposable
     }
 
     [Fact]
+    public async Task Exports_that_cannot_be_read_are_refused_by_the_same_rule_whichever_stage_is_asked()
+    {
+        var inputs = await KernelAsync(("fs/proc/version.c", Version, Version + "\tpr_info(\"version\\n\");\n"));
+        UpdateBuild build = new(inputs with { Kernel = null, Release = inputs.Release! with { Headers = _folder.FullName } });
+        var cancellation = TestContext.Current.CancellationToken;
+        Assert.NotNull(build.Differences(cancellation).Value);
+        Assert.Equal("KSP6006", Assert.Single(build.Kernel(cancellation).Diagnostics).Id);
+        Assert.Null(build.Judgement(cancellation).Value);
+        Assert.Null(build.Modules(cancellation).Value);
+        Assert.Equal(build.Kernel(cancellation).Diagnostics, build.Judgement(cancellation).Diagnostics);
+        Assert.Equal(build.Kernel(cancellation).Diagnostics, build.Modules(cancellation).Diagnostics);
+    }
+
+    [Fact]
     public void A_stage_that_was_canceled_can_be_asked_again()
     {
         var unit = PatchedKernel.OfC("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Units[0];
         UpdateBuild build = new(new() { UpdateId = "0123abcd", Units = [Write(unit)] });
         Assert.ThrowsAny<OperationCanceledException>(() => build.Differences(new CancellationToken(canceled: true)));
         Assert.Equal("f", Assert.Single(build.Differences(TestContext.Current.CancellationToken).Value![0].Replaced).Name);
+    }
+
+    // Of two local functions of one name in a unit, as assembly and linked units may have them, one place is shown: the first.
+    [Fact]
+    public void Two_functions_of_one_name_in_a_unit_are_described_by_the_first()
+    {
+        var unit = PatchedKernel.OfC("int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + 1; }").Units[0];
+        UpdateBuild build = new(new() { UpdateId = "0123abcd", Units = [Write(unit)] });
+        var diffs = build.Differences(TestContext.Current.CancellationToken).Value!;
+        TargetDiffs target = new(new UpdateTarget("0123abcd", UpdateTarget.KernelName, 0, 1), diffs);
+        MatchData data = new([], [], [new(unit.Source, "f"), new(unit.Source, "f"), new("other/unit.c", "f")]);
+        RunFunction[] places = [.. ((ulong[])[0x1000, 0x2000, 0x3000]).Select(at => new RunFunction("f", at, at + 16, at, 0, []))];
+        MatchResult found = new(null, [], [.. places], []);
+        var described = new UpdateDescriber("/none", "/none").Describe(
+            build,
+            KernelUnderTest.Image,
+            [new(new(target, null, new ExportedSymbols([]), data), "vmlinux", found)],
+            new([]),
+            []
+        );
+        var function = Assert.Single(Assert.Single(described.Units).Replaced);
+        Assert.Equal(("f", new MatchedRange(0x1000, 0x10)), (function.Name, function.Code!.Place));
+        Assert.Equal("f", Assert.Single(Assert.Single(described.Targets).Functions).Name);
     }
 
     [Fact]

@@ -103,17 +103,17 @@ struct ksp_object {
 	u32 op;			/* its first op */
 	u32 n_ops;
 	u32 function;		/* redirect index or KSP_NONE */
-	u32 place;		/* its place in its unit's line, or KSP_NONE */
+	u32 place;		/* its place in a sequence, or KSP_NONE */
 	u8 kind;
 	u8 flags;
 	u16 reserved;
 };
 
-#define KSP_PLACE_FIRST		1	/* a line begins: one unit's, of one text section */
+#define KSP_PLACE_FIRST		1	/* a sequence begins: one unit's, of one text section */
 #define KSP_PLACE_SAME		2	/* another name of the place before */
 #define KSP_PLACE_WEAK		4	/* another unit may have it instead */
 
-/* One name of a line: what the unit has in a section, in order (neighbours.c). */
+/* One name of a sequence: the symbols of a unit in a section, in order (neighbours.c). */
 struct ksp_place {
 	u32 name;		/* into names */
 	u32 flags;

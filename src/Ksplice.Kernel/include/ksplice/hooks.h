@@ -12,6 +12,10 @@
  *   post_*   process context, after success; may sleep
  *   fail_*   process context, after any failure once pre_* ran; drops what pre_* took
  *
+ * Nothing may sleep with the machine stopped: it would panic.  The build refuses
+ * a check_*, apply or reverse hook that sleeps whenever it runs (KSP5020) and
+ * warns of one that may (KSP5021).
+ *
  * A hook must not load or unload a module, nor wait for who does, nor touch the
  * chain of module notifiers: nobody could end the request while it waits, and
  * the module may be one that the update changes.  The build refuses a hook that

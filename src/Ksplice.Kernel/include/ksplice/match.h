@@ -39,7 +39,7 @@ enum ksp_reason {
 	KSP_CONFLICT,		/* two uses of a symbol disagree on its value */
 	KSP_UNRESOLVED,		/* a symbol that the update needs got no value */
 	KSP_NO_ROOM,		/* no room for a jump, and no fentry site */
-	KSP_NOT_IN_LINE,	/* the name exists, but not where the unit's own would be */
+	KSP_NOT_IN_SEQUENCE,	/* the name exists, but not where the unit's own would be */
 	KSP_SEALED,		/* new code takes its address, and an indirect call of it faults */
 };
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// Every program that a build runs (compilers, make, objtool, strip, tar, sign-file) is run here, so that each is run in the same way:
+//
+// - The environment is the user's, with messages in English and without the variables that change what make and kbuild make of the same
+//   inputs, or let gcc write further files. What says where a toolchain is (PATH, CPATH, HOSTCFLAGS and others) stays.
+// - A program that is missing is an error with one rule, which names the package that has it.
+// - Cancellation kills the program and all that it has started.
+// - What it writes is kept up to a limit.
+using System.ComponentModel;
+using System.Text.RegularExpressions;
+using CliWrap;
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Processes;
+
+/// <summary>A program to run.</summary>
+/// <param name="Program">Its name, looked for in PATH, or its path.</param>
+/// <param name="Arguments">Its arguments, each as it is.</param>
+public sealed partial record Tool(string Program, params IReadOnlyList<string> Arguments)
+{
+    private const int OutputLimit = 1 << 20;
+    private const int NotFound = 2;
+    private const int NotPermitted = 13;
+    private static readonly Lock Reporting = new();
+
+    // From the manuals: GNU make, "Variables from the Environment"; Documentation/kbuild/kbuild.rst and kconfig.rst; GCC, "Environment
+    // Variables".
+    private static readonly string[] Dropped =
+    [
+        "MAKEFLAGS",
+        "MFLAGS",
+        "GNUMAKEFLAGS",
+        "MAKEFILES",
+        "MAKELEVEL",
+        "ARCH",
+        "SUBARCH",
+        "CROSS_COMPILE",
+        "LLVM",
+        "LLVM_IAS",
+        "KCPPFLAGS",
+        "KAFLAGS",
+        "KCFLAGS",
+        "KRUSTFLAGS",
+        "KBUILD_OUTPUT",
+        "KBUILD_EXTMOD",
+        "KBUILD_EXTRA_SYMBOLS",
+        "KBUILD_VERBOSE",
+        "KCONFIG_CONFIG",
+        "KCONFIG_ALLCONFIG",
+        "LOCALVERSION",
+        "DEPENDENCIES_OUTPUT",
+        "SUNPRO_DEPENDENCIES",
+        "GCC_COLORS",
+    ];
+
+    /// <summary>The folder that it runs in; null for the current one.</summary>
+    public string? Folder { get; init; }
+
+    /// <summary>Takes each line of its standard output, which is then not kept.</summary>
+    public Action<string>? Lines { get; init; }
+
+    /// <summary>What to do if it is missing; null where a package has it.</summary>
+    public string? Remedy { get; init; }
+
+    /// <summary>True if a failure is expected: then a program that it did not find itself is no error.</summary>
+    public bool MayFail { get; init; }
+
+    /// <summary>
+    /// Runs the program to its end; null if it cannot be run, or if it failed because a program that it runs itself is missing. Both
+    /// are reported.
+    /// </summary>
+    /// <param name="diagnostics">Takes <see cref="ToolDiagnostics.CannotRun"/>.</param>
+    /// <param name="cancellation">Kills the program and all that it has started.</param>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellation"/> asked for it.</exception>
+    public async Task<ToolResult?> RunAsync(DiagnosticBag diagnostics, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        BoundedText output = new(OutputLimit),
+            errors = new(OutputLimit);
+        try
+        {
+            var ended = await Cli.Wrap(Program)
+                .WithArguments(Arguments)
+                .WithWorkingDirectory(Folder ?? Directory.GetCurrentDirectory())
+                .WithEnvironmentVariables(variables =>
+                {
+                    variables.Set("LC_ALL", "C");
+                    foreach (string name in Dropped)
+                        variables.Set(name, null);
+                })
+                .WithStandardOutputPipe(Lines is null ? output.Pipe : PipeTarget.ToDelegate(Lines))
+                .WithStandardErrorPipe(errors.Pipe)
+                .WithValidation(CommandResultValidation.None)
+                .ExecuteAsync(cancellation)
+                .ConfigureAwait(false);
+            ToolResult result = new(ended.ExitCode, output.ToString(), errors.ToString());
+            if (result.Succeeded || MayFail || MissingIn(result.Errors) is not { } missing)
+                return result;
+            Report(missing, $"{Path.GetFileName(Program)} did not find it", null, diagnostics);
+        }
+        catch (Win32Exception problem)
+        {
+            Report(Program, Reason(problem), Remedy, diagnostics);
+        }
+        return null;
+    }
+
+    // The kernel gives one error for a program and for a folder that is not there.
+    private string Reason(Win32Exception problem) =>
+        Folder is not null && !Directory.Exists(Folder) ? $"its folder {Folder} does not exist"
+        : problem.NativeErrorCode == NotPermitted ? "it is no program that may be executed"
+        : problem.NativeErrorCode != NotFound ? problem.Message
+        : Program.Contains('/', StringComparison.Ordinal) ? "there is no such file"
+        : $"it is in no folder of PATH ({Environment.GetEnvironmentVariable("PATH")})";
+
+    // Units are compiled side by side, and each would say it.
+    private static void Report(string program, string reason, string? remedy, DiagnosticBag diagnostics)
+    {
+        remedy ??= ToolPackages.Of(program) is { } package ? $"install the package {package}" : "install it, or add its folder to PATH";
+        var report = Diagnostic.Create(ToolDiagnostics.CannotRun, null, program, reason, remedy);
+        lock (Reporting)
+        {
+            if (!diagnostics.Contains(report))
+                diagnostics.Add(report);
+        }
+    }
+
+    // Only programs whose package is known: a build's own programs say "not found" of other things too.
+    private static string? MissingIn(string errors) =>
+        MissingPattern()
+            .Matches(errors)
+            .Select(match => match.Groups["name"].Value)
+            .FirstOrDefault(name => ToolPackages.Of(name) is not null);
+
+    // As dash, bash, make and tar say it.
+    [GeneratedRegex(
+        @"^(?:.*sh: (?:line )?\d+: (?<name>[^\s:]+): (?:command )?not found|make(?:\[\d+\])?: (?<name>[^\s:]+): No such file or directory"
+            + @"|tar \(child\): (?<name>[^\s:]+): Cannot exec: No such file or directory)$",
+        RegexOptions.Multiline
+    )]
+    private static partial Regex MissingPattern();
+}

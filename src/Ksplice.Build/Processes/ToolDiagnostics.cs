@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+using Ksplice.Build.Diagnostics;
+
+namespace Ksplice.Build.Processes;
+
+/// <summary>What can be wrong with the programs that a build runs.</summary>
+public static class ToolDiagnostics
+{
+    /// <summary>KSP2014: a program is missing, or cannot be executed.</summary>
+    public static readonly DiagnosticDescriptor CannotRun = new(
+        "KSP2014",
+        "A program cannot be run",
+        "'{0}' cannot be run: {1}; {2}",
+        DiagnosticSeverity.Error
+    );
+}

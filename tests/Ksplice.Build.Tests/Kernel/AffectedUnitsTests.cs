@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Kernel;
+using Ksplice.Build.Patching;
+using Ksplice.Build.Tests.Patching;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Ksplice.Build.Tests.Kernel;
+
+/// <summary>What a changed file reaches is what the compiler reads, and not what has its path.</summary>
+public sealed class AffectedUnitsTests : IDisposable
+{
+    private readonly TestTree _tree = new();
+    private readonly DiagnosticBag _bag = [];
+
+    public void Dispose() => _tree.Dispose();
+
+    [Fact]
+    public async Task A_source_that_another_unit_includes_reaches_both() =>
+        Assert.Equal(["fs/binfmt_elf.o", "fs/compat_binfmt_elf.o"], await ObjectsAsync("fs/binfmt_elf.c"));
+
+    [Fact]
+    public async Task A_source_of_which_a_unit_is_made_reaches_it_alone() =>
+        Assert.Equal(["fs/proc/version.o"], await ObjectsAsync("fs/proc/version.c"));
+
+    [Fact]
+    public async Task A_source_of_which_no_unit_is_made_reaches_who_includes_it() =>
+        Assert.Equal(["kernel/sched/build_policy.o"], await ObjectsAsync("kernel/sched/rt.c"));
+
+    [Fact]
+    public async Task A_source_that_is_compiled_into_another_image_too_reaches_that() =>
+        Assert.Equal(["arch/x86/purgatory/sha256.o", "lib/crypto/sha256.o"], await ObjectsAsync("lib/crypto/sha256.c"));
+
+    [Fact]
+    public async Task A_source_that_only_another_image_includes_reaches_it()
+    {
+        var objects = await ObjectsAsync("lib/vdso/gettimeofday.c");
+        Assert.Contains("arch/x86/entry/vdso/vclock_gettime.o", objects);
+        Assert.Contains("arch/x86/entry/vdso/vdso32/vclock_gettime.o", objects);
+    }
+
+    [Fact]
+    public async Task A_header_reaches_generated_sources()
+    {
+        var objects = await ObjectsAsync("include/linux/raid/pq.h");
+        Assert.Contains("lib/raid6/int4.o", objects);
+        Assert.Contains("lib/raid6/algos.o", objects);
+    }
+
+    [Fact]
+    public async Task A_unit_that_kbuild_reaches_from_another_folder_is_reached_by_its_plain_path() =>
+        Assert.Single(await ObjectsAsync("virt/kvm/kvm_main.c"), file => file.EndsWith("virt/kvm/kvm_main.o", StringComparison.Ordinal));
+
+    [Fact]
+    public async Task Files_that_are_not_in_the_configuration_are_told_where_others_count()
+    {
+        Assert.Equal(["fs/proc/version.o"], await ObjectsAsync("fs/proc/version.c", "fs/proc/nommu.c", "tools/lib/bpf/libbpf.c"));
+        Assert.Equal(["fs/proc/nommu.c", "tools/lib/bpf/libbpf.c"], Reported("KSP1020").Select(told => told.Message.Split(' ')[0]));
+        Assert.All(Reported("KSP1020"), told => Assert.Equal(DiagnosticSeverity.Info, told.Severity));
+    }
+
+    [Fact]
+    public async Task Files_that_are_not_in_the_configuration_are_refused_by_name_where_nothing_else_counts()
+    {
+        Assert.Null(await FindAsync("fs/proc/nommu.c", "tools/lib/bpf/libbpf.c"));
+        Assert.EndsWith("fs/proc/nommu.c, tools/lib/bpf/libbpf.c", Assert.Single(Reported("KSP1021")).Message, StringComparison.Ordinal);
+    }
+
+    private IEnumerable<Diagnostic> Reported(string id) => _bag.Where(diagnostic => diagnostic.Id == id);
+
+    private async Task<List<string>> ObjectsAsync(params string[] files)
+    {
+        var units = await FindAsync(files);
+        Assert.False(_bag.HasErrors, string.Join('\n', _bag));
+        return [.. units!.Select(unit => unit.Unit.Object)];
+    }
+
+    // Each file gets an empty line more.
+    private async Task<IReadOnlyList<AffectedUnit>?> FindAsync(params string[] files)
+    {
+        var cancellation = TestContext.Current.CancellationToken;
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        string patch = string.Concat(
+            files.Select(file =>
+            {
+                var context = File.ReadLines(Path.Combine(kernel.SourceDirectory, file)).Take(3).Select(line => $" {line}\n");
+                return $"--- a/{file}\n+++ b/{file}\n@@ -1,3 +1,4 @@\n+\n{string.Concat(context)}";
+            })
+        );
+        var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, included.MayInclude, cancellation);
+        Assert.False(_bag.HasErrors, string.Join('\n', _bag));
+        return await AffectedUnits.FindAsync(kernel, post!, included, NullLogger.Instance, _bag, cancellation);
+    }
+}
