@@ -21,6 +21,7 @@ public sealed class AnalyzeUnits : UpdateTask
     {
         var judgement = Take(Update.Judgement(cancellation));
         WriteLogs();
+        ReplayWarnings.Shown(BuildEngine4, SarifFile);
         if (judgement is null)
             return false;
         if (Record is not null)

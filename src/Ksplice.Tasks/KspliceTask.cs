@@ -133,38 +133,28 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Puts a diagnostic where a person can mend it.</summary>
     protected virtual Diagnostic Locate(Diagnostic diagnostic) => diagnostic;
 
-    private void Report(Diagnostic diagnostic)
+    private void Report(Diagnostic diagnostic) => Show(diagnostic.Severity, diagnostic.Id, diagnostic.Location, diagnostic.Message);
+
+    /// <summary>Passes a diagnostic on as it stands.</summary>
+    private protected void Show(DiagnosticSeverity severity, string id, SourceLocation? location, string message)
     {
-        var place = diagnostic.Location ?? new SourceLocation("");
-        string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), diagnostic.Id + ".md")).AbsoluteUri;
-        switch (diagnostic.Severity)
+        var place = location ?? new SourceLocation("");
+        string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), id + ".md")).AbsoluteUri;
+        // The message goes through string.Format.
+        string text = message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+        switch (severity)
         {
             case DiagnosticSeverity.Error:
-                Log.LogError(null, diagnostic.Id, null, help, place.Path, place.Line, place.Column, 0, 0, Escape(diagnostic.Message));
+                Log.LogError(null, id, null, help, place.Path, place.Line, place.Column, 0, 0, text);
                 break;
             case DiagnosticSeverity.Warning:
-                Log.LogWarning(null, diagnostic.Id, null, help, place.Path, place.Line, place.Column, 0, 0, Escape(diagnostic.Message));
+                Log.LogWarning(null, id, null, help, place.Path, place.Line, place.Column, 0, 0, text);
                 break;
             default:
-                Log.LogMessage(
-                    null,
-                    diagnostic.Id,
-                    null,
-                    place.Path,
-                    place.Line,
-                    place.Column,
-                    0,
-                    0,
-                    MessageImportance.Normal,
-                    Escape(diagnostic.Message)
-                );
+                Log.LogMessage(null, id, null, place.Path, place.Line, place.Column, 0, 0, MessageImportance.Normal, text);
                 break;
         }
     }
-
-    // The message goes through string.Format.
-    private static string Escape(string message) =>
-        message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
 
     /// <inheritdoc/>
     public void Dispose()

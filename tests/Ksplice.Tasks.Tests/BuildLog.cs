@@ -29,6 +29,10 @@ internal sealed class BuildLog
     public IReadOnlyList<(string Id, string Message)> Errors =>
         [.. _build.FindChildrenRecursive<Error>().Select(error => (error.Code, error.Text))];
 
+    /// <summary>The warnings.</summary>
+    public IReadOnlyList<(string Id, string Message)> Warnings =>
+        [.. _build.FindChildrenRecursive<Warning>().Select(warning => (warning.Code, warning.Text))];
+
     /// <summary>The messages that begin so.</summary>
     public IReadOnlyList<string> Messages(string start) =>
         [

@@ -18,6 +18,7 @@ public sealed class IncrementalTests
         "KspliceDiff",
         "KspliceMatch",
         "KspliceGenerate",
+        "KspliceReplay",
         "KspliceLink",
         "KsplicePackage",
         "KspliceReport",
@@ -33,6 +34,7 @@ public sealed class IncrementalTests
         "KspliceWriteSigning",
         "KspliceReadUnits",
         "KspliceCompile",
+        "KspliceReplay",
         "KspliceReadPackage",
     ];
 
@@ -61,6 +63,8 @@ public sealed class IncrementalTests
         var second = new BuildLog((await project.BuildAsync()).MustSucceed());
         Assert.Equal(AlwaysRun.Order(), second.Ran.Order());
         Assert.Empty(second.Compiled);
+        Assert.NotEmpty(first.Warnings);
+        Assert.Equal(first.Warnings, second.Warnings);
         Assert.All(before, file => Assert.Equal(file.Value, File.GetLastWriteTimeUtc(file.Key)));
         // Touched and not changed: time stamps alone compile nothing.
         File.SetLastWriteTimeUtc(project.At("1-smaps.patch"), DateTime.UtcNow);
