@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Arguments to commands, and errors to exit codes.
 using System.CommandLine;
+using System.Globalization;
 using Ksplice.Cli.Commands;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
@@ -47,7 +48,10 @@ public static class CommandLine
             {
                 result =>
                 {
-                    if (result.Tokens is [var token] && (!int.TryParse(token.Value, out var seconds) || seconds < 0))
+                    if (
+                        result.Tokens is [var token]
+                        && (!int.TryParse(token.Value, CultureInfo.InvariantCulture, out var seconds) || seconds < 0)
+                    )
                         result.AddError($"--wait takes seconds, and not '{token.Value}'");
                 },
             },

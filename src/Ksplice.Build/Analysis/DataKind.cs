@@ -67,7 +67,7 @@ internal static partial class DataKind
         if (unit.PreTypes.KindOf(old) != BtfKind.Array || types.KindOf(now) != BtfKind.Array)
             return false;
         var grown = Counts(unit.PreTypes)
-            .Join(Counts(types), pair => pair.Key, pair => pair.Key, (a, b) => (a.Value, b.Value))
+            .Join(Counts(types), pair => pair.Key, pair => pair.Key, (a, b) => (a.Value, b.Value), StringComparer.Ordinal)
             .Where(pair => pair.Item1 < pair.Item2);
         return grown.Any(pair => Near(unit.PreTypes.ElementCount(old), pair.Item1) && Near(types.ElementCount(now), pair.Item2));
     }

@@ -5,6 +5,7 @@
 // change lose it, and where paths meet it is kept if all of them have it. Memory is not followed: what was stored and is read again is
 // not known. So "not known" is said too often and never too seldom.
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using Ksplice.Build.Differencing;
 
@@ -13,6 +14,7 @@ namespace Ksplice.Build.Analysis;
 /// <summary>Registers that hold a known pointer at a place, as sets of bits by DWARF's numbers.</summary>
 /// <param name="Frame">Those that lead into the function's own frame.</param>
 /// <param name="Given">Those that lead to what was passed in.</param>
+[StructLayout(LayoutKind.Auto)]
 internal readonly record struct KnownPointers(uint Frame, uint Given)
 {
     public bool Has(int register) => ((Frame | Given) & (1u << register)) != 0;

@@ -265,7 +265,7 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
                 return (CodeDiagnostics.NeverLeft, $"a kernel thread's main function, which waits in {wait}");
             if (!CodeFlow.Of(function).Returns)
                 return (CodeDiagnostics.NeverLeft, $"it loops around {wait} and does not return");
-            return function.Calls.Contains(wait) ? (CodeDiagnostics.LongWait, wait) : null;
+            return function.Calls.Contains(wait, StringComparer.Ordinal) ? (CodeDiagnostics.LongWait, wait) : null;
         }
 
         private bool IsEndless(string call) =>
@@ -281,7 +281,7 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
                     .SelectMany(block => block.Calls)
                     .Select(call => Wait(call.Name, LocalDepth))
                     .OfType<string>()
-                    .OrderBy(wait => !function.Calls.Contains(wait))
+                    .OrderBy(wait => !function.Calls.Contains(wait, StringComparer.Ordinal))
                     .FirstOrDefault();
 
         private string? Wait(string call, int depth) =>

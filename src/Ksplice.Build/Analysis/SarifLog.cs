@@ -13,7 +13,7 @@ public static class SarifLog
         ArgumentNullException.ThrowIfNull(diagnostics);
         var rules = diagnostics
             .Select(diagnostic => diagnostic.Descriptor)
-            .DistinctBy(rule => rule.Id)
+            .DistinctBy(rule => rule.Id, StringComparer.Ordinal)
             .OrderBy(rule => rule.Id, StringComparer.Ordinal)
             .ToList();
         using MemoryStream bytes = new();

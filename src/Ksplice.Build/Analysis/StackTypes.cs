@@ -41,7 +41,7 @@ internal sealed class StackTypes(AnalyzedUnit unit, string type)
             .Select(function => TypeUse.SourceName(function.Name))
             .ToHashSet(StringComparer.Ordinal);
         Reason = before.Objection(replaced)
-            ?? after.Objection(replaced.Union(NewFunctions()).ToHashSet(StringComparer.Ordinal))
+            ?? after.Objection(replaced.Union(NewFunctions(), StringComparer.Ordinal).ToHashSet(StringComparer.Ordinal))
             ?? Unexplained(before, after);
         return Reason is null ? before.Owners : null;
     }
@@ -68,7 +68,7 @@ internal sealed class StackTypes(AnalyzedUnit unit, string type)
         {
             if (!before.Involves(change.Name) && !after.Involves(change.Name))
                 return $"{change.Name} changes, and debug data does not say whether it uses one";
-            var olds = change.Pre is { } pre ? before.UnknownAccesses(pre) : new Dictionary<string, int>();
+            var olds = change.Pre is { } pre ? before.UnknownAccesses(pre) : new Dictionary<string, int>(StringComparer.Ordinal);
             if (
                 after.UnknownAccesses(change.Post!).FirstOrDefault(form => form.Value > olds.GetValueOrDefault(form.Key)) is
                 { Key: { } form }

@@ -32,10 +32,8 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
             where change.Rule != TypeDiagnostics.VariableChanged
             from export in Exports(unit)
             where Reaches(unit.PreTypes!, export, change.Name)
-            group (unit, export) by change.Name into byType
-            orderby byType.Key
-            select byType;
-        foreach (var type in promised)
+            select (unit, export, type: change.Name);
+        foreach (var type in promised.GroupBy(pair => pair.type, StringComparer.Ordinal).OrderBy(type => type.Key, StringComparer.Ordinal))
         {
             var names = type.Select(pair => pair.export).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToList();
             string shown =

@@ -140,10 +140,10 @@ internal sealed class TypeUse
     private IEnumerable<ObjectNode> Nodes(IReadOnlySet<string> functions) =>
         _graph.Nodes.Where(node => node.Kind == NodeKind.Function && functions.Contains(SourceName(node.Name)));
 
-    private bool IsGlobal(string function) => Nodes(new HashSet<string> { function }).Any(node => node.IsGlobal);
+    private bool IsGlobal(string function) => Nodes(new HashSet<string>(StringComparer.Ordinal) { function }).Any(node => node.IsGlobal);
 
     private bool IsAddressTaken(string function) =>
-        Nodes(new HashSet<string> { function })
+        Nodes(new HashSet<string>(StringComparer.Ordinal) { function })
             .Any(node => node.Referrers.Any(reference => reference is { TakesAddress: true, IsBranch: false }));
 
     // What the calls of a function pass where it takes a pointer to the type.

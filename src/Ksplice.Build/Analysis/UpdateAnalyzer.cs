@@ -88,7 +88,7 @@ public sealed class AnalysisContext
             from reference in part.References
             where undefined.Contains(reference.Target)
             select new ReferencedSymbol(reference.Target, function, !known.Contains(reference.Target));
-        return uses.DistinctBy(symbol => symbol.Name).Select(symbol => (symbol, (AnalyzedUnit?)unit));
+        return uses.DistinctBy(symbol => symbol.Name, StringComparer.Ordinal).Select(symbol => (symbol, (AnalyzedUnit?)unit));
     }
 }
 

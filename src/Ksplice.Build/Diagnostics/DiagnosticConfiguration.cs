@@ -23,7 +23,14 @@ public sealed record DiagnosticConfiguration(
 {
     /// <summary>Says nothing.</summary>
     public static DiagnosticConfiguration None { get; } =
-        new([], new HashSet<string>(), new HashSet<string>(), new HashSet<string>(), false, "/");
+        new(
+            [],
+            new HashSet<string>(StringComparer.Ordinal),
+            new HashSet<string>(StringComparer.Ordinal),
+            new HashSet<string>(StringComparer.Ordinal),
+            false,
+            "/"
+        );
 
     /// <summary>Takes a list of ids apart, as NoWarn and its like have them.</summary>
     public static IReadOnlySet<string> Ids(string? list) =>

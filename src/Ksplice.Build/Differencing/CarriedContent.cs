@@ -158,17 +158,11 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
         bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
         if (state && pairing.Ambiguous.TryGetValue(node, out var rivals))
         {
-            Report(
-                DifferencingDiagnostics.Ambiguous,
-                node.Name,
-                unit,
-                string.Join(
-                    ", ",
-                    rivals.Select(rival =>
-                        $"{rival.Name} (used by {string.Join(", ", rival.Referrers.Select(user => user.Holder.Name).Distinct())})"
-                    )
-                )
-            );
+            var shown =
+                from rival in rivals
+                let users = rival.Referrers.Select(user => user.Holder.Name).Distinct(StringComparer.Ordinal)
+                select $"{rival.Name} (used by {string.Join(", ", users)})";
+            Report(DifferencingDiagnostics.Ambiguous, node.Name, unit, string.Join(", ", shown));
         }
     }
 

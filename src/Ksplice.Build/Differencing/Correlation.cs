@@ -138,8 +138,8 @@ internal sealed class Correlation
     private void JoinAlike(List<ObjectNode> pre, List<ObjectNode> post)
     {
         static bool IsName(ObjectNode node) => node.Section.Name == "__tracepoint_str";
-        var others = pre.Where(IsName).ToLookup(Content);
-        foreach (var group in post.Where(IsName).ToLookup(Content))
+        var others = pre.Where(IsName).ToLookup(Content, StringComparer.Ordinal);
+        foreach (var group in post.Where(IsName).ToLookup(Content, StringComparer.Ordinal))
         {
             var candidates = others[group.Key].ToList();
             foreach (var (old, now) in candidates.Count == group.Count() ? candidates.Zip(group) : [])
@@ -161,9 +161,9 @@ internal sealed class Correlation
     private void JoinByLine(List<ObjectNode> pre, List<ObjectNode> post)
     {
         static bool IsLocal(ObjectNode node) => node is { Kind: NodeKind.Data, Role: SectionRole.Data, IsGlobal: false };
-        var others = pre.Where(IsLocal).ToLookup(Label);
+        var others = pre.Where(IsLocal).ToLookup(Label, StringComparer.Ordinal);
         var groups = post.Where(IsLocal)
-            .GroupBy(Label)
+            .GroupBy(Label, StringComparer.Ordinal)
             .Where(group => group.Count() > 1 && group.Count() == others[group.Key].Count())
             .ToList();
         if (groups.Count == 0)
@@ -203,7 +203,7 @@ internal sealed class Correlation
             var next = pre.Concat(post).Select(node => (node, Colour(node, strength))).ToList();
             foreach (var (node, colour) in next)
                 _colours[node] = colour;
-            int now = _colours.Values.Distinct().Count();
+            int now = _colours.Values.Distinct(StringComparer.Ordinal).Count();
             if (now == classes)
                 return;
             classes = now;
@@ -234,7 +234,7 @@ internal sealed class Correlation
                     ? $"{Identity(reference.Holder)}@{Place(reference)}:{reference.TargetOffset}"
                     : Identity(reference.Holder)
             );
-        foreach (string user in users.Distinct().Order(StringComparer.Ordinal))
+        foreach (string user in users.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
             text.Append('<').Append(user);
         return Hash(text.ToString());
     }
@@ -277,8 +277,8 @@ internal sealed class Correlation
     private int JoinUnique(List<ObjectNode> pre, List<ObjectNode> post)
     {
         int joined = 0;
-        var others = pre.ToLookup(node => _colours[node]);
-        foreach (var group in post.ToLookup(node => _colours[node]))
+        var others = pre.ToLookup(node => _colours[node], StringComparer.Ordinal);
+        foreach (var group in post.ToLookup(node => _colours[node], StringComparer.Ordinal))
         {
             var candidates = others[group.Key].ToList();
             if (candidates.Count == 1 && group.Count() == 1 && SharesUser(candidates[0], group.First()))
@@ -293,8 +293,8 @@ internal sealed class Correlation
     // The last of its name on either side is the same thing if a function that used the one uses the other.
     private void JoinSingles(List<ObjectNode> pre, List<ObjectNode> post)
     {
-        var others = pre.ToLookup(Label);
-        foreach (var group in post.ToLookup(Label))
+        var others = pre.ToLookup(Label, StringComparer.Ordinal);
+        foreach (var group in post.ToLookup(Label, StringComparer.Ordinal))
         {
             var candidates = others[group.Key].ToList();
             if (candidates.Count == 0)
@@ -319,7 +319,7 @@ internal sealed class Correlation
         // A function of one name is one function, whoever calls it; a static local is one only within its function.
         if (pre.Kind == NodeKind.Function || (pre.Referrers.Count == 0 && post.Referrers.Count == 0))
             return true;
-        var users = pre.Referrers.Select(reference => Identity(reference.Holder.Root)).ToHashSet();
+        var users = pre.Referrers.Select(reference => Identity(reference.Holder.Root)).ToHashSet(StringComparer.Ordinal);
         return post.Referrers.Any(reference => users.Contains(Identity(reference.Holder.Root)));
     }
 

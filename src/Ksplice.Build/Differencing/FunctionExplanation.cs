@@ -158,7 +158,7 @@ public sealed partial record FunctionExplanation(
 
     // Names carry the compiler's numbers and strings move: what only the comparison of whole objects can tell counts as the same.
     private static bool IsSameApartFromPlaces(Code pre, in Instruction a, Code post, in Instruction b) =>
-        pre.Targets(a).Select(Stem).SequenceEqual(post.Targets(b).Select(Stem))
+        pre.Targets(a).Select(Stem).SequenceEqual(post.Targets(b).Select(Stem), StringComparer.Ordinal)
         && (
             a.Op0Kind == OpKind.NearBranch64 && b.Op0Kind == OpKind.NearBranch64
                 ? a.Mnemonic == b.Mnemonic

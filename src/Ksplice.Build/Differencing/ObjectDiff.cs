@@ -2,6 +2,7 @@
 // What pre-post differencing finds out about one compilation unit (paper, section 3.2): which functions of the running
 // kernel are to be replaced, and everything that has to travel with their new code. Immutable; matching reads the pre
 // ranges, generation the carried pieces.
+using System.Runtime.InteropServices;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
@@ -10,6 +11,7 @@ namespace Ksplice.Build.Differencing;
 /// <param name="Section">The section's index.</param>
 /// <param name="Offset">Bytes from the section's start.</param>
 /// <param name="Size">Bytes.</param>
+[StructLayout(LayoutKind.Auto)]
 public readonly record struct ObjectRange(int Section, ulong Offset, ulong Size);
 
 /// <summary>In what a function of the post object differs from its pre object.</summary>

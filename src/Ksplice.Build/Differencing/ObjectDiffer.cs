@@ -203,9 +203,9 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
     private void CompareExports()
     {
         var (before, after) = (Exports(Pre.Elf), Exports(Post.Elf));
-        foreach (string name in before.Except(after).Order(StringComparer.Ordinal))
+        foreach (string name in before.Except(after, StringComparer.Ordinal).Order(StringComparer.Ordinal))
             Report(DifferencingDiagnostics.ExportChanged, name, unit, "gone");
-        foreach (string name in after.Except(before).Order(StringComparer.Ordinal))
+        foreach (string name in after.Except(before, StringComparer.Ordinal).Order(StringComparer.Ordinal))
             Report(DifferencingDiagnostics.ExportChanged, name, unit, "new");
     }
 
@@ -225,8 +225,8 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
         var used = Post
             .Nodes.SelectMany(node => node.References)
             .Where(reference => reference.External is not null)
-            .GroupBy(reference => reference.External!)
-            .ToDictionary(group => group.Key, group => group.First().Holder.Name);
+            .GroupBy(reference => reference.External!, StringComparer.Ordinal)
+            .ToDictionary(group => group.Key, group => group.First().Holder.Name, StringComparer.Ordinal);
         foreach (
             var old in Pre.Nodes.Where(node =>
                 node

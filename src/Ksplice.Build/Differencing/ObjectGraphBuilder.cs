@@ -143,7 +143,7 @@ internal sealed partial class ObjectGraphBuilder
 
     private void FindColdParents()
     {
-        var byName = new Dictionary<string, Node>();
+        var byName = new Dictionary<string, Node>(StringComparer.Ordinal);
         foreach (var node in _nodes)
         {
             if (node.Kind == NodeKind.Function)

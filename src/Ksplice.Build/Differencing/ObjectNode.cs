@@ -70,7 +70,7 @@ internal abstract class ObjectNode
     public bool IsAnonymous => Symbols.Count == 0;
     public bool IsGlobal => Symbols.Count != 0 && Symbols[0].Binding != ElfSymbolBinding.Local;
     public bool IsCode => Kind is NodeKind.Function or NodeKind.Fragment or NodeKind.ColdPart or NodeKind.Auxiliary or NodeKind.Replacement;
-    public bool IsWritable => (Section.Flags & ElfSectionFlags.Write) != 0;
+    public bool IsWritable => (Section.Flags & ElfSectionFlags.Write) != ElfSectionFlags.None;
     public bool IsZeroed => Section.Type == ElfSectionType.NoBits;
     public ulong End => Start + Size;
 

@@ -111,7 +111,7 @@ internal static class SectionCatalog
                 new("_kprobe_blacklist", (0, TableField.Key)),
                 .. Annotations.Select(name => new TableShape(name, (0, TableField.Key))),
             ]
-    ).ToDictionary(shape => shape.Section);
+    ).ToDictionary(shape => shape.Section, StringComparer.Ordinal);
 
     // Pointers from ftrace, bpf and the like lead to what these hold; a copy would be a second, silent one.
     private static readonly HashSet<string> CollectedNames =
@@ -255,8 +255,8 @@ internal static class SectionCatalog
             return CodeNames.Contains(name) || name.StartsWith(".text.", StringComparison.Ordinal) ? SectionRole.Code : SectionRole.Unknown;
         if (!section.IsAllocated)
             return SectionRole.Unknown;
-        if ((section.Flags & ElfSectionFlags.Merge) != 0 && name.StartsWith(".rodata", StringComparison.Ordinal))
-            return (section.Flags & ElfSectionFlags.Strings) != 0 ? SectionRole.Strings : SectionRole.Constants;
+        if ((section.Flags & ElfSectionFlags.Merge) != ElfSectionFlags.None && name.StartsWith(".rodata", StringComparison.Ordinal))
+            return (section.Flags & ElfSectionFlags.Strings) != ElfSectionFlags.None ? SectionRole.Strings : SectionRole.Constants;
         return IsData(name) ? SectionRole.Data : SectionRole.Unknown;
     }
 

@@ -2,6 +2,7 @@
 // The entries of .debug_info (DWARF 4 and 5, sections 7.5.1 to 7.5.6). Objects of the kernel have some hundred thousand, of
 // which a question needs a few: entries are decoded where they stand, when they are asked for, and of their attributes only
 // those that this project reads are kept.
+using System.Runtime.InteropServices;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Dwarf;
@@ -30,6 +31,7 @@ internal static class DebugTag
 /// <param name="Form">DW_FORM_…; 0 if the entry does not have the attribute.</param>
 /// <param name="Position">Where the value stands in the section, which is how relocations find it.</param>
 /// <param name="Value">As <see cref="DwarfCursor.Value"/> gives it.</param>
+[StructLayout(LayoutKind.Auto)]
 internal readonly record struct DebugAttribute(ulong Form, int Position, ulong Value)
 {
     /// <summary>True for a reference to another entry of the same unit.</summary>
@@ -101,7 +103,7 @@ internal sealed class DebugInfo
     public static DebugInfo? Read(ElfObject elf) =>
         elf.FindSection(".debug_info") is { } info
         && elf.FindSection(".debug_abbrev") is { } abbreviations
-        && ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) == 0
+        && ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) == ElfSectionFlags.None
             ? new DebugInfo(elf, info, abbreviations)
             : null;
 

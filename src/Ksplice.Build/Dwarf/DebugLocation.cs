@@ -27,7 +27,7 @@ internal sealed class DebugLocation(DebugInfo info, DebugUnit unit, DebugAttribu
             attribute.Form != ListOffset
             || unit.Version != 5
             || info.Elf.FindSection(".debug_loclists") is not { } lists
-            || (lists.Flags & ElfSectionFlags.Compressed) != 0
+            || (lists.Flags & ElfSectionFlags.Compressed) != ElfSectionFlags.None
         )
             return null;
         DwarfCursor cursor = new(info.Elf, lists);

@@ -2,11 +2,13 @@
 // Which functions an instruction was inlined from: DW_TAG_inlined_subroutine entries below the function's own, with the
 // ranges of code that each covers (DWARF 4 and 5, sections 2.17 and 3.3.8). To find the function, its unit is walked from
 // sibling to sibling; only the entries of that one function are read whole.
+using System.Runtime.InteropServices;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Dwarf;
 
 /// <summary>A part of a section.</summary>
+[StructLayout(LayoutKind.Auto)]
 internal readonly record struct CodeRange(int Section, ulong Start, ulong End)
 {
     public bool Contains(int section, ulong offset) => section == Section && offset >= Start && offset < End;
@@ -114,7 +116,7 @@ internal static class InlinedCalls
             return [];
         return
             info.Elf.FindSection(unit.Version == 5 ? ".debug_rnglists" : ".debug_ranges") is { } lists
-            && (lists.Flags & ElfSectionFlags.Compressed) == 0
+            && (lists.Flags & ElfSectionFlags.Compressed) == ElfSectionFlags.None
             ? List(info, lists, info.OffsetOf(entry.Ranges), unit.Version)
             : [];
     }

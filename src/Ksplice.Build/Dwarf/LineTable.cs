@@ -32,7 +32,7 @@ internal sealed class LineTable
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static LineTable? Read(ElfObject elf)
     {
-        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == 0
+        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == ElfSectionFlags.None
             ? new LineTable(elf, section)
             : null;
     }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
+
 namespace Ksplice.Build.Elf;
 
 /// <summary>
@@ -65,10 +67,10 @@ public sealed record ElfSection
     }
 
     /// <summary>True if the section occupies memory at run time.</summary>
-    public bool IsAllocated => (Flags & ElfSectionFlags.Alloc) != 0;
+    public bool IsAllocated => (Flags & ElfSectionFlags.Alloc) != ElfSectionFlags.None;
 
     /// <summary>True for machine code.</summary>
-    public bool IsExecutable => (Flags & ElfSectionFlags.Execute) != 0;
+    public bool IsExecutable => (Flags & ElfSectionFlags.Execute) != ElfSectionFlags.None;
 }
 
 /// <summary>One symbol of the static table.</summary>
@@ -122,4 +124,5 @@ public sealed record ElfSymbol
 /// <param name="Type">How the field is encoded.</param>
 /// <param name="SymbolIndex">Index in the symbol table.</param>
 /// <param name="Addend">Added to the symbol's value.</param>
+[StructLayout(LayoutKind.Auto)]
 public readonly record struct ElfRelocation(ulong Offset, ElfRelocationType Type, int SymbolIndex, long Addend);

@@ -32,7 +32,13 @@ public static class OperatorReadme
         if (manifest.Pinned)
             text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
         string[] late = [.. manifest.Targets.Where(target => target.Late).Select(target => target.Name)];
-        string[] first = [.. manifest.Targets.Select(target => target.Name).Where(name => name != UpdateTarget.KernelName).Except(late)];
+        string[] first =
+        [
+            .. manifest
+                .Targets.Select(target => target.Name)
+                .Where(name => name != UpdateTarget.KernelName)
+                .Except(late, StringComparer.Ordinal),
+        ];
         if (late.Length != 0)
         {
             text.Append("These modules are changed: ").AppendJoin(", ", late).Append(".\n");

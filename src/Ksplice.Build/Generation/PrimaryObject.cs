@@ -154,7 +154,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                     : _places[(diff, piece.Behind)].Offset + piece.Post.Offset - diff.Carried[piece.Behind].Post.Offset;
             if (offset < section.Size)
                 throw new InvalidOperationException($"{piece.Name} of {diff.Unit} has no room behind {diff.Carried[piece.Behind].Name}");
-            byte fill = (section.Flags & ElfSectionFlags.Execute) != 0 ? (byte)0xcc : (byte)0;
+            byte fill = (section.Flags & ElfSectionFlags.Execute) != ElfSectionFlags.None ? (byte)0xcc : (byte)0;
             while ((ulong)section.Data.Length < offset)
                 section.Data.WriteByte((ulong)section.Data.Length + (ulong)piece.Padding >= offset ? (byte)0x90 : fill);
             if (zeroed)
@@ -375,7 +375,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         private void AddNoEndbr(IEnumerable<(OutputSection Section, ulong Offset)> targets)
         {
             var places = targets.ToList();
-            int index = _elf.AddSection(".discard.noendbr", ElfSectionType.ProgBits, 0, new byte[places.Count * 4], 1);
+            int index = _elf.AddSection(".discard.noendbr", ElfSectionType.ProgBits, ElfSectionFlags.None, new byte[places.Count * 4], 1);
             for (int i = 0; i < places.Count; i++)
                 _elf.AddRelocation(
                     index,

@@ -76,9 +76,9 @@ public sealed record SigningIdentity(string KeyFile, string CertificateFile, Asy
                 _ => throw new InvalidDataException($"{file} holds no private key in PEM"),
             };
         }
-        catch (IOException) when (passphrase.IsAsked) // what fails after that is the passphrase
+        catch (IOException e) when (passphrase.IsAsked) // what fails after that is the passphrase
         {
-            throw new InvalidDataException($"{file} has a passphrase, and {PassphraseVariable} does not say it");
+            throw new InvalidDataException($"{file} has a passphrase, and {PassphraseVariable} does not say it", e);
         }
     }
 

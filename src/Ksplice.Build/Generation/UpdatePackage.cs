@@ -204,7 +204,12 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (manifest.Base.Select(part => part.Id).Prepend(manifest.Id).FirstOrDefault(id => !UpdateId.IsWellFormed(id)) is { } wrong)
             throw new DamagedException($"'{wrong}' is no update id");
         if (
-            manifest.Base.Select(part => part.Id).Prepend(manifest.Id).GroupBy(id => id).FirstOrDefault(group => group.Count() > 1)?.Key is
+            manifest
+                .Base.Select(part => part.Id)
+                .Prepend(manifest.Id)
+                .GroupBy(id => id, StringComparer.Ordinal)
+                .FirstOrDefault(group => group.Count() > 1)
+                ?.Key is
             { } twice
         )
             throw new DamagedException($"it names update {twice} twice");

@@ -124,7 +124,7 @@ internal sealed class ImageFile
             segment.PhysicalAddress,
             (ulong)segment.FileSize,
             segment.Size,
-            (segment.Flags & SegmentFlags.Execute) != 0
+            (segment.Flags & SegmentFlags.Execute) == SegmentFlags.Execute
         );
 
     private static IEnumerable<CoreNote> NotesOf(NoteSegment<ulong> segment) =>

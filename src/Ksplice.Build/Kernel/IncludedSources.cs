@@ -79,9 +79,9 @@ public sealed partial class IncludedSources
             yield break;
         foreach (Match match in DirectivePattern().Matches(Encoding.Latin1.GetString(text)))
         {
-            string name = match.Groups[2].Value;
+            string name = match.Groups["path"].Value;
             string place = Path.GetFullPath(name, Path.GetDirectoryName(file)!);
-            if (match.Groups[1].Value == "include" && place.StartsWith(root, StringComparison.Ordinal) && File.Exists(place))
+            if (match.Groups["directive"].Value == "include" && place.StartsWith(root, StringComparison.Ordinal) && File.Exists(place))
                 yield return (place[root.Length..], true);
             else
                 yield return (Path.GetFullPath(name, "/")[1..], false);
@@ -101,7 +101,7 @@ public sealed partial class IncludedSources
         }
     }
 
-    [GeneratedRegex(@"^[ \t]*#[ \t]*(include|define)\b[^\n]*?([\w.+/-]+\.[cS])["">]", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^[ \t]*#[ \t]*(?<directive>include|define)\b[^\n]*?(?<path>[\w.+/-]+\.[cS])["">]", RegexOptions.Multiline)]
     private static partial Regex DirectivePattern();
 
     private sealed record StoredNames(string[] Paths, string[] Endings);

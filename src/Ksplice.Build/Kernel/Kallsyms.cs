@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 using Ksplice.Build.Elf;
 
@@ -32,7 +33,7 @@ public sealed class Kallsyms
         _symbols = symbols;
         _byName = symbols
             .Select((symbol, index) => (symbol.Name, index))
-            .GroupBy(pair => pair.Name, pair => pair.index)
+            .GroupBy(pair => pair.Name, pair => pair.index, StringComparer.Ordinal)
             .ToDictionary(group => group.Key, group => group.ToArray(), StringComparer.Ordinal);
     }
 
@@ -105,6 +106,7 @@ public sealed class Kallsyms
         public int End => IndexStart + TokenCount * 2;
     }
 
+    [StructLayout(LayoutKind.Auto)]
     private readonly record struct NameTable(int CountAt, int Count, int Start);
 
     /// <summary>Walks back from the token of '0' to the first token and checks the index behind the last.</summary>

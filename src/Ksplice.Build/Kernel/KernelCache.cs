@@ -95,7 +95,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         if (!File.Exists(ready))
         {
             Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
-            await using var held = await LockAsync(folder + ".lock", cancellation).ConfigureAwait(false);
+            using var held = await LockAsync(folder + ".lock", cancellation).ConfigureAwait(false);
             if (!File.Exists(ready))
             {
                 if (Directory.Exists(folder))

@@ -116,7 +116,7 @@ public sealed class KernelMemory : IDisposable
                 .Split('\n')
                 .Select(line => line.Split('=', 2))
                 .Where(pair => pair.Length == 2)
-                .GroupBy(pair => pair[0])
+                .GroupBy(pair => pair[0], StringComparer.Ordinal)
                 .ToDictionary(group => group.Key, group => group.First()[1], StringComparer.Ordinal);
             if (
                 values.TryGetValue("SYMBOL(swapper_pg_dir)", out string? tables)

@@ -145,7 +145,7 @@ public static partial class KernelReleaseResolver
         string[] differing =
         [
             .. given
-                .Keys.Union(wanted.Keys)
+                .Keys.Union(wanted.Keys, StringComparer.Ordinal)
                 .Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option))
                 .Order(StringComparer.Ordinal),
         ];
@@ -185,8 +185,8 @@ public static partial class KernelReleaseResolver
             ?? "";
         string named = wanted.Split(' ')[0];
         string[] programs = string.IsNullOrEmpty(options.Compiler) ? [named.Length > 0 ? named : "gcc", "gcc"] : [options.Compiler];
-        string found = $"'{string.Join("' and '", programs.Distinct())}' cannot be run";
-        foreach (string program in programs.Distinct())
+        string found = $"'{string.Join("' and '", programs.Distinct(StringComparer.Ordinal))}' cannot be run";
+        foreach (string program in programs.Distinct(StringComparer.Ordinal))
         {
             if (await VersionOfAsync(program, cancellation).ConfigureAwait(false) is not { } version)
                 continue;

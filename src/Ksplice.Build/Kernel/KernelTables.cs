@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
 // What a kernel, or a module, says in tables of its code: which instructions it rewrites, what a trap means, where a fault goes on,
 // and which ENDBR it overwrites. Tables are laid out as on x86-64.
+using System.Runtime.InteropServices;
+
 namespace Ksplice.Build.Kernel;
 
 /// <summary>An entry of the jump table (struct jump_entry, include/linux/jump_label.h).</summary>
 /// <param name="Target">Where the branch goes if it is a jump.</param>
 /// <param name="Key">The key, with flags in its low bits, of which bit 0 is the branch's sense.</param>
+[StructLayout(LayoutKind.Auto)]
 public readonly record struct JumpLabel(ulong Target, ulong Key);
 
 /// <summary>An entry of the bug table (struct bug_entry, include/asm-generic/bug.h).</summary>
 /// <param name="File">The address of the source file's name, 0 where the kernel keeps none.</param>
 /// <param name="Line">The line, 0 where the kernel keeps none.</param>
 /// <param name="Flags">BUGFLAG_ bits.</param>
+[StructLayout(LayoutKind.Auto)]
 public readonly record struct BugEntry(ulong File, uint Line, uint Flags)
 {
     /// <summary>Bytes of an entry with file and line (CONFIG_DEBUG_BUGVERBOSE), and without.</summary>
@@ -25,6 +29,7 @@ public readonly record struct BugEntry(ulong File, uint Line, uint Flags)
 /// <summary>An entry of the exception table (struct exception_table_entry, arch/x86/include/asm/extable.h).</summary>
 /// <param name="Fixup">Where the kernel goes on after a fault.</param>
 /// <param name="Data">What it does before: an EX_TYPE_, a register, a number.</param>
+[StructLayout(LayoutKind.Auto)]
 public readonly record struct ExceptionEntry(ulong Fixup, uint Data)
 {
     /// <summary>Bytes of an entry.</summary>

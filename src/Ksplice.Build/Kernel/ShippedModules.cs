@@ -67,7 +67,13 @@ public sealed class ShippedModules
         _folders =
             folder.Length != 0
                 ? [folder]
-                : [.. new[] { root, "/" }.OfType<string>().Distinct().Select(place => Path.Combine(place, "lib/modules", release))];
+                :
+                [
+                    .. new[] { root, "/" }
+                        .OfType<string>()
+                        .Distinct(StringComparer.Ordinal)
+                        .Select(place => Path.Combine(place, "lib/modules", release)),
+                ];
         _paths = new(FindAll);
     }
 

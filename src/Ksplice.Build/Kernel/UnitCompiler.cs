@@ -153,7 +153,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                     .Select(Path.GetFullPath)
                     .Where(path => path.StartsWith(prefix, StringComparison.Ordinal))
                     .Select(path => path[prefix.Length..])
-                    .Distinct(),
+                    .Distinct(StringComparer.Ordinal),
             ];
         }
         finally
@@ -235,15 +235,15 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         foreach (Match match in GccErrorPattern().Matches(text))
         {
             any = true;
-            string path = match.Groups[1].Value;
+            string path = match.Groups["path"].Value;
             diagnostics.Report(
                 KernelDiagnostics.CompilerError,
                 new SourceLocation(
                     path.StartsWith(root + "/", StringComparison.Ordinal) ? path[(root.Length + 1)..] : path,
-                    int.Parse(match.Groups[2].Value, null),
-                    int.Parse(match.Groups[3].Value, null)
+                    int.Parse(match.Groups["line"].Value, null),
+                    int.Parse(match.Groups["column"].Value, null)
                 ),
-                match.Groups[4].Value.Trim()
+                match.Groups["problem"].Value.Trim()
             );
         }
 
@@ -258,7 +258,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     [GeneratedRegex(@"(?:[^\s\\]|\\ )+")]
     private static partial Regex DependencyPattern();
 
-    [GeneratedRegex(@"^(.+?):(\d+):(\d+): (?:fatal )?error: (.*)$", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^(?<path>.+?):(?<line>\d+):(?<column>\d+): (?:fatal )?error: (?<problem>.*)$", RegexOptions.Multiline)]
     private static partial Regex GccErrorPattern();
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "running the compiler on {Source} in {Root}")]

@@ -86,7 +86,7 @@ public sealed class MatchDataBuilder
         DiagnosticBag diagnostics
     ) =>
         new MatchDataBuilder(diagnostics).Build(
-            new Dictionary<string, ObjectGraph> { [unit] = graph },
+            new Dictionary<string, ObjectGraph>(StringComparer.Ordinal) { [unit] = graph },
             [(unit, [function, .. function.Parts])],
             exports,
             redirect

@@ -88,7 +88,7 @@ internal sealed partial record DiffPath(string Name, bool IsEpoch = false)
     private static bool EpochStamp(string stamp) =>
         Stamp().Match(stamp.Trim()) is { Success: true } match
         && DateTimeOffset.TryParseExact(
-            $"{match.Groups[1]} {match.Groups[2]}:{match.Groups[3]}",
+            $"{match.Groups["time"]} {match.Groups["hours"]}:{match.Groups["minutes"]}",
             "yyyy-MM-dd HH:mm:ss zzz",
             CultureInfo.InvariantCulture,
             DateTimeStyles.None,
@@ -133,6 +133,9 @@ internal sealed partial record DiffPath(string Name, bool IsEpoch = false)
     /// <summary>The patch's text is one char a byte; file names are UTF-8.</summary>
     private static string FromBytes(string latin1) => Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(latin1));
 
-    [GeneratedRegex(@"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.0+)? ([+-]\d\d)(\d\d)$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^(?<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.0+)? (?<hours>[+-]\d\d)(?<minutes>\d\d)$",
+        RegexOptions.CultureInvariant
+    )]
     private static partial Regex Stamp();
 }

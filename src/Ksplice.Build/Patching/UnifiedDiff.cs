@@ -94,7 +94,7 @@ public sealed partial class UnifiedDiff
                     "; use git diff between two commits"
                 );
             else if (BinaryFiles().Match(line) is { Success: true } binary)
-                SkipBinary(new DiffPath(binary.Groups[1].Value), _next);
+                SkipBinary(new DiffPath(binary.Groups["new"].Value), _next);
             else
                 _next++;
         }
@@ -226,8 +226,8 @@ public sealed partial class UnifiedDiff
         var match = HunkHeader().Match(_lines[start]);
         if (!match.Success)
             throw Malformed(start, "the hunk's header is not of the form '@@ -line,count +line,count @@'");
-        var (oldStart, oldCount) = (Number(match, 1, start, 0), Number(match, 2, start, 1));
-        var (newStart, newCount) = (Number(match, 3, start, 0), Number(match, 4, start, 1));
+        var (oldStart, oldCount) = (Number(match, "oldStart", start, 0), Number(match, "oldCount", start, 1));
+        var (newStart, newCount) = (Number(match, "newStart", start, 0), Number(match, "newCount", start, 1));
         if ((oldStart == 0 && oldCount != 0) || (newStart == 0 && newCount != 0))
             throw Malformed(start, "line 0 is only possible with a count of 0");
         if (
@@ -338,7 +338,7 @@ public sealed partial class UnifiedDiff
             _ => mode,
         };
 
-    private int Number(Match match, int group, int index, int missing)
+    private int Number(Match match, string group, int index, int missing)
     {
         if (!match.Groups[group].Success)
             return missing;
@@ -366,10 +366,13 @@ public sealed partial class UnifiedDiff
     private RefusedException Refuse(DiagnosticDescriptor descriptor, int index, params object?[] arguments) =>
         new(Diagnostic.Create(descriptor, new SourceLocation(_path, index + 1, 1), arguments));
 
-    [GeneratedRegex(@"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(?: .*)?\r?$", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    [GeneratedRegex(
+        @"^@@ -(?<oldStart>\d+)(?:,(?<oldCount>\d+))? \+(?<newStart>\d+)(?:,(?<newCount>\d+))? @@(?: .*)?\r?$",
+        RegexOptions.CultureInvariant | RegexOptions.Singleline
+    )]
     private static partial Regex HunkHeader();
 
-    [GeneratedRegex(@"^Binary files .+ and (.+) differ\r?$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^Binary files .+ and (?<new>.+) differ\r?$", RegexOptions.CultureInvariant)]
     private static partial Regex BinaryFiles();
 
     private sealed record GitHeader

@@ -15,7 +15,8 @@ public sealed class ExportedSymbols
     private readonly Dictionary<string, ExportedSymbol> _byName;
 
     /// <summary>Makes the set of <paramref name="symbols"/>.</summary>
-    public ExportedSymbols(IEnumerable<ExportedSymbol> symbols) => _byName = symbols.ToDictionary(symbol => symbol.Name);
+    public ExportedSymbols(IEnumerable<ExportedSymbol> symbols) =>
+        _byName = symbols.ToDictionary(symbol => symbol.Name, StringComparer.Ordinal);
 
     /// <summary>What the core module has for new code (include/ksplice/shadow.h): it is there whenever an update is.</summary>
     public static ImmutableArray<string> OfCore { get; } =

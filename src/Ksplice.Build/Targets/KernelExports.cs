@@ -69,7 +69,7 @@ public sealed class KernelExports
         foreach (var (owner, symbol) in _lines)
         {
             string name = ShippedModules.Normalized(owner);
-            if (name == UpdateTarget.KernelName || name == module?.Name || module?.Depends.Contains(name) == true)
+            if (name == UpdateTarget.KernelName || name == module?.Name || module?.Depends.Contains(name, StringComparer.Ordinal) == true)
                 symbols[symbol.Name] = symbol;
         }
         foreach (string name in ExportedSymbols.OfCore)

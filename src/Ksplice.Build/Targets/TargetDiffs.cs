@@ -78,7 +78,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
             {
                 var brought = other
                     .Diffs.SelectMany(diff => ObjectDiff.BroughtBy(diff).Select(name => (name, diff.Unit)))
-                    .DistinctBy(pair => pair.name)
+                    .DistinctBy(pair => pair.name, StringComparer.Ordinal)
                     .ToDictionary(pair => pair.name, pair => pair.Unit, StringComparer.Ordinal);
                 foreach (var diff in target.Diffs)
                 {

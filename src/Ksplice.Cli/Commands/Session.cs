@@ -131,6 +131,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             if (failure.Code != ExitCode.Busy || left <= TimeSpan.Zero)
                 throw failure;
             Error.MarkupLineInterpolated(
+                CultureInfo.InvariantCulture,
                 $"in use by {update.Conflicts.FirstOrDefault("a thread")}; trying for another {Math.Ceiling(left.TotalSeconds):F0} s"
             );
             await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(update.RetryMilliseconds, left.TotalMilliseconds)), cancellation);
@@ -181,7 +182,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             var (tries, most) = (update.Tries, update.MaxTries);
             if (tries > shown)
             {
-                Error.MarkupLineInterpolated($"try {tries} of {most}: the code was in use");
+                Error.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"try {tries} of {most}: the code was in use");
                 shown = tries;
             }
 

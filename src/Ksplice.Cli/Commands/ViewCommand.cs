@@ -52,7 +52,10 @@ public static class ViewCommand
         console.MarkupLineInterpolated($"id:        {update.Id}");
         console.MarkupLineInterpolated($"stage:     {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}");
         console.MarkupLineInterpolated($"pause:     {PauseText(update)}");
-        console.MarkupLineInterpolated($"tries:     {update.Tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart");
+        console.MarkupLineInterpolated(
+            CultureInfo.InvariantCulture,
+            $"tries:     {update.Tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart"
+        );
         if (update.AbortCause is var cause and not "ok")
             console.MarkupLineInterpolated($"failed:    {cause}: {update.Reason}");
         foreach (var conflict in update.Conflicts)

@@ -75,7 +75,7 @@ public sealed class TrustedCertificates(string folder)
 
     private static void CheckMode(string path)
     {
-        if ((File.GetUnixFileMode(path) & ForOthers) != 0)
+        if ((File.GetUnixFileMode(path) & ForOthers) != UnixFileMode.None)
             throw new CommandException(
                 ExitCode.Untrusted,
                 $"{path} can be written by others than its owner, so it is not trusted",

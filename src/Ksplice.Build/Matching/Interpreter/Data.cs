@@ -139,8 +139,8 @@ internal sealed partial class CheckedMatchData
         var places = Places;
         for (int i = 0; i < places.Length; i++)
         {
-            bool first = (places[i].Flags & PlaceFlags.First) != 0,
-                same = (places[i].Flags & PlaceFlags.Same) != 0;
+            bool first = (places[i].Flags & PlaceFlags.First) != PlaceFlags.None,
+                same = (places[i].Flags & PlaceFlags.Same) != PlaceFlags.None;
             if (places[i].Name >= Header.NameBytes || (i == 0 && !first) || (first && same))
                 return false;
         }
@@ -155,11 +155,11 @@ internal sealed partial class CheckedMatchData
                 || entry.OpCount > Header.OpCount - entry.Op
                 || (
                     entry.Place != MatchFormat.None
-                    && (entry.Place >= Header.PlaceCount || (Place(entry.Place).Flags & PlaceFlags.Same) != 0)
+                    && (entry.Place >= Header.PlaceCount || (Place(entry.Place).Flags & PlaceFlags.Same) != PlaceFlags.None)
                 )
                 || (
                     entry.Function != MatchFormat.None
-                    && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == 0)
+                    && (entry.Function >= Header.FunctionCount || (entry.Flags & ObjectFlags.Replaced) == ObjectFlags.None)
                 )
                 || !CheckOps(OpsOf(entry), 0)
             )

@@ -60,6 +60,7 @@ internal sealed partial class CheckedMatchData
 /// <summary>
 /// Where an object is in the run kernel (struct matched): one past its last byte, and the places of <see cref="RunFunction"/>.
 /// </summary>
+[StructLayout(LayoutKind.Auto)]
 internal readonly record struct Matched(ulong End, ulong Jump, ulong Fentry);
 
 /// <summary>One match (struct run): what is looked for, where, and what is known so far.</summary>

@@ -70,7 +70,7 @@ internal sealed partial class Run
         if (Known[index])
             value = Values[index];
         else
-            count = (symbol.Flags & SymbolFlags.ByName) != 0 ? FindUnique(index, out value) : 0;
+            count = (symbol.Flags & SymbolFlags.ByName) != SymbolFlags.None ? FindUnique(index, out value) : 0;
         if (count != 1)
             return new MatchFailure(
                 count != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved,
@@ -83,7 +83,7 @@ internal sealed partial class Run
                 [],
                 []
             );
-        if ((symbol.Flags & SymbolFlags.Called) == 0 || Memory.HasEndbr(value))
+        if ((symbol.Flags & SymbolFlags.Called) == SymbolFlags.None || Memory.HasEndbr(value))
             return null;
         byte[] found = new byte[Walk.Endbr.Length];
         return new MatchFailure(
@@ -117,10 +117,15 @@ internal sealed partial class Run
         for (uint i = 0; i < Data.Objects.Length; i++)
         {
             ref readonly var entry = ref Data.Object(i);
-            if ((entry.Flags & ObjectFlags.Replaced) == 0)
+            if ((entry.Flags & ObjectFlags.Replaced) == ObjectFlags.None)
                 continue;
             var (end, jump, fentry) = Matched[i];
-            RunRange range = new(Data.Name(entry.Name), Values[entry.Symbol], end, (entry.Flags & ObjectFlags.EndsInCall) != 0);
+            RunRange range = new(
+                Data.Name(entry.Name),
+                Values[entry.Symbol],
+                end,
+                (entry.Flags & ObjectFlags.EndsInCall) != ObjectFlags.None
+            );
             ranges.Add(range);
             if (entry.Function == MatchFormat.None)
                 continue;

@@ -10,7 +10,7 @@ internal sealed partial class Run
 
     private ReadOnlySpan<byte> NameAt(uint place) => Data.NameBytes(Data.Place(place).Name);
 
-    private bool Has(uint place, PlaceFlags flag) => (Data.Place(place).Flags & flag) != 0;
+    private bool Has(uint place, PlaceFlags flag) => (Data.Place(place).Flags & flag) != PlaceFlags.None;
 
     private uint Head(uint place)
     {

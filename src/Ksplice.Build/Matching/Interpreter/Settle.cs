@@ -95,7 +95,7 @@ internal sealed partial class Run
                 {
                     settled++;
                 }
-                else if ((entry.Flags & ObjectFlags.Optional) == 0 && pending++ == 0)
+                else if ((entry.Flags & ObjectFlags.Optional) == ObjectFlags.None && pending++ == 0)
                 {
                     first = i;
                     pendingSurvivors = survivors;

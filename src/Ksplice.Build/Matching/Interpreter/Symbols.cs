@@ -92,9 +92,9 @@ internal sealed partial class Walk
             return Differ(MatchReason.Conflict, _at, index, known);
         }
         if (
-            (symbol.Flags & SymbolFlags.Named) != 0
+            (symbol.Flags & SymbolFlags.Named) != SymbolFlags.None
             && !run.IsCandidate(index, value, out bool any)
-            && (any || (symbol.Flags & SymbolFlags.Global) != 0)
+            && (any || (symbol.Flags & SymbolFlags.Global) != SymbolFlags.None)
         )
             return Differ(MatchReason.Conflict, _at, index, []);
         run.Known[index] = true;

@@ -102,7 +102,7 @@ internal sealed partial class Walk
     private bool LeadsToOptional(uint symbol, ulong address)
     {
         uint target = run.Data.Symbol(symbol).Object;
-        if (_isInner || target == MatchFormat.None || (run.Data.Object(target).Flags & ObjectFlags.Optional) == 0)
+        if (_isInner || target == MatchFormat.None || (run.Data.Object(target).Flags & ObjectFlags.Optional) == ObjectFlags.None)
             return true;
         Walk inner = new(run, target) { _isInner = true };
         inner.StartWalk(address);
@@ -137,7 +137,7 @@ internal sealed partial class Walk
         int next = 1;
         while (next < ops.Length && ops[next].Op is OpCode.Label or OpCode.Bug or OpCode.Exception)
             next++;
-        var code = next < ops.Length ? ops[next].Op : 0;
+        OpCode? code = next < ops.Length ? ops[next].Op : null;
         for (ulong start = _at; _at - start < MatchFormat.MaximalNops; )
         {
             int length = run.NopLength(_at, _limit);
