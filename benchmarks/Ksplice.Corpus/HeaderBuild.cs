@@ -84,6 +84,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
                 .FindAsync(
                     kernel,
                     tree,
+                    [],
                     await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false),
                     NullLogger.Instance,
                     diagnostics,

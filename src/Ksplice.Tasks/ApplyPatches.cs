@@ -99,7 +99,9 @@ public sealed class ApplyPatches : KspliceTask
         if (tree is null)
             return false;
         var changed = pre is null ? tree : tree with { Files = tree.ChangesSince(pre) };
-        var units = await AffectedUnits.FindAsync(kernel, changed, included, Logger, Diagnostics, cancellation).ConfigureAwait(false);
+        var units = await AffectedUnits
+            .FindAsync(kernel, changed, pre?.Files ?? [], included, Logger, Diagnostics, cancellation)
+            .ConfigureAwait(false);
         if (units is null)
             return false;
         string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));

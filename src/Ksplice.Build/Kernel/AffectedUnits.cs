@@ -19,9 +19,17 @@ public static class AffectedUnits
     /// The units that read the files of <paramref name="tree"/>, by object path, those of images of their own and of generated sources
     /// (<see cref="CompilationUnit.Apart"/>) among them; null after an error.
     /// </summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="tree">The post tree, with the files that differ from the pre tree.</param>
+    /// <param name="below">The files that the pre tree itself has from updates that this one goes on top of.</param>
+    /// <param name="included">Which sources others can include.</param>
+    /// <param name="logger">The log.</param>
+    /// <param name="diagnostics">Takes what is wrong.</param>
+    /// <param name="cancellation">Ends the search.</param>
     public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
         PreparedKernel kernel,
         PostTree tree,
+        IReadOnlyList<PatchedFile> below,
         IncludedSources included,
         ILogger logger,
         DiagnosticBag diagnostics,
@@ -30,6 +38,7 @@ public static class AffectedUnits
     {
         ArgumentNullException.ThrowIfNull(kernel);
         ArgumentNullException.ThrowIfNull(tree);
+        ArgumentNullException.ThrowIfNull(below);
         ArgumentNullException.ThrowIfNull(included);
         ArgumentNullException.ThrowIfNull(diagnostics);
         SortedDictionary<string, AffectedUnit> units = new(StringComparer.Ordinal);
@@ -37,33 +46,29 @@ public static class AffectedUnits
         List<string> unread = [];
         foreach (var file in tree.Files)
         {
-            // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells.
+            // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells. If an update below brought
+            // it, the files that this update patched may be those that read it.
             if (file.Change == FileChange.Added)
+            {
+                if (!below.Any(other => other.Path == file.Path))
+                    continue;
+                foreach (var other in below.Where(other => other.Change == FileChange.Modified))
+                {
+                    if (await UsersAsync(other).ConfigureAwait(false) is not { } readers)
+                        return null;
+                    foreach (var unit in readers)
+                        units.TryAdd(unit.Object, new AffectedUnit(unit, file.Path));
+                }
                 continue;
+            }
             var own = kernel.Units.Find(file.Path);
             if (own is not null && file.Change == FileChange.Deleted)
             {
                 diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
                 continue;
             }
-            List<CompilationUnit> users = [.. kernel.Units.Apart.Where(unit => unit.Source == file.Path)];
-            if (own is not null)
-                users.Add(own);
-            if (file.Kind == PatchedFileKind.Header || included.MayInclude(file.Path))
-            {
-                // A bag of its own: what is wrong with other files must not keep the index from being made.
-                DiagnosticBag ofIndex = [];
-                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
-                if (includes is null)
-                {
-                    foreach (var diagnostic in ofIndex)
-                        diagnostics.Add(diagnostic);
-                    return null;
-                }
-                users.AddRange(
-                    includes.UsersOf(file.Path).Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source))
-                );
-            }
+            if (await UsersAsync(file).ConfigureAwait(false) is not { } users)
+                return null;
             if (users.Count == 0)
             {
                 diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
@@ -84,6 +89,31 @@ public static class AffectedUnits
             return null;
         }
         return [.. units.Values];
+
+        // Who reads a file that the kernel's own tree has; null after an error.
+        async Task<List<CompilationUnit>?> UsersAsync(PatchedFile file)
+        {
+            var own = kernel.Units.Find(file.Path);
+            List<CompilationUnit> users = [.. kernel.Units.Apart.Where(unit => unit.Source == file.Path)];
+            if (own is not null)
+                users.Add(own);
+            if (file.Kind == PatchedFileKind.Header || included.MayInclude(file.Path))
+            {
+                // A bag of its own: what is wrong with other files must not keep the index from being made.
+                DiagnosticBag ofIndex = [];
+                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
+                if (includes is null)
+                {
+                    foreach (var diagnostic in ofIndex)
+                        diagnostics.Add(diagnostic);
+                    return null;
+                }
+                users.AddRange(
+                    includes.UsersOf(file.Path).Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source))
+                );
+            }
+            return users;
+        }
     }
 
     /// <summary>False for assembly that only wraps a file that is linked first, and has no code.</summary>

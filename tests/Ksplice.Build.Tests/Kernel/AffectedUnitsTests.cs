@@ -66,6 +66,30 @@ public sealed class AffectedUnitsTests : IDisposable
         Assert.EndsWith("fs/proc/nommu.c, tools/lib/bpf/libbpf.c", Assert.Single(Reported("KSP1021")).Message, StringComparison.Ordinal);
     }
 
+    // A file that an update below added has no place in the kernel's own tree, and so none in the index of who reads what.
+    [Fact]
+    public async Task A_file_that_an_update_below_added_reaches_who_that_update_made_to_read_it()
+    {
+        const string version = "fs/proc/version.c";
+        var cancellation = TestContext.Current.CancellationToken;
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        string first = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).First(),
+            second = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).ElementAt(1);
+        var below = Patches.Parse(
+            "--- /dev/null\n+++ b/fs/proc/extra.h\n@@ -0,0 +1 @@\n+#define EXTRA 1\n"
+                + $"--- a/{version}\n+++ b/{version}\n@@ -1,2 +1,3 @@\n {first}\n+#include \"extra.h\"\n {second}\n"
+        );
+        var above = Patches.Parse("--- a/fs/proc/extra.h\n+++ b/fs/proc/extra.h\n@@ -1 +1 @@\n-#define EXTRA 1\n+#define EXTRA 2\n");
+        var pre = PostTree.Write(kernel.SourceDirectory, _tree["pre"], [below], _bag, cancellationToken: cancellation)!;
+        var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [below, above], _bag, cancellationToken: cancellation)!;
+        var changed = post with { Files = post.ChangesSince(pre) };
+        Assert.Equal("fs/proc/extra.h", Assert.Single(changed.Files).Path);
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre.Files, included, NullLogger.Instance, _bag, cancellation);
+        Assert.False(_bag.HasErrors, string.Join('\n', _bag));
+        Assert.Equal(["fs/proc/version.o"], units!.Select(unit => unit.Unit.Object));
+    }
+
     private IEnumerable<Diagnostic> Reported(string id) => _bag.Where(diagnostic => diagnostic.Id == id);
 
     private async Task<List<string>> ObjectsAsync(params string[] files)
@@ -88,8 +112,8 @@ public sealed class AffectedUnitsTests : IDisposable
                 return $"--- a/{file}\n+++ b/{file}\n@@ -1,3 +1,4 @@\n+\n{string.Concat(context)}";
             })
         );
-        var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, included.MayInclude, cancellation);
+        var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, cancellationToken: cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
-        return await AffectedUnits.FindAsync(kernel, post!, included, NullLogger.Instance, _bag, cancellation);
+        return await AffectedUnits.FindAsync(kernel, post!, [], included, NullLogger.Instance, _bag, cancellation);
     }
 }
