@@ -353,16 +353,21 @@ public sealed class HookTests(Guest guest)
         var result = await guest.RunAsync(
             $$"""
             sys=/sys/kernel/ksplice/{{project.Id}} n=0 parked=none
+            mark() { n=$((n + 1)); echo "-- request $n" >/dev/kmsg; }
             ask() {
-                n=$((n + 1)); echo "-- request $n" >/dev/kmsg
-                # Every line wakes the reader: it is to be asleep again at the one try.
-                [ ! -e /proc/$parked ] || while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+                [ -e /proc/$parked ] || mark
                 echo $1 >$sys/stage
                 while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
                 dmesg | sed "1,/-- request $n\$/d" | sed -n 's/.*hook: //p'
                 echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
             }
-            park() { cat /dev/kmsg >/dev/null & parked=$!; while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done; }
+            # A line wakes the reader, some time later: that which tells the next request stands there before, so that it sleeps at the
+            # one try.
+            park() {
+                mark
+                cat /dev/kmsg >/dev/null & parked=$!
+                until grep -q '^State:.S' /proc/$parked/status && grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+            }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             cd {{UpdateGuest.Place(project)}}
             insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
