@@ -10,7 +10,8 @@ namespace Ksplice.Build.Analysis;
 /// <summary>A call.</summary>
 /// <param name="Name">The function, or <see cref="CodeFlow.Pointer"/>.</param>
 /// <param name="Arguments">Its first four integer arguments where they are constants; null where they are not.</param>
-internal sealed record FlowCall(string Name, IReadOnlyList<uint?> Arguments);
+/// <param name="IsConditional">True for a conditional jump to another function, such as a part that the compiler took out (.cold).</param>
+internal sealed record FlowCall(string Name, IReadOnlyList<uint?> Arguments, bool IsConditional = false);
 
 /// <summary>Instructions without a branch between them.</summary>
 /// <param name="Calls">What is called, in order; a jump to another function is the last.</param>
@@ -96,11 +97,14 @@ internal sealed record CodeFlow(IReadOnlyList<FlowBlock> Blocks, IReadOnlyList<(
         return found;
     }
 
-    /// <summary>True if no path through the function goes round <paramref name="block"/>, which the start leads to.</summary>
+    /// <summary>
+    /// True if no path through the function goes round <paramref name="block"/>, which the start leads to. Of a function that does not
+    /// return only the start is known to be.
+    /// </summary>
     public bool IsOnEveryPath(int block)
     {
-        if (block == 0)
-            return true;
+        if (block == 0 || !Returns)
+            return block == 0;
         HashSet<int> seen = [0, block];
         Stack<int> work = new([0]);
         while (work.TryPop(out int at))
@@ -202,7 +206,7 @@ internal sealed record CodeFlow(IReadOnlyList<FlowBlock> Blocks, IReadOnlyList<(
             FlowCall? Call(string? name) =>
                 name is null ? null
                 : name.StartsWith(PointerThunk, StringComparison.Ordinal) ? new(Pointer, [.. constants])
-                : new(name, [.. constants]);
+                : new(name, [.. constants], instruction.FlowControl == FlowControl.ConditionalBranch);
             steps.Add(
                 instruction.FlowControl switch
                 {

@@ -250,7 +250,7 @@ public sealed class HookSleepAnalyzer : UpdateAnalyzer
                 if (flow!.Blocks[block].Calls.Count == 0)
                     continue;
                 bool always = flow.IsOnEveryPath(block);
-                edges.AddRange(flow.Blocks[block].Calls.Select(call => new Edge(call, always)));
+                edges.AddRange(flow.Blocks[block].Calls.Select(call => new Edge(call, always && !call.IsConditional)));
             }
             _edges.Add(node.Key, edges);
             return edges;
