@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The Sdk as others get it: packed, and taken from a feed by a project in an empty folder.
+using System.Reflection.PortableExecutable;
 using CliWrap;
 using CliWrap.Buffered;
 
@@ -45,6 +46,14 @@ public sealed class PackageTests : IDisposable
         await DotnetAsync(project, "build", "-nodeReuse:false");
         string package = Assert.Single(Directory.GetDirectories(Path.Combine(project, "bin", "Debug", Patches.Release)));
         Assert.Equal(3, Directory.GetFiles(package, "*.ko").Length);
+        string tasks = Path.Combine(_folder, "packages", "ksplice.sdk", version, "tasks", "net10.0");
+        Assert.All(["Ksplice.Build.dll", "Ksplice.Tasks.dll", "Iced.dll"], name => Assert.True(IsReadyToRun(Path.Combine(tasks, name)), name));
+    }
+
+    private static bool IsReadyToRun(string assembly)
+    {
+        using PEReader reader = new(File.OpenRead(assembly));
+        return reader.PEHeaders.CorHeader is { ManagedNativeHeaderDirectory.Size: > 0 };
     }
 
     private static async Task DotnetAsync(string folder, params string[] arguments)
