@@ -262,6 +262,7 @@ struct ksplice_hooks {
 	const struct ksplice_code *codes[KSPLICE_MAX_TARGETS];	/* by target */
 };
 
+bool ksplice_runs_in_stop(enum ksplice_hook kind);
 void ksplice_hooks_collect(const struct ksplice_update *update, struct ksplice_hooks *hooks);
 u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 *reached);
 void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 n);

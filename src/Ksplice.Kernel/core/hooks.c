@@ -10,7 +10,52 @@
  * update changes may come meanwhile.  So the lists are collected while it is held;
  * they are the primaries' own and were checked when these registered (redirect.c).
  */
+#include <linux/preempt.h>
+
 #include "core.h"
+
+/**
+ * ksplice_runs_in_stop - are hooks of this kind called while the machine is stopped?
+ * @kind: the kind
+ */
+bool ksplice_runs_in_stop(enum ksplice_hook kind)
+{
+	return kind == KSPLICE_CHECK_APPLY || kind == KSPLICE_APPLY ||
+	       kind == KSPLICE_CHECK_REVERSE || kind == KSPLICE_REVERSE;
+}
+
+/* What a hook has to leave as it finds it. */
+struct context {
+	int preempt_count;
+	bool irqs_disabled;
+};
+
+static struct context enter(enum ksplice_hook kind)
+{
+	/* Says on a kernel with DEBUG_ATOMIC_SLEEP if a hook that may sleep could not. */
+	if (!ksplice_runs_in_stop(kind))
+		might_sleep();
+	return (struct context){ preempt_count(), irqs_disabled() };
+}
+
+/*
+ * A hook that came back with a spinlock held, or with interrupts on in the stop,
+ * has a fault that would show itself later and elsewhere.  As do_one_initcall()
+ * does with init calls, it is named, and what is counted is set right.
+ */
+static void leave(const struct context *before, const void *hook)
+{
+	if (preempt_count() == before->preempt_count && irqs_disabled() == before->irqs_disabled)
+		return;
+	pr_err("hook %ps came back with a preempt count of %x and interrupts %s, and was called with %x and %s\n",
+	       hook, preempt_count(), irqs_disabled() ? "off" : "on",
+	       before->preempt_count, before->irqs_disabled ? "off" : "on");
+	preempt_count_set(before->preempt_count);
+	if (before->irqs_disabled)
+		local_irq_disable();
+	else
+		local_irq_enable();
+}
 
 /**
  * ksplice_hooks_collect - where the hooks of an update stand
@@ -47,9 +92,16 @@ u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kin
 			*reached = target + 1;
 		for (i = 0; i < list->count; i++) {
 			int (*check)(void) = list->calls[i];
+			struct context context;
+			int err;
 
 			n++;
-			if (ksplice_fails("hook that checks") || check())
+			if (ksplice_fails("hook that checks"))
+				return n;
+			context = enter(kind);
+			err = check();
+			leave(&context, check);
+			if (err)
 				return n;
 		}
 	}
@@ -71,8 +123,10 @@ void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kin
 
 		for (i = 0; i < list->count; i++) {
 			void (*call)(void) = list->calls[i];
+			struct context context = enter(kind);
 
 			call();
+			leave(&context, call);
 		}
 	}
 }

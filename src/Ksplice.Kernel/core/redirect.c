@@ -47,16 +47,10 @@ static int bad_tables(struct ksplice_update *update, const struct ksplice_target
 }
 
 /*
- * K28: with PREEMPT_RT a thread that holds a spinlock may be preempted by what
- * stops the machine, and what the lock guards may be half changed.
+ * Every hook is code of the primary.  None runs in the stop with PREEMPT_RT (K28):
+ * a thread that holds a spinlock may be preempted there by what stops the machine,
+ * and what the lock guards may be half changed.
  */
-static bool runs_in_stop(enum ksplice_hook kind)
-{
-	return kind == KSPLICE_CHECK_APPLY || kind == KSPLICE_APPLY ||
-	       kind == KSPLICE_CHECK_REVERSE || kind == KSPLICE_REVERSE;
-}
-
-/* Every hook is code of the primary. */
 static int check_hooks(struct ksplice_update *update, const struct ksplice_target *target,
 		       unsigned long text, unsigned long text_end)
 {
@@ -67,7 +61,7 @@ static int check_hooks(struct ksplice_update *update, const struct ksplice_targe
 
 		if (!is_table(target->primary, list->calls, list->count, sizeof(*list->calls)))
 			return bad_tables(update, target, "hook list", kind);
-		if (IS_ENABLED(CONFIG_PREEMPT_RT) && runs_in_stop(kind) && list->count) {
+		if (IS_ENABLED(CONFIG_PREEMPT_RT) && ksplice_runs_in_stop(kind) && list->count) {
 			ksplice_report(update, KSPLICE_BAD_DATA,
 				       "the primary for %s has hooks that run while the machine is stopped, which is not safe on a PREEMPT_RT kernel",
 				       target->name);

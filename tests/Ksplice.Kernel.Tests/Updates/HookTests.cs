@@ -170,6 +170,75 @@ public sealed class HookTests(Guest guest)
         );
     }
 
+    [Fact]
+    public async Task A_hook_that_keeps_a_lock_or_turns_interrupts_on_is_named_and_the_machine_goes_on()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write(
+            "unbalanced.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/version.c",
+                (
+                    "static int version_proc_show(struct seq_file *m, void *v)\n{\n",
+                    """
+                    #include <linux/preempt.h>
+                    #include <linux/irqflags.h>
+                    #include <ksplice/hooks.h>
+                    static int keeps_preemption_off(void)
+                    {
+                    	preempt_disable();
+                    	return 0;
+                    }
+                    ksplice_pre_apply(keeps_preemption_off);
+                    static int turns_interrupts_on(void)
+                    {
+                    	local_irq_enable();
+                    	return 0;
+                    }
+                    ksplice_check_apply(turns_interrupts_on);
+                    static void turns_interrupts_off(void)
+                    {
+                    	local_irq_disable();
+                    }
+                    ksplice_post_reverse(turns_interrupts_off);
+
+                    static int version_proc_show(struct seq_file *m, void *v)
+                    {
+                    	seq_puts(m, "patched ");
+
+                    """
+                )
+            )
+        );
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/{{project.Id}}
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            for stage in applied reversed; do
+                echo $stage >$sys/stage
+                while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
+                echo "$(cat $sys/stage) $(cut -d' ' -f1 /proc/version)"
+            done
+            dmesg | sed -n 's/.*\(hook [a-z_]*\) \[[^]]*\] \(came back .*\)/\1 \2/p'
+            """,
+            UpdateGuest.Package(project)
+        );
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "applied patched",
+                "reversed Linux",
+                "hook keeps_preemption_off came back with a preempt count of 1 and interrupts on, and was called with 0 and on",
+                "hook turns_interrupts_on came back with a preempt count of 1 and interrupts on, and was called with 1 and off",
+                "hook turns_interrupts_off came back with a preempt count of 0 and interrupts off, and was called with 0 and on",
+            ],
+            result.Lines
+        );
+    }
+
     // K28: the core of a kernel with PREEMPT_RT takes no such update, whoever built it. The kernel here is another, so the core is told.
     [Fact]
     public async Task Hooks_in_the_stop_are_refused_by_the_core_of_a_real_time_kernel()
