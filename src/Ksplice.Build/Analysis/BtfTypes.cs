@@ -58,6 +58,7 @@ public sealed class BtfTypes
     private readonly ReadOnlyMemory<byte> _bytes;
     private readonly int[] _offsets;
     private readonly int _strings;
+    private readonly Lazy<IReadOnlyDictionary<string, List<int>>> _byKeyword;
 
     internal BtfTypes(string name, ReadOnlyMemory<byte> bytes, int[] offsets, int strings)
     {
@@ -65,6 +66,7 @@ public sealed class BtfTypes
         _bytes = bytes;
         _offsets = offsets;
         _strings = strings;
+        _byKeyword = new(IndexByKeyword);
     }
 
     /// <summary>Where the types are from, for messages.</summary>
@@ -171,6 +173,33 @@ public sealed class BtfTypes
                 + $"({string.Join(", ", Parameters(id).Select(p => p is { Type: 0, Name: "" } ? "..." : Describe(p.Type, depth + 1)))})",
             _ => NameOf(id),
         };
+    }
+
+    /// <summary>The ids of structs, unions and enums that have a name, by <c>struct foo</c>.</summary>
+    internal IReadOnlyDictionary<string, List<int>> ByKeyword => _byKeyword.Value;
+
+    /// <summary>What stands before the name of a type of that kind in C, with a space; null where nothing does.</summary>
+    internal static string? Keyword(BtfKind kind) =>
+        kind switch
+        {
+            BtfKind.Struct => "struct ",
+            BtfKind.Union => "union ",
+            BtfKind.Enum or BtfKind.Enum64 => "enum ",
+            _ => null,
+        };
+
+    private Dictionary<string, List<int>> IndexByKeyword()
+    {
+        Dictionary<string, List<int>> index = new(StringComparer.Ordinal);
+        for (int id = 1; id < Count; id++)
+        {
+            if (Keyword(KindOf(id)) is not { } keyword || NameOf(id) is not { Length: > 0 } name)
+                continue;
+            if (!index.TryGetValue(keyword + name, out var ids))
+                index.Add(keyword + name, ids = []);
+            ids.Add(id);
+        }
+        return index;
     }
 
     /// <summary>The type of a struct's or union's member <paramref name="index"/>.</summary>

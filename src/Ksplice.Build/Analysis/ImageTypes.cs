@@ -14,11 +14,11 @@ internal static class ImageTypes
     /// </summary>
     public static IEnumerable<(string Name, string Difference)> Differences(BtfTypes unit, BtfTypes image)
     {
-        var byName = Index(image);
+        var byName = image.ByKeyword;
         for (int id = 1; id < unit.Count; id++)
         {
             if (
-                Keyword(unit.KindOf(id)) is not { } keyword
+                BtfTypes.Keyword(unit.KindOf(id)) is not { } keyword
                 || unit.NameOf(id) is not { Length: > 0 } name
                 || !byName.TryGetValue(keyword + name, out var rivals)
             )
@@ -34,29 +34,6 @@ internal static class ImageTypes
                 yield return (keyword + name, difference);
         }
     }
-
-    private static Dictionary<string, List<int>> Index(BtfTypes types)
-    {
-        Dictionary<string, List<int>> index = new(StringComparer.Ordinal);
-        for (int id = 1; id < types.Count; id++)
-        {
-            if (Keyword(types.KindOf(id)) is not { } keyword || types.NameOf(id) is not { Length: > 0 } name)
-                continue;
-            if (!index.TryGetValue(keyword + name, out var ids))
-                index.Add(keyword + name, ids = []);
-            ids.Add(id);
-        }
-        return index;
-    }
-
-    private static string? Keyword(BtfKind kind) =>
-        kind switch
-        {
-            BtfKind.Struct => "struct ",
-            BtfKind.Union => "union ",
-            BtfKind.Enum or BtfKind.Enum64 => "enum ",
-            _ => null,
-        };
 
     private static string? Difference(BtfTypes unit, int id, BtfTypes image, int rival)
     {

@@ -22,7 +22,7 @@ internal static class CodeFields
     public static List<CodeField> Decode(byte[] code, out int undecodable)
     {
         undecodable = -1;
-        List<CodeField> fields = [];
+        List<CodeField> fields = new(code.Length / 8);
         var decoder = Decoder.Create(64, code);
         while (decoder.IP < (ulong)code.Length)
         {
