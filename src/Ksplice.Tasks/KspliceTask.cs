@@ -16,6 +16,7 @@ namespace Ksplice.Tasks;
 public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
 {
     private readonly CancellationTokenSource _canceled = new();
+    private IDisposable? _held;
 
     /// <summary>The folder with a page for each diagnostic.</summary>
     public string? HelpFolder { get; set; }
@@ -44,9 +45,22 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     /// <inheritdoc/>
     public override bool Execute()
     {
+        try
+        {
+            return Run();
+        }
+        finally
+        {
+            _held?.Dispose();
+        }
+    }
+
+    private bool Run()
+    {
         bool done = false;
         Guard(() =>
         {
+            _held = Lock();
             if (ConfigurationFile.Read(Configuration) is { } configuration)
             {
                 Severities = configuration.ToConfiguration();
@@ -71,6 +85,23 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
             Report(diagnostic);
         return done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
     }
+
+    /// <summary>The folder of intermediate files; null if the task has none.</summary>
+    private protected virtual string? IntermediateFolder =>
+        Configuration is null ? null : Path.GetDirectoryName(Path.GetFullPath(Configuration));
+
+    // Two builds of one project at once take turns, stage by stage: what one left the other finds.
+    private IDisposable? Lock() =>
+        IntermediateFolder is { } folder
+            ? FileLock
+                .TakeAsync(
+                    Path.Combine(folder, "lock"),
+                    () => Log.LogMessage(MessageImportance.High, "waiting for another build of this project ({0})", folder),
+                    _canceled.Token
+                )
+                .GetAwaiter()
+                .GetResult()
+            : null;
 
     // The one place where exceptions of a stage end. What a person can mend becomes a diagnostic; any other is an error of ours, which
     // MSBuild shows with its stack.
@@ -142,6 +173,8 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
         string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), id + ".md")).AbsoluteUri;
         // The message goes through string.Format.
         string text = message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+        if (severity == DiagnosticSeverity.Warning && IsErrorOfTheCaller(id))
+            severity = DiagnosticSeverity.Error;
         switch (severity)
         {
             case DiagnosticSeverity.Error:
@@ -155,6 +188,21 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
                 break;
         }
     }
+
+    // After -warnaserror MSBuild shows the warning as an error, fails at the end, and runs what depends on the task all the same, the
+    // package too. The engine tells a task of those that were named; that all are errors stands on the command line alone, which a node
+    // of a parallel build does not have.
+    private bool IsErrorOfTheCaller(string id) =>
+        (BuildEngine is IBuildEngine8 engine && engine.ShouldTreatWarningAsError(id))
+        || Environment
+            .GetCommandLineArgs()
+            .Any(argument =>
+                argument.TrimStart('-', '/') is var name
+                && name.Length < argument.Length
+                && (
+                    name.Equals("warnaserror", StringComparison.OrdinalIgnoreCase) || name.Equals("err", StringComparison.OrdinalIgnoreCase)
+                )
+            );
 
     /// <inheritdoc/>
     public void Dispose()

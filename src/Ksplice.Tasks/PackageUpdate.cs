@@ -42,9 +42,9 @@ public sealed class PackageUpdate : KspliceTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
-    /// <summary>The file that says where the package is, in the next build too.</summary>
+    /// <summary>The file that keeps the package's id for the next build.</summary>
     [Required]
-    public string PathFile { get; set; } = "";
+    public string IdFile { get; set; } = "";
 
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
@@ -86,7 +86,7 @@ public sealed class PackageUpdate : KspliceTask
                     ?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
-        File.WriteAllText(PathFile, PackagePath.Of(OutputFolder, update.Id));
+        AtomicFile.Write(IdFile, Encoding.UTF8.GetBytes(update.Id));
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return Task.FromResult(false);
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
@@ -97,7 +97,7 @@ public sealed class PackageUpdate : KspliceTask
                 Record,
                 update.Id,
                 [UpdateFile, BasesFile, .. inputs],
-                [archive, PathFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
+                [archive, IdFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
             );
         }
         Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
@@ -108,19 +108,19 @@ public sealed class PackageUpdate : KspliceTask
     private void RemoveOld()
     {
         StageRecord.Remove(Record);
-        if (!File.Exists(PathFile))
+        if (!File.Exists(IdFile))
             return;
         string old;
         try
         {
-            old = PackagePath.Read(PathFile);
+            old = PackagePath.Read(IdFile, OutputFolder);
         }
         catch (DamagedFileException)
         {
             // It is written anew; what it named is not known.
             return;
         }
-        if (!Directory.Exists(Path.GetDirectoryName(old)))
+        if (!Directory.Exists(OutputFolder))
             return;
         if (Directory.Exists(old))
             Directory.Delete(old, recursive: true);
@@ -132,9 +132,13 @@ public sealed class PackageUpdate : KspliceTask
 /// <summary>Tells where the package of this or of an earlier build is.</summary>
 public sealed class ReadPackage : KspliceTask
 {
-    /// <summary>The file that says where the package is.</summary>
+    /// <summary>The file with the package's id.</summary>
     [Required]
-    public string PathFile { get; set; } = "";
+    public string IdFile { get; set; } = "";
+
+    /// <summary>The folder that packages are put into.</summary>
+    [Required]
+    public string OutputFolder { get; set; } = "";
 
     /// <summary>The folder of the package, with Archive, Report and UpdateId; none if nothing was packed.</summary>
     [Output]
@@ -147,9 +151,9 @@ public sealed class ReadPackage : KspliceTask
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        if (File.Exists(PathFile))
+        if (File.Exists(IdFile))
         {
-            string folder = PackagePath.Read(PathFile);
+            string folder = PackagePath.Read(IdFile, OutputFolder);
             TaskItem update = new(folder);
             update.SetMetadata("Archive", folder + ".tar.zst");
             update.SetMetadata("Report", WriteReport.ReportOf(folder));

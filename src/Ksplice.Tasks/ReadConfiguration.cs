@@ -84,6 +84,8 @@ public sealed class ReadConfiguration : KspliceTask
     [Required]
     public string Output { get; set; } = "";
 
+    private protected override string? IntermediateFolder => Path.GetDirectoryName(Path.GetFullPath(Output));
+
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {

@@ -42,15 +42,21 @@ public sealed record RecordedFile(string Path, long Size, long Time, string Sha2
 }
 
 /// <summary>What a stage read and wrote.</summary>
+/// <param name="Path">Where the record was written: in a copied project it says nothing, since it names files of the original.</param>
 /// <param name="Command">What else the outputs depend on, as a text.</param>
 /// <param name="Inputs">The files read.</param>
 /// <param name="Outputs">The files written.</param>
-public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inputs, IReadOnlyList<RecordedFile> Outputs)
+public sealed record StageRecord(string Path, string Command, IReadOnlyList<RecordedFile> Inputs, IReadOnlyList<RecordedFile> Outputs)
 {
     /// <summary>Writes a record under a temporary name and renames it.</summary>
     public static void Write(string path, string command, IEnumerable<string> inputs, IEnumerable<string> outputs)
     {
-        StageRecord record = new(command, [.. inputs.Select(RecordedFile.Take)], [.. outputs.Select(RecordedFile.Take)]);
+        StageRecord record = new(
+            System.IO.Path.GetFullPath(path),
+            command,
+            [.. inputs.Select(RecordedFile.Take)],
+            [.. outputs.Select(RecordedFile.Take)]
+        );
         AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, TaskFiles.Default.StageRecord));
     }
 
@@ -60,7 +66,7 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
         try
         {
             var record = JsonFile.Read(path, TaskFiles.Default.StageRecord, TaskFiles.Remedy);
-            return record.Inputs.Concat(record.Outputs).All(file => Path.IsPathFullyQualified(file.Path)) ? record : null;
+            return record.Inputs.Concat(record.Outputs).All(file => System.IO.Path.IsPathFullyQualified(file.Path)) ? record : null;
         }
         catch (Exception problem) when (problem is IOException or DamagedFileException)
         {
@@ -82,6 +88,8 @@ public sealed record StageRecord(string Command, IReadOnlyList<RecordedFile> Inp
             return "it was not made yet";
         if (Read(path) is not { } record)
             return $"its record {path} is damaged";
+        if (record.Path != System.IO.Path.GetFullPath(path))
+            return $"its record was written at {record.Path}";
         if (command is not null && record.Command != command)
             return "it would be made by another command";
         return record.Inputs.Concat(record.Outputs).Select(file => file.Difference()).FirstOrDefault(difference => difference is not null);

@@ -15,20 +15,24 @@ public sealed class WriteReport : KspliceTask
     [Required]
     public string UpdateFile { get; set; } = "";
 
-    /// <summary>The file that says where the package is.</summary>
+    /// <summary>The file with the package's id.</summary>
     [Required]
-    public string PathFile { get; set; } = "";
+    public string IdFile { get; set; } = "";
+
+    /// <summary>The folder that packages are put into.</summary>
+    [Required]
+    public string OutputFolder { get; set; } = "";
 
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        string package = PackagePath.Read(PathFile);
+        string package = PackagePath.Read(IdFile, OutputFolder);
         var manifest = UpdateManifest.Read(Path.Combine(package, UpdateManifest.FileName), TaskFiles.Remedy);
         var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         string output = ReportOf(package);
         AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(manifest, update)));
         if (Record is not null)
-            StageRecord.Write(Record, "", [UpdateFile, PathFile, Path.Combine(package, UpdateManifest.FileName)], [output]);
+            StageRecord.Write(Record, "", [UpdateFile, IdFile, Path.Combine(package, UpdateManifest.FileName)], [output]);
         Log.LogMessage(
             MessageImportance.High,
             "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}",

@@ -79,7 +79,7 @@ public sealed class CommandTests
         Assert.Empty(expected.Except(byBuild.Select(error => error.Id)));
         Assert.Empty(RulesOfTheCorpus().Except(byBuild.Select(error => error.Id)));
 
-        string objects = project.At($"obj/Debug/ksplice/{Patches.Release}/units");
+        string objects = project.At($"obj/Debug/ksplice/update/{Patches.Release}/units");
         var byCommand = Directory
             .EnumerateFiles(objects, "*.pre.o", SearchOption.AllDirectories)
             .SelectMany(pre => Diff(objects, pre))

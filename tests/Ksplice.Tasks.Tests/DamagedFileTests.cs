@@ -33,7 +33,7 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
 
     public void Dispose() => _folder.Delete(recursive: true);
 
-    private string Built(string name) => built.Project.At($"obj/Debug/ksplice/{Patches.Release}/{name}");
+    private string Built(string name) => built.Project.At($"obj/Debug/ksplice/update/{Patches.Release}/{name}");
 
     // A file to damage, and a task that reads it. What else the task reads is whole.
     private static readonly string[] Files =
@@ -100,7 +100,7 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
                         BasesFile = Built("bases.json"),
                         ModuleFolder = Built("modules"),
                         OutputFolder = _folder.CreateSubdirectory("package").FullName,
-                        PathFile = Path.Combine(_folder.FullName, "path"),
+                        IdFile = Path.Combine(_folder.FullName, "path"),
                     },
                     damaged
                 );
@@ -110,9 +110,14 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
                     manifest = Path.Combine(package, "manifest.json"),
                     path = Path.Combine(_folder.FullName, "path");
                 File.Copy(isManifest ? damaged : SourceOf("manifest.json"), manifest);
-                File.WriteAllText(path, package);
+                File.WriteAllText(path, "01234567");
                 return (
-                    new WriteReport { UpdateFile = isManifest ? Built("update.json") : damaged, PathFile = path },
+                    new WriteReport
+                    {
+                        UpdateFile = isManifest ? Built("update.json") : damaged,
+                        IdFile = path,
+                        OutputFolder = _folder.FullName,
+                    },
                     isManifest ? manifest : damaged
                 );
         }
@@ -279,14 +284,19 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
     [InlineData("")]
     [InlineData("/")]
     [InlineData("/home/user/project")]
-    [InlineData("bin/ksplice-01234567")]
-    [InlineData("/home/user/ksplice-project")]
+    [InlineData("../0123456")]
+    [InlineData("01234567/..")]
     public void The_file_that_names_the_package_names_nothing_else(string named)
     {
         string path = Path.Combine(_folder.FullName, "path");
         File.WriteAllText(path, named);
         RecordingEngine engine = new();
-        using ReadPackage task = new() { BuildEngine = engine, PathFile = path };
+        using ReadPackage task = new()
+        {
+            BuildEngine = engine,
+            IdFile = path,
+            OutputFolder = _folder.FullName,
+        };
         Assert.False(task.Execute());
         Assert.Equal("KSP2028", Assert.Single(engine.Errors).Code);
         Assert.Empty(task.Updates);
@@ -302,7 +312,7 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
         using (task)
             Assert.True(task.Execute());
         Assert.True(Directory.Exists(keep));
-        Assert.Equal(built.Project.Id, Path.GetFileName(File.ReadAllText(Path.Combine(_folder.FullName, "path")))["ksplice-".Length..]);
+        Assert.Equal(built.Project.Id, File.ReadAllText(Path.Combine(_folder.FullName, "path")));
     }
 
     [Fact]
@@ -316,8 +326,8 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
                 [
                     [],
                     whole[..(whole.Length / 2)],
-                    """{"Command":"","Inputs":[null],"Outputs":[]}"""u8.ToArray(),
-                    """{"Command":"","Inputs":null,"Outputs":[]}"""u8.ToArray(),
+                    """{"Path":"/","Command":"","Inputs":[null],"Outputs":[]}"""u8.ToArray(),
+                    """{"Path":"/","Command":"","Inputs":null,"Outputs":[]}"""u8.ToArray(),
                     """{"Command":"","Inputs":[{"Path":"","Size":0,"Time":0,"Sha256":""}],"Outputs":[]}"""u8.ToArray(),
                 ]
         )

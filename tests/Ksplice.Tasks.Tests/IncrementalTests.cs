@@ -11,6 +11,7 @@ public sealed class IncrementalTests
         "KspliceVerify",
         "KspliceWriteInputs",
         "KspliceWriteSigning",
+        "KspliceWriteOutput",
         "KsplicePatch",
         "KspliceReadUnits",
         "KspliceCompile",
@@ -25,13 +26,15 @@ public sealed class IncrementalTests
         "KspliceReadPackage",
     ];
 
-    private static readonly string[] AlwaysRun =
+    /// <summary>The targets that run in a build in which nothing changed.</summary>
+    internal static readonly string[] AlwaysRun =
     [
         "KspliceConfigure",
         "KspliceResolveKernel",
         "KspliceVerify",
         "KspliceWriteInputs",
         "KspliceWriteSigning",
+        "KspliceWriteOutput",
         "KspliceReadUnits",
         "KspliceCompile",
         "KspliceReplay",
@@ -145,7 +148,7 @@ public sealed class IncrementalTests
         using PatchProject project = new(Patches.Release);
         project.Write("smaps.patch", Patches.Smaps);
         (await project.BuildAsync()).MustSucceed();
-        string post = project.At($"obj/Debug/ksplice/{Patches.Release}/units/fs/proc/task_mmu.post.o");
+        string post = project.At($"obj/Debug/ksplice/update/{Patches.Release}/units/fs/proc/task_mmu.post.o");
         Assert.True(File.ReadAllBytes(post).AsSpan().IndexOf("Pages: "u8) >= 0);
         File.Copy(Path.ChangeExtension(Path.ChangeExtension(post, null), ".pre.o"), post, overwrite: true);
         File.SetLastWriteTimeUtc(post, DateTime.UtcNow.AddYears(-1));
@@ -177,7 +180,7 @@ public sealed class IncrementalTests
         var bytes = File.ReadAllBytes(archive);
         (await project.BuildAsync("-t:Clean")).MustSucceed();
         Assert.Empty(Directory.GetFiles(project.At("bin"), "*", SearchOption.AllDirectories));
-        Assert.False(Directory.Exists(project.At("obj/Debug/ksplice/" + Patches.Release)));
+        Assert.False(Directory.Exists(project.At("obj/Debug/ksplice/update/" + Patches.Release)));
         (await project.BuildAsync("-t:Rebuild")).MustSucceed();
         Assert.True(bytes.AsSpan().SequenceEqual(File.ReadAllBytes(archive)));
     }
@@ -242,7 +245,7 @@ public sealed class IncrementalTests
         using PatchProject project = new(Patches.Release);
         project.Write("smaps.patch", Patches.Smaps);
         (await project.RunAsync(["restore"])).MustSucceed();
-        string units = project.At($"obj/Debug/ksplice/{Patches.Release}/units");
+        string units = project.At($"obj/Debug/ksplice/update/{Patches.Release}/units");
         using var dotnet = System.Diagnostics.Process.Start(
             new System.Diagnostics.ProcessStartInfo(
                 "env",

@@ -260,8 +260,8 @@ public sealed class RefusalTests
     {
         using PatchProject project = new(Patches.Release);
         project.Write("fix.patch", Patches.Smaps);
-        Directory.CreateDirectory(project.At($"obj/Debug/ksplice/{Patches.Release}"));
-        File.WriteAllText(project.At($"obj/Debug/ksplice/{Patches.Release}/units"), "a file where a folder has to be");
+        Directory.CreateDirectory(project.At($"obj/Debug/ksplice/update/{Patches.Release}"));
+        File.WriteAllText(project.At($"obj/Debug/ksplice/update/{Patches.Release}/units"), "a file where a folder has to be");
         await RefusedAsync(project, "KSP2020");
     }
 

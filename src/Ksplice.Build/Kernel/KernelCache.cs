@@ -2,6 +2,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Processes;
 using Microsoft.Extensions.Logging;
 
@@ -95,7 +96,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
         if (!File.Exists(ready))
         {
             Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
-            using var held = await LockAsync(folder + ".lock", cancellation).ConfigureAwait(false);
+            using var held = await FileLock
+                .TakeAsync(folder + ".lock", () => LogWaiting(logger, folder + ".lock"), cancellation)
+                .ConfigureAwait(false);
             if (!File.Exists(ready))
             {
                 if (Directory.Exists(folder))
@@ -133,23 +136,6 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         return real;
-    }
-
-    private async Task<FileStream> LockAsync(string path, CancellationToken cancellation)
-    {
-        for (bool told = false; ; told = true)
-        {
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (IOException) when (Directory.Exists(Path.GetDirectoryName(path)))
-            {
-                if (!told)
-                    LogWaiting(logger, path);
-                await Task.Delay(200, cancellation).ConfigureAwait(false);
-            }
-        }
     }
 
     private async Task<bool> MakeAsync(KernelRelease release, string folder, DiagnosticBag diagnostics, CancellationToken cancellation)
