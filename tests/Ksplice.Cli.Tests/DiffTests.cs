@@ -164,6 +164,16 @@ public sealed class DiffTests : IDisposable
         }
     }
 
+    // The first has no types, so the second's were not asked for.
+    [Fact]
+    public void A_second_object_that_is_not_there_ends_with_1_and_its_name()
+    {
+        string none = Path.Combine(_folder, "none.o");
+        var (code, output, errors) = ProcessTests.Run("diff", Compile("pre", Source), none);
+        Assert.Equal((1, ""), (code, output));
+        Assert.StartsWith("ksplice: error: " + none, errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_linked_file_ends_with_1_and_says_what_it_is()
     {

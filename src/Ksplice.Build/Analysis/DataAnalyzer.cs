@@ -33,7 +33,9 @@ public sealed class DataAnalyzer : UpdateAnalyzer
         );
     }
 
-    // Flags of WARN_ONCE and descriptors of debug prints come with the code.
+    // Flags of WARN_ONCE and descriptors of messages come with the code.
     private static bool IsBookkeeping(string section) =>
-        section is ".data.once" or ".data..once" or "__dyndbg" || section.StartsWith("__", StringComparison.Ordinal);
+        section is ".data.once" or ".data..once" or ".data.unlikely"
+        || SectionCatalog.ListsMessages(section)
+        || section.StartsWith("__", StringComparison.Ordinal);
 }

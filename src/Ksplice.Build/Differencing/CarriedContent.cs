@@ -145,7 +145,7 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
 
     private void CheckData(ObjectNode node)
     {
-        if (node.Role == SectionRole.Collected && node.Section.Name != "__dyndbg")
+        if (node.Role == SectionRole.Collected && !SectionCatalog.ListsMessages(node.Section.Name))
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
         if (
             IsPerCpu(node)
@@ -155,7 +155,12 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
             Report(DifferencingDiagnostics.PerCpuSection, node.Name, unit, node.Section.Name, ".data..percpu");
         else if (SectionCatalog.IsOfImage(node.Section.Name))
             Report(DifferencingDiagnostics.ImageSection, node.Name, unit, node.Section.Name);
-        bool state = node.IsWritable && node.Size != 0 && !Comparison.IsOnceFlag(node) && node.Role == SectionRole.Data;
+        bool state =
+            node.IsWritable
+            && node.Size != 0
+            && !Comparison.IsOnceFlag(node)
+            && !SectionCatalog.IsGenerated(node.Section)
+            && node.Role == SectionRole.Data;
         if (state && pairing.Ambiguous.TryGetValue(node, out var rivals))
         {
             var shown =
@@ -171,7 +176,9 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
     /// <summary>Decides what a reference of carried content points at, and carries the target if that is needed.</summary>
     private Binding Bind(ObjectReference reference)
     {
-        if (reference.Field is TableField.Key or TableField.Code or TableField.Replacement)
+        if (reference.Field == TableField.Replacement && reference.External is { } thunk)
+            return new(null, new GlobalSymbol(thunk), reference.TargetOffset);
+        if (reference.Field is TableField.Key or TableField.Code or TableField.Replacement or TableField.Entry)
             return BindPlace(reference);
         var bound = reference.Target is null
             ? new(null, new GlobalSymbol(reference.External!), reference.TargetOffset)
@@ -238,7 +245,8 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
 
     private Binding BindData(ObjectReference reference, ObjectNode target)
     {
-        bool constants = target is { IsAnonymous: true, IsWritable: false, Role: SectionRole.Data };
+        bool constants =
+            target is { IsAnonymous: true, Role: SectionRole.Data } && (!target.IsWritable || SectionCatalog.IsGenerated(target.Section));
         // No code leads matching to the names in a debug print's descriptor; a copy says the same.
         bool names =
             reference.Holder.Role == SectionRole.Collected && target is { IsGlobal: false, IsWritable: false, Role: SectionRole.Data };
@@ -316,7 +324,7 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
             Report(DifferencingDiagnostics.ReadOnlyKey, reference.Holder.Root.Name, unit, key.DisplayName);
             return;
         }
-        string section = reference.Type == ElfRelocationType.Pc64 ? "__jump_table" : ".static_call_sites";
+        string section = reference.FieldSize == 8 ? "__jump_table" : ".static_call_sites";
         var use = new StaticKeyUse(reference.Holder.Root.Name, key, section);
         if (!_keys.Contains(use))
             _keys.Add(use);

@@ -187,6 +187,7 @@ internal sealed class CarriedPieces(
         )
         {
             TakesAddress = reference.TakesAddress,
+            IsTableEntry = reference.Field == TableField.Entry,
         };
     }
 

@@ -131,6 +131,7 @@ internal sealed class Correlation
         }
         JoinAlike(pre, post);
         JoinByLine(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
+        JoinInOrder(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
         JoinSingles(pre.FindAll(node => !IsJoined(node)), post.FindAll(node => !IsJoined(node)));
     }
 
@@ -185,6 +186,27 @@ internal sealed class Correlation
                 continue;
             foreach (var same in now)
                 Join(old[same.Key].First(), same.First());
+        }
+    }
+
+    // A function has as many as before: the first is the first. If that is wrong, a message is given once more, or two locks share a class.
+    private void JoinInOrder(List<ObjectNode> pre, List<ObjectNode> post)
+    {
+        string Place(ObjectNode node) =>
+            string.Join(
+                '|',
+                node.Referrers.Select(reference => Identity(reference.Holder.Root))
+                    .Distinct(StringComparer.Ordinal)
+                    .Order(StringComparer.Ordinal)
+                    .Prepend(Label(node))
+            );
+        static IEnumerable<ObjectNode> InOrder(IEnumerable<ObjectNode> nodes) =>
+            nodes.OrderBy(node => node.Section.Index).ThenBy(node => node.Start);
+        var others = pre.Where(node => SymbolNames.IsOfAPlace(node.Name)).ToLookup(Place, StringComparer.Ordinal);
+        foreach (var group in post.Where(node => SymbolNames.IsOfAPlace(node.Name)).ToLookup(Place, StringComparer.Ordinal))
+        {
+            foreach (var (old, now) in others[group.Key].Count() == group.Count() ? InOrder(others[group.Key]).Zip(InOrder(group)) : [])
+                Join(old, now);
         }
     }
 

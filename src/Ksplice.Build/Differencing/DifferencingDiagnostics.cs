@@ -126,6 +126,14 @@ public static class DifferencingDiagnostics
         "Function '{0}' of {1} is gone, but {2} refers to it"
     );
 
+    /// <summary>A message is new, gone or changed.</summary>
+    public static readonly DiagnosticDescriptor MessageIndexStays = new(
+        "KSP3018",
+        "Index of messages unchanged",
+        "Messages of {0} are new, gone or changed; the running kernel's index of messages (printk/index in debugfs) stays as it is",
+        DiagnosticSeverity.Info
+    );
+
     /// <summary>A function has a second entry.</summary>
     public static readonly DiagnosticDescriptor InnerEntry = Error(
         "KSP3040",

@@ -117,13 +117,14 @@ internal sealed class NodeComparer(Pairing pairing)
                 now = b.MaskedBytes();
             // The last entry of a table may lack its padding.
             int common = Math.Min(old.Length, now.Length);
-            if (!old.AsSpan(0, common).SequenceEqual(now.AsSpan(0, common)))
+            int equal = old.AsSpan(0, common).CommonPrefixLength(now.AsSpan(0, common));
+            if (equal != common)
             {
                 return new FunctionChange(
                     FunctionDifference.SpecialSection,
                     (ulong)a.KeyOffset,
                     a.Section.Name,
-                    $"bytes {Show(old, 0)} became {Show(now, 0)}"
+                    $"bytes {Show(old, equal)} became {Show(now, equal)}"
                 );
             }
             if (FirstDifference(a.References, b.References) is { } difference)
@@ -179,6 +180,8 @@ internal sealed class NodeComparer(Pairing pairing)
             case NodeKind.Auxiliary:
             case NodeKind.Replacement:
                 return pairing.PostOf(a.Root) == b.Root && Parts(a.Root).IndexOf(a) == Parts(b.Root).IndexOf(b);
+            case NodeKind.Data when a.IsAnonymous && SectionCatalog.IsGenerated(a.Section) && SectionCatalog.IsGenerated(b.Section):
+                return SameContent(a, b);
             case NodeKind.Data when a.IsAnonymous && !a.IsWritable:
                 return pairing.PostOf(a) == b && SameContent(a, b);
             case NodeKind.Fragment when !a.IsGlobal && !b.IsGlobal:

@@ -127,17 +127,22 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
         {
             if (
                 node is { Role: SectionRole.Collected, Kind: NodeKind.Data }
-                && node.Section.Name != "__dyndbg"
+                && !SectionCatalog.ListsMessages(node.Section.Name)
                 && _pairing.PreOf(node) is null
             )
                 Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "new");
         }
+        if (IndexedOf(Pre, _pairing.PostOf) || IndexedOf(Post, _pairing.PreOf))
+            Report(DifferencingDiagnostics.MessageIndexStays, unit);
+
+        static bool IndexedOf(ObjectGraph graph, Func<ObjectNode, ObjectNode?> other) =>
+            graph.Nodes.Any(node => node.Kind == NodeKind.Data && node.Section.Name == SectionCatalog.MessageIndex && other(node) is null);
     }
 
     private void CompareVariable(NodeComparer comparer, ObjectNode old, ObjectNode node)
     {
         // Constants without a symbol go by what they hold wherever they are used.
-        if (node.IsAnonymous && !node.IsWritable && node.Role == SectionRole.Data)
+        if (node.IsAnonymous && node.Role == SectionRole.Data && (!node.IsWritable || SectionCatalog.IsGenerated(node.Section)))
             return;
         bool moved = SectionCatalog.DataClass(old.Section.Name) != SectionCatalog.DataClass(node.Section.Name);
         if ((comparer.CompareContent(old, node) ?? LeadsIntoReplaced(node)) is not { } change)
@@ -147,7 +152,7 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
             change = new FunctionChange(FunctionDifference.Text, 0, old.Name, $"section {old.Section.Name} became {node.Section.Name}");
         }
         // A debug print whose line moved with the patch: replaced code brings a descriptor of its own, other code keeps the old one.
-        if (node.Section.Name == "__dyndbg")
+        if (SectionCatalog.ListsMessages(node.Section.Name))
             _pairing.Separate(node);
         else if (node.Role == SectionRole.Collected)
             Report(DifferencingDiagnostics.CollectedChanged, node.Name, node.Section.Name, unit, "changed: " + change.Detail);
@@ -158,23 +163,27 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
     }
 
     private bool OnlyReplacedUse(ObjectNode old) =>
-        old.Referrers.All(reference => reference.Field is null && reference.Holder.IsCode && IsReplaced(reference.Holder));
+        old.Referrers.All(reference =>
+            reference.Holder.Section.Name == SectionCatalog.MessageIndex
+            || (reference.Field is null && reference.Holder.IsCode && IsReplaced(reference.Holder))
+        );
 
     private void CheckRemoved(ObjectNode old)
     {
         if (old.Role == SectionRole.Collected)
         {
-            if (old.Section.Name != "__dyndbg")
+            if (!SectionCatalog.ListsMessages(old.Section.Name))
                 Report(DifferencingDiagnostics.CollectedChanged, old.Name, old.Section.Name, unit, "gone");
             return;
         }
-        // A flag of WARN_ONCE and a lock class without content are nobody's state.
-        bool state = old.IsWritable && old.Size != 0 && !IsOnceFlag(old);
+        // A flag of WARN_ONCE, a lock class and what UBSAN says once are nobody's state.
+        bool state = old.IsWritable && old.Size != 0 && !IsOnceFlag(old) && !SectionCatalog.IsGenerated(old.Section);
         if (state && !_pairing.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
             Report(DifferencingDiagnostics.RemovedData, old.Name, unit);
     }
 
-    internal static bool IsOnceFlag(ObjectNode node) => node.Section.Name is ".data.once" or ".data..once";
+    internal static bool IsOnceFlag(ObjectNode node) =>
+        node.Section.Name is ".data.once" or ".data..once" or ".data.unlikely" || SymbolNames.IsOfAPlace(node.Name);
 
     private void CompareRest(NodeComparer comparer)
     {

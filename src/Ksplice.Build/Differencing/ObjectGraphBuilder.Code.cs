@@ -41,10 +41,10 @@ internal sealed partial class ObjectGraphBuilder
         _alternatives ??= [
             .. from table in _elf.Sections
             where table.Name == ".altinstructions" && table.Size != 0
-            from entry in Entries(table, SectionCatalog.Shape(table.Name)!)
-            let place = CodePlace(entry.Relocations[0])
+            from entry in Entries(table)
+            let place = CodePlace(entry.Key)
             where place is not null
-            select (place.Value.Section, place.Value.Place, place.Value.Place + table.Data.Span[(int)(entry.Start + entry.Size) - 2]),
+            select (place.Value.Section, place.Value.Place, place.Value.Place + (ulong)Lengths(table, entry).Original),
         ];
 
     private (int Section, ulong Place)? CodePlace(ElfRelocation relocation)

@@ -175,6 +175,7 @@ internal sealed partial class ObjectGraphBuilder
         foreach (var edge in _edges)
         {
             var (target, offset) = edge.Place is { } place ? Target(place) : (null, edge.Addend);
+            bool entry = edge is { Place: { } at, Field: null } && SectionCatalog.IsTable(_elf.Sections[at.Section].Name);
             edge.Among.Add(
                 new ObjectReference
                 {
@@ -187,7 +188,7 @@ internal sealed partial class ObjectGraphBuilder
                     Adjustment = edge.Adjustment,
                     IsBranch = edge.IsBranch,
                     TakesAddress = edge.TakesAddress,
-                    Field = edge.Field,
+                    Field = entry ? TableField.Entry : edge.Field,
                 }
             );
         }
@@ -198,6 +199,8 @@ internal sealed partial class ObjectGraphBuilder
     {
         var section = _elf.Sections[place.Section];
         var role = SectionCatalog.Role(section);
+        if (role == SectionRole.Table && !SectionCatalog.IsAnnotation(section.Name))
+            return TargetInTable(section, place.Offset);
         // A named symbol says which object is meant even where the addend leads out of it.
         var target = Find(place.Section, place.Symbol is { } symbol ? (long)symbol.Value : place.Offset);
         if (target is null && role != SectionRole.Ignored && section.IsAllocated)

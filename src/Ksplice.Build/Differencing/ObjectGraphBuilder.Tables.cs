@@ -8,23 +8,27 @@ internal sealed partial class ObjectGraphBuilder
 {
     private static Node Root(Node node) => (Node)node.Root;
 
-    // .altinstr_aux: one run of instructions for each jump into it; it belongs to the function that jumps.
+    // One run of instructions for each jump into the section, or for each exception that goes on there; it belongs to the function that
+    // jumps, or that the exception is in. The code that jumps leads to may have exceptions too, so it is cut first.
     private void CutAuxiliary()
     {
-        foreach (var section in _elf.Sections)
+        foreach (
+            var section in _elf
+                .Sections.Where(section => SectionCatalog.Role(section) == SectionRole.Auxiliary && section.Size != 0)
+                .OrderBy(section => section.Name == ".fixup")
+        )
         {
-            if (SectionCatalog.Role(section) != SectionRole.Auxiliary || section.Size == 0)
-                continue;
-            var entries = _edges
+            var jumps = _edges
                 .Where(edge => edge.Place?.Section == section.Index && edge.Holder.IsCode)
-                .GroupBy(edge => edge.Place!.Value.Offset)
-                .OrderBy(group => group.Key)
-                .ToList();
-            Cut(section, entries.Select(group => (group.Key, Root(group.First().Holder))).ToList());
+                .Select(edge => (edge.Place!.Value.Offset, Owner: Root(edge.Holder)));
+            Cut(section, [.. jumps.Concat(ExceptionsIn(section)).DistinctBy(entry => entry.Offset).OrderBy(entry => entry.Offset)]);
         }
 
         void Cut(ElfSection section, List<(long Offset, Node Owner)> entries)
         {
+            ulong first = entries.Count == 0 ? section.Size : (ulong)entries[0].Offset;
+            if (first != 0)
+                Add(NodeKind.Unknown, SectionRole.Unknown, section, 0, Math.Min(first, section.Size), []);
             for (int i = 0; i < entries.Count; i++)
             {
                 ulong start = (ulong)entries[i].Offset;
@@ -38,23 +42,44 @@ internal sealed partial class ObjectGraphBuilder
         }
     }
 
+    private IEnumerable<(long Offset, Node Owner)> ExceptionsIn(ElfSection section)
+    {
+        foreach (var table in _elf.Sections.Where(table => table.Name == "__ex_table" && table.Size != 0))
+        {
+            foreach (var entry in Entries(table))
+            {
+                if (
+                    entry.Relocation(TableField.Code) is { } fixup
+                    && CodePlace(fixup) is { } place
+                    && place.Section == section.Index
+                    && Owner(entry.Key) is { } owner
+                )
+                    yield return ((long)place.Place, Root(owner));
+            }
+        }
+    }
+
     private void CutReplacements()
     {
         foreach (var table in _elf.Sections.Where(section => section.Name == ".altinstructions" && section.Size != 0))
         {
-            foreach (var (start, size, relocations) in Entries(table, SectionCatalog.Shape(table.Name)!))
+            foreach (var entry in Entries(table))
             {
-                int length = table.Data.Span[(int)(start + size) - 1];
+                int length = Lengths(table, entry).Replacement;
                 if (length == 0)
                     continue;
-                var owner = Owner(relocations[0]);
-                var replacement = _elf.Symbols[relocations[1].SymbolIndex];
-                if (owner is null || !replacement.IsInSection)
-                    Throw(table, (long)start, $"an entry of {table.Name} points at nothing");
+                var owner = Owner(entry.Key);
+                var relocation = entry.Relocation(TableField.Replacement) ?? default;
+                var replacement = _elf.Symbols[relocation.SymbolIndex];
+                if (owner is null || relocation.SymbolIndex == 0 || replacement.IsReserved)
+                    Throw(table, (long)entry.Start, $"an entry of {table.Name} points at nothing");
+                // A thunk of another unit.
+                if (replacement.IsUndefined)
+                    continue;
                 var section = _elf.Sections[replacement.SectionIndex];
-                ulong from = replacement.Value + (ulong)relocations[1].Addend;
+                ulong from = replacement.Value + (ulong)relocation.Addend;
                 if (from > section.Size || (ulong)length > section.Size - from)
-                    Throw(table, (long)start, $"an entry of {table.Name} points out of {section.Name}");
+                    Throw(table, (long)entry.Start, $"an entry of {table.Name} points out of {section.Name}");
                 var node = Add(NodeKind.Replacement, SectionRole.Replacement, section, from, (ulong)length, []);
                 node.BelongTo(Root(owner));
                 AddCodeReferences(node);
@@ -81,89 +106,53 @@ internal sealed partial class ObjectGraphBuilder
             : _bySection[symbol.SectionIndex].Find(node => (long)node.Start > offset) ?? nearest;
     }
 
-    // An entry begins where its first relocation is; the next one's first tells its size.
-    private List<(ulong Start, ulong Size, ElfRelocation[] Relocations)> Entries(ElfSection section, TableShape shape)
-    {
-        int perEntry = shape.Fields.Length;
-        var relocations = section.Relocations;
-        int count = relocations.Count / perEntry;
-        if (relocations.Count % perEntry != 0 || count == 0)
-            Throw(section, 0, $"{section.Name} has {relocations.Count} relocations, no multiple of {perEntry}");
-        ulong stride = count > 1 ? relocations[perEntry].Offset - relocations[0].Offset : section.Size;
-        List<(ulong, ulong, ElfRelocation[])> entries = new(count);
-        for (int i = 0; i < count; i++)
-        {
-            ulong start = stride * (ulong)i;
-            // The last entry of a table whose entries begin aligned may lack its padding.
-            ulong size = Math.Min(stride, section.Size - start);
-            ElfRelocation[] own = [.. Enumerable.Range(i * perEntry, perEntry).Select(index => relocations[index])];
-            for (int f = 0; f < perEntry; f++)
-            {
-                if (own[f].Offset != start + shape.Fields[f].Offset)
-                    Throw(
-                        section,
-                        (long)own[f].Offset,
-                        $"{section.Name}: a relocation at 0x{own[f].Offset:x}, expected at 0x{start + shape.Fields[f].Offset:x}"
-                    );
-            }
-            entries.Add((start, size, own));
-        }
-        ulong total = stride * (ulong)(count - 1) + entries[^1].Item2;
-        ulong missing = stride - entries[^1].Item2;
-        if (total != section.Size || (missing != 0 && missing >= section.Alignment))
-            Throw(section, (long)total, $"{section.Name} of {section.Size} bytes does not divide into {count} entries of {stride} bytes");
-        return entries;
-    }
-
     private void AddTables()
     {
         foreach (var section in _elf.Sections)
         {
-            if (SectionCatalog.Shape(section.Name) is not { } shape || section.Size == 0)
+            if (!SectionCatalog.IsTable(section.Name) || section.Size == 0)
                 continue;
-            var entries = Entries(section, shape);
+            var entries = Entries(section);
             var orc = section.Name == ".orc_unwind_ip" ? OrcTwin(section, entries.Count) : null;
             for (int i = 0; i < entries.Count; i++)
             {
-                var (start, size, relocations) = entries[i];
-                var owner = section.Name == "__patchable_function_entries" ? OwnerOfPadding(relocations[0]) : Owner(relocations[0]);
+                var cut = entries[i];
+                var owner = section.Name == "__patchable_function_entries" ? OwnerOfPadding(cut.Key) : Owner(cut.Key);
                 if (owner is null && SectionCatalog.IsAnnotation(section.Name))
                     continue;
                 if (owner is null)
-                    Throw(section, (long)start, $"an entry of {section.Name} points at nothing");
-                var key = _elf.Symbols[relocations[0].SymbolIndex];
+                    Throw(section, (long)cut.Start, $"an entry of {section.Name} points at nothing");
+                var key = _elf.Symbols[cut.Key.SymbolIndex];
                 List<ObjectReference> references = [];
                 TableEntry entry = new()
                 {
-                    Shape = shape,
                     Section = section,
-                    Start = start,
-                    Size = size,
+                    Start = cut.Start,
+                    Size = cut.Size,
                     Owner = owner,
-                    KeyOffset = (long)key.Value + relocations[0].Addend - (long)owner.Start,
+                    KeyOffset = (long)key.Value + cut.Key.Addend - (long)owner.Start,
                     References = references,
                     Orc = orc is null ? null : new ObjectRange(orc.Value.Section, (ulong)i * orc.Value.EntrySize, orc.Value.EntrySize),
                 };
                 owner.Entries.Add(entry);
-                for (int f = 0; f < relocations.Length; f++)
+                foreach (var (slot, relocation) in cut.Relocations)
                 {
-                    var (offset, field) = shape.Fields[f];
                     // A replacement of no bytes points at whatever stands there.
-                    bool nowhere = field == TableField.Replacement && entry.Bytes[^1] == 0;
+                    bool nowhere = slot.Field == TableField.Replacement && Lengths(section, cut).Replacement == 0;
                     _edges.Add(
                         nowhere
                             ? new Edge
                             {
                                 Holder = owner,
                                 Among = references,
-                                Offset = offset,
-                                Type = relocations[f].Type,
+                                Offset = slot.Offset,
+                                Type = relocation.Type,
                                 Adjustment = 0,
-                                Field = field,
+                                Field = slot.Field,
                             }
-                            : ByRelocation(owner, references, offset, relocations[f], 0) with
+                            : ByRelocation(owner, references, slot.Offset, relocation, 0) with
                             {
-                                Field = field,
+                                Field = slot.Field,
                             }
                     );
                 }

@@ -127,14 +127,17 @@ internal sealed class ObjectReference
     /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
     public required bool TakesAddress { get; init; }
 
-    /// <summary>What the field is for, in a table entry.</summary>
+    /// <summary>What the field is for, in a table entry; in code <see cref="TableField.Entry"/>, or null.</summary>
     public required TableField? Field { get; init; }
 
     /// <summary>True for a branch of one byte's reach, which ties its code to a place near the target.</summary>
     public bool IsShort => Type == ElfRelocationType.Pc8;
 
-    public int FieldSize =>
-        Type switch
+    public int FieldSize => SizeOf(Type);
+
+    /// <summary>The bytes that a relocation fills.</summary>
+    public static int SizeOf(ElfRelocationType type) =>
+        type switch
         {
             ElfRelocationType.Abs64 or ElfRelocationType.Pc64 => 8,
             ElfRelocationType.Pc8 => 1,
@@ -145,7 +148,6 @@ internal sealed class ObjectReference
 /// <summary>One entry of a special section.</summary>
 internal sealed class TableEntry
 {
-    public required TableShape Shape { get; init; }
     public required ElfSection Section { get; init; }
     public required ulong Start { get; init; }
     public required ulong Size { get; init; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What becomes of each section of a kernel object: the three fates of K7, and the shapes of the tables whose entries
 // follow the function that they point into. Shapes are written as the places of an entry's relocations; the entry's
-// size is found in the section itself and never assumed.
+// size is found in the section itself and never assumed. Where releases differ, a table has several shapes.
+using System.Runtime.InteropServices;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
@@ -18,7 +19,9 @@ internal enum SectionRole
     /// <summary>Code that alternatives put in place of other code; its entries are cut out by <c>.altinstructions</c>.</summary>
     Replacement,
 
-    /// <summary>Code out of line that <c>static_cpu_has</c> jumps to; belongs to the function that does.</summary>
+    /// <summary>
+    /// Code out of line: what <c>static_cpu_has</c> jumps to, what the exception table goes on at. Belongs to the function that it is for.
+    /// </summary>
     Auxiliary,
 
     /// <summary>Variables and constants.</summary>
@@ -61,17 +64,32 @@ internal enum TableField
     /// <summary>Code in <c>.altinstr_replacement</c>.</summary>
     Replacement,
 
+    /// <summary>The function that the kernel calls for the entry.</summary>
+    Handler,
+
     /// <summary>A static key or static call key.</summary>
     StaticKey,
 
     /// <summary>Data, such as a file name.</summary>
     Data,
+
+    /// <summary>In code: an entry of a table. What it is about stands for it.</summary>
+    Entry,
 }
+
+/// <summary>A relocation of an entry.</summary>
+/// <param name="Offset">Bytes from the start of the entry.</param>
+/// <param name="Field">What it is for.</param>
+/// <param name="Size">The bytes that it fills, 0 if that tells nothing.</param>
+/// <param name="MayLack">True if there are entries without it.</param>
+[StructLayout(LayoutKind.Auto)]
+internal readonly record struct TableSlot(ulong Offset, TableField Field, int Size = 0, bool MayLack = false);
 
 /// <summary>The relocations of one entry of a table, in order.</summary>
 /// <param name="Section">The table's section.</param>
-/// <param name="Fields">Offset in the entry and meaning of each relocation; the first is the key.</param>
-internal sealed record TableShape(string Section, params (ulong Offset, TableField Field)[] Fields);
+/// <param name="SmallestSize">An entry has at least so many bytes.</param>
+/// <param name="Slots">The relocations; the first is the key, which each entry has.</param>
+internal sealed record TableShape(string Section, ulong SmallestSize, params TableSlot[] Slots);
 
 internal static class SectionCatalog
 {
@@ -91,27 +109,32 @@ internal static class SectionCatalog
         ".discard.unwind_hints",
     ];
 
-    private static readonly Dictionary<string, TableShape> Tables = (
+    private static readonly ILookup<string, TableShape> Tables = (
         (TableShape[])
             [
-                new(".altinstructions", (0, TableField.Key), (4, TableField.Replacement)),
-                new(".parainstructions", (0, TableField.Key)),
-                new(".smp_locks", (0, TableField.Key)),
-                new("__bug_table", (0, TableField.Key), (4, TableField.Data)),
-                new("__ex_table", (0, TableField.Key), (4, TableField.Code)),
-                new("__jump_table", (0, TableField.Key), (4, TableField.Code), (8, TableField.StaticKey)),
-                new(".static_call_sites", (0, TableField.Key), (4, TableField.StaticKey)),
-                new(".retpoline_sites", (0, TableField.Key)),
-                new(".return_sites", (0, TableField.Key)),
-                new(".call_sites", (0, TableField.Key)),
-                new(".ibt_endbr_seal", (0, TableField.Key)),
-                new("__mcount_loc", (0, TableField.Key)),
-                new("__patchable_function_entries", (0, TableField.Key)),
-                new(".orc_unwind_ip", (0, TableField.Key)),
-                new("_kprobe_blacklist", (0, TableField.Key)),
-                .. Annotations.Select(name => new TableShape(name, (0, TableField.Key))),
+                // Without a replacement: the second alternative of static_cpu_has, up to 5.12.
+                new(".altinstructions", 12, new(0, TableField.Key, 4), new(4, TableField.Replacement, 4, MayLack: true)),
+                new(".parainstructions", 10, new TableSlot(0, TableField.Key)),
+                // Flags; file name, line and flags; format, file name, line and flags. Either of addresses or of distances.
+                new("__bug_table", 8, new TableSlot(0, TableField.Key, 4)),
+                new("__bug_table", 12, new(0, TableField.Key, 4), new(4, TableField.Data, 4)),
+                new("__bug_table", 16, new(0, TableField.Key, 4), new(4, TableField.Data, 4), new(8, TableField.Data, 4)),
+                new("__bug_table", 16, new TableSlot(0, TableField.Key, 8)),
+                new("__bug_table", 24, new(0, TableField.Key, 8), new(8, TableField.Data, 8)),
+                // Of 4.6 to 5.15 the third word leads to a function.
+                new("__ex_table", 8, new(0, TableField.Key, 4), new(4, TableField.Code, 4), new(8, TableField.Handler, 4, MayLack: true)),
+                new("__jump_table", 16, new(0, TableField.Key, 4), new(4, TableField.Code, 4), new(8, TableField.StaticKey, 8)),
+                new("__jump_table", 24, new(0, TableField.Key, 8), new(8, TableField.Code, 8), new(16, TableField.StaticKey, 8)),
+                new(".static_call_sites", 8, new(0, TableField.Key), new(4, TableField.StaticKey)),
+                .. ((string[])["__mcount_loc", "__patchable_function_entries", "_kprobe_blacklist"]).Select(name => Places(name, 8)),
+                .. ((string[])[".smp_locks", ".retpoline_sites", ".return_sites", ".call_sites", ".ibt_endbr_seal", ".orc_unwind_ip"])
+                    .Concat(Annotations)
+                    .Select(name => Places(name, 4)),
             ]
-    ).ToDictionary(shape => shape.Section, StringComparer.Ordinal);
+    ).ToLookup(shape => shape.Section, StringComparer.Ordinal);
+
+    // A table of places in code, of which no more is said by a relocation.
+    private static TableShape Places(string section, ulong size) => new(section, size, new TableSlot(0, TableField.Key));
 
     // Pointers from ftrace, bpf and the like lead to what these hold; a copy would be a second, silent one.
     private static readonly HashSet<string> CollectedNames =
@@ -124,12 +147,13 @@ internal static class SectionCatalog
         "_ftrace_eval_map",
         "__syscalls_metadata",
         "__dyndbg",
+        "__verbose",
         ".BTF_ids",
         "__trace_printk_fmt",
         "_error_injection_whitelist",
         "__error_injection_whitelist",
         ".static_call_tramp_key",
-        ".printk_index",
+        MessageIndex,
         "__tracepoint_str",
         "__bpf_ctors",
     ];
@@ -196,9 +220,47 @@ internal static class SectionCatalog
     /// <summary>True for annotations, which tell objtool of code and are nothing that runs.</summary>
     public static bool IsAnnotation(string name) => name.StartsWith(".discard.", StringComparison.Ordinal);
 
-    /// <summary>The shape of the table that <paramref name="section"/> is, or null.</summary>
-    public static TableShape? Shape(string section) =>
-        IsRuntimeConstant(section) ? new TableShape(section, (0, TableField.Key)) : Tables.GetValueOrDefault(section);
+    /// <summary>True for a table whose entries follow the function that they point into.</summary>
+    public static bool IsTable(string section) => IsRuntimeConstant(section) || Tables.Contains(section);
+
+    /// <summary>The shapes that the table <paramref name="section"/> has in one release or another.</summary>
+    public static IEnumerable<TableShape> Shapes(string section) => IsRuntimeConstant(section) ? [Places(section, 4)] : Tables[section];
+
+    /// <summary>
+    /// Where an entry of <c>.altinstructions</c> has the lengths of the original and of the replacement, by the entry's size (struct
+    /// alt_instr: with a feature of 2 bytes, with the length of padding behind the lengths, with 2 bytes of flags); null if it is none
+    /// of these.
+    /// </summary>
+    public static (int Original, int Replacement)? AlternativeLengths(ulong entrySize) =>
+        entrySize switch
+        {
+            12 or 13 => (10, 11),
+            14 => (12, 13),
+            _ => null,
+        };
+
+    /// <summary>True for a table with an entry for each message: of dynamic debug, of the index of messages.</summary>
+    public static bool ListsMessages(string name) => name is "__dyndbg" or "__verbose" or MessageIndex;
+
+    /// <summary>The index of messages that debugfs shows; no code leads to its entries.</summary>
+    public const string MessageIndex = ".printk_index";
+
+    /// <summary>
+    /// True for data that the compiler makes and numbers, and that is what it holds: constants without a name, and what UBSAN's calls
+    /// point at.
+    /// </summary>
+    public static bool IsGenerated(ElfSection section) =>
+        GeneratedStems.Any(stem => section.Name.StartsWith(stem, StringComparison.Ordinal))
+        && (
+            (section.Flags & ElfSectionFlags.Write) == ElfSectionFlags.None
+            || section.Name.Contains("..Lubsan_", StringComparison.Ordinal)
+            || section.Name.Contains("..L__unnamed_", StringComparison.Ordinal)
+        );
+
+    private static readonly string[] GeneratedStems = [".data..L", ".rodata..L", ".data.rel.ro..L", ".data.rel.ro.local..L"];
+
+    // Code out of line. .fixup is of kernels up to 5.15, .text..refcount of 4.15 to 4.20.
+    private static readonly HashSet<string> AuxiliaryNames = [".altinstr_aux", ".fixup", ".text..refcount"];
 
     /// <summary>
     /// True for the places of one constant that the kernel writes into its code at boot and into no module's (K5): <c>runtime_ptr_NAME</c>,
@@ -216,12 +278,14 @@ internal static class SectionCatalog
     public static SectionRole Role(ElfSection section)
     {
         string name = section.Name;
-        if (Shape(name) is not null)
+        if (IsTable(name))
             return SectionRole.Table;
         if (
             name.StartsWith(".discard", StringComparison.Ordinal)
             || name.StartsWith(".note", StringComparison.Ordinal)
             || name.StartsWith(".debug", StringComparison.Ordinal)
+            || name.StartsWith(".llvm", StringComparison.Ordinal)
+            || (name.StartsWith(".kpatch.", StringComparison.Ordinal) && !section.IsExecutable)
             || name is ".comment" or ".BTF" or ".BTF.ext" or ".modinfo.tmp"
             || IsIgnored(name)
         )
@@ -242,7 +306,7 @@ internal static class SectionCatalog
             return SectionRole.OrcEntries;
         if (name == ".altinstr_replacement")
             return SectionRole.Replacement;
-        if (name == ".altinstr_aux")
+        if (AuxiliaryNames.Contains(name))
             return SectionRole.Auxiliary;
         if (IsCollected(name))
             return SectionRole.Collected;

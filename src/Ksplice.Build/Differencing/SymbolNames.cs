@@ -22,6 +22,13 @@ internal static partial class SymbolNames
         return name.Contains('.', StringComparison.Ordinal) ? NumberedPart().Replace(name, ".#") : name;
     }
 
+    /// <summary>
+    /// True for the statics that a macro declares at each of its places, and that mean that place and nothing else: the flag of a message
+    /// that is given once, a class of locks, the limit of a message's rate.
+    /// </summary>
+    public static bool IsOfAPlace(string name) =>
+        name.Split('.').Any(part => part is "__warned" or "__already_done" or "__print_once" or "__key" or "_rs");
+
     /// <summary>True for the names that objtool gives the no-ops before functions.</summary>
     public static bool IsPadding(string name) => name.StartsWith("__pfx_", StringComparison.Ordinal);
 

@@ -101,9 +101,7 @@ internal sealed class DebugInfo
     /// <summary>The debug entries of <paramref name="elf"/>, or null if it has none that can be read.</summary>
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static DebugInfo? Read(ElfObject elf) =>
-        elf.FindSection(".debug_info") is { } info
-        && elf.FindSection(".debug_abbrev") is { } abbreviations
-        && ((info.Flags | abbreviations.Flags) & ElfSectionFlags.Compressed) == ElfSectionFlags.None
+        elf.FindSection(".debug_info") is { } info && elf.FindSection(".debug_abbrev") is { } abbreviations
             ? new DebugInfo(elf, info, abbreviations)
             : null;
 

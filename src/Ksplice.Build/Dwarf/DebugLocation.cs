@@ -23,12 +23,7 @@ internal sealed class DebugLocation(DebugInfo info, DebugUnit unit, DebugAttribu
     {
         if (attribute.Form == Expression)
             return attribute.Value == 1 ? Register(info.Bytes[attribute.Position + 1]) : null;
-        if (
-            attribute.Form != ListOffset
-            || unit.Version != 5
-            || info.Elf.FindSection(".debug_loclists") is not { } lists
-            || (lists.Flags & ElfSectionFlags.Compressed) != ElfSectionFlags.None
-        )
+        if (attribute.Form != ListOffset || unit.Version != 5 || info.Elf.FindSection(".debug_loclists") is not { } lists)
             return null;
         DwarfCursor cursor = new(info.Elf, lists);
         cursor.Skip(info.OffsetOf(attribute));

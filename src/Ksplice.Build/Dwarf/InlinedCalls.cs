@@ -114,9 +114,7 @@ internal static class InlinedCalls
         }
         if (entry.Ranges.Form != 0x17)
             return [];
-        return
-            info.Elf.FindSection(unit.Version == 5 ? ".debug_rnglists" : ".debug_ranges") is { } lists
-            && (lists.Flags & ElfSectionFlags.Compressed) == ElfSectionFlags.None
+        return info.Elf.FindSection(unit.Version == 5 ? ".debug_rnglists" : ".debug_ranges") is { } lists
             ? List(info, lists, info.OffsetOf(entry.Ranges), unit.Version)
             : [];
     }

@@ -32,9 +32,7 @@ internal sealed class LineTable
     /// <exception cref="ElfFormatException">The debug data is malformed.</exception>
     public static LineTable? Read(ElfObject elf)
     {
-        return elf.FindSection(".debug_line") is { } section && (section.Flags & ElfSectionFlags.Compressed) == ElfSectionFlags.None
-            ? new LineTable(elf, section)
-            : null;
+        return elf.FindSection(".debug_line") is { } section ? new LineTable(elf, section) : null;
     }
 
     /// <summary>The source of the instruction at <paramref name="offset"/> of a section, or null.</summary>

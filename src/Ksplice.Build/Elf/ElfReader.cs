@@ -8,7 +8,7 @@ public sealed partial record ElfObject
 {
     /// <summary>
     /// Reads a relocatable 64-bit little-endian x86-64 object. One pass over the section headers, one over the symbol table, one over each
-    /// relocation section; section contents are slices of <paramref name="bytes"/>, nothing is copied but names.
+    /// relocation section; section contents are slices of <paramref name="bytes"/>, nothing is copied but names and what is compressed.
     /// </summary>
     /// <param name="bytes">The whole file.</param>
     /// <param name="name">The file's name, for messages.</param>
@@ -59,6 +59,8 @@ internal sealed class ElfReader(ReadOnlyMemory<byte> bytes, string name)
         var (sections, stringIndex) = ReadSectionHeaders();
         if (sections.Length > 0)
             NameSections(sections, stringIndex);
+        for (int index = 0; index < sections.Length; index++)
+            sections[index] = CompressedSection.Plain(sections[index], name);
         var symbols = ReadSymbols(sections);
         ReadRelocations(sections, symbols.Length);
         return new ElfObject(name, sections, symbols);

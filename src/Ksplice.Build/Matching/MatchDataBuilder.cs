@@ -64,6 +64,8 @@ public sealed class MatchDataBuilder
                 )
             )
         );
+        if (!CheckLayouts(diffs, diagnostics))
+            return null;
         AddressUse[] uses = [.. ObjectDiff.AddressesUsedBy(diffs)];
         return
             new MatchDataBuilder(diagnostics).Build(graphs, [.. replaced], exports, called: uses.Select(use => use.Symbol).ToHashSet())
@@ -153,6 +155,20 @@ public sealed class MatchDataBuilder
         return new MatchData(_tables.ToBytes(exports.Count, functions.Count), [.. exports], [.. functions]);
     }
 
+    private static bool CheckLayouts(IReadOnlyList<ObjectDiff> diffs, DiagnosticBag diagnostics)
+    {
+        bool known = true;
+        foreach (var diff in diffs)
+        {
+            foreach (string problem in diff.Carried.Select(KnownLayouts.Problem).OfType<string>().Distinct(StringComparer.Ordinal))
+            {
+                diagnostics.Report(MatchDiagnostics.UnknownLayout, new SourceLocation(diff.Unit), "new code", diff.Unit, problem);
+                known = false;
+            }
+        }
+        return known;
+    }
+
     private static bool IsText(ObjectNode node, string content) =>
         node.Size == (ulong)content.Length + 1 && node.Bytes[..^1].SequenceEqual(System.Text.Encoding.Latin1.GetBytes(content));
 
@@ -227,6 +243,12 @@ public sealed class MatchDataBuilder
     {
         if (!_included.Add(node))
             return true;
+        if (node.IsCode && KnownLayouts.Problem(node) is { } problem)
+        {
+            _diagnostics.Report(MatchDiagnostics.UnknownLayout, new SourceLocation(unit), $"'{node.Name}'", unit, problem);
+            _failed = true;
+            return false;
+        }
         string section = SymbolSequence.ClassOf(node.Section.Name);
         if (node.IsCode && _sequences[unit].TryGetValue(section, out var places) && _added.Add((unit, section)))
             _tables.AddSequence(unit, places);
@@ -247,9 +269,9 @@ public sealed class MatchDataBuilder
                 ops
             );
         }
-        catch (ProgramWriter.UnmatchableException problem)
+        catch (ProgramWriter.UnmatchableException unmatchable)
         {
-            _diagnostics.Report(MatchDiagnostics.Unmatchable, new SourceLocation(unit), node.Name, problem.Offset, problem.Message);
+            _diagnostics.Report(MatchDiagnostics.Unmatchable, new SourceLocation(unit), node.Name, unmatchable.Offset, unmatchable.Message);
             _failed = true;
             return false;
         }

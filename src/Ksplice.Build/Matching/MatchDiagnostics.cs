@@ -57,6 +57,13 @@ public static class MatchDiagnostics
             + "on a processor with IBT a call through it is a panic"
     );
 
+    /// <summary>KSP4008: a table of another release's layout.</summary>
+    public static readonly DiagnosticDescriptor UnknownLayout = Error(
+        "KSP4008",
+        "A layout of another kernel",
+        "{0} of {1}: {2}; the core does not know that layout, which is another release's"
+    );
+
     /// <summary>KSP4060: the name is another unit's.</summary>
     public static readonly DiagnosticDescriptor NotInSequence = Error(
         "KSP4060",

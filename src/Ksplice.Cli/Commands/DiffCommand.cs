@@ -20,7 +20,8 @@ public static class DiffCommand
     /// <exception cref="CommandException">A file cannot be read or is no relocatable x86-64 object.</exception>
     public static int Run(TextWriter output, TextWriter errors, string prePath, string postPath, bool json)
     {
-        bool types = Read(prePath).FindSection(".BTF") is not null && Read(postPath).FindSection(".BTF") is not null;
+        var (pre, post) = (Read(prePath), Read(postPath));
+        bool types = pre.FindSection(".BTF") is not null && post.FindSection(".BTF") is not null;
         UpdateBuild build = new(
             new()
             {

@@ -286,7 +286,10 @@ public sealed class DifferencingDiagnosticsTests
     [InlineData("__ex_table", ".long f - .\\n .long f - .\\n .long 0\\n .long f - .\\n .long f - .")]
     [InlineData("__mcount_loc", ".quad elsewhere")]
     [InlineData(".orc_unwind_ip", ".long f - .")]
-    [InlineData(".altinstructions", ".long f - .\\n .long elsewhere - .\\n .byte 0, 0, 0, 0, 0, 3")]
+    [InlineData("__ex_table", ".long f - ., f - ., f - ., f - ., f - ., f - .")]
+    [InlineData("__jump_table", ".quad f, f\\n .long f - .")]
+    [InlineData(".altinstructions", ".long f - .\\n .long 0\\n .byte 0, 0, 0, 0, 0, 3")]
+    [InlineData(".altinstructions", ".long f - .\\n .long 0\\n .byte 0, 0, 0, 0, 0, 0, 0, 0, 0")]
     [InlineData(".ksplice.hooks.apply", ".quad f\\n .byte 1")]
     public void KSP3014_object_that_is_not_understood(string section, string content) =>
         CPair
@@ -357,6 +360,7 @@ public sealed class DifferencingDiagnosticsTests
             .GetMethods()
             .Concat(typeof(AssemblyTests).GetMethods())
             .Concat(typeof(SpecialSectionTests).GetMethods())
+            .Concat(typeof(OtherKernelTests).GetMethods())
             .Select(method => method.Name)
             .ToList();
         var rules = typeof(DifferencingDiagnostics)
