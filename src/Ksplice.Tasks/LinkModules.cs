@@ -38,6 +38,9 @@ public sealed class LinkModules : KspliceTask
     /// <summary>The key's certificate.</summary>
     public string SigningCertificate { get; set; } = "";
 
+    /// <summary>True if an update that is not signed is an error.</summary>
+    public bool RequireSignature { get; set; }
+
     /// <summary>The modules: the core, then helper and primary of each target, with Role.</summary>
     [Output]
     public ITaskItem[] Modules { get; set; } = [];
@@ -47,6 +50,15 @@ public sealed class LinkModules : KspliceTask
     {
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return false;
+        if (signer is null && RequireSignature)
+        {
+            Diagnostics.Report(
+                GenerationDiagnostics.SigningNotPossible,
+                null,
+                "RequireSignature is set, and the project names no UpdateSigningKey"
+            );
+            return false;
+        }
         var kernel = ResolvedKernel.Open(KernelFile);
         var cache = OpenCache(Cache);
         KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 namespace Ksplice.Build.Diagnostics;
 
-/// <summary>What can be wrong with a patch project as such, KSP2020 to KSP2029.</summary>
+/// <summary>What can be wrong with a patch project as such, KSP2020 to KSP2029 and from KSP2040 on.</summary>
 public static class ProjectDiagnostics
 {
     /// <summary>KSP2020: a file system error.</summary>
@@ -61,6 +61,23 @@ public static class ProjectDiagnostics
         "A file of the build is damaged",
         "'{0}' is damaged: {1}; {2}"
     );
+
+    /// <summary>KSP2029: a property or item that nobody reads.</summary>
+    public static readonly DiagnosticDescriptor UnknownName = Warning(
+        "KSP2029",
+        "A name that the Sdk does not read",
+        "the Sdk reads no {0} '{1}'; the nearest that it reads is '{2}'"
+    );
+
+    /// <summary>KSP2040: a pattern of an item matches no file.</summary>
+    public static readonly DiagnosticDescriptor NoFileOfPattern = Warning(
+        "KSP2040",
+        "A pattern matches no file",
+        "'{0}' of {1} matches no file"
+    );
+
+    private static DiagnosticDescriptor Warning(string id, string title, string message) =>
+        new(id, title, message, DiagnosticSeverity.Warning);
 
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }
