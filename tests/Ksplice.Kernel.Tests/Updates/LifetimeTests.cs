@@ -117,7 +117,7 @@ public sealed class LifetimeTests(Guest guest)
                 ls /sys/module | grep ^ksplice
             }
             cd /sys/kernel/tracing
-            echo 'p:inside uptime_proc_show+5' >kprobe_events
+            echo 'p:inside uptime_proc_show+5' >kprobe_events || echo 'p:inside uptime_proc_show+9' >kprobe_events # behind ENDBR and fentry
             echo 1 >events/kprobes/inside/enable
             ksplice apply {{UpdateGuest.Place(project)}}
             see "apply $?"
