@@ -44,7 +44,7 @@ public sealed class PackageTests : IDisposable
         File.WriteAllText(Path.Combine(project, "smaps.patch"), Patches.Smaps);
         await DotnetAsync(project, "build", "-nodeReuse:false");
         string package = Assert.Single(Directory.GetDirectories(Path.Combine(project, "bin", "Debug", Patches.Release)));
-        Assert.Equal(3, Directory.GetFiles(package, "*.ko").Length);
+        Assert.Equal(4, Directory.GetFiles(package, "*.ko").Length);
     }
 
     private static async Task DotnetAsync(string folder, params string[] arguments)

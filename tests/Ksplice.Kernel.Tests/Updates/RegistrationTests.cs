@@ -185,9 +185,9 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
         Assert.Equal(
             [
                 "bad_data",
-                "the primary for vmlinux has abi 999, wanted is 4",
+                "the primary for vmlinux has abi 999, wanted is 5",
                 "bad_data",
-                "the primary for loop has abi 999, wanted is 4",
+                "the primary for loop has abi 999, wanted is 5",
                 "applied",
             ],
             result.Lines

@@ -273,7 +273,6 @@ public sealed class StackingTests(Guest guest)
     [Fact]
     public async Task A_per_cpu_variable_of_another_update_stays_as_long_as_it_is_referred_to()
     {
-        // No string is new: the kernel might keep its address, and the primary would stay for that.
         using var first = await BuildAsync(
             await KernelTree.ChangeAsync(
                 guest.Release,
