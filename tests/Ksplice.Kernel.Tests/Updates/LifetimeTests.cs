@@ -116,6 +116,11 @@ public sealed class LifetimeTests(Guest guest)
                 echo "$1: $(grep -c 'uptime was read here' /proc/ioports) kept, $(dmesg | grep -c 'uptime_proc_show took a port') said,"
                 ls /sys/module | grep ^ksplice
             }
+            # As an apply that was killed leaves it.
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko || exit 1
+            ksplice undo {{project.Id}} || exit 1
+            see killed
             cd /sys/kernel/tracing
             echo 'p:inside uptime_proc_show+5' >kprobe_events || echo 'p:inside uptime_proc_show+9' >kprobe_events # behind ENDBR and fentry
             echo 1 >events/kprobes/inside/enable
@@ -144,6 +149,7 @@ public sealed class LifetimeTests(Guest guest)
         string[] all = ["ksplice", $"ksplice_{project.Id}_0_helper", $"ksplice_{project.Id}_0_primary", data];
         Assert.Equal(
             [
+                "killed: 0 kept, 0 said,",
                 "apply 2: 0 kept, 0 said,",
                 "applied: 1 kept, 1 said,",
                 .. all,
