@@ -66,6 +66,8 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, Kerne
             confirmed,
             replaced,
             brought,
+            Pins(result == "updated" ? diff : null),
+            result == "updated" && diff!.Pinned,
             seconds
         );
     }
@@ -78,6 +80,9 @@ internal sealed class PatchBuild(PreparedKernel kernel, KernelImage image, Kerne
             replaced.TryAdd(function.Name, $"{function.Why.Kind} in {function.Why.Part}: {function.Why.Detail}");
         return (replaced, [.. diff?.NewFunctions.Select(function => function.Name) ?? []]);
     }
+
+    private static SortedDictionary<PinKind, int> Pins(ObjectDiff? diff) =>
+        new((diff?.Pins ?? []).CountBy(pin => pin.Kind).ToDictionary(count => count.Key, count => count.Value));
 
     /// <summary>The patch, written into the folder of <paramref name="source"/>; null if it is none.</summary>
     public async Task<SourcePatch?> PatchAsync(string source, DiagnosticBag diagnostics, CancellationToken cancellation)

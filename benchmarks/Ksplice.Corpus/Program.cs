@@ -151,6 +151,7 @@ command.SetAction(
         await File.WriteAllTextAsync(table, CorpusRow.ToCsv(all), cancellation);
         foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
             Console.WriteLine($"{group.Count(), 5} {group.Key}");
+        Console.Write(CorpusRow.PinSummary(all));
         foreach (var row in all.Where(row => row.Result == "wrong"))
             Console.WriteLine($"{row.Patch}: {row.Message}");
         if (arguments.GetValue(proof))

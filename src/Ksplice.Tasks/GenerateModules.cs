@@ -9,7 +9,7 @@ using Microsoft.Build.Framework;
 namespace Ksplice.Tasks;
 
 /// <summary>
-/// Generates what helper and primary of each target are made from, and the description of the update that package and report are made from.
+/// Generates what the modules of the update are made from, and the description of the update that package and report are made from.
 /// Files that would be the same are left alone, so that their time tells whether something has to be linked or packed.
 /// </summary>
 public sealed class GenerateModules : UpdateTask
@@ -32,9 +32,17 @@ public sealed class GenerateModules : UpdateTask
             || TakeSilently(Update.Kernel(cancellation)) is not { } kernel
         )
             return false;
-        var files = ModuleSources.Write(SourceFolder, [.. modules.Select(target => (target.Helper, target.Primary))], Update.Inputs.Bases);
+        var files = ModuleSources.Write(
+            SourceFolder,
+            [.. modules.Targets.Select(target => (target.Helper, target.Primary))],
+            modules.Data,
+            Update.Inputs.Bases
+        );
         UpdateDescriber describer = new(SourceTree, Path.GetFullPath(PostTree));
-        AtomicFile.WriteIfDifferent(UpdateFile, describer.Describe(Update, kernel.Image, matches, judgement, Shown(cancellation)).ToJson());
+        AtomicFile.WriteIfDifferent(
+            UpdateFile,
+            describer.Describe(Update, kernel.Image, matches, modules.Data, judgement, Shown(cancellation)).ToJson()
+        );
         if (Record is not null)
             StageRecord.Write(
                 Record,

@@ -41,7 +41,7 @@ public sealed class LinkModules : KspliceTask
     /// <summary>True if an update that is not signed is an error.</summary>
     public bool RequireSignature { get; set; }
 
-    /// <summary>The modules: the core, then helper and primary of each target, with Role.</summary>
+    /// <summary>The modules: the core, helper and primary of each target, the data module if there is one, with Role.</summary>
     [Output]
     public ITaskItem[] Modules { get; set; } = [];
 
@@ -77,7 +77,8 @@ public sealed class LinkModules : KspliceTask
         Modules =
         [
             Item(ownCore, "core"),
-            .. modules.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")]),
+            .. modules.Targets.SelectMany(target => (TaskItem[])[Item(target.Helper, "helper"), Item(target.Primary, "primary")]),
+            .. modules.Data is { } data ? [Item(data, "data")] : (TaskItem[])[],
         ];
         foreach (var module in signer is null ? [] : Modules)
         {

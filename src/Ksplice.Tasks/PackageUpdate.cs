@@ -75,6 +75,7 @@ public sealed class PackageUpdate : KspliceTask
             Kernel = update.Kernel,
             Targets = update.Targets,
             Pinned = update.Pinned,
+            Data = update.Data,
             Acknowledged = update.Acknowledged,
             Base = bases,
             Patches = patches,

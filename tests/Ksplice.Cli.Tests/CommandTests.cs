@@ -166,6 +166,54 @@ public sealed class CommandTests : CommandFixture
         Assert.Equal(ExitCode.WrongStage, await RunAsync("undo", TestPackage.Id));
     }
 
+    // K20: the strings come before the primaries, which bind to them, and stay.
+    [Fact]
+    public async Task The_data_module_is_loaded_before_the_primaries_stays_and_is_taken_up()
+    {
+        using var package = TestPackage.WithData("d1");
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", package.Folder));
+        Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "+" + TestPackage.Data, "+" + TestPackage.Primary], Kernel.Log);
+        Kernel.UnloadErrors[TestPackage.Data] = 11;
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Data, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[4..]);
+        Assert.Contains($"{TestPackage.Data} stays loaded: the kernel may still hold addresses in it", Output, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", package.Folder));
+        Assert.Equal(["+ksplice", "+" + TestPackage.Helper, "+" + TestPackage.Primary], Kernel.Log[8..]);
+    }
+
+    [Fact]
+    public async Task A_data_module_of_other_content_is_refused_and_left()
+    {
+        using var package = TestPackage.WithData("d2");
+        Kernel.Load(TestPackage.Data, []);
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", package.Folder));
+        Assert.Contains($"{TestPackage.Data} is loaded, and its content is not this package's", Errors, StringComparison.Ordinal);
+        Assert.Equal(["+" + TestPackage.Data, "+ksplice", "+" + TestPackage.Helper, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log);
+    }
+
+    [Fact]
+    public async Task A_failed_apply_takes_its_own_data_module_out_and_no_other()
+    {
+        using var package = TestPackage.WithData("d1");
+        Kernel.Answer = "call_failed";
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", package.Folder));
+        Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Data, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[4..]);
+        Kernel.Load(TestPackage.Data, []);
+        Assert.Equal(ExitCode.Refused, await RunAsync("apply", package.Folder));
+        Assert.Equal(["-" + TestPackage.Primary, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[^3..]);
+    }
+
+    // An apply that was killed between data module and primary: nothing was applied, and undo takes out what is left.
+    [Fact]
+    public async Task Undo_unloads_a_data_module_of_which_nothing_was_applied()
+    {
+        Kernel.Load("ksplice", []);
+        Kernel.Load(TestPackage.Helper, []);
+        Kernel.Load(TestPackage.Data, []);
+        Assert.Equal(ExitCode.Ok, await RunAsync("undo", TestPackage.Id));
+        Assert.Equal(["-" + TestPackage.Data, "-" + TestPackage.Helper, "-ksplice"], Kernel.Log[3..]);
+    }
+
     [Fact]
     public async Task Undo_unloads_the_other_targets_where_one_stays()
     {

@@ -49,6 +49,9 @@ internal sealed class FakeKernel : Machine
 
     public int TriesTaken { get; set; } = 1;
 
+    /// <summary>The version that a data module has.</summary>
+    public string DataVersion { get; set; } = "d1";
+
     /// <summary>Error numbers of loads and unloads, by module.</summary>
     public Dictionary<string, int> LoadErrors { get; } = [];
 
@@ -75,6 +78,8 @@ internal sealed class FakeKernel : Machine
 
         if (!failed)
             Directory.CreateDirectory(Path.Combine(_sysfs, "module", module));
+        if (!failed && module.EndsWith("_data", StringComparison.Ordinal))
+            File.WriteAllText(Path.Combine(_sysfs, "module", module, "version"), DataVersion + "\n");
         return error;
     }
 
@@ -83,7 +88,7 @@ internal sealed class FakeKernel : Machine
         Log.Add("-" + module);
         if (UnloadErrors.TryGetValue(module, out var error))
             return error;
-        Directory.Delete(Path.Combine(_sysfs, "module", module));
+        Directory.Delete(Path.Combine(_sysfs, "module", module), recursive: true);
         if (module.EndsWith("_helper", StringComparison.Ordinal) && ModulesOf(module.Split('_')[1]).Count == 0)
             Directory.Delete(Path.Combine(UpdatesDirectory, module.Split('_')[1]), recursive: true);
         return 0;

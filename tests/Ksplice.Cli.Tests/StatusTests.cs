@@ -38,6 +38,27 @@ public sealed class StatusTests : CommandFixture
         Assert.False(enabled.GetProperty("missing").GetBoolean());
     }
 
+    // K20: it is all that is left of an update that was undone.
+    [Fact]
+    public async Task Shows_data_modules_also_without_the_core()
+    {
+        using var package = TestPackage.WithData("d1");
+        await RunAsync("apply", package.Folder);
+        Kernel.UnloadErrors[TestPackage.Data] = 11;
+        await RunAsync("undo", TestPackage.Id);
+        Assert.False(Kernel.IsLoaded("ksplice"));
+        ForgetOutput();
+        Assert.Equal(ExitCode.Ok, await RunAsync("status"));
+        Assert.Contains($"data:       {TestPackage.Data}, strings and constants", Output, StringComparison.Ordinal);
+        ForgetOutput();
+        Assert.Equal(ExitCode.Ok, await RunAsync("status", "--json"));
+        var data = Assert.Single(JsonDocument.Parse(Output).RootElement.GetProperty("dataModules").EnumerateArray());
+        Assert.Equal(
+            (TestPackage.Id, TestPackage.Data, "d1"),
+            (data.GetProperty("id").GetString(), data.GetProperty("module").GetString(), data.GetProperty("digest").GetString())
+        );
+    }
+
     [Fact]
     public async Task Takes_an_update_whose_manifest_is_damaged_for_missing()
     {

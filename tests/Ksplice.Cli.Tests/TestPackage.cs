@@ -13,6 +13,12 @@ internal sealed class TestPackage : IDisposable
     private readonly string _root = Directory.CreateTempSubdirectory("ksplice-test-").FullName;
 
     public TestPackage(string release = Release, params string[] modules)
+        : this(null, release, modules) { }
+
+    /// <summary>With a data module of that digest.</summary>
+    public static TestPackage WithData(string digest) => new(digest, Release);
+
+    private TestPackage(string? digest, string release, params string[] modules)
     {
         ManifestTarget[] targets =
         [
@@ -28,7 +34,14 @@ internal sealed class TestPackage : IDisposable
                         )
                 ),
         ];
-        string[] files = ["ksplice.ko", .. targets.SelectMany(t => new[] { t.Helper, t.Primary }), "patches/one.patch", "README.txt"];
+        string[] files =
+        [
+            "ksplice.ko",
+            .. targets.SelectMany(t => new[] { t.Helper, t.Primary }),
+            .. digest is null ? [] : new[] { Data + ".ko" },
+            "patches/one.patch",
+            "README.txt",
+        ];
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
@@ -37,6 +50,7 @@ internal sealed class TestPackage : IDisposable
             Kernel = new ManifestKernel(release, "Linux version " + release),
             Targets = targets,
             Pinned = false,
+            Data = digest is null ? null : new(Data + ".ko", digest),
             Patches = ["patches/one.patch"],
             Files = [],
             Tool = "test",
@@ -51,6 +65,8 @@ internal sealed class TestPackage : IDisposable
     public static string Helper => $"ksplice_{Id}_0_helper";
 
     public static string Primary => $"ksplice_{Id}_0_primary";
+
+    public static string Data => $"ksplice_{Id}_data";
 
     public string Folder { get; }
 

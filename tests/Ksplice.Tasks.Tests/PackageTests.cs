@@ -45,7 +45,7 @@ public sealed class PackageTests : IDisposable
         File.WriteAllText(Path.Combine(project, "smaps.patch"), Patches.Smaps);
         await DotnetAsync(project, "build", "-nodeReuse:false");
         string package = Assert.Single(Directory.GetDirectories(Path.Combine(project, "bin", "Debug", Patches.Release)));
-        Assert.Equal(3, Directory.GetFiles(package, "*.ko").Length);
+        Assert.Equal(4, Directory.GetFiles(package, "*.ko").Length);
         string tasks = Path.Combine(_folder, "packages", "ksplice.sdk", version, "tasks", "net10.0");
         Assert.All(["Ksplice.Build.dll", "Ksplice.Tasks.dll", "Iced.dll"], name =>
             Assert.True(IsReadyToRun(Path.Combine(tasks, name)), name)

@@ -23,13 +23,15 @@ internal readonly record struct Binding(ObjectNode? Carried, RunSymbol? Symbol, 
 /// <param name="Neighbours">Code that must keep its distance: short branches reach no further, and control runs on from one into the
 /// next.</param>
 /// <param name="Keys">Keys that the loader will write to.</param>
-/// <param name="Pins">Why the primary may never be unloaded.</param>
+/// <param name="Pins">The addresses of what travels that may outlive an undo.</param>
+/// <param name="Kept">The strings and constants among what these addresses are of.</param>
 internal sealed record CarriedContent(
     ImmutableArray<ObjectNode> Nodes,
     FrozenDictionary<ObjectReference, Binding> Bindings,
     ImmutableArray<(ObjectNode, ObjectNode)> Neighbours,
     ImmutableArray<StaticKeyUse> Keys,
-    ImmutableArray<PinReason> Pins
+    ImmutableArray<PinReason> Pins,
+    FrozenSet<ObjectNode> Kept
 );
 
 /// <summary>Finds the content of one unit's part of the primary; lives for one call.</summary>
@@ -44,6 +46,7 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
     private readonly Dictionary<ObjectReference, Binding> _bindings = [];
     private readonly Queue<ObjectNode> _work = [];
     private readonly List<PinReason> _pins = [];
+    private readonly HashSet<ObjectNode> _kept = [];
     private readonly List<StaticKeyUse> _keys = [];
     private readonly HashSet<string> _knownStrings = [];
     private readonly List<(ObjectNode, ObjectNode)> _neighbours = [];
@@ -73,7 +76,8 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
                 _bindings.ToFrozenDictionary(),
                 [.. _neighbours],
                 [.. _keys],
-                [.. _pins]
+                [.. _pins],
+                _kept.ToFrozenSet()
             ),
             []
         );
@@ -296,7 +300,7 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
         return default;
     }
 
-    // The primary's own: carried, and pinned where its address goes somewhere (K20). Tables of the module itself, hooks
+    // The update's own: carried, and never unloaded where its address goes somewhere (K20). Tables of the module itself, hooks
     // and debug prints go when the module goes.
     private Binding Own(ObjectReference reference, ObjectNode target)
     {
@@ -307,12 +311,26 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
             && reference.Holder.Role != SectionRole.Collected;
         if (leaves)
         {
-            var reason = new PinReason(reference.Holder.Root.Name, NodeComparer.Describe(reference));
+            var reason = new PinReason(KindOf(target), reference.Holder.Root.Name, NodeComparer.Describe(reference));
             if (!_pins.Contains(reason))
                 _pins.Add(reason);
+            if (!reason.PinsPrimary)
+                _kept.Add(target);
         }
         return new(target, null, reference.TargetOffset);
     }
+
+    private static PinKind KindOf(ObjectNode target) =>
+        target.Kind switch
+        {
+            NodeKind.String => PinKind.String,
+            NodeKind.Constant => PinKind.Constant,
+            _ when target.IsCode => PinKind.Function,
+            _ when target.IsWritable => PinKind.Variable,
+            _ when target is { References.Count: 0, Entries.Count: 0, IsZeroed: false }
+                    && CarriedPieces.OutputSection(target) == ".rodata" => PinKind.Constant,
+            _ => PinKind.Table,
+        };
 
     private RunSymbol RunSymbolOf(ObjectNode old) =>
         old.IsGlobal ? new GlobalSymbol(old.Name) : new LocalSymbol(unit, old.Name, old.Section.Index, old.Start);

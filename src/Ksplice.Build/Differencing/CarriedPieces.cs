@@ -161,6 +161,7 @@ internal sealed class CarriedPieces(
         )
         {
             Padding = (int)node.Padding,
+            IsKept = content.Kept.Contains(node),
         };
     }
 

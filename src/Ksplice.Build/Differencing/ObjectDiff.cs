@@ -138,6 +138,11 @@ public sealed record CarriedPiece(
 
     /// <summary>Bytes before <see cref="Post"/> that come along: no-ops that the kernel may write code into.</summary>
     public int Padding { get; init; }
+
+    /// <summary>
+    /// True for a string or constant whose address may outlive an undo: it goes into the update's data module, which stays loaded (K20).
+    /// </summary>
+    public bool IsKept { get; init; }
 }
 
 /// <summary>A place in new code that holds a number of the running kernel (K5).</summary>
@@ -160,10 +165,34 @@ public sealed record StaticKeyUse(string Function, RunSymbol Key, string Section
 /// <param name="Holder">The function or object with the address; empty if it has no name.</param>
 public sealed record AddressUse(RunSymbol Symbol, string Unit, string Holder);
 
-/// <summary>Why an update can never be unloaded: an address that only the primary has may outlive an undo (K20).</summary>
+/// <summary>What an address that may outlive an undo is of.</summary>
+public enum PinKind
+{
+    /// <summary>A string literal.</summary>
+    String,
+
+    /// <summary>Constant data without an address in it: an array of numbers, <c>__func__</c>.</summary>
+    Constant,
+
+    /// <summary>A function that only the primary has.</summary>
+    Function,
+
+    /// <summary>A variable, global or static.</summary>
+    Variable,
+
+    /// <summary>Constant data with addresses in it: operations, a table of strings.</summary>
+    Table,
+}
+
+/// <summary>An address that only the update has, and that may outlive an undo (K20): what it is of can never be unloaded.</summary>
+/// <param name="Kind">What it is of.</param>
 /// <param name="Holder">The function or object that holds or hands out the address.</param>
-/// <param name="Target">What the address is of.</param>
-public sealed record PinReason(string Holder, string Target);
+/// <param name="Target">What the address is of, by name or content.</param>
+public sealed record PinReason(PinKind Kind, string Holder, string Target)
+{
+    /// <summary>True if the primary has to stay for it; a string or constant is in the data module, which stays in its place.</summary>
+    public bool PinsPrimary => Kind is not (PinKind.String or PinKind.Constant);
+}
 
 /// <summary>The difference of one unit.</summary>
 public sealed record ObjectDiff
@@ -211,11 +240,11 @@ public sealed record ObjectDiff
     /// <summary>Keys that the loader will write to.</summary>
     public required IReadOnlyList<StaticKeyUse> StaticKeys { get; init; }
 
-    /// <summary>Why the primary may never be unloaded; empty if it may.</summary>
+    /// <summary>The addresses of the update's own that may outlive an undo, each once for each holder.</summary>
     public required IReadOnlyList<PinReason> Pins { get; init; }
 
-    /// <summary>True if an address that only the primary has may outlive an undo (K20).</summary>
-    public bool Pinned => Pins.Count != 0;
+    /// <summary>True if the primary may never be unloaded (K20).</summary>
+    public bool Pinned => Pins.Any(pin => pin.PinsPrimary);
 
     /// <summary>True if the unit's code is the same before and after the patch, and no hook was added.</summary>
     public bool IsEmpty => Carried.Count == 0;

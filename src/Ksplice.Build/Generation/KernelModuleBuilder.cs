@@ -17,6 +17,11 @@ namespace Ksplice.Build.Generation;
 /// <param name="SymbolVersions">The path of the list of what it exports.</param>
 public sealed record CoreModule(string Module, string SymbolVersions);
 
+/// <summary>The modules of an update.</summary>
+/// <param name="Targets">Those of each target, in the targets' order.</param>
+/// <param name="Data">The path of the data module; null if the update has none.</param>
+public sealed record BuiltModules(IReadOnlyList<UpdateModules> Targets, string? Data);
+
 /// <summary>The modules of one target.</summary>
 /// <param name="Helper">The path of the helper.</param>
 /// <param name="Primary">The path of the primary.</param>
@@ -90,10 +95,11 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     }
 
     /// <summary>
-    /// Builds helper and primary of each target of update <paramref name="id"/> into <paramref name="outputDirectory"/> from what
-    /// <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>, in the targets' order; null after an error.
+    /// Builds helper and primary of each target of update <paramref name="id"/>, and the data module if it has one, into
+    /// <paramref name="outputDirectory"/> from what <see cref="ModuleSources.Write"/> put into <paramref name="sources"/>; null after an
+    /// error.
     /// </summary>
-    public async Task<IReadOnlyList<UpdateModules>?> BuildUpdateAsync(
+    public async Task<BuiltModules?> BuildUpdateAsync(
         string id,
         string sources,
         CoreModule core,
@@ -110,27 +116,27 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         work.CopyTree(Path.Combine(kernelSources, "include"), "include");
         work.Write("core.symvers", await File.ReadAllTextAsync(core.SymbolVersions, cancellation).ConfigureAwait(false));
         List<string> symbols = [Path.Combine(work.Path, "core.symvers")];
+        List<string> folders = [];
         int count = 0;
         for (; Directory.Exists(ModuleSources.FolderOf(sources, count)); count++)
         {
             string folder = ModuleSources.FolderOf("", count);
-            work.CopyTree(Path.Combine(kernelSources, "update"), folder);
-            work.CopyTree(ModuleSources.FolderOf(sources, count), folder);
-            work.Write(Path.Combine(folder, ".code.o.cmd"), ""); // K3: modpost reads it
-            work.Write(
-                Path.Combine(folder, "Kbuild"),
-                $"""
-                obj-m := {UpdateTarget.HelperOf(id, count)}.o {UpdateTarget.PrimaryOf(id, count)}.o
-                {UpdateTarget.HelperOf(id, count)}-y := helper.o exports.o
-                {UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o
-                ccflags-y := -I$(src)/../include -I$(src)
-                asflags-y := -I$(src)
-
-                """
+            AddFolder(
+                ModuleSources.FolderOf(sources, count),
+                folder,
+                $"{UpdateTarget.HelperOf(id, count)}-y := helper.o exports.o",
+                $"{UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o"
             );
-            symbols.Add(Path.Combine(work.Path, folder, ModuleSources.SymbolVersions));
+            work.Write(Path.Combine(folder, ".code.o.cmd"), ""); // K3: modpost reads it
         }
-        work.Write("Kbuild", $"obj-m := {string.Join(' ', Enumerable.Range(0, count).Select(i => ModuleSources.FolderOf("", i) + "/"))}\n");
+        bool hasData = Directory.Exists(ModuleSources.DataFolderOf(sources));
+        if (hasData)
+            AddFolder(
+                ModuleSources.DataFolderOf(sources),
+                ModuleSources.DataFolderOf(""),
+                $"{UpdateTarget.DataOf(id)}-y := data.o exports.o"
+            );
+        work.Write("Kbuild", $"obj-m := {string.Join(' ', folders.Select(folder => folder + "/"))}\n");
         if (
             !await MakeAsync(
                     work.Path,
@@ -146,19 +152,43 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         List<UpdateModules> modules = [];
         for (int i = 0; i < count; i++)
         {
-            string folder = ModuleSources.FolderOf(work.Path, i),
-                helper = UpdateTarget.HelperOf(id, i) + ".ko",
-                primary = UpdateTarget.PrimaryOf(id, i) + ".ko";
-            foreach (string name in (string[])[helper, primary])
-            {
-                if (!await StripAsync(Path.Combine(folder, name), diagnostics, cancellation).ConfigureAwait(false))
-                    return null;
-            }
-            modules.Add(
-                new UpdateModules(work.Publish(Path.Combine(folder, helper), helper), work.Publish(Path.Combine(folder, primary), primary))
-            );
+            string folder = ModuleSources.FolderOf("", i);
+            if (
+                await FinishAsync(folder, UpdateTarget.HelperOf(id, i)).ConfigureAwait(false) is not { } helper
+                || await FinishAsync(folder, UpdateTarget.PrimaryOf(id, i)).ConfigureAwait(false) is not { } primary
+            )
+                return null;
+            modules.Add(new UpdateModules(helper, primary));
         }
-        return modules;
+        string? data = null;
+        if (hasData && (data = await FinishAsync(ModuleSources.DataFolderOf(""), UpdateTarget.DataOf(id)).ConfigureAwait(false)) is null)
+            return null;
+        return new BuiltModules(modules, data);
+
+        // The modules of one folder: the C files that are the same for all, what was generated, and how each is put together.
+        void AddFolder(string from, string folder, params string[] modules)
+        {
+            work.CopyTree(Path.Combine(kernelSources, "update"), folder);
+            work.CopyTree(from, folder);
+            work.Write(
+                Path.Combine(folder, "Kbuild"),
+                $"""
+                obj-m := {string.Join(' ', modules.Select(module => module[..module.IndexOf("-y ", StringComparison.Ordinal)] + ".o"))}
+                {string.Join('\n', modules)}
+                ccflags-y := -I$(src)/../include -I$(src)
+                asflags-y := -I$(src)
+
+                """
+            );
+            symbols.Add(Path.Combine(work.Path, folder, ModuleSources.SymbolVersions));
+            folders.Add(folder);
+        }
+
+        async Task<string?> FinishAsync(string folder, string module)
+        {
+            string built = Path.Combine(work.Path, folder, module + ".ko");
+            return await StripAsync(built, diagnostics, cancellation).ConfigureAwait(false) ? work.Publish(built, module + ".ko") : null;
+        }
     }
 
     private bool CheckHeaders(DiagnosticBag diagnostics)

@@ -31,6 +31,11 @@ public static class OperatorReadme
         text.Append("is to be replaced, nothing is changed, and `ksplice` says which thread. An update lasts until reboot.\n\n");
         if (manifest.Pinned)
             text.Append("After an undo the primary module of this update stays loaded: the kernel may still hold addresses in it.\n\n");
+        if (manifest.Data is { } data)
+            text.Append("After an undo module ")
+                .Append(Path.GetFileNameWithoutExtension(data.Module))
+                .Append(" stays loaded: it holds the texts of messages and other constants,\n")
+                .Append("to which the kernel may still hold pointers. It has no code.\n\n");
         string[] late = [.. manifest.Targets.Where(target => target.Late).Select(target => target.Name)];
         string[] first =
         [

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The primary's object: the carried pieces of all units in one relocatable object, and the tables that tell the core
 // what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
-// undefined symbol: the kernel's own export where there is one, else one of the helper's.
+// undefined symbol: the kernel's own export where there is one, else one of the helper's. So is a string or constant of the
+// data module's.
 using System.Runtime.CompilerServices;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
@@ -23,6 +24,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         MatchData matchData,
         UpdateTarget target,
         ExportedSymbols exported,
+        DataSource? data,
         DiagnosticBag diagnostics
     )
     {
@@ -35,7 +37,14 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             diagnostics.Report(TargetDiagnostics.NothingToUpdate, null, diffs.Count);
             return null;
         }
-        return new Builder([.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)], matchData, target, exported, diagnostics).Build();
+        return new Builder(
+            [.. diffs.OrderBy(diff => diff.Unit, StringComparer.Ordinal)],
+            matchData,
+            target,
+            exported,
+            data,
+            diagnostics
+        ).Build();
     }
 
     private sealed class Builder(
@@ -43,6 +52,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         MatchData matchData,
         UpdateTarget target,
         ExportedSymbols exported,
+        DataSource? data,
         DiagnosticBag diagnostics
     )
     {
@@ -84,7 +94,10 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             foreach (var diff in diffs)
             {
                 for (int i = 0; i < diff.Carried.Count; i++)
-                    _places[(diff, i)] = Place(diff, diff.Carried[i]);
+                {
+                    if (!diff.Carried[i].IsKept)
+                        _places[(diff, i)] = Place(diff, diff.Carried[i]);
+                }
             }
             foreach (var section in _order)
             {
@@ -107,7 +120,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             AddTables();
             foreach (var diff in diffs)
             {
-                foreach (var pin in diff.Pins)
+                foreach (var pin in diff.Pins.Where(pin => pin.PinsPrimary))
                     Report(GenerationDiagnostics.Pinned, diff.Unit, pin.Holder, diff.Unit, pin.Target);
             }
             return _failed ? null : new PrimaryObject(_elf.Build("code.o"), [.. _namespaces], diffs.Any(diff => diff.Pinned));
@@ -172,7 +185,7 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 for (int i = 0; i < diff.Carried.Count; i++)
                 {
                     var piece = diff.Carried[i];
-                    if (piece.Name.Length == 0)
+                    if (piece.Name.Length == 0 || piece.IsKept)
                         continue;
                     var type = piece.Kind is CarriedKind.Function or CarriedKind.CodePart ? ElfSymbolType.Function : ElfSymbolType.Object;
                     var (section, offset) = _places[(diff, i)];
@@ -187,9 +200,11 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             {
                 for (int i = 0; i < diff.Carried.Count; i++)
                 {
-                    var (section, offset) = _places[(diff, i)];
                     foreach (var reference in diff.Carried[i].References)
+                    {
+                        var (section, offset) = _places[(diff, i)];
                         AddRelocation(diff, section.Index, offset + reference.Offset, reference);
+                    }
                 }
                 foreach (var constant in diff.Constants)
                 {
@@ -209,9 +224,15 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
 
         private void AddRelocation(ObjectDiff diff, int section, ulong offset, CarriedReference reference)
         {
-            var own = Own(diff, reference);
-            if (own is { } place)
+            if (Own(diff, reference) is { } own)
             {
+                if (own.Diff.Carried[own.Piece].IsKept)
+                {
+                    string export = data!.ExportOf(own.Diff, own.Piece);
+                    _elf.AddRelocation(section, offset, reference.Type, _elf.UndefinedSymbol(export), reference.Addend);
+                    return;
+                }
+                var place = _places[own];
                 // A PLT32 against a section is what the assembler would not write; the linker takes PC32 alike.
                 _elf.AddRelocation(
                     section,
@@ -243,17 +264,17 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 Report(GenerationDiagnostics.UnresolvedSymbol, diff.Unit, diff.Unit, reference.Symbol!.DisplayName);
         }
 
-        private (OutputSection Section, ulong Offset)? Own(ObjectDiff diff, CarriedReference reference)
+        private (ObjectDiff Diff, int Piece)? Own(ObjectDiff diff, CarriedReference reference)
         {
             if (reference.Piece >= 0)
-                return _places[(diff, reference.Piece)];
+                return (diff, reference.Piece);
             // A new global is nowhere else; of a replaced one only branches stay inside (K8).
             if (
                 reference.Symbol is GlobalSymbol global
                 && _globals.TryGetValue(global.Name, out var found)
                 && (reference.IsBranch || !found.Diff.Replaced.Any(function => function.Piece == found.Piece))
             )
-                return _places[found];
+                return found;
             return null;
         }
 

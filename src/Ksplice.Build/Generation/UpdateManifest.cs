@@ -34,6 +34,9 @@ public sealed record UpdateManifest
     /// <summary>True if the primary stays loaded for good once it has been applied (K20).</summary>
     public required bool Pinned { get; init; }
 
+    /// <summary>The data module, which stays loaded for good once the update has been applied; null if the update has none.</summary>
+    public ManifestData? Data { get; init; }
+
     /// <summary>Errors of the build that a person took over, with the reasons.</summary>
     public IReadOnlyList<ManifestAcknowledgement> Acknowledged
     {
@@ -99,6 +102,11 @@ public sealed record ManifestTarget(string Name, string Helper, string Primary, 
     /// <summary>True if it is a module that may be loaded after the update, and unloaded.</summary>
     public bool Late { get; init; }
 }
+
+/// <summary>The module with the strings and constants whose addresses may outlive an undo.</summary>
+/// <param name="Module">The module's file.</param>
+/// <param name="Digest">The digest of its content, which the loaded module shows as its version.</param>
+public sealed record ManifestData(string Module, string Digest);
 
 /// <summary>A replaced function.</summary>
 /// <param name="Name">Its name.</param>

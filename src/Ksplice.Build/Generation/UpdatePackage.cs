@@ -233,6 +233,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             .Targets.SelectMany(target => (string[])[target.Helper, target.Primary])
             .Concat(manifest.Base.SelectMany(part => part.Patches))
             .Concat(manifest.Patches)
+            .Concat(manifest.Data is { } data ? [data.Module] : [])
             .Prepend(core)
             .FirstOrDefault(name => !listed.Contains(name));
         if (absent is not null)
@@ -267,6 +268,8 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             )
                 throw new DamagedException($"the modules of target {target.Name} are not named as its place says");
         }
+        if (manifest.Data is { } data && data.Module != UpdateTarget.DataOf(manifest.Id) + ".ko")
+            throw new DamagedException($"'{data.Module}' is no name of its data module");
     }
 
     private sealed class DamagedException(string message) : Exception(message);

@@ -134,13 +134,13 @@ public sealed partial class HtmlReport
         var added = _update.Units.SelectMany(unit => unit.New.Select(name => $"{name} ({unit.Unit})")).ToList();
         var pins = _update
             .Units.SelectMany(unit => unit.Pins)
-            .Select(pin => $"{pin.Holder} holds the address of {pin.Target}")
-            .Distinct(StringComparer.Ordinal)
-            .ToList();
+            .ToLookup(pin => pin.PinsPrimary, pin => $"{pin.Holder} holds the address of {pin.Target}");
         if (added.Count != 0)
             Line($"<p>New functions: {Text(string.Join(", ", added))}</p>");
-        if (pins.Count != 0)
-            Line($"<p>The update cannot be unloaded: {Text(string.Join("; ", pins))}</p>");
+        if (pins[true].Distinct(StringComparer.Ordinal).ToList() is { Count: > 0 } pinning)
+            Line($"<p>The primary module stays loaded after an undo: {Text(string.Join("; ", pinning))}</p>");
+        if (pins[false].Distinct(StringComparer.Ordinal).ToList() is { Count: > 0 } kept)
+            Line($"<p>Strings and constants stay loaded after an undo, in the data module: {Text(string.Join("; ", kept))}</p>");
         Line("</section>");
     }
 

@@ -35,6 +35,9 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
     public static string PrimaryOf(string updateId, int index) =>
         string.Create(CultureInfo.InvariantCulture, $"ksplice_{updateId}_{index}_primary");
 
+    /// <summary>The name of the data module of an update, which all its targets share.</summary>
+    public static string DataOf(string updateId) => $"ksplice_{updateId}_data";
+
     /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
     public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");
 }

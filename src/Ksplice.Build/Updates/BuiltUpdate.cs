@@ -35,6 +35,11 @@ public sealed record TargetMatch(TargetProgram Program, string Path, MatchResult
 /// <param name="Primary">The primary.</param>
 public sealed record TargetModules(HelperSource Helper, PrimaryObject Primary);
 
+/// <summary>What the modules of an update are made from.</summary>
+/// <param name="Targets">Helper and primary of each target, in the targets' order.</param>
+/// <param name="Data">The data module; null if the update has none.</param>
+public sealed record UpdateModuleSources(IReadOnlyList<TargetModules> Targets, DataSource? Data);
+
 /// <summary>What a stage took.</summary>
 /// <param name="Stage">Its name.</param>
 /// <param name="Time">The time.</param>

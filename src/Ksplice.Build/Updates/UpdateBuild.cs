@@ -37,7 +37,7 @@ public sealed class UpdateBuild
     private readonly Stage<IReadOnlyList<TargetDiffs>> _targets;
     private readonly Stage<IReadOnlyList<TargetProgram>> _programs;
     private readonly Stage<IReadOnlyList<TargetMatch>> _matches;
-    private readonly Stage<IReadOnlyList<TargetModules>> _modules;
+    private readonly Stage<UpdateModuleSources> _modules;
 
     /// <summary>A build of <paramref name="inputs"/>; nothing is read yet.</summary>
     public UpdateBuild(UpdateInputs inputs)
@@ -94,7 +94,7 @@ public sealed class UpdateBuild
 
     /// <summary>What the modules are made from.</summary>
     /// <inheritdoc cref="Differences" path="/exception"/>
-    public StageResult<IReadOnlyList<TargetModules>> Modules(CancellationToken cancellation = default) => _modules.Get(cancellation);
+    public StageResult<UpdateModuleSources> Modules(CancellationToken cancellation = default) => _modules.Get(cancellation);
 
     private KernelRelease Release =>
         _inputs.Release ?? throw new InvalidOperationException("the update is built for no kernel: UpdateInputs.Release is null");
@@ -232,20 +232,21 @@ public sealed class UpdateBuild
         return new(bag.HasErrors ? null : matches, [.. bag]);
     }
 
-    private StageResult<IReadOnlyList<TargetModules>> Generate(CancellationToken cancellation)
+    private StageResult<UpdateModuleSources> Generate(CancellationToken cancellation)
     {
         if (_programs.Get(cancellation) is not { Value: { } programs })
             return new(null, _programs.Get(cancellation).Diagnostics);
         var bag = NewBag(_units.Get(cancellation).Value!);
+        var kept = DataSource.Create(_inputs.UpdateId, [.. programs.SelectMany(program => program.Diffs.Diffs)]);
         List<TargetModules> modules = [];
         foreach (var (diffs, _, exported, data) in programs)
         {
             if (diffs.LateObstacle is { } obstacle)
                 bag.Report(TargetDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
-            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, bag) is { } primary)
+            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, kept, bag) is { } primary)
                 modules.Add(new(HelperSource.Create(diffs.Target, data), primary));
         }
-        return new(bag.HasErrors ? null : modules, [.. bag]);
+        return new(bag.HasErrors ? null : new UpdateModuleSources(modules, kept), [.. bag]);
     }
 
     private static List<TResult> SideBySide<T, TResult>(IReadOnlyList<T> items, Func<T, TResult> each, CancellationToken cancellation)

@@ -18,6 +18,7 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
     /// <param name="build">The build.</param>
     /// <param name="image">The shipped image.</param>
     /// <param name="matches">What matching found.</param>
+    /// <param name="data">The data module; null if the update has none.</param>
     /// <param name="judgement">What was acknowledged.</param>
     /// <param name="diagnostics">What the judgement said, as it is to be shown.</param>
     /// <exception cref="Elf.ElfFormatException">The debug data of an object is malformed.</exception>
@@ -25,6 +26,7 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
         UpdateBuild build,
         KernelImage image,
         IReadOnlyList<TargetMatch> matches,
+        DataSource? data,
         Judgement judgement,
         IReadOnlyList<ReportedDiagnostic> diagnostics
     )
@@ -45,6 +47,7 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
             Kernel = new ManifestKernel(image.Release, image.Banner),
             Targets = [.. matches.Select(match => TargetOf(match.Program.Diffs))],
             Pinned = diffs.Any(diff => diff.Pinned),
+            Data = data is null ? null : new ManifestData(data.Module + ".ko", data.Digest),
             Units = [.. diffs.Select(diff => Describe(diff, places))],
             Diagnostics = diagnostics,
             Acknowledged =

@@ -25,6 +25,9 @@ public sealed record UpdateDescription
     /// <summary>True if the primary stays loaded for good once it has been applied (K20).</summary>
     public required bool Pinned { get; init; }
 
+    /// <summary>The data module; null if the update has none.</summary>
+    public ManifestData? Data { get; init; }
+
     /// <summary>The differences of all units, those without any among them; each replaced function with its code.</summary>
     public required IReadOnlyList<UnitDescription> Units { get; init; }
 
@@ -66,14 +69,14 @@ public sealed record ReportedDiagnostic(string Id, string Level, SourceLocation?
 /// <param name="New">The functions that only the patched source has.</param>
 /// <param name="Removed">The functions that only the unpatched source has.</param>
 /// <param name="Needs">What of the running kernel the new code refers to.</param>
-/// <param name="Pins">Why the update stays loaded after an undo.</param>
+/// <param name="Pins">The addresses of the update's own that may outlive an undo.</param>
 public sealed record UnitDescription(
     string Unit,
     IReadOnlyList<DifferenceDescription> Replaced,
     IReadOnlyList<string> New,
     IReadOnlyList<string> Removed,
     IReadOnlyList<string> Needs,
-    IReadOnlyList<PinReason> Pins
+    IReadOnlyList<PinDescription> Pins
 )
 {
     /// <summary>A unit of which nothing differs.</summary>
@@ -92,13 +95,25 @@ public sealed record UnitDescription(
             [.. diff.NewFunctions.Select(function => function.Name)],
             diff.RemovedFunctions,
             [.. diff.Needed.Select(symbol => symbol.DisplayName)],
-            diff.Pins
+            [.. diff.Pins.Select(pin => new PinDescription(pin.Kind, pin.Holder, pin.Target, pin.PinsPrimary))]
         );
     }
 
     /// <summary>The description as JSON, indented.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, IndentedContext.Default.UnitDescription).ReplaceLineEndings("\n") + "\n";
 }
+
+/// <summary>An address of the update's own that may outlive an undo.</summary>
+/// <param name="Kind">What it is of.</param>
+/// <param name="Holder">The function or object that holds or hands out the address.</param>
+/// <param name="Target">What it is of, by name or content.</param>
+/// <param name="PinsPrimary">True if the primary stays loaded for it, false if the data module does.</param>
+public sealed record PinDescription(
+    [property: JsonConverter(typeof(PinKindConverter))] PinKind Kind,
+    string Holder,
+    string Target,
+    bool PinsPrimary
+);
 
 /// <summary>Why a function is replaced.</summary>
 /// <param name="Name">The function.</param>
@@ -197,3 +212,6 @@ internal sealed partial class IndentedContext : JsonSerializerContext;
 
 /// <summary>Kinds of differences as a JSON text in camel case.</summary>
 public sealed class DifferenceConverter() : JsonStringEnumConverter<FunctionDifference>(JsonNamingPolicy.CamelCase);
+
+/// <summary>Kinds of what pins as a JSON text in camel case.</summary>
+public sealed class PinKindConverter() : JsonStringEnumConverter<PinKind>(JsonNamingPolicy.CamelCase);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ksplice apply: the core, the helpers of all targets and their primaries are loaded in this order, then the core is
+// ksplice apply: the core, the helpers of all targets, the data module and the primaries are loaded in this order, then the core is
 // asked to apply. Matching happens while a helper loads. What was loaded here is taken out again when a later step fails.
 using System.Globalization;
 using Ksplice.Build.Generation;
@@ -47,6 +47,7 @@ public static class ApplyCommand
             Load(session, package, Session.CoreModule, loaded);
             foreach (var target in package.Manifest.Targets)
                 LoadHelper(session, package, target, loaded);
+            LoadData(session, package, loaded);
             foreach (var target in package.Manifest.Targets)
                 Load(session, package, Path.GetFileNameWithoutExtension(target.Primary), loaded);
             await RequestAsync(session, package.Manifest.Id, guard, session.Until(wait), loaded, cancellation);
@@ -110,6 +111,23 @@ public static class ApplyCommand
                 $"modprobe {target.Name}, then apply it again"
             );
         }
+    }
+
+    // One that an undo left is taken up, if it is this package's: the kernel may hold addresses in it, and the primaries bind to no other.
+    private static void LoadData(Session session, UpdatePackage package, Stack<string> loaded)
+    {
+        if (package.Manifest.Data is not { } data)
+            return;
+        if (session.Machine.DataOf(package.Manifest.Id) is { } there && there.Digest != data.Digest)
+        {
+            throw new CommandException(
+                ExitCode.Refused,
+                $"update {package.Manifest.Id} was not applied: {there.Module} is loaded, and its content is not this package's",
+                "it stays loaded until reboot; apply the package that it came with"
+            );
+        }
+
+        Load(session, package, Path.GetFileNameWithoutExtension(data.Module), loaded);
     }
 
     private static void Load(Session session, UpdatePackage package, string module, Stack<string> loaded)

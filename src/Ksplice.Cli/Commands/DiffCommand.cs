@@ -91,7 +91,8 @@ public static class DiffCommand
         foreach (var pin in unit.Pins)
             text.Append(
                 CultureInfo.InvariantCulture,
-                $"pinned    {pin.Holder} hands out the address of {pin.Target}: the update stays loaded after undo\n"
+                $"{(pin.PinsPrimary ? "pinned" : "kept  ")}    {pin.Holder} hands out the address of {pin.Target}: "
+                    + $"{(pin.PinsPrimary ? "the primary" : "the string or constant")} stays loaded after undo\n"
             );
         if (!types)
             text.Append("types were not compared: an object has no .BTF (gcc -g -gbtf makes it)\n");

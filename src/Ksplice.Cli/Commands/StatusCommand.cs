@@ -52,6 +52,8 @@ public static class StatusCommand
                 console.MarkupLineInterpolated($"            NOT IN FORCE: {trouble}");
         }
 
+        foreach (var data in machine.DataModules())
+            console.MarkupLineInterpolated($"data:       {data.Module}, strings and constants that stay loaded after an undo");
         if (machine.Tracer == "dead")
             console.MarkupLine("tracer:     dead; what is applied through it stays in force, and its modules stay loaded after an undo");
         foreach (var (id, release, isMissing) in enabled)
@@ -72,6 +74,17 @@ public static class StatusCommand
             writer.WriteStartArray("updates");
             foreach (var update in updates)
                 ViewCommand.Write(writer, update);
+            writer.WriteEndArray();
+            writer.WriteStartArray("dataModules");
+            foreach (var data in machine.DataModules())
+            {
+                writer.WriteStartObject();
+                writer.WriteString("id", data.Id);
+                writer.WriteString("module", data.Module);
+                writer.WriteString("digest", data.Digest);
+                writer.WriteEndObject();
+            }
+
             writer.WriteEndArray();
             writer.WriteStartArray("enabled");
             foreach (var (id, release, isMissing) in enabled)

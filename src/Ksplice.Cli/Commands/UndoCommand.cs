@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. The primary of an update whose
-// addresses may outlive the undo stays loaded: the core holds on to it and the kernel refuses to unload it.
+// ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. What has addresses that may
+// outlive the undo stays loaded, a primary or the data module: the core holds on to it and the kernel refuses to unload it.
 using System.Globalization;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
@@ -51,10 +51,12 @@ public static class UndoCommand
     private static void Unload(Session session, string id)
     {
         HashSet<string> staying = [];
-        foreach (var module in session.Machine.ModulesOf(id).Reverse())
+        var modules = session.Machine.ModulesOf(id).Reverse().ToLookup(module => module.EndsWith(Primary, StringComparison.Ordinal));
+        var data = session.Machine.DataOf(id)?.Module;
+        foreach (var module in modules[true].Concat(data is null ? [] : [data]).Concat(modules[false]))
         {
             var isPrimary = module.EndsWith(Primary, StringComparison.Ordinal);
-            if (!isPrimary && staying.Contains(module[..^Helper.Length]))
+            if (!isPrimary && module != data && staying.Contains(module[..^Helper.Length]))
             {
                 session.Out.MarkupLineInterpolated($"  {module} stays loaded with it");
                 continue;
@@ -64,12 +66,10 @@ public static class UndoCommand
                 continue;
             if (isPrimary)
                 staying.Add(module[..^Primary.Length]);
-            var why = (error, isPrimary) switch
-            {
-                (InUse, true) => "the kernel may still hold addresses in it",
-                (InUse, false) => "another module uses it",
-                _ => Machine.Describe(error),
-            };
+            var why =
+                error != InUse ? Machine.Describe(error)
+                : isPrimary || module == data ? "the kernel may still hold addresses in it"
+                : "another module uses it";
             session.Out.MarkupLineInterpolated($"  {module} stays loaded: {why}");
         }
     }

@@ -9,6 +9,12 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Ksplice.Cli.Machines;
 
+/// <summary>A loaded module with the strings and constants of an update, which stays when the update is undone.</summary>
+/// <param name="Id">The update.</param>
+/// <param name="Module">The module's name.</param>
+/// <param name="Digest">That of its content.</param>
+public sealed record DataModule(string Id, string Module, string Digest);
+
 /// <summary>The running machine.</summary>
 public partial class Machine
 {
@@ -76,6 +82,24 @@ public partial class Machine
                 .Select(parts => prefix + parts[0] + "_" + parts[1]),
         ];
     }
+
+    /// <summary>The data modules that are loaded, by id of their updates.</summary>
+    public IReadOnlyList<DataModule> DataModules() =>
+        [
+            .. Directory
+                .GetDirectories(Path.Combine(Sysfs, "module"), "ksplice_*_data")
+                .Select(path => (path, parts: Path.GetFileName(path).Split('_')))
+                .Where(module => module.parts.Length == 3)
+                .OrderBy(module => module.parts[1], StringComparer.Ordinal)
+                .Select(module => new DataModule(
+                    module.parts[1],
+                    Path.GetFileName(module.path),
+                    Read(Path.Combine(module.path, "version"))
+                )),
+        ];
+
+    /// <summary>The data module of an update, or null if none is loaded.</summary>
+    public DataModule? DataOf(string id) => DataModules().FirstOrDefault(module => module.Id == id);
 
     /// <summary>All updates that the core module knows, by id.</summary>
     public IReadOnlyList<Update> Updates() =>

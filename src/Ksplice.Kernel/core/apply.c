@@ -39,6 +39,22 @@ static void set_stage(struct ksplice_update *update, enum ksplice_stage stage)
 		list_move_tail(&update->list, &ksplice_updates);
 }
 
+/*
+ * K20: from now on the kernel may hold addresses in the update's data module.
+ * The primaries depend on it, so it is there.
+ */
+static void keep_data(struct ksplice_update *update)
+{
+	struct ksplice_target *target;
+
+	for_each_target(target, update) {
+		if (!target->data || target->data->kept)
+			continue;
+		target->data->kept = true;
+		__module_get(target->data->owner);
+	}
+}
+
 /* Applies or reverses; with the primaries' references held. */
 static int operate_update(struct ksplice_update *update, bool undo)
 {
@@ -58,8 +74,10 @@ static int operate_update(struct ksplice_update *update, bool undo)
 		ksplice_clear_used_stack();
 		err = ksplice_stop(update, &hooks, undo);
 	}
-	if (!err)
+	if (!err) {
 		set_stage(update, direction->stage);
+		keep_data(update);
+	}
 	mutex_unlock(&ksplice_operation);
 	if (err)
 		ksplice_call_hooks(&hooks, direction->fail, reached);

@@ -134,6 +134,7 @@ struct ksplice_target {
 	/* Set while the primary is loaded. */
 	struct module *primary;
 	const struct ksplice_code *code;
+	struct ksplice_data *data;
 	bool pinned;
 	bool holds_primary;
 	struct list_head leftovers;	/* jumps in it that could not be taken out (late.c) */

@@ -240,6 +240,7 @@ static int bind(struct ksplice_update *update, struct ksplice_target *waiting,
 		return PTR_ERR(target);
 	target->primary = waiting->primary;
 	target->code = waiting->code;
+	target->data = waiting->data;
 	target->pinned = waiting->pinned;
 	target->holds_primary = waiting->holds_primary;
 	if (target->primary)

@@ -248,6 +248,7 @@ static void set_primary(struct ksplice_update *update, struct ksplice_target *ta
 	mutex_lock(&update->report);
 	target->primary = primary ? primary->owner : NULL;
 	target->code = primary ? primary->code : NULL;
+	target->data = primary ? primary->data : NULL;
 	target->pinned = primary && primary->pinned;
 	if (!primary)
 		ksplice_late_drop_leftovers(target);

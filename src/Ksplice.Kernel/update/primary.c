@@ -15,6 +15,10 @@
 
 extern const struct ksplice_code ksplice_code;
 
+#if KSPLICE_HAS_DATA
+extern struct ksplice_data KSPLICE_DATA;
+#endif
+
 static const struct ksplice_primary primary = {
 	.abi = KSPLICE_ABI,
 	.id = KSPLICE_ID,
@@ -22,6 +26,9 @@ static const struct ksplice_primary primary = {
 	.owner = THIS_MODULE,
 	.code = &ksplice_code,
 	.pinned = KSPLICE_PINNED,
+#if KSPLICE_HAS_DATA
+	.data = &KSPLICE_DATA,
+#endif
 	.digest = KSPLICE_DIGEST,
 };
 

@@ -133,6 +133,7 @@ public sealed class AssemblyTests
             data,
             new UpdateTarget("01234567", UpdateTarget.KernelName, 0, 1),
             exported,
+            null,
             diagnostics
         );
         Assert.True(primary is not null, string.Join('\n', diagnostics));

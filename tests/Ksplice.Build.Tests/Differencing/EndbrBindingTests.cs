@@ -25,7 +25,7 @@ public sealed class EndbrBindingTests
         Assert.Equal(["caller", "helper"], pair.Replaced);
         var address = Assert.Single(pair.Piece("caller").References, reference => !reference.IsBranch);
         Assert.Equal("helper", pair.Accepted.Carried[address.Piece].Name);
-        Assert.Equal(new PinReason("caller", "helper"), Assert.Single(pair.Accepted.Pins));
+        Assert.Equal(new PinReason(PinKind.Function, "caller", "helper"), Assert.Single(pair.Accepted.Pins));
         Assert.Empty(ObjectDiff.AddressesUsedBy([pair.Accepted]));
     }
 

@@ -123,6 +123,48 @@ public sealed class ObjectDifferTests
         Assert.True(Assert.Single(pair.Accepted.NewFunctions).IsGlobal);
     }
 
+    // What is handed out, as each shape of new content: only strings and constants without addresses can be left alone.
+    [Theory]
+    [InlineData(PinKind.String, "use((void *)\"new\");")]
+    [InlineData(PinKind.String, "static const char *const texts[] = { \"new\" }; use((void *)texts[probe(1)]);")]
+    [InlineData(PinKind.Constant, "use((void *)__func__);")]
+    [InlineData(PinKind.Constant, "static const int numbers[3] = { 1, 2, 3 }; use((void *)numbers);")]
+    [InlineData(PinKind.Function, "use(guard);", "static int guard(int a) { return probe(a + 1); } ")]
+    [InlineData(PinKind.Variable, "static int count = 3; use(&count);")]
+    [InlineData(PinKind.Variable, "static int zeroed[4]; use(zeroed);")]
+    [InlineData(PinKind.Variable, "static char text[] = \"writable\"; use(text);")]
+    [InlineData(PinKind.Table, "static void *const table[2] = { f, use }; use((void *)table);")]
+    public void What_is_given_away_pins_the_primary_unless_it_is_a_string_or_constant(PinKind kind, string body, string before = "")
+    {
+        var pair = CPair.Compare("int f(int a) { return probe(a); }", $"int f(int a); {before}int f(int a) {{ {body} return probe(a); }}");
+        var pin = Assert.Single(pair.Accepted.Pins);
+        Assert.Equal(kind, pin.Kind);
+        bool kept = kind is PinKind.String or PinKind.Constant;
+        Assert.Equal(!kept, pin.PinsPrimary);
+        Assert.Equal(!kept, pair.Accepted.Pinned);
+        Assert.Equal(kept ? 1 : 0, pair.Accepted.Carried.Count(piece => piece.IsKept));
+    }
+
+    // The entry of the bug table goes with the primary; what warn_slowpath_fmt() gets may stay.
+    [Fact]
+    public void A_string_that_only_a_table_of_the_module_names_stays_in_the_primary()
+    {
+        var pair = CPair.Compare(
+            "int f(int a) { return probe(a); }",
+            """
+            int f(int a)
+            {
+                __asm__ volatile("1: ud2\n.pushsection __bug_table, \"aw\"\n2: .long 1b - .\n.long %c0 - .\n.word 7, 0\n.popsection"
+                    : : "i" ("some/file.c"));
+                return probe(a);
+            }
+            """
+        );
+        Assert.Empty(pair.Accepted.Pins);
+        Assert.DoesNotContain(pair.Accepted.Carried, piece => piece.IsKept);
+        Assert.Contains(pair.Accepted.Carried, piece => piece.Kind == CarriedKind.String);
+    }
+
     [Fact]
     public void A_new_function_whose_address_is_given_away_pins_the_update()
     {
@@ -130,7 +172,7 @@ public sealed class ObjectDifferTests
             "noinline void f(void) { use(0); }",
             "static int guard(int a) { return probe(a + 1); } noinline void f(void) { use(guard); }"
         );
-        Assert.Equal(new PinReason("f", "guard"), Assert.Single(pair.Accepted.Pins));
+        Assert.Equal(new PinReason(PinKind.Function, "f", "guard"), Assert.Single(pair.Accepted.Pins));
     }
 
     [Fact]

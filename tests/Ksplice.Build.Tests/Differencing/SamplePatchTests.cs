@@ -21,7 +21,12 @@ public sealed class SamplePatchTests
         Assert.Equal(["show_smap"], diff.Replaced.Select(function => function.Name));
         Assert.Empty(diff.NewFunctions);
         // seq_printf might keep the new format string's address; nothing proves that it does not.
-        Assert.Equal(new PinReason("show_smap", "\"Pages:          %8lu\\x0a\""), Assert.Single(diff.Pins));
+        Assert.Equal(new PinReason(PinKind.String, "show_smap", "\"Pages:          %8lu\\x0a\""), Assert.Single(diff.Pins));
+        Assert.False(diff.Pinned);
+        Assert.Equal(
+            "Pages:          %8lu\n\0",
+            System.Text.Encoding.ASCII.GetString(Assert.Single(diff.Carried, piece => piece.IsKept).Data.Span)
+        );
     }
 
     [Fact]

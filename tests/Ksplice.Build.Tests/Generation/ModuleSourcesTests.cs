@@ -29,12 +29,12 @@ public sealed class ModuleSourcesTests : IDisposable
             string post = second ? code : Source.Replace("* 3", "* 4", StringComparison.Ordinal);
             var diff = CPair.Compare(Source, post).Accepted;
             MatchData data = new(second ? match : [1, 2], [new GlobalSymbol("probe")], [new(CPair.Unit, "f")]);
-            var primary = PrimaryObject.Build([diff], data, target, new ExportedSymbols([]), []);
+            var primary = PrimaryObject.Build([diff], data, target, new ExportedSymbols([]), null, []);
             Assert.NotNull(primary);
             targets.Add((HelperSource.Create(target, data), primary));
         }
         string folder = _tree[(++_written).ToString(System.Globalization.CultureInfo.InvariantCulture)];
-        ModuleSources.Write(folder, targets, bases);
+        ModuleSources.Write(folder, targets, null, bases);
         string[] headers =
         [
             .. Enumerable

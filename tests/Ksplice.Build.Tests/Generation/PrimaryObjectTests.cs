@@ -33,7 +33,7 @@ public sealed class PrimaryObjectTests : IDisposable
         var diagnostics = new DiagnosticBag();
         var diff = Differ.Compare(unit, await KernelObjects.CompileAsync(unit), await SampleObjects.PostAsync(patch, unit), diagnostics)!;
         var exported = KernelExports.Read(Path.Combine(KernelUnderTest.HeadersPath, "Module.symvers"), diagnostics)!.BesideTarget(null);
-        var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, diagnostics);
+        var primary = PrimaryObject.Build([diff], MatchOf(exported, diff), Kernel, exported, DataSource.Create(Id, [diff]), diagnostics);
         Assert.True(primary is not null, string.Join('\n', diagnostics));
         Accept(primary);
         // Nothing is left undefined that neither the kernel nor the helper exports.
@@ -108,7 +108,7 @@ public sealed class PrimaryObjectTests : IDisposable
     [Fact]
     public void What_the_kernel_exports_is_bound_by_its_name_and_its_namespace_imported()
     {
-        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + printk(\"x\"); }");
+        var diff = Diff("a.c", "int f(int a) { return probe(a); }", "int f(int a) { return probe(a) + printk(0); }");
         var exported = new ExportedSymbols([new("probe", "TEST_NS")]);
         var primary = Build(MatchOf(exported, diff), exported, new DiagnosticBag(), diff)!;
         Accept(primary);
@@ -193,6 +193,42 @@ public sealed class PrimaryObjectTests : IDisposable
     }
 
     [Fact]
+    public void Strings_and_constants_whose_address_goes_somewhere_are_the_data_modules()
+    {
+        const string Source = "int f(int a) { return probe(a); }";
+        var diff = Diff(
+            "a.c",
+            Source,
+            """
+            static const int numbers[4] = { 3, 1, 4, 1 }, read[4] = { 5, 9, 2, 6 };
+            int f(int a) { use((void *)"text"); use((void *)(numbers + 2)); return probe(a) + read[a & 3]; }
+            """
+        );
+        var data = DataSource.Create(Id, [diff])!;
+        DiagnosticBag diagnostics = [];
+        var primary = Build(MatchOf(new ExportedSymbols([]), diff), new ExportedSymbols([]), diagnostics, diff)!;
+        Accept(primary);
+        Assert.False(primary.IsPinned);
+        Assert.Empty(diagnostics);
+        // The primary keeps what it only reads, and has the others from the data module: where the addend says, numbers are read from 2 on.
+        Assert.Contains(primary.Code.Symbols, symbol => symbol.Name == "read" && !symbol.IsUndefined);
+        Assert.DoesNotContain(primary.Code.Symbols, symbol => symbol.Name == "numbers");
+        var text = primary.Code.Sections.Single(section => section.Name == ".text");
+        int[] numbers = [3, 1, 4, 1];
+        Assert.Equal(
+            [("text\0"u8.ToArray(), 0L), (MemoryMarshal.AsBytes<int>(numbers).ToArray(), 8)],
+            DataSourceTests
+                .Link(_tree, data)
+                .Join(
+                    text.Relocations,
+                    export => export.Name,
+                    relocation => primary.Code.Symbols[relocation.SymbolIndex].Name,
+                    (export, relocation) => (export.Bytes, relocation.Addend)
+                )
+        );
+    }
+
+    [Fact]
     public void Runtime_constants_are_places_for_the_core_and_no_exports()
     {
         // asm/runtime-const.h of the kernels that have them.
@@ -251,7 +287,7 @@ public sealed class PrimaryObjectTests : IDisposable
         Assert.Null(LateTarget.Obstacle([diff], exported));
         var late = Kernel with { Name = "some", IsLate = true };
         var match = MatchOf(exported, diff);
-        var primary = PrimaryObject.Build([diff], match, late, exported, [])!;
+        var primary = PrimaryObject.Build([diff], match, late, exported, null, [])!;
         Accept(primary);
         Assert.Equal(
             ["ksplice_unresolved", "printk"],
@@ -353,7 +389,7 @@ public sealed class PrimaryObjectTests : IDisposable
         Build(match, new ExportedSymbols([]), new DiagnosticBag(), diffs);
 
     private static PrimaryObject? Build(MatchData match, ExportedSymbols exported, DiagnosticBag diagnostics, params ObjectDiff[] diffs) =>
-        PrimaryObject.Build(diffs, match, Kernel, exported, diagnostics);
+        PrimaryObject.Build(diffs, match, Kernel, exported, DataSource.Create(Id, diffs), diagnostics);
 
     private static void Refused(string rule, MatchData match, params ObjectDiff[] diffs)
     {

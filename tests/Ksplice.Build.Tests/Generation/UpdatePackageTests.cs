@@ -39,6 +39,7 @@ public sealed class UpdatePackageTests : IDisposable
                 ),
             ],
             Pinned = false,
+            Data = new ManifestData($"ksplice_{Id}_data.ko", new string('d', 64)),
             Base = [new ManifestBase("89abcdef", ["base/89abcdef/01-b.patch"])],
             Patches = ["patches/01-f.patch"],
             Files = [],
@@ -56,6 +57,7 @@ public sealed class UpdatePackageTests : IDisposable
                 $"ksplice_{Id}_0_primary.ko",
                 $"ksplice_{Id}_1_helper.ko",
                 $"ksplice_{Id}_1_primary.ko",
+                $"ksplice_{Id}_data.ko",
                 "base/89abcdef/01-b.patch",
                 "patches/01-f.patch",
                 "README.txt",
@@ -78,7 +80,7 @@ public sealed class UpdatePackageTests : IDisposable
         foreach (string path in (string[])[folder, archive])
         {
             var package = UpdatePackage.Open(path, [])!;
-            Assert.Equal(9, package.Files.Count);
+            Assert.Equal(10, package.Files.Count);
             Assert.Equal("bytes of README.txt", Encoding.UTF8.GetString(package.Files["README.txt"].Span));
             Assert.Equal(Id, package.Manifest.Id);
         }
@@ -121,6 +123,8 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"zram\"", "target loop is not in its place")]
     [InlineData("\"name\": \"loop\"", "\"name\": \"vmlinux\"", "target vmlinux is not in its place")]
     [InlineData("_1_helper.ko\",\n      \"primary\"", "_2_helper.ko\",\n      \"primary\"", "modules of target loop are not named")]
+    [InlineData("\"module\": \"ksplice_0123abcd_data.ko\"", "\"module\": \"loop.ko\"", "'loop.ko' is no name of its data module")]
+    [InlineData("\"path\": \"ksplice_0123abcd_data.ko\"", "\"path\": \"patches/01-f.patch\"", "patches/01-f.patch has")]
     [InlineData("\"path\": \"README.txt\"", "\"path\": \"ksplice.ko\"", "ksplice.ko differs")]
     [InlineData("\"patches/01-f.patch\"\n", "\"patches/02-g.patch\"\n", "is named but not listed")]
     [InlineData("\"id\": \"89abcdef\"", "\"id\": \"89ABCDEF\"", "'89ABCDEF' is no update id")]

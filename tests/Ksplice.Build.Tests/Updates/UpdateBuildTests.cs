@@ -69,8 +69,8 @@ public sealed class UpdateBuildTests : IDisposable
 
         List<string> Content(UpdateBuild build) =>
             [
-                .. build.Modules(cancellation).Value!.Select(target => Convert.ToHexString(ElfWriter.Write(target.Primary.Code))),
-                .. build.Modules(cancellation).Value!.Select(target => Convert.ToHexString(target.Helper.MatchBytes.Span)),
+                .. build.Modules(cancellation).Value!.Targets.Select(target => Convert.ToHexString(ElfWriter.Write(target.Primary.Code))),
+                .. build.Modules(cancellation).Value!.Targets.Select(target => Convert.ToHexString(target.Helper.MatchBytes.Span)),
                 .. build.Judgement(cancellation).Diagnostics.Select(diagnostic => diagnostic.ToString()),
             ];
     }
@@ -138,6 +138,7 @@ public sealed class UpdateBuildTests : IDisposable
             build,
             KernelUnderTest.Image,
             [new(new(target, null, new ExportedSymbols([]), data), "vmlinux", found)],
+            null,
             new([]),
             []
         );
@@ -151,7 +152,7 @@ public sealed class UpdateBuildTests : IDisposable
     {
         var pair = CPair.Compare(
             "int f(int a) { return probe(a) + 1; } int h(int a) { return probe(a); }",
-            "int f(int a) { return probe(a) + 2; } int g(int a) { return probe(a); }",
+            "int f(int a) { printk(\"text\"); return probe(a) + 2; } int g(int a) { return probe(a); }",
             "-g",
             "-gbtf"
         );

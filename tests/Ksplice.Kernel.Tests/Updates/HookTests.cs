@@ -121,7 +121,7 @@ public sealed class HookTests(Guest guest)
                 echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
             }
             cd {{UpdateGuest.Place(project)}}
-            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             ask applied 101
             ask applied 102
             start=$(sed -n 's/ T test_taint$//p' /proc/kallsyms)
@@ -216,7 +216,7 @@ public sealed class HookTests(Guest guest)
             $$"""
             sys=/sys/kernel/ksplice/{{project.Id}}
             cd {{UpdateGuest.Place(project)}}
-            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             for stage in applied reversed; do
                 echo $stage >$sys/stage
                 while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
@@ -259,7 +259,7 @@ public sealed class HookTests(Guest guest)
             var result = await guest.RunAsync(
                 $$"""
                 cd {{UpdateGuest.Place(project)}}
-                insmod /ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko || exit 1
+                insmod /ksplice.ko && insmod *_helper.ko && insmod *_data.ko || exit 1
                 insmod ksplice_{{project.Id}}_0_primary.ko && echo "primary taken"
                 cat /sys/kernel/ksplice/{{project.Id}}/abort_cause /sys/kernel/ksplice/{{project.Id}}/reason
                 """,
@@ -439,7 +439,7 @@ public sealed class HookTests(Guest guest)
             }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             cd {{UpdateGuest.Place(project)}}
-            insmod ksplice.ko && insmod ksplice_{{project.Id}}_0_helper.ko && insmod ksplice_{{project.Id}}_0_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             echo 1 >$sys/max_tries
             park
             ask applied

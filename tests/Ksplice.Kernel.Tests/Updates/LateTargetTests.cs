@@ -65,6 +65,56 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
         return new GuestFile(changed, "/changed.ko");
     }
 
+    // K20: one module with the strings of both targets, for a target whose module is not there yet too.
+    [Fact]
+    public async Task Strings_of_all_targets_are_in_one_module_that_stays()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write(
+            "1-uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tpr_info(\"kernel: uptime is read\\n\");\n")
+            )
+        );
+        project.Write(
+            "2-loop.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/loop.c",
+                (
+                    "\tsprintf(disk->disk_name, \"loop%d\", i);\n",
+                    "\tsprintf(disk->disk_name, \"loop%d\", i);\n\tpr_info(\"module: %s is made\\n\", disk->disk_name);\n"
+                )
+            )
+        );
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            insmod /loop.ko max_loop=2 || exit 1
+            cat /proc/uptime >/dev/null
+            dmesg | grep -o 'kernel: uptime is read\|module: loop. is made'
+            ksplice undo {{project.Id}} || exit 1
+            ls /sys/module | grep ksplice
+            rmmod loop || exit 1
+            """,
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop")
+        );
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["module: loop0 is made", "module: loop1 is made", "kernel: uptime is read", $"ksplice_{project.Id}_data"],
+            result.Lines.Where(line =>
+                line.EndsWith(" made", StringComparison.Ordinal)
+                || line.EndsWith(" read", StringComparison.Ordinal)
+                || line.StartsWith("ksplice_", StringComparison.Ordinal)
+            )
+        );
+    }
+
     [Fact]
     public async Task A_module_is_changed_before_it_runs_whenever_it_comes()
     {

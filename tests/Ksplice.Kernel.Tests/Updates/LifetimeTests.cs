@@ -90,6 +90,90 @@ public sealed class LifetimeTests(Guest guest)
         );
     }
 
+    // K20: the kernel's list of I/O ports keeps the address of a name, and shows the name as long as the range is taken.
+    [Fact]
+    public async Task A_string_that_the_kernel_keeps_is_read_after_the_undo_and_its_primary_is_gone()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write(
+            "uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("#include <linux/time.h>\n", "#include <linux/time.h>\n#include <linux/ioport.h>\n"),
+                (
+                    "\tidle_nsec = 0;\n",
+                    "\tidle_nsec = 0;\n\tif (request_region(0x5ff0, 1, \"uptime was read here\"))\n"
+                        + "\t\tpr_info(\"%s took a port\\n\", __func__);\n"
+                )
+            )
+        );
+        (await project.BuildAsync()).MustSucceed();
+        string data = $"ksplice_{project.Id}_data";
+        var result = await guest.RunAsync(
+            $$"""
+            see() {
+                echo "$1: $(grep -c 'uptime was read here' /proc/ioports) kept, $(dmesg | grep -c 'uptime_proc_show took a port') said,"
+                ls /sys/module | grep ^ksplice
+            }
+            # As an apply that was killed leaves it.
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko || exit 1
+            ksplice undo {{project.Id}} || exit 1
+            see killed
+            cd /sys/kernel/tracing
+            echo 'p:inside uptime_proc_show+5' >kprobe_events || echo 'p:inside uptime_proc_show+9' >kprobe_events # behind ENDBR and fentry
+            echo 1 >events/kprobes/inside/enable
+            ksplice apply {{UpdateGuest.Place(project)}}
+            see "apply $?"
+            echo 0 >events/kprobes/inside/enable
+            echo >kprobe_events
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            cat /proc/uptime >/dev/null
+            see applied
+            ksplice undo {{project.Id}} || exit 1
+            see undone
+            ksplice status | grep ^data
+            rmmod {{data}} || echo "rmmod $?"
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            cat /proc/uptime >/dev/null
+            see "applied again"
+            ksplice undo {{project.Id}} || exit 1
+            see "undone again"
+            echo "references: $(cat /sys/module/{{data}}/refcnt)"
+            """,
+            UpdateGuest.Command,
+            UpdateGuest.Package(project)
+        );
+        result.MustEndWith(0);
+        string[] all = ["ksplice", $"ksplice_{project.Id}_0_helper", $"ksplice_{project.Id}_0_primary", data];
+        Assert.Equal(
+            [
+                "killed: 0 kept, 0 said,",
+                "apply 2: 0 kept, 0 said,",
+                "applied: 1 kept, 1 said,",
+                .. all,
+                "undone: 1 kept, 1 said,",
+                data,
+                $"data:       {data}, strings and constants that stay loaded after an undo",
+                "rmmod 1",
+                "applied again: 1 kept, 1 said,",
+                .. all,
+                "undone again: 1 kept, 1 said,",
+                data,
+                "references: 1",
+            ],
+            result.Lines.Where(line =>
+                line.StartsWith("ksplice", StringComparison.Ordinal)
+                || line.StartsWith("data:", StringComparison.Ordinal)
+                || line.StartsWith("rmmod", StringComparison.Ordinal)
+                || line.EndsWith("said,", StringComparison.Ordinal)
+                || line.StartsWith("references", StringComparison.Ordinal)
+            )
+        );
+        Assert.Contains("probed", result.Errors, StringComparison.Ordinal);
+    }
+
     /// <summary>Asked for an I/O priority, a task sleeps at the very end of its way out until kernel.panic is -2.</summary>
     internal static async Task<PatchProject> SleepOnTheWayOutAsync(string release)
     {

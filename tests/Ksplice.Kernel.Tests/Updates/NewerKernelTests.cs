@@ -138,7 +138,7 @@ public sealed class NewerKernelTests(Guest guest)
             ksplice apply {{UpdateGuest.Place(project)}}
             echo "apply $?"
             cd {{UpdateGuest.Place(project)}}
-            for module in ksplice.ko *_helper.ko *_primary.ko; do insmod $module && echo "taken $module"; done
+            for module in ksplice.ko *_helper.ko *_data.ko *_primary.ko; do insmod $module && echo "taken $module"; done
             echo "$(lsmod | grep -c ksplice) modules"
             """,
             UpdateGuest.Command,

@@ -167,7 +167,7 @@ public sealed class RefusalTests(Guest guest)
                 echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
                 echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
             }
-            insmod ksplice.ko && insmod *_helper.ko && insmod *_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             for stage in applied reversed; do
                 insmod /poke.ko function=show_smap offset=5 || exit 1
                 ask $stage
@@ -224,7 +224,7 @@ public sealed class RefusalTests(Guest guest)
             cd {{UpdateGuest.Place(project)}}
             sys=/sys/kernel/ksplice/{{project.Id}}
             look() { echo "$1: $(cat $sys/stage), busy $(cat $sys/busy), tries $(cat $sys/tries)"; }
-            insmod ksplice.ko && insmod *_helper.ko && insmod *_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             insmod /poke.ko hold=kprobe_mutex hold_ms=8000 2>/dev/null &
             until dmesg | grep -q 'kprobe_mutex is held'; do sleep 0.1; done
             echo applied >$sys/stage

@@ -144,6 +144,50 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
         );
     }
 
+    // K20: a primary binds to the strings that it was built with, and the command says which module has others.
+    [Fact]
+    public async Task A_data_module_of_other_content_serves_no_primary()
+    {
+        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+        (await project.BuildAsync()).MustSucceed();
+        // The module as another build would have it: another digest, in its version and in the names of its exports.
+        string module = $"ksplice_{project.Id}_data.ko";
+        var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));
+        byte[] digest = Encoding.ASCII.GetBytes(
+            System
+                .Text.RegularExpressions.Regex.Match(Encoding.Latin1.GetString(bytes), $"ksp_{project.Id}_data_([0-9a-f]{{16}})")
+                .Groups[1]
+                .Value
+        );
+        int places = 0;
+        for (int at; (at = bytes.AsSpan().IndexOf(digest)) >= 0; places++)
+            bytes[at] = (byte)(bytes[at] == '0' ? '1' : '0');
+        Assert.True(places > 2, $"{module} has {places} digests");
+        File.WriteAllBytes(Path.Combine(_work.FullName, module), bytes);
+        var result = await guest.RunAsync(
+            $$"""
+            insmod /other/{{module}} || exit 1
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "apply $?"
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod *_helper.ko || exit 1
+            insmod *_primary.ko && echo "primary taken"
+            dmesg | grep -o 'Unknown symbol ksp_{{project.Id}}_data_[0-9a-f]*' | sort -u
+            rmmod {{module[..^3]}} || exit 1
+            insmod {{module}} && insmod *_primary.ko && echo "its own taken"
+            """,
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            new GuestFile(Path.Combine(_work.FullName, module), "/other/" + module)
+        );
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["apply 2", $"Unknown symbol ksp_{project.Id}_data_{Encoding.ASCII.GetString(digest)}", "its own taken"],
+            result.Lines
+        );
+        Assert.Contains($"{module[..^3]} is loaded, and its content is not this package's", result.Errors, StringComparison.Ordinal);
+    }
+
     // The primary with another version of its tables in it, as one of another release would have. ABI: update.h, struct ksplice_code.
     private GuestFile OfAnotherAbi(PatchProject project, string part)
     {
@@ -185,9 +229,9 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
         Assert.Equal(
             [
                 "bad_data",
-                "the primary for vmlinux has abi 999, wanted is 4",
+                "the primary for vmlinux has abi 999, wanted is 5",
                 "bad_data",
-                "the primary for loop has abi 999, wanted is 4",
+                "the primary for loop has abi 999, wanted is 5",
                 "applied",
             ],
             result.Lines

@@ -68,6 +68,71 @@ public sealed class StackingTests(Guest guest)
         return project;
     }
 
+    // K20: the array and the string of the lower update are in its data module, where the upper one finds them and holds on to them.
+    [Fact]
+    public async Task Constants_of_a_lower_update_are_used_where_they_are_and_stay()
+    {
+        const string Plain = "\tidle_nsec = 0;\n";
+        using PatchProject lower = new(guest.Release),
+            upper = new(guest.Release);
+        lower.Write(
+            "lower.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                (Plain, Plain + "\tstatic const char digits[] = \"3141\";\n\tseq_printf(m, \"lower %s\\n\", digits);\n")
+            )
+        );
+        (await lower.BuildAsync()).MustSucceed();
+        upper.OnTopOf(lower);
+        // Against the source with the lower patch: the same place, the new lines behind the lower ones.
+        upper.Write(
+            "upper.patch",
+            """
+            --- a/fs/proc/uptime.c
+            +++ b/fs/proc/uptime.c
+            @@ -20,4 +20,5 @@
+             	idle_nsec = 0;
+             	static const char digits[] = "3141";
+             	seq_printf(m, "lower %s\n", digits);
+            +	seq_printf(m, "upper %s\n", digits + 1);
+             	for_each_possible_cpu(i) {
+
+            """
+        );
+        (await upper.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            data() { for id in {{lower.Id}} {{upper.Id}}; do cat /sys/module/ksplice_${id}_data/refcnt 2>/dev/null || echo none; done; }
+            see() { echo "$1: $(grep -v '\.' /proc/uptime | tr '\n' ' ')references $(data | tr '\n' ' ')$(ls -d /sys/module/*_primary 2>/dev/null | wc -l)"; }
+            ksplice apply {{UpdateGuest.Place(lower)}} || exit 1
+            see lower
+            ksplice apply {{UpdateGuest.Place(upper)}} || exit 1
+            see upper
+            ksplice undo {{upper.Id}} || exit 1
+            ksplice undo {{lower.Id}} || exit 1
+            see none
+            ksplice apply {{UpdateGuest.Place(lower)}} || exit 1
+            ksplice apply {{UpdateGuest.Place(upper)}} || exit 1
+            see again
+            """,
+            UpdateGuest.Command,
+            UpdateGuest.Package(lower),
+            UpdateGuest.Package(upper)
+        );
+        result.MustEndWith(0);
+        // The core's for good, the lower primary's, the upper update's.
+        Assert.Equal(
+            [
+                "lower: lower 3141 references 2 none 1",
+                "upper: lower 3141 upper 141 references 3 2 2",
+                "none: references 1 1 0",
+                "again: lower 3141 upper 141 references 3 2 2",
+            ],
+            result.Lines.Where(line => line.Contains("references", StringComparison.Ordinal))
+        );
+    }
+
     [Fact]
     public async Task Come_off_in_an_order_that_leaves_none_without_what_it_stands_on()
     {
@@ -208,7 +273,6 @@ public sealed class StackingTests(Guest guest)
     [Fact]
     public async Task A_per_cpu_variable_of_another_update_stays_as_long_as_it_is_referred_to()
     {
-        // No string is new: the kernel might keep its address, and the primary would stay for that.
         using var first = await BuildAsync(
             await KernelTree.ChangeAsync(
                 guest.Release,

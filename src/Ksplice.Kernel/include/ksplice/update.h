@@ -11,7 +11,7 @@
 
 struct module;
 
-#define KSPLICE_ABI	4
+#define KSPLICE_ABI	5
 
 /* The hooks of a patch, in the order of their lists in struct ksplice_code. */
 enum ksplice_hook {
@@ -82,6 +82,15 @@ struct ksplice_helper {
 	u32 n_bases;
 };
 
+/*
+ * What the data module of an update exports, beside its strings and constants:
+ * the primaries point to it, and so depend on the module.
+ */
+struct ksplice_data {
+	struct module *owner;
+	bool kept;		/* applied once: the core holds a reference for good; under its lock */
+};
+
 /* The primary's word to the core. */
 struct ksplice_primary {
 	u32 abi;
@@ -90,6 +99,7 @@ struct ksplice_primary {
 	struct module *owner;
 	const struct ksplice_code *code;
 	bool pinned;		/* new addresses may outlive an undo: never unload (K20) */
+	struct ksplice_data *data;	/* the update's, with what else may outlive an undo; or NULL */
 	const char *digest;	/* as in the helper */
 };
 
