@@ -135,6 +135,42 @@ public sealed class SourcePlaceTests
     }
 
     [Fact]
+    public async Task What_an_update_below_brought_stays_as_it_is_under_added_lines()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string original = File.ReadAllText(Path.Combine(kernel.SourceDirectory, Unit), Encoding.Latin1);
+        const string Start = "static void *m_start(struct seq_file *m, loff_t *ppos)\n{\n";
+        string below = original.Replace(Start, Start + "\tint new = WARN_ON_ONCE(*ppos == 4711);\n", StringComparison.Ordinal);
+        string above = below.Replace(Start, "struct upper_one;\nstruct upper_two;\n\n" + Start, StringComparison.Ordinal);
+        using TestTree tree = new();
+        SourcePatch Patch(string before, string after, int update)
+        {
+            tree.Write("a/" + Unit, before);
+            tree.Write("b/" + Unit, after);
+            return Patches.Parse(tree.Run("diff", "-u", "a/" + Unit, "b/" + Unit).Output) with { Update = update };
+        }
+        var (lower, upper) = (Patch(original, below, 0), Patch(below, above, 1));
+        async Task<ElfObject> Compile(string folder, params SourcePatch[] patches)
+        {
+            var post = PostTree.Write(kernel.SourceDirectory, tree[folder], patches, [], null, Cancellation)!;
+            var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+                kernel.Units.Find(Unit)!,
+                post.Root,
+                tree[folder + ".o"],
+                [LineDirectives.MarkMap(1)],
+                [],
+                Cancellation
+            );
+            return ElfObject.Read(File.ReadAllBytes(compiled!.Object), Unit);
+        }
+        var pre = await Compile("lower", lower);
+        Assert.True(Differ.Compare(Unit, pre, await Compile("upper", lower, upper), [])!.IsEmpty);
+        // Were they one update, the line of the warning would be another.
+        var one = await Compile("one", lower, upper with { Update = 0 });
+        Assert.Equal(["m_start"], Differ.Compare(Unit, pre, one, [])!.Replaced.Select(function => function.Name));
+    }
+
+    [Fact]
     public async Task An_added_instruction_of_assembly_is_marked_and_the_next_is_not()
     {
         const string Assembly = "arch/x86/lib/copy_user_64.S";
