@@ -69,9 +69,17 @@ public sealed class ApplyPatches : KspliceTask
                 Diagnostics
             )
                 is not { } bases
-            || All(bases.SelectMany(below => below.Patches), patch => SourcePatch.Parse(patch.Content.Span, patch.Path, Diagnostics))
+            || All(bases.SelectMany((below, update) => below.Patches.Select(patch => (patch, update))), from =>
+                SourcePatch.Parse(from.patch.Content.Span, from.patch.Path, Diagnostics) is { } patch
+                    ? patch with
+                    {
+                        Update = from.update,
+                    }
+                    : null
+            )
                 is not { } basePatches
-            || All(paths, path => SourcePatch.Read(path, Diagnostics)) is not { } patches
+            || All(paths, path => SourcePatch.Read(path, Diagnostics) is { } patch ? patch with { Update = bases.Count } : null)
+                is not { } patches
         )
             return false;
         var included = await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false);
@@ -179,6 +187,6 @@ public sealed class ApplyPatches : KspliceTask
     private static IEnumerable<PatchedLine> Lines(PostTree tree) =>
         from file in tree.Files
         from line in file.PatchedLines
-        where line.Line.PatchPath is not null
-        select new PatchedLine(file.Path, line.Number, line.Line.PatchPath!, line.Line.PatchLine);
+        let source = line.Line
+        select new PatchedLine(line.Name, line.Number, source.PatchPath, source.PatchPath is null ? source.OriginalLine : source.PatchLine);
 }

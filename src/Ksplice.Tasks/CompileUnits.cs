@@ -60,8 +60,11 @@ public sealed class CompileUnits : KspliceTask
             return false;
         UnitCompiler compiler = new(kernel, Logger);
         string[] arguments = [$"-I{Path.GetFullPath(IncludeFolder)}", $"-ffile-prefix-map={Path.GetFullPath(IncludeFolder)}/="];
+        int below = BaseList.Open(BasesFile).Count;
+        string[] marks = [.. Enumerable.Range(1, below).Select(LineDirectives.MarkMap)];
+        arguments = [.. arguments, .. marks];
         List<Job> jobs = [];
-        string preTree = BaseList.Open(BasesFile).Count == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
+        string preTree = below == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
         foreach (var item in Units)
         {
             var unit = kernel.Units.Find(item.ItemSpec)
@@ -79,8 +82,8 @@ public sealed class CompileUnits : KspliceTask
             apart.Add(
                 (
                     listed,
-                    new Job(unit, preTree, stem + ".pre.o", [], "pre"),
-                    new Job(unit, Path.GetFullPath(PostTree), stem + ".post.o", [], "post")
+                    new Job(unit, preTree, stem + ".pre.o", marks, "pre"),
+                    new Job(unit, Path.GetFullPath(PostTree), stem + ".post.o", marks, "post")
                 )
             );
         }
@@ -163,7 +166,12 @@ public sealed class CompileUnits : KspliceTask
         return diagnostic.Location is { } location && File.Exists(UnitsFile)
             ? diagnostic with
             {
-                Location = PatchedSource.Find(location, UnitList.Open(UnitsFile), PostTree),
+                Location = PatchedSource.Find(
+                    location,
+                    UnitList.Open(UnitsFile),
+                    OpenCache(Cache).SourceOf(ResolvedKernel.Open(KernelFile).Release),
+                    PostTree
+                ),
             }
             : diagnostic;
     }

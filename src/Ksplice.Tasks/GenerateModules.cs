@@ -22,6 +22,10 @@ public sealed class GenerateModules : UpdateTask
     [Required]
     public string UpdateFile { get; set; } = "";
 
+    /// <summary>The folder of the pre tree, where there are updates below.</summary>
+    [Required]
+    public string BaseTree { get; set; } = "";
+
     private protected override bool RunStage(CancellationToken cancellation)
     {
         if (
@@ -38,7 +42,10 @@ public sealed class GenerateModules : UpdateTask
             modules.Data,
             Update.Inputs.Bases
         );
-        UpdateDescriber describer = new(SourceTree, Path.GetFullPath(PostTree));
+        UpdateDescriber describer = new(
+            Update.Inputs.Bases.Count == 0 ? SourceTree : Path.GetFullPath(BaseTree),
+            Path.GetFullPath(PostTree)
+        );
         AtomicFile.WriteIfDifferent(
             UpdateFile,
             describer.Describe(Update, kernel.Image, matches, modules.Data, judgement, Shown(cancellation)).ToJson()
@@ -67,6 +74,16 @@ public sealed class GenerateModules : UpdateTask
                     SarifLog.Level(diagnostic.Severity),
                     diagnostic.Location,
                     diagnostic.Message
-                )),
+                )
+                {
+                    File = InTree(diagnostic.Location?.Path),
+                }),
         ];
+
+    private string? InTree(string? path) =>
+        ((string[])[SourceTree, Path.GetFullPath(PostTree)])
+            .Select(tree => tree + "/")
+            .Where(tree => path?.StartsWith(tree, StringComparison.Ordinal) == true)
+            .Select(tree => path![tree.Length..])
+            .FirstOrDefault();
 }

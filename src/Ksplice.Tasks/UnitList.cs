@@ -17,18 +17,18 @@ public sealed record ListedUnit(string Source, string? Module, string Because);
 public sealed record ApartUnit(string Object, string Because);
 
 /// <summary>Where a line of a patched file comes from.</summary>
-/// <param name="File">The file in the source tree.</param>
-/// <param name="Line">The line's number for the compiler.</param>
-/// <param name="Patch">The patch.</param>
-/// <param name="PatchLine">The line in it.</param>
-public sealed record PatchedLine(string File, int Line, string Patch, int PatchLine);
+/// <param name="Name">The file's name for the compiler.</param>
+/// <param name="Number">The line's number there.</param>
+/// <param name="Patch">The patch that brought it, or null.</param>
+/// <param name="Line">The line in the patch, or in the unpatched file.</param>
+public sealed record PatchedLine(string Name, int Number, string? Patch, int Line);
 
 /// <summary>units.json: what the patches touch.</summary>
 /// <param name="Id">The update's id.</param>
 /// <param name="Units">The units, by source path.</param>
 /// <param name="Apart">The units that no update can replace, by object path.</param>
 /// <param name="Added">The files that the patches add.</param>
-/// <param name="Lines">The lines that patches brought.</param>
+/// <param name="Lines">The lines that patches brought, and those of statements that they changed.</param>
 public sealed record UnitList(
     string Id,
     IReadOnlyList<ListedUnit> Units,

@@ -102,16 +102,21 @@ public abstract class UpdateTask : KspliceTask
     /// <summary>Lets the update go: nobody will ask for it again.</summary>
     private protected void Forget() => _ = BuildEngine4.UnregisterTaskObject(Key(), RegisteredTaskObjectLifetime.Build);
 
-    /// <summary>Puts a diagnostic to the line of the patch that it is about, or to the patched tree.</summary>
+    /// <summary>Puts a diagnostic to the line of the patch that it is about, or to the source.</summary>
     private protected Diagnostic InPatch(Diagnostic diagnostic)
     {
         _list ??= UnitList.Open(UnitsFile);
         return diagnostic with
         {
-            Location = diagnostic.Location is { } location ? PatchedSource.Find(location, _list, PostTree) : null,
+            Location = diagnostic.Location is { } location ? PatchedSource.Find(location, _list, SourceTree, PostTree) : null,
             Related =
             [
-                .. diagnostic.Related.Select(related => related with { Location = PatchedSource.Find(related.Location, _list, PostTree) }),
+                .. diagnostic.Related.Select(related =>
+                    related with
+                    {
+                        Location = PatchedSource.Find(related.Location, _list, SourceTree, PostTree),
+                    }
+                ),
             ],
         };
     }

@@ -21,5 +21,6 @@ public sealed class MatchTests : IDisposable
         var (ended, output, errors) = ProcessTests.Run("match", made, "--image", StockKernel.Image);
         Assert.True(ended == code, $"{ended}\n{output}\n{errors}");
         Assert.Equal(code == 2, output.Contains("differs  not_of_any_kernel", StringComparison.Ordinal));
+        Assert.Equal(code == 2, errors.Contains("unit.tables.o is not there", StringComparison.Ordinal));
     }
 }

@@ -90,14 +90,18 @@ public sealed class RefusalTests
     }
 
     [Fact]
-    public Task A_change_of_nothing_but_a_comment() =>
-        RefusedAsync(
-            Patches.Smaps.Replace(
-                "\tseq_printf(m, \"Pages:          %8lu\\n\", vma_pages(vma));",
-                "\t/* Pages */",
-                StringComparison.Ordinal
+    public async Task A_change_of_nothing_but_a_comment() =>
+        Assert.Contains(
+            "fix.patch : error KSP6003",
+            await RefusedAsync(
+                Patches.Smaps.Replace(
+                    "\tseq_printf(m, \"Pages:          %8lu\\n\", vma_pages(vma));",
+                    "\t/* Pages */",
+                    StringComparison.Ordinal
+                ),
+                "KSP6003"
             ),
-            "KSP6003"
+            StringComparison.Ordinal
         );
 
     [Fact]

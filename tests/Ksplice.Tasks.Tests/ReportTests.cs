@@ -34,6 +34,44 @@ public sealed class ReportTests
         Assert.Equal((1200, 900, 0x16181c), Picture(await File.ReadAllBytesAsync(picture, TestContext.Current.CancellationToken)));
     }
 
+    [Fact]
+    public async Task Lines_behind_a_hunk_are_those_of_the_patched_file_in_a_changed_statement_and_else_of_the_original()
+    {
+        const string Unit = "fs/proc/task_mmu.c";
+        using PatchProject project = new(Patches.Release);
+        string patch = await File.ReadAllTextAsync(
+            Repository.At("samples/b-kernel-pages/kernel-pages.patch"),
+            TestContext.Current.CancellationToken
+        );
+        project.Write("fix.patch", patch);
+        (await project.BuildAsync()).MustSucceed();
+        string file = Assert.Single(Directory.GetFiles(project.At("obj"), "update.json", SearchOption.AllDirectories));
+        var update = Build.Updates.UpdateDescription.Read(file, "");
+        var lines = Assert
+            .Single(update.Units)
+            .Replaced.SelectMany(function => function.Code!.Now.Concat(function.Code.Before))
+            .SelectMany(part => part)
+            .Select(instruction => instruction.Source)
+            .OfType<Build.Updates.LineDescription>()
+            .Where(line => line.Path == Unit)
+            .ToHashSet();
+        string post = File.ReadAllText(Assert.Single(Directory.GetFiles(project.At("obj"), "task_mmu.c", SearchOption.AllDirectories)));
+        string[] patched =
+        [
+            .. post.Split('\n')
+                .Where(line => !line.StartsWith("# ", StringComparison.Ordinal) && !line.StartsWith("#line", StringComparison.Ordinal)),
+        ];
+        string[] original = File.ReadAllText(Path.Combine(await Patches.SourceAsync(), Unit)).Split('\n');
+        Assert.All(lines, line => Assert.Contains(line.Text, (string[])[original[line.Line - 1].Trim(), patched[line.Line - 1].Trim()]));
+        // The first is the patch's, the second stands behind all hunks.
+        int changed = Array.IndexOf(patched, "\t\treturn proc_shows_kernel_pages(mm) ? get_gate_vma(mm) : NULL;") + 1;
+        int behind = Array.IndexOf(original, "\treturn proc_get_vma(priv, ppos);") + 1;
+        Assert.Contains(new Build.Updates.LineDescription(Unit, changed) { Text = patched[changed - 1].Trim() }, lines);
+        Assert.Contains(new Build.Updates.LineDescription(Unit, behind) { Text = original[behind - 1].Trim() }, lines);
+        string html = await File.ReadAllTextAsync(project.Package + ".html", TestContext.Current.CancellationToken);
+        Assert.Contains($"task_mmu.c:{changed}</span> <code>return proc_shows_kernel_pages(mm)", html, StringComparison.Ordinal);
+    }
+
     private static async Task<BufferedCommandResult> ChromiumAsync(string action, string report, params string[] more) =>
         await Cli.Wrap(Browser)
             .WithArguments(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", action, .. more, "file://" + report])

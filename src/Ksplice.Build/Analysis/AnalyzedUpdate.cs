@@ -177,12 +177,14 @@ public sealed class AnalyzedUnit(string source, string? module, ObjectPair objec
 public sealed class SourceMap
 {
     private readonly Lazy<LineTable?> _lines;
+    private readonly Lazy<DebugInfo?> _info;
     private readonly Lazy<IReadOnlyList<DebugNode>> _entries;
     private readonly Lazy<ILookup<string, DebugNode>> _declarations;
 
     internal SourceMap(ElfObject elf)
     {
         _lines = new(() => LineTable.Read(elf));
+        _info = new(() => DebugInfo.Read(elf));
         _entries = new(() => DebugNode.Read(elf, _lines.Value));
         _declarations = new(() =>
             Entries
@@ -204,6 +206,18 @@ public sealed class SourceMap
         return function
             .Parts.SelectMany(part => _lines.Value?.Lines(part.Range.Section, part.Range.Offset, part.Range.Offset + part.Range.Size) ?? [])
             .DistinctBy(line => (line.Path, line.Line));
+    }
+
+    /// <summary>The source lines of a function's own code, those of functions inlined into it left out.</summary>
+    internal IEnumerable<SourceLocation> OwnLines(ObjectFunction function)
+    {
+        var body = function.Parts[0].Range;
+        string file = LineDirectives.PathOf(Function(function.Name)?.Path ?? "");
+        var inlined = _info.Value is { } info ? InlinedCalls.In(info, body.Section, body.Offset) : [];
+        return from part in function.Parts
+            from place in _lines.Value?.Places(part.Range.Section, part.Range.Offset, part.Range.Offset + part.Range.Size) ?? []
+            where LineDirectives.PathOf(place.Line.Path) == file && !inlined.Any(call => call.Contains(part.Range.Section, place.Offset))
+            select place.Line;
     }
 
     /// <summary>Where a function is defined, or null.</summary>

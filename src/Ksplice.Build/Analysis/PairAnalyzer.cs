@@ -19,10 +19,11 @@ public sealed class PairAnalyzer : UpdateAnalyzer
 
     private static void Check(ActionContext<ChangedFunction> context)
     {
-        foreach (var pair in PairBalance.Find(context.Subject))
+        var changes = context.Unit!.Changes;
+        foreach (var pair in PairBalance.Find(context.Subject, changes.PreFunctions, changes.PostFunctions))
             context.Report(
                 CodeDiagnostics.PairsDiffer,
-                context.Unit!.Locate(context.Subject),
+                context.Unit.Locate(context.Subject),
                 context.Subject.Name,
                 pair.Kind,
                 pair.Before,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Locks, references and memory come and go in pairs of calls. For each kind of pair this finds what a function may be left
 // with when it returns: on each path the calls that acquire less those that release, counted between -4 and 4. With nine counts a
-// kind's state is nine bits, a call shifts them, and where paths meet they are joined. A loop's body is taken once: which of
-// its turns acquires, and which releases, only the conditions tell, and they are not looked at.
+// kind's state is nine bits, a call shifts them, and where paths meet they are joined, until nothing changes any more. A call of another
+// function of the unit has what that one is left with, so it makes no difference whether the compiler inlines it.
 using System.Globalization;
 using Ksplice.Build.Differencing;
 
@@ -62,50 +62,110 @@ internal static class PairBalance
         .ToDictionary(entry => entry.name, entry => (entry.index, entry.Item3), StringComparer.Ordinal);
 
     /// <summary>The kinds of which <paramref name="change"/> is left with another count than before.</summary>
-    public static IEnumerable<PairChange> Find(ChangedFunction change)
+    /// <param name="change">The function.</param>
+    /// <param name="pre">All functions of its unit before.</param>
+    /// <param name="post">All functions after.</param>
+    public static IEnumerable<PairChange> Find(
+        ChangedFunction change,
+        IReadOnlyList<ObjectFunction> pre,
+        IReadOnlyList<ObjectFunction> post
+    )
     {
-        if (change is not { Pre: { } pre, Post: { } post })
+        if (change is not { Pre: { } old, Post: { } current })
             yield break;
-        var (before, after) = (CodeFlow.Of(pre), CodeFlow.Of(post));
-        foreach (int kind in Used(before).Union(Used(after)).Order())
+        Side before = new(pre),
+            after = new(post);
+        foreach (int kind in before.Used(old).Union(after.Used(current)).Order())
         {
-            int was = AtReturn(before, kind),
-                now = AtReturn(after, kind);
+            int was = before.AtReturn(old, kind),
+                now = after.AtReturn(current, kind);
             if (was != now && was != 0 && now != 0)
                 yield return new(Kinds[kind].Kind, Words(was), Words(now));
         }
     }
 
-    private static IEnumerable<int> Used(CodeFlow flow) =>
-        flow
-            .Blocks.SelectMany(block => block.Calls)
-            .Select(call => call.Name)
-            .Where(ByName.ContainsKey)
-            .Select(name => ByName[name].Kind)
-            .Distinct();
-
-    private static int AtReturn(CodeFlow flow, int kind)
+    /// <summary>The functions of an object, each looked at once.</summary>
+    private sealed class Side(IReadOnlyList<ObjectFunction> functions)
     {
-        if (flow.Blocks.Count == 0)
-            return 0;
-        int[] states = new int[flow.Blocks.Count];
-        states[0] = 1 << Most;
-        int atReturn = 0;
-        foreach (int index in flow.Forward)
+        private readonly ILookup<string, ObjectFunction> _functions = functions.ToLookup(function => function.Name, StringComparer.Ordinal);
+        private readonly Dictionary<ObjectFunction, CodeFlow> _flows = new(ReferenceEqualityComparer.Instance);
+        private readonly Dictionary<(string Function, int Kind), int> _known = [];
+
+        private CodeFlow FlowOf(ObjectFunction function) =>
+            _flows.TryGetValue(function, out var flow) ? flow : _flows[function] = CodeFlow.Of(function);
+
+        // Of several functions of a name none is known to be the one that is called.
+        private ObjectFunction? Callee(string name) => _functions[name].Count() == 1 ? _functions[name].First() : null;
+
+        public HashSet<int> Used(ObjectFunction function)
         {
-            int state = states[index];
-            foreach (string call in flow.Blocks[index].Calls.Select(call => call.Name))
+            HashSet<int> kinds = [];
+            HashSet<string> seen = [];
+            Stack<ObjectFunction> work = new([function]);
+            while (work.TryPop(out var at))
             {
-                if (ByName.TryGetValue(call, out var pair) && pair.Kind == kind)
-                    state = Shift(state, pair.Step);
+                foreach (string name in FlowOf(at).Blocks.SelectMany(block => block.Calls).Select(call => call.Name).Where(seen.Add))
+                {
+                    if (ByName.TryGetValue(name, out var pair))
+                        kinds.Add(pair.Kind);
+                    else if (Callee(name) is { } callee)
+                        work.Push(callee);
+                }
             }
-            if (flow.Blocks[index].Returns)
-                atReturn |= state;
-            // What leads back in the order is a loop's way to its next turn.
-            foreach (int next in flow.Blocks[index].Next)
-                states[next] |= state;
+            return kinds;
         }
-        return atReturn;
+
+        public int AtReturn(ObjectFunction function, int kind)
+        {
+            var flow = FlowOf(function);
+            if (flow.Blocks.Count == 0)
+                return 0;
+            int[] states = new int[flow.Blocks.Count];
+            states[0] = 1 << Most;
+            int atReturn = 0;
+            for (bool changed = true; changed; )
+            {
+                changed = false;
+                foreach (int index in flow.Forward)
+                {
+                    int state = flow.Blocks[index].Calls.Aggregate(states[index], (left, call) => Call(left, call.Name, kind));
+                    if (flow.Blocks[index].Returns)
+                        atReturn |= state;
+                    foreach (int next in flow.Blocks[index].Next)
+                    {
+                        changed |= (states[next] | state) != states[next];
+                        states[next] |= state;
+                    }
+                }
+            }
+            return atReturn;
+        }
+
+        private int Call(int state, string name, int kind)
+        {
+            if (ByName.TryGetValue(name, out var pair))
+                return pair.Kind == kind ? Shift(state, pair.Step) : state;
+            if (Callee(name) is not { } callee)
+                return state;
+            if (!_known.TryGetValue((name, kind), out int effect))
+            {
+                // One that comes back to itself is taken to leave all as it is there.
+                _known[(name, kind)] = 1 << Most;
+                _known[(name, kind)] = effect = AtReturn(callee, kind);
+            }
+            int joined = 0;
+            for (int count = -Most; count <= Most; count++)
+            {
+                if ((effect & (1 << (count + Most))) == 0)
+                    continue;
+                int shifted = state;
+                for (int step = 0; step < Math.Abs(count); step++)
+                    shifted = Shift(shifted, Math.Sign(count));
+                joined |= shifted;
+            }
+            // What never returns is taken to.
+            return effect == 0 ? state : joined;
+        }
     }
 
     // The counts at either end stay there: what is beyond is not told apart.

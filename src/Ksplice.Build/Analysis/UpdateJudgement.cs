@@ -4,6 +4,7 @@
 // acknowledgements is left over.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
+using Ksplice.Build.Patching;
 
 namespace Ksplice.Build.Analysis;
 
@@ -36,7 +37,7 @@ public static class UpdateJudgement
         foreach (var unit in update.Units)
         {
             cancellation.ThrowIfCancellationRequested();
-            Compare(unit, diagnostics);
+            Compare(unit, diagnostics, update.Patches);
         }
         foreach (var diagnostic in AnalyzerDriver.Run(analyzers, update, cancellation))
             diagnostics.Add(diagnostic);
@@ -46,11 +47,14 @@ public static class UpdateJudgement
 
     /// <summary>The difference of <paramref name="unit"/>, or null after errors, which are told in the source's words. Whoever needs a
     /// difference asks here: a rule has the same name for all of them, so what is acknowledged for one is for the others.</summary>
-    public static ObjectDiff? Compare(AnalyzedUnit unit, DiagnosticBag diagnostics)
+    /// <param name="unit">The unit.</param>
+    /// <param name="diagnostics">Takes the errors.</param>
+    /// <param name="patches">The patches of the update, where they are at hand.</param>
+    public static ObjectDiff? Compare(AnalyzedUnit unit, DiagnosticBag diagnostics, IReadOnlyList<SourcePatch>? patches = null)
     {
         ArgumentNullException.ThrowIfNull(unit);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        RefusalDetails details = new(unit);
+        RefusalDetails details = new(unit, patches ?? []);
         foreach (var acknowledgement in Acknowledgement.ReadFrom(unit.Post, unit.Source))
             diagnostics.Acknowledge(acknowledgement);
         if (!Add(unit.Comparison.Refusals))

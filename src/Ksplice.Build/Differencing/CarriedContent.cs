@@ -126,7 +126,7 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
             && (IsFixed(node) ? node : pairing.PreOf(node)) is { } there
             && IsFixed(there)
         )
-            Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
+            ReportFixed(node, there);
         if (
             node.Padding is > 0 and var padding
             && node.Section.Data.Span.Slice((int)(node.Start - padding), (int)padding).ContainsAnyExcept((byte)0x90)
@@ -144,6 +144,22 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
         _work.Enqueue(node);
     }
 
+    private void ReportFixed(ObjectNode node, ObjectNode there)
+    {
+        if (pairing.PreOf(node) is not null)
+            Report(DifferencingDiagnostics.SectionNotReplaceable, node.Name, unit, there.Section.Name);
+        else
+            Report(
+                DifferencingDiagnostics.NewFixedCode,
+                node.Name,
+                unit,
+                there.Section.Name,
+                there.Section.Name == ".static_call.text"
+                    ? "it is the trampoline of a new static call, which an update cannot bring; call through a function pointer"
+                    : "the place is what makes such code work, and in a module it would be elsewhere"
+            );
+    }
+
     private static bool IsFixed(ObjectNode node) =>
         FixedCode.Contains(node.Section.Name) || node.Section.Name.StartsWith(ThunkCode, StringComparison.Ordinal);
 
@@ -159,13 +175,11 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
             Report(DifferencingDiagnostics.PerCpuSection, node.Name, unit, node.Section.Name, ".data..percpu");
         else if (SectionCatalog.IsOfImage(node.Section.Name))
             Report(DifferencingDiagnostics.ImageSection, node.Name, unit, node.Section.Name);
-        bool state =
-            node.IsWritable
-            && node.Size != 0
-            && !Comparison.IsOnceFlag(node)
-            && !SectionCatalog.IsGenerated(node.Section)
-            && node.Role == SectionRole.Data;
-        if (state && pairing.Ambiguous.TryGetValue(node, out var rivals))
+        if (
+            node.Role == SectionRole.Data
+            && pairing.Ambiguous.TryGetValue(node, out var rivals)
+            && Comparison.HoldsState(node, pairing.Post.Elf)
+        )
         {
             var shown =
                 from rival in rivals

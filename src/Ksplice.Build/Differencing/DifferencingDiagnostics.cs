@@ -42,7 +42,7 @@ public static class DifferencingDiagnostics
     public static readonly DiagnosticDescriptor InitChanged = Acknowledgeable(
         "KSP3004",
         "Init code changed",
-        "'{0}' changes at offset 0x{1:x} in {2}: {3}. Init and exit code has run or will not run; do its work in a ksplice_apply hook"
+        "'{0}' changes at offset 0x{1:x} in {2}: {3}. Init and exit code has run or will not run; {4}"
     );
 
     /// <summary>Exports, initcalls, parameters or module information differ.</summary>
@@ -134,6 +134,13 @@ public static class DifferencingDiagnostics
         DiagnosticSeverity.Info
     );
 
+    /// <summary>A static call is new, or code of a kind that a module cannot have.</summary>
+    public static readonly DiagnosticDescriptor NewFixedCode = Error(
+        "KSP3019",
+        "New code that only the kernel itself can have",
+        "'{0}' of {1} is new and in section {2}: {3}"
+    );
+
     /// <summary>A function has a second entry.</summary>
     public static readonly DiagnosticDescriptor InnerEntry = Error(
         "KSP3040",
@@ -161,6 +168,6 @@ public static class DifferencingDiagnostics
         "KSP3017",
         "Export added or removed",
         "The export of '{0}' in {1} is {2}; the running kernel's table of exports stays as it is",
-        DiagnosticSeverity.Info
+        DiagnosticSeverity.Warning
     );
 }

@@ -159,7 +159,10 @@ internal sealed class NodeComparer(Pairing pairing)
 
     private bool SameTarget(ObjectReference pre, ObjectReference post)
     {
-        // A static function that became global, or moved to another unit, is still what its name says.
+        // A static function that became global, or moved to another unit, is still what its name says. Init code has run, and whether it
+        // would call the unit's own function or another one of its name does not matter any more.
+        if (pre is { Holder.Role: SectionRole.Dropped, Target: { } own } && post.External == own.Name)
+            return pre.TargetOffset == post.TargetOffset;
         if (pre.External is not null || post.External is not null)
             return pre.External == post.External && pre.TargetOffset == post.TargetOffset;
         if (pre.Target is null || post.Target is null)

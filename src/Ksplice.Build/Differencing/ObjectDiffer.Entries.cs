@@ -20,7 +20,7 @@ internal sealed partial class Comparison
                 continue;
             string name = old.Name;
             if (node.Role == SectionRole.Dropped)
-                Report(DifferencingDiagnostics.InitChanged, name, change.Offset, unit, change.Detail);
+                Report(DifferencingDiagnostics.InitChanged, name, change.Offset, unit, change.Detail, InHook);
             else if (node.Role == SectionRole.Code && old.IsGlobal)
                 Report(DifferencingDiagnostics.NotAFunction, name, unit, "other code may enter it by its name");
             else if (old.Referrers.FirstOrDefault(reference => !reference.IsBranch) is { } user)

@@ -3,6 +3,7 @@
 // objects and not the source. Where the compiler inlined a changed function, the caller's object code differs too, and
 // the caller is replaced like any other.
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Dwarf;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Build.Differencing;
@@ -106,11 +107,13 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
             )
                 continue;
             if (node.Role == SectionRole.Dropped)
-                Report(DifferencingDiagnostics.InitChanged, other.Name, change.Offset, unit, change.Detail);
+                Report(DifferencingDiagnostics.InitChanged, other.Name, change.Offset, unit, change.Detail, InHook);
             else
                 _replaced[node] = change;
         }
     }
+
+    private const string InHook = "do its work in a ksplice_apply hook";
 
     private bool IsReplaced(ObjectNode preNode) => _pairing.PostOf(preNode.Root) is { } node && _replaced.ContainsKey(node);
 
@@ -176,14 +179,32 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
                 Report(DifferencingDiagnostics.CollectedChanged, old.Name, old.Section.Name, unit, "gone");
             return;
         }
-        // A flag of WARN_ONCE, a lock class and what UBSAN says once are nobody's state.
-        bool state = old.IsWritable && old.Size != 0 && !IsOnceFlag(old) && !SectionCatalog.IsGenerated(old.Section);
-        if (state && !_pairing.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
+        if (HoldsState(old, Pre.Elf) && !_pairing.Ambiguous.Values.Any(rivals => rivals.Contains(old)))
             Report(DifferencingDiagnostics.RemovedData, old.Name, unit);
     }
 
-    internal static bool IsOnceFlag(ObjectNode node) =>
-        node.Section.Name is ".data.once" or ".data..once" or ".data.unlikely" || SymbolNames.IsOfAPlace(node.Name);
+    /// <summary>
+    /// False for what nobody misses: a flag of WARN_ONCE, a lock class, what UBSAN says once, the rate limit of a message. Where a message
+    /// comes, its limit starts anew; where it goes, nobody asks the limit any more.
+    /// </summary>
+    internal static bool HoldsState(ObjectNode node, ElfObject elf) =>
+        node.IsWritable && node.Size != 0 && !IsOnceFlag(node) && !SectionCatalog.IsGenerated(node.Section) && !IsRateLimit(node, elf);
+
+    // printk_ratelimited and its like have the limit in a static local, _rs; the debug data says that it is one.
+    private static bool IsRateLimit(ObjectNode node, ElfObject elf) =>
+        node is { IsGlobal: false, Kind: NodeKind.Data }
+        && SymbolNames.IsRateLimit(node.Name)
+        && DebugNode
+            .Read(elf, null)
+            .Any(entry =>
+                entry.Tag == DebugTag.Variable
+                && entry.Place == (node.Section.Index, node.Start)
+                && entry.Type is { Tag: DebugTag.Structure, Name: "ratelimit_state" }
+            );
+
+    private static bool IsOnceFlag(ObjectNode node) =>
+        node.Section.Name is ".data.once" or ".data..once" or ".data.unlikely"
+        || (SymbolNames.IsOfAPlace(node.Name) && !SymbolNames.IsRateLimit(node.Name));
 
     private void CompareRest(NodeComparer comparer)
     {
@@ -231,8 +252,10 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
     private List<string> FindRemoved()
     {
         List<string> removed = [];
+        // Init code has run: whom it calls does not matter.
         var used = Post
-            .Nodes.SelectMany(node => node.References)
+            .Nodes.Where(node => node.Role != SectionRole.Dropped)
+            .SelectMany(node => node.References)
             .Where(reference => reference.External is not null)
             .GroupBy(reference => reference.External!, StringComparer.Ordinal)
             .ToDictionary(group => group.Key, group => group.First().Holder.Name, StringComparer.Ordinal);

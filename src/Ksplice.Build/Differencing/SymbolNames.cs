@@ -29,6 +29,9 @@ internal static partial class SymbolNames
     public static bool IsOfAPlace(string name) =>
         name.Split('.').Any(part => part is "__warned" or "__already_done" or "__print_once" or "__key" or "_rs");
 
+    /// <summary>True for the names that such a macro gives the limit of a message's rate.</summary>
+    public static bool IsRateLimit(string name) => name.Split('.').Contains("_rs");
+
     /// <summary>True for the names that objtool gives the no-ops before functions.</summary>
     public static bool IsPadding(string name) => name.StartsWith("__pfx_", StringComparison.Ordinal);
 

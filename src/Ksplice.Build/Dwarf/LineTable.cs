@@ -54,13 +54,15 @@ internal sealed class LineTable
     }
 
     /// <summary>Every source line of the code in a range of a section, with the column of its first statement.</summary>
-    public IEnumerable<SourceLocation> Lines(int section, ulong start, ulong end)
-    {
-        if (!_rows.TryGetValue(section, out var rows))
-            return [];
-        return rows.Where(row => row.Offset >= start && row.Offset < end && row.Line != 0)
-            .Select(row => new SourceLocation(row.File, row.Line, row.Column));
-    }
+    public IEnumerable<SourceLocation> Lines(int section, ulong start, ulong end) =>
+        Places(section, start, end).Select(place => place.Line);
+
+    /// <summary>The same, with the offset of each.</summary>
+    public IEnumerable<(ulong Offset, SourceLocation Line)> Places(int section, ulong start, ulong end) =>
+        _rows.TryGetValue(section, out var rows)
+            ? rows.Where(row => row.Offset >= start && row.Offset < end && row.Line != 0)
+                .Select(row => (row.Offset, new SourceLocation(row.File, row.Line, row.Column)))
+            : [];
 
     /// <summary>
     /// The name of file <paramref name="number"/> of the unit whose line program starts at <paramref name="unit"/>, or null.

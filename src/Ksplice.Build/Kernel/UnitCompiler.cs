@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Patching;
 using Ksplice.Build.Processes;
 using Microsoft.Extensions.Logging;
 
@@ -44,7 +45,9 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     /// <param name="unit">The unit.</param>
     /// <param name="sourceRoot">The tree to compile from: the kernel's own, or a post tree.</param>
     /// <param name="output">The object file.</param>
-    /// <param name="extraArguments">Compiler arguments added at the end.</param>
+    /// <param name="extraArguments">
+    /// Compiler arguments added at the end; <see cref="LineDirectives.MarkMap"/> of updates above the first.
+    /// </param>
     /// <param name="diagnostics">Takes what the compiler says.</param>
     /// <param name="cancellation">Ends the compiler's process tree.</param>
     public async Task<CompiledUnit?> CompileAsync(
@@ -69,6 +72,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             .. Added(unit),
             $"-ffile-prefix-map={root}/=",
             $"-fdebug-prefix-map={kernel.OutputDirectory}=.",
+            LineDirectives.MarkMap(0),
             .. extraArguments,
         ];
         try
@@ -223,6 +227,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             .. unit.LinkObjtool,
             TablesExtension,
             .. Added(unit),
+            LineDirectives.MarkMap(0),
             .. extraArguments,
         ];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', words))));

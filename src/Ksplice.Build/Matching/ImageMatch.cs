@@ -85,7 +85,7 @@ public static class ImageMatch
         ArgumentNullException.ThrowIfNull(matchData);
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var result = Check(matchData, image.Path, new ImageMemory(image), diagnostics);
+        var result = Check(matchData, image.Path, new ImageMemory(image), image.Symbols, diagnostics);
         CheckExports(matchData, null, image, diagnostics);
         return result;
     }
@@ -96,7 +96,7 @@ public static class ImageMatch
         ArgumentNullException.ThrowIfNull(matchData);
         ArgumentNullException.ThrowIfNull(module);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        var result = Check(matchData, module.Path, new ModuleMemory(module, new ImageMemory(image)), diagnostics);
+        var result = Check(matchData, module.Path, new ModuleMemory(module, new ImageMemory(image)), image.Symbols, diagnostics);
         CheckExports(matchData, module, image, diagnostics);
         if (result.Ranges.FirstOrDefault(range => !module.IsText(range.Start, range.End)) is not { } outside)
             return result;
@@ -104,7 +104,8 @@ public static class ImageMatch
             MatchDiagnostics.NotFound,
             new SourceLocation(module.Path),
             module.Path,
-            $"{outside.Name} stands in the kernel's own code and not in the module's"
+            $"no symbol of the name: {outside.Name}",
+            "it stands in the kernel's own code and not in the module's"
         );
         return new MatchResult(
             new MatchFailure(MatchReason.NoCandidate, "", outside.Name, outside.Name, outside.Start, 0, 1, [], []),
@@ -185,6 +186,11 @@ public static class ImageMatch
     {
         ArgumentNullException.ThrowIfNull(matchData);
         ArgumentNullException.ThrowIfNull(diagnostics);
+        return Check(matchData, path, memory, null, diagnostics);
+    }
+
+    private static MatchResult Check(MatchData matchData, string path, IMatchMemory memory, Kallsyms? kernel, DiagnosticBag diagnostics)
+    {
         var result = MatchInterpreter.Match(matchData.Bytes, memory);
         if (result.Failure is not { } failure)
             return result;
@@ -195,7 +201,20 @@ public static class ImageMatch
                 diagnostics.Report(MatchDiagnostics.Ambiguous, location, path, failure, failure.Candidates);
                 break;
             case MatchReason.NoCandidate or MatchReason.Unresolved:
-                diagnostics.Report(MatchDiagnostics.NotFound, location, path, failure);
+                var needed = failure.Export < 0 ? null : matchData.Exports[failure.Export];
+                string? name = (needed as LocalSymbol)?.Name ?? (needed as GlobalSymbol)?.Name ?? failure.Symbol;
+                diagnostics.Report(
+                    MatchDiagnostics.NotFound,
+                    location,
+                    path,
+                    failure with
+                    {
+                        Symbol = failure.Symbol ?? needed?.DisplayName,
+                    },
+                    name is not null && kernel?.Find(name).Any() == true
+                        ? "it is init code or data, whose memory the kernel frees after boot"
+                        : "no file has it that is compiled in this configuration, or the source is another than the kernel's"
+                );
                 break;
             case MatchReason.NotInSequence:
                 diagnostics.Report(MatchDiagnostics.NotInSequence, location, path, failure, failure.Candidates);

@@ -36,11 +36,7 @@ public static class MatchDiagnostics
     );
 
     /// <summary>KSP4005: no place to try.</summary>
-    public static readonly DiagnosticDescriptor NotFound = Error(
-        "KSP4005",
-        "The kernel lacks a symbol",
-        "'{0}': {1}; the kernel has no such symbol, so the source or the configuration is another than the kernel's"
-    );
+    public static readonly DiagnosticDescriptor NotFound = Error("KSP4005", "The kernel lacks a symbol", "'{0}': {1}; {2}");
 
     /// <summary>KSP4006: the redirect has no room.</summary>
     public static readonly DiagnosticDescriptor NoRoom = Error(

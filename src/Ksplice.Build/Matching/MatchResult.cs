@@ -68,11 +68,35 @@ public sealed record MatchFailure(
     ImmutableArray<byte> Found
 )
 {
+    /// <summary>The index of the export that got no value, or -1.</summary>
+    public int Export { get; init; } = -1;
+
+    private string What =>
+        Reason switch
+        {
+            MatchReason.BadData => "the match data is malformed",
+            MatchReason.NoMemory => "out of memory",
+            MatchReason.NoCandidate => "no symbol of the name",
+            MatchReason.Different => "other content",
+            MatchReason.Ambiguous => "more than one place",
+            MatchReason.Unreadable => "memory that cannot be read",
+            MatchReason.Probed => "a kprobe in the code",
+            MatchReason.Conflict => "two values of one symbol",
+            MatchReason.Unresolved => "a symbol without a value",
+            MatchReason.NoRoom => "no room for the redirect",
+            MatchReason.NotInSequence => "not among the functions of its file",
+            MatchReason.Sealed => "no ENDBR",
+            _ => "found",
+        };
+
     /// <inheritdoc/>
     public override string ToString()
     {
-        string text = $"{Reason}: {Object} ({Unit})";
-        if (Symbol is not null)
+        string text =
+            Object.Length != 0 ? $"{What}: {Object} ({Unit})"
+            : Symbol is not null ? $"{What}: {Symbol}"
+            : What;
+        if (Symbol is not null && Object.Length != 0 && Symbol != Object)
             text += $", symbol {Symbol}";
         if (Address != 0)
             text += $", at 0x{Address:x}, {Object}+0x{Offset:x} in the pre object";

@@ -33,16 +33,36 @@ public sealed class PatchApplier
     public static IReadOnlyList<AppliedFile>? Apply(IEnumerable<SourcePatch> patches, Func<string, byte[]?> read, DiagnosticBag bag)
     {
         var applier = new PatchApplier(read, bag);
-        foreach (var patch in patches)
+        foreach (var update in patches.GroupBy(patch => patch.Update))
         {
-            foreach (var file in patch.Files)
-                applier.Apply(patch, file);
+            foreach (var patch in update)
+            {
+                foreach (var file in patch.Files)
+                    applier.Apply(patch, file);
+            }
+            applier.Number(update.Key);
         }
         return applier._failed ? null : [.. applier._files.Values.Where(Differs)];
     }
 
     private static bool Differs(AppliedFile file) =>
         file is { Before: { } before, After: { } after } ? !before.HasTextOf(after) : file.Before is not null || file.After is not null;
+
+    // A new file has no other lines to be told from: its lines are counted.
+    private void Number(int update)
+    {
+        foreach (var file in _files.Values.ToList())
+        {
+            if (file.After is { } text)
+                _files[file.Path] = file with
+                {
+                    After =
+                        file.Before is not null || text.Lines.Any(line => line.Number != 0)
+                            ? LineDirectives.Number(text, file.Path, update)
+                            : new SourceText([.. text.Lines.Select((line, i) => line with { Number = i + 1 })]),
+                };
+        }
+    }
 
     private void Apply(SourcePatch patch, FilePatch file)
     {

@@ -19,7 +19,7 @@ namespace Ksplice.Build.Patching;
 /// <param name="Kind">What the file is.</param>
 /// <param name="Change">What the patches do to it.</param>
 /// <param name="Digest">SHA-256 of the file in the post tree in lower-case hex; empty for a deleted file.</param>
-/// <param name="PatchedLines">The lines that patches brought, with the numbers by which the compiler knows them.</param>
+/// <param name="PatchedLines">The lines that patches brought and those of statements that they changed, as the compiler knows them.</param>
 public sealed record PatchedFile(
     string Path,
     PatchedFileKind Kind,
@@ -130,7 +130,7 @@ public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
     {
         if (file.After is null)
             return new PlannedFile(new PatchedFile(file.Path, kind, FileChange.Deleted, "", []), null);
-        var content = LineDirectives.Restore(file.After, kind == PatchedFileKind.Assembly, out var numbers);
+        var content = LineDirectives.Restore(file.After, file.Path, out var numbers);
         var change = file.Before is null ? FileChange.Added : FileChange.Modified;
         return new PlannedFile(
             new PatchedFile(file.Path, kind, change, Convert.ToHexStringLower(SHA256.HashData(content)), numbers),

@@ -12,6 +12,9 @@ namespace Ksplice.Build.Patching;
 /// <param name="Files">Its changes, in order. A file may occur more than once; a later change builds on the earlier.</param>
 public sealed record SourcePatch(string Path, IReadOnlyList<FilePatch> Files)
 {
+    /// <summary>How many updates are below the one that it belongs to.</summary>
+    public int Update { get; init; }
+
     /// <summary>Reads and parses the patch file <paramref name="path"/>. Null after an error.</summary>
     public static SourcePatch? Read(string path, DiagnosticBag bag)
     {

@@ -11,7 +11,17 @@ namespace Ksplice.Build.Patching;
 /// <param name="OriginalLine">Its line in the unpatched file, from 1, or 0 if a patch brought it.</param>
 /// <param name="PatchPath">The patch that brought it.</param>
 /// <param name="PatchLine">Its line in that patch.</param>
-public readonly record struct SourceLine(string Text, int OriginalLine, string? PatchPath = null, int PatchLine = 0);
+public readonly record struct SourceLine(string Text, int OriginalLine, string? PatchPath = null, int PatchLine = 0)
+{
+    /// <summary>
+    /// Its number for the compiler, if a patch changed the statement that it is in or brought the file; -1 if the statement can have no
+    /// mark; else 0.
+    /// </summary>
+    public int Number { get; init; }
+
+    /// <summary>What stands before the file's name with that number; null if nothing does.</summary>
+    public string? Mark { get; init; }
+}
 
 /// <summary>A file under patches, as lines.</summary>
 /// <param name="Lines">The lines; only the last may lack its line feed.</param>

@@ -86,7 +86,7 @@ public sealed partial class HtmlReport
             )
                 Line(
                     $"<tr class=\"{Text(diagnostic.Level)}\"><th scope=\"row\">{Text(diagnostic.Id)}</th>"
-                        + $"<td>{Text(diagnostic.Level)}</td><td>{Text(Place(diagnostic.Place))}</td>"
+                        + $"<td>{Text(diagnostic.Level)}</td><td>{Text(Place(diagnostic))}</td>"
                         + $"<td>{Text(diagnostic.Message)}</td></tr>"
                 );
             Line("</tbody></table>");
@@ -100,14 +100,11 @@ public sealed partial class HtmlReport
     }
 
     // A folder of the machine that built it says nothing to others.
-    private static string Place(SourceLocation? location)
+    private static string Place(ReportedDiagnostic diagnostic)
     {
-        if (location is null)
+        if (diagnostic.Place is not { } location)
             return "";
-        string path =
-            !Path.IsPathRooted(location.Path) ? location.Path
-            : location.Path.Split("/post/", 2) is [_, var inside] ? inside
-            : Path.GetFileName(location.Path);
+        string path = diagnostic.File ?? (Path.IsPathRooted(location.Path) ? Path.GetFileName(location.Path) : location.Path);
         return location.Line == 0 ? path : string.Create(CultureInfo.InvariantCulture, $"{path}:{location.Line}");
     }
 

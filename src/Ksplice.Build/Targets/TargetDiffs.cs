@@ -31,7 +31,16 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
     /// The targets of update <paramref name="id"/>: the kernel if it changes, then the modules that change, by name. Null after an
     /// error, also if nothing changes.
     /// </summary>
-    public static IReadOnlyList<TargetDiffs>? Split(string id, IReadOnlyList<UnitDiff> units, DiagnosticBag diagnostics)
+    /// <param name="id">The update.</param>
+    /// <param name="units">The differences of its units.</param>
+    /// <param name="diagnostics">Takes the errors.</param>
+    /// <param name="patch">The place of what is wrong with the patches as a whole.</param>
+    public static IReadOnlyList<TargetDiffs>? Split(
+        string id,
+        IReadOnlyList<UnitDiff> units,
+        DiagnosticBag diagnostics,
+        SourceLocation? patch = null
+    )
     {
         ArgumentNullException.ThrowIfNull(units);
         ArgumentNullException.ThrowIfNull(diagnostics);
@@ -43,7 +52,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
             .ToList();
         if (changed.Count == 0)
         {
-            diagnostics.Report(TargetDiagnostics.NothingToUpdate, null, units.Count);
+            diagnostics.Report(TargetDiagnostics.NothingToUpdate, patch, units.Count);
             return null;
         }
         TargetDiffs[] targets =

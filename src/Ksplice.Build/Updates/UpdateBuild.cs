@@ -146,7 +146,7 @@ public sealed class UpdateBuild
         List<ObjectDiff> diffs = [];
         foreach (var (unit, objects) in units.Zip(_inputs.Units))
         {
-            if (UpdateJudgement.Compare(unit, bag) is not { } diff)
+            if (UpdateJudgement.Compare(unit, bag, _inputs.Patches) is not { } diff)
                 continue;
             diffs.Add(objects.ReadWithTables() is { } withTables ? diff with { PreWithTables = withTables, IsCheckedAtLink = true } : diff);
         }
@@ -179,7 +179,8 @@ public sealed class UpdateBuild
         var targets = TargetDiffs.Split(
             _inputs.UpdateId,
             [.. _inputs.Units.Zip(diffs, (unit, diff) => new UnitDiff(unit.Target, diff))],
-            bag
+            bag,
+            _inputs.Patches.Count == 0 ? null : new SourceLocation(_inputs.Patches[0].Path)
         );
         return new(bag.HasErrors ? null : targets, [.. bag]);
     }

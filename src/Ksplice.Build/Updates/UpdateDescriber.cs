@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Patching;
 using Ksplice.Build.Targets;
 
 namespace Ksplice.Build.Updates;
 
 /// <summary>Describes a built update.</summary>
-/// <param name="preRoot">The unpatched source tree, for the text of lines.</param>
-/// <param name="postRoot">The patched source tree.</param>
+/// <param name="preRoot">The tree that the objects before are made from, for the text of lines.</param>
+/// <param name="postRoot">The tree that the objects after are made from.</param>
 public sealed class UpdateDescriber(string preRoot, string postRoot)
 {
-    private readonly Dictionary<string, string[]> _files = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, IReadOnlyDictionary<(string Name, int Number), string>> _files = new(StringComparer.Ordinal);
 
     /// <summary>The description of <paramref name="build"/>, whose stages have all succeeded.</summary>
     /// <param name="build">The build.</param>
@@ -108,17 +110,23 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
     private List<InstructionDescription> Instructions(IReadOnlyList<InstructionText> listed, string root) =>
         [
             .. listed
-                .Select(instruction => InstructionDescription.Of(instruction)!)
-                .Select(described =>
-                    described.Source is { } line ? described with { Source = line with { Text = TextOf(line, root) } } : described
+                .Select(instruction => (instruction, described: InstructionDescription.Of(instruction)!))
+                .Select(both =>
+                    both.instruction.Source is { } place && both.described.Source is { } line
+                        ? both.described with
+                        {
+                            Source = line with { Text = TextOf(place, root) },
+                        }
+                        : both.described
                 ),
         ];
 
-    private string? TextOf(LineDescription place, string root)
+    private string? TextOf(SourceLocation place, string root)
     {
-        string path = Path.Combine(root, place.Path);
+        string name = LineDirectives.PathOf(place.Path),
+            path = Path.Combine(root, name);
         if (!_files.TryGetValue(path, out var lines))
-            _files.Add(path, lines = File.Exists(path) ? File.ReadAllLines(path, Encoding.Latin1) : []);
-        return place.Line > 0 && place.Line <= lines.Length ? lines[place.Line - 1].Trim() : null;
+            _files.Add(path, lines = LineDirectives.Read(name, File.Exists(path) ? File.ReadAllLines(path, Encoding.Latin1) : []));
+        return lines.GetValueOrDefault((place.Path, place.Line))?.Trim();
     }
 }

@@ -7,6 +7,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Patching;
 
 namespace Ksplice.Build.Updates;
 
@@ -59,9 +60,14 @@ public sealed record UpdateDescription
 /// <summary>A diagnostic as the project's configuration lets a person see it.</summary>
 /// <param name="Id">The rule.</param>
 /// <param name="Level">error, warning or note.</param>
-/// <param name="Place">Where: in a patch, in the patched source, in the project; null if nowhere in particular.</param>
+/// <param name="Place">Where: in a patch, in the source, in the project; null if nowhere in particular.</param>
 /// <param name="Message">The text.</param>
-public sealed record ReportedDiagnostic(string Id, string Level, SourceLocation? Place, string Message);
+public sealed record ReportedDiagnostic(string Id, string Level, SourceLocation? Place, string Message)
+{
+    /// <summary>The path in the source tree, if the place is in one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? File { get; init; }
+}
 
 /// <summary>What differs in one unit.</summary>
 /// <param name="Unit">Its source path.</param>
@@ -164,13 +170,13 @@ public sealed record InstructionDescription(ulong Offset, string Instruction, Li
             : new(
                 instruction.Offset,
                 instruction.Text,
-                instruction.Source is { } source ? new LineDescription(source.Path, source.Line) : null
+                instruction.Source is { } source ? new LineDescription(LineDirectives.PathOf(source.Path), source.Line) : null
             );
 }
 
 /// <summary>A line of the kernel's source.</summary>
 /// <param name="Path">The file, in the source tree.</param>
-/// <param name="Line">Its number, from 1.</param>
+/// <param name="Line">Its number, from 1: the patched file's in a statement that a patch changed, else the unpatched file's.</param>
 public sealed record LineDescription(string Path, int Line)
 {
     /// <summary>The line itself; null where it is not at hand or not asked for.</summary>

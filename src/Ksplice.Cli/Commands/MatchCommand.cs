@@ -39,6 +39,11 @@ public static class MatchCommand
                 functions.Count == 0 ? NothingToMatch
                 : functions.TrueForAll(IsMatch) ? (int)ExitCode.Ok
                 : (int)ExitCode.Refused;
+            if (code == (int)ExitCode.Refused && !File.Exists(withTables) && pre.FindSection(".orc_unwind_ip") is null)
+                errors.Write(
+                    $"ksplice: {path} does not have the tables that objtool makes, and {withTables} is not there: "
+                        + "code with alternatives or static calls differs without them\n"
+                );
             output.Write(json ? Json(pre, functions, target) + "\n" : Text(pre, functions, target));
             return code;
         }

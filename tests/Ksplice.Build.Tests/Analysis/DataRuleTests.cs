@@ -120,4 +120,39 @@ public class DataRuleTests
             diagnostic => diagnostic.Id == "KSP3051"
         );
     }
+
+    [Fact]
+    public async Task An_init_function_that_the_patch_has_no_line_of_is_told_with_the_line_that_acknowledges_it()
+    {
+        const string Unit = "fs/proc/version.c";
+        var untouched = await PatchedKernel.ChangeAsync(
+            [Unit],
+            ("fs/proc/internal.h", "pde->flags |= PROC_ENTRY_PERMANENT;", "pde->flags |= PROC_ENTRY_PERMANENT | 0x40;")
+        );
+        DiagnosticBag bag = [];
+        Assert.Null(UpdateJudgement.Compare(untouched.Units[0], bag, untouched.Patches));
+        string message = Assert.Single(bag).Message;
+        const string Line = "<KspliceAcknowledge Include=\"KSP3004\" Object=\"proc_version_init\" Reason=\"...\" />";
+        Assert.Contains("the patch has no line of it", message, StringComparison.Ordinal);
+        Assert.EndsWith(Line, message, StringComparison.Ordinal);
+        DiagnosticBag acknowledged = [];
+        var words = System.Xml.Linq.XElement.Parse(Line);
+        acknowledged.Acknowledge(
+            new(words.Attribute("Include")!.Value, words.Attribute("Object")!.Value, words.Attribute("Reason")!.Value, "x.kspproj")
+        );
+        Assert.NotNull(UpdateJudgement.Compare(untouched.Units[0], acknowledged, untouched.Patches));
+
+        const string Call = "\tpde = proc_create_single(\"version\", 0, NULL, version_proc_show);\n";
+        foreach (string now in (string[])[Call + Call, "\tpde = NULL;\n"])
+        {
+            var touched = await PatchedKernel.ChangeAsync([Unit], (Unit, Call, now));
+            bag = [];
+            Assert.Null(UpdateJudgement.Compare(touched.Units[0], bag, touched.Patches));
+            Assert.EndsWith(
+                "do its work in a ksplice_apply hook",
+                Assert.Single(bag, diagnostic => diagnostic.Id == "KSP3004").Message,
+                StringComparison.Ordinal
+            );
+        }
+    }
 }

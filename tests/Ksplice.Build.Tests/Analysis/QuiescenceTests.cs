@@ -161,6 +161,24 @@ public class QuiescenceTests
         "void f(int a) { while (probe(a)) { mutex_lock(&m); if (probe(2)) { mutex_unlock(&m); continue; } use(0); mutex_unlock(&m); } }",
         null
     )]
+    // A helper that the compiler inlines no longer.
+    [InlineData(
+        "void f(int a) { mutex_lock(&m); use((void *)1); mutex_unlock(&m); }",
+        "noinline void drop(void) { mutex_unlock(&m); } void f(int a) { mutex_lock(&m); use((void *)1); drop(); }",
+        null
+    )]
+    [InlineData(
+        "noinline void drop(void) { mutex_unlock(&m); } void f(int a) { mutex_lock(&m); use((void *)1); drop(); }",
+        "noinline void drop(void) { mutex_unlock(&m); } void f(int a) { mutex_lock(&m); use((void *)1); if (a) drop(); }",
+        "'mutex'"
+    )]
+    // The same turns, the first of them before the loop.
+    [InlineData(
+        "void f(int a) { while (probe(a)) { if (probe(1)) mutex_lock(&m); else mutex_unlock(&m); } }",
+        "static inline void turn(void) { if (probe(1)) mutex_lock(&m); else mutex_unlock(&m); }"
+            + "void f(int a) { if (!probe(a)) return; turn(); while (probe(a)) turn(); }",
+        null
+    )]
     public void What_is_held_at_the_end_is_compared_over_all_paths(string pre, string post, string? expected)
     {
         var found = PatchedKernel.OfC(Locks + pre, Locks + post).Analyze();

@@ -110,10 +110,10 @@ public sealed class ReleaseTrackingTests
             if (
                 !System.Text.RegularExpressions.Regex.IsMatch(
                     page,
-                    $"{shown} {descriptor.Id}: {System.Text.RegularExpressions.Regex.Escape(words)}"
+                    $"\n    .*{shown} {descriptor.Id}: {System.Text.RegularExpressions.Regex.Escape(words)}"
                 )
             )
-                wrong.Add($"{descriptor.Id}: no example with '{shown} {descriptor.Id}: {words}'");
+                wrong.Add($"{descriptor.Id}: no code block with an example with '{shown} {descriptor.Id}: {words}'");
             if (page.Contains("{0}", StringComparison.Ordinal))
                 wrong.Add($"{descriptor.Id}: an example without what fills it in");
         }

@@ -40,6 +40,38 @@ public sealed class DifferencingDiagnosticsTests
     public void KSP3002_removed_data(string pre, string post, string what) =>
         CPair.Compare(pre, post).RefusedBy(DifferencingDiagnostics.RemovedData, what);
 
+    private const string RateLimit =
+        "struct ratelimit_state { int interval, burst; }; int limit(struct ratelimit_state *); struct other_state { int a; };";
+
+    // pr_warn_ratelimited has its limit in such a static local.
+    [Theory]
+    [InlineData("static struct ratelimit_state _rs = { 5, 10 }; if (limit(&_rs)) a++;", true)]
+    [InlineData("static struct ratelimit_state mine = { 5, 10 }; if (limit(&mine)) a++;", false)]
+    [InlineData("static struct other_state _rs = { 5 }; a += _rs.a++;", false)]
+    public void KSP3002_not_for_the_rate_limit_of_a_message(string message, bool accepted)
+    {
+        string before = $"{RateLimit} int f(int a) {{ {message} return probe(a); }}";
+        var pair = CPair.Compare(before, RateLimit + " int f(int a) { return probe(a); }", "-g");
+        if (accepted)
+            Assert.Equal(["f"], pair.Replaced);
+        else
+            pair.RefusedBy(DifferencingDiagnostics.RemovedData, "is gone");
+        // What comes brings a limit of its own.
+        Assert.Equal(["f"], CPair.Compare(RateLimit + " int f(int a) { return probe(a); }", before, "-g").Replaced);
+    }
+
+    [Fact]
+    public void KSP3003_not_for_the_rate_limits_of_messages()
+    {
+        const string Message = "{ static struct ratelimit_state _rs = { 5, 10 }; if (limit(&_rs)) probe(a); }";
+        var pair = CPair.Compare(
+            $"{RateLimit} int f(int a) {{ {Message} {Message} return a; }}",
+            $"{RateLimit} int f(int a) {{ probe(a + 1); {Message} {Message} return a; }}",
+            "-g"
+        );
+        Assert.Equal(["f"], pair.Replaced);
+    }
+
     [Fact]
     public void KSP3002_not_for_constants() =>
         Assert.Equal(
@@ -280,6 +312,17 @@ public sealed class DifferencingDiagnosticsTests
     }
 
     [Theory]
+    [InlineData(".static_call.text", "a function pointer")]
+    [InlineData(".noinstr.text", "elsewhere")]
+    public void KSP3019_new_code_that_only_the_kernel_can_have(string section, string what) =>
+        CPair
+            .Compare(
+                "int f(int a) { return probe(a); }",
+                $"noinline int section(\"{section}\") added(int a) {{ return probe(a) + 1; }} int f(int a) {{ return added(a) + 1; }}"
+            )
+            .RefusedBy(DifferencingDiagnostics.NewFixedCode, what);
+
+    [Theory]
     [InlineData("__bug_table", ".long f - .")]
     [InlineData("__bug_table", ".quad f - .\\n .long f - .")]
     [InlineData("__ex_table", ".long 0\\n .long f - .\\n .long f - .")]
@@ -327,6 +370,19 @@ public sealed class DifferencingDiagnosticsTests
     }
 
     [Fact]
+    public void KSP3016_not_where_only_init_code_calls_it()
+    {
+        const string Callers = "int section(\".init.text\") setup(int a) { return g(a); } int f(int a) ";
+        var pair = CPair.Compare(
+            "noinline int g(int a) { return probe(a) + 1; } " + Callers + "{ return g(a); }",
+            "extern int g(int); " + Callers + "{ return probe(a); }"
+        );
+        Assert.Equal(["f"], pair.Replaced);
+        Assert.Equal(DifferencingDiagnostics.FunctionRemoved, Assert.Single(pair.Diagnostics).Descriptor);
+        Assert.Equal(["g"], pair.Accepted.RemovedFunctions);
+    }
+
+    [Fact]
     public void KSP3016_removed_function_that_is_still_used() =>
         CPair
             .Compare(
@@ -347,7 +403,7 @@ public sealed class DifferencingDiagnosticsTests
         const string Source = "int f(int a) { return probe(a); }";
         var pair = CPair.Compare(Source + pre, Source + post);
         var told = Assert.Single(pair.Diagnostics);
-        Assert.Equal((DifferencingDiagnostics.ExportChanged, DiagnosticSeverity.Info), (told.Descriptor, told.Severity));
+        Assert.Equal((DifferencingDiagnostics.ExportChanged, DiagnosticSeverity.Warning), (told.Descriptor, told.Severity));
         Assert.Contains("'f'", told.Message, StringComparison.Ordinal);
         Assert.Contains(what, told.Message, StringComparison.Ordinal);
         Assert.True(pair.Accepted.IsEmpty);

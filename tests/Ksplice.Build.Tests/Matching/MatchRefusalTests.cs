@@ -45,6 +45,22 @@ public class MatchRefusalTests
     public async Task A_function_that_another_unit_overrides() =>
         Assert.Equal("KSP4060", Check(await FunctionAsync("kernel/sys.c", "arch_prctl_spec_ctrl_get")));
 
+    [Theory]
+    [InlineData("boot_command_line", "init code or data, whose memory the kernel frees")]
+    [InlineData("no_such_symbol_in_any_kernel", "no file has it that is compiled in this configuration")]
+    public async Task What_new_code_needs_and_the_kernel_does_not_have_is_named_with_the_reason(string name, string reason)
+    {
+        const string Unit = "fs/proc/version.c";
+        var pre = await KernelObjects.CompileAsync(Unit);
+        var function = UnitMatch.Functions(pre).Single(function => function.Name == "version_proc_show");
+        DiagnosticBag diagnostics = [];
+        ImageMatch.Check(UnitMatch.Build(pre, Unit, function, [new GlobalSymbol(name)], [])!, KernelUnderTest.Image, diagnostics);
+        var error = Assert.Single(diagnostics);
+        Assert.Equal("KSP4005", error.Id);
+        Assert.Contains($"a symbol without a value: {name}; ", error.Message, StringComparison.Ordinal);
+        Assert.Contains(reason, error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_function_that_the_kernel_does_not_have()
     {

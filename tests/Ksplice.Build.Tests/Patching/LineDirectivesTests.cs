@@ -13,12 +13,13 @@ public class LineDirectivesTests
     private static string Restored(string before, string after, string extension = ".c")
     {
         using var tree = new TestTree();
-        tree.Write("a/x.c", before);
-        tree.Write("b/x.c", after);
-        var (_, diff) = tree.Run("diff", "-a", "-U3", "a/x.c", "b/x.c");
+        string name = "x" + extension;
+        tree.Write("a/" + name, before);
+        tree.Write("b/" + name, after);
+        var (_, diff) = tree.Run("diff", "-a", "-U3", "a/" + name, "b/" + name);
         var bag = new DiagnosticBag();
         var file = Assert.Single(PatchApplier.Apply([Patches.Parse(diff)], _ => Encoding.Latin1.GetBytes(before), bag)!);
-        return Encoding.Latin1.GetString(LineDirectives.Restore(file.After!, extension == ".S", out _));
+        return Encoding.Latin1.GetString(LineDirectives.Restore(file.After!, name, out _));
     }
 
     /// <summary>A file of functions whose code has their line in it, as BUG() does, and of all that may stand between.</summary>
@@ -58,12 +59,21 @@ public class LineDirectivesTests
     {
         var numbers = new Dictionary<string, string>(StringComparer.Ordinal);
         var line = 0;
+        var name = "";
         foreach (var text in preprocessed.Split('\n'))
         {
             if (text.StartsWith("# ", StringComparison.Ordinal))
+            {
                 line = int.Parse(text.Split(' ')[1], CultureInfo.InvariantCulture) - 1;
+                name = text.Split('"')[1]
+                    .Split("x.c")[0]
+                    .Replace("pre/", "", StringComparison.Ordinal)
+                    .Replace("post/", "", StringComparison.Ordinal);
+            }
             else if (text.StartsWith("int ", StringComparison.Ordinal) || text.StartsWith("struct ", StringComparison.Ordinal))
-                numbers[text] = line.ToString(CultureInfo.InvariantCulture);
+                numbers[text] = $"{name}{line}";
+            else if (text.StartsWith("extern int sink", StringComparison.Ordinal) && name.StartsWith('/'))
+                numbers[$"{name}{line}"] = text;
             line++;
         }
         return numbers;
@@ -96,6 +106,12 @@ public class LineDirectivesTests
                     var pre = Numbers(tree.RunOk("gcc", "-E", "pre/x.c"));
                     var post = Numbers(tree.RunOk("gcc", "-E", "post/x.c"));
                     Assert.All(pre, entry => Assert.Equal((entry.Key, entry.Value), (entry.Key, post[entry.Key])));
+                    // Every line that was added is known by its number in the patched file.
+                    for (int i = 0; i < lines.Count; i++)
+                    {
+                        if (lines[i].StartsWith("extern int sink", StringComparison.Ordinal) && !before.Contains(lines[i] + "\n"))
+                            Assert.Equal(lines[i], post[$"/ksplice-patched/0/{i + 1}"]);
+                    }
                     return Sections(tree, "pre") == Sections(tree, "post");
                 },
                 iter: 60,
@@ -145,25 +161,58 @@ public class LineDirectivesTests
 
     [Theory]
     // After a statement that the change is in.
-    [InlineData("f(a,\n  b);\ng();\n", "f(a,\n  new,\n  b);\ng();\n", "f(a,\n  new,\n  b);\n#line 3\ng();\n")]
+    [InlineData(
+        "f(a,\n  b);\ng();\n",
+        "f(a,\n  new,\n  b);\ng();\n",
+        "# 1 \"/ksplice-patched/0/x.c\" 1\nf(a,\n  new,\n  b);\n# 3 \"\" 2\ng();\n"
+    )]
     // Not within a comment that was there.
-    [InlineData("/*\n * a\n */\nint x;\n", "/*\n * new\n * a\n */\nint x;\n", "/*\n * new\n * a\n */\n#line 4\nint x;\n")]
+    [InlineData(
+        "/*\n * a\n */\nint x;\n",
+        "/*\n * new\n * a\n */\nint x;\n",
+        "# 1 \"/ksplice-patched/0/x.c\" 1\n/*\n * new\n * a\n */\n# 4 \"\" 2\nint x;\n"
+    )]
     // Not after a continued line.
-    [InlineData("#define A \\\n\tb\nint x;\n", "#define A \\\n\tnew \\\n\tb\nint x;\n", "#define A \\\n\tnew \\\n\tb\n#line 3\nint x;\n")]
+    [InlineData(
+        "#define A \\\n\tb\nint x;\n",
+        "#define A \\\n\tnew \\\n\tb\nint x;\n",
+        "# 1 \"/ksplice-patched/0/x.c\" 1\n#define A \\\n\tnew \\\n\tb\n# 3 \"\" 2\nint x;\n"
+    )]
     // A removed line.
     [InlineData("int x;\nint y;\nint z;\n", "int x;\nint z;\n", "int x;\n#line 3\nint z;\n")]
-    // No directive where the number of lines stays.
-    [InlineData("int x;\nint y;\nint z;\n", "int x;\nlong y;\nint z;\n", "int x;\nlong y;\nint z;\n")]
-    // Nothing to number after the last line.
-    [InlineData("int x;\n", "int x;\nint y;\n", "int x;\nint y;\n")]
+    // A line in place of another.
+    [InlineData(
+        "int x;\nint y;\nint z;\n",
+        "int x;\nlong y;\nint z;\n",
+        "int x;\n# 2 \"/ksplice-patched/0/x.c\" 1\nlong y;\n# 3 \"\" 2\nint z;\n"
+    )]
+    // After the last line the way back, too.
+    [InlineData("int x;\n", "int x;\nint y;\n", "int x;\n# 2 \"/ksplice-patched/0/x.c\" 1\nint y;\n# 3 \"\" 2\n")]
+    [InlineData("int x;\n", "int x;\nint y;", "int x;\n# 2 \"/ksplice-patched/0/x.c\" 1\nint y;\n# 3 \"\" 2\n")]
     // The group may not be compiled: once more after it.
     [InlineData(
         "#ifdef A\nint x;\n#else\nint y;\n#endif\nint z;\n",
         "#ifdef A\nint new;\nint x;\n#else\nint y;\n#endif\nint z;\n",
-        "#ifdef A\nint new;\n#line 2\nint x;\n#else\n#line 4\nint y;\n#endif\n#line 6\nint z;\n"
+        "#ifdef A\n# 2 \"/ksplice-patched/0/x.c\" 1\nint new;\n# 2 \"\" 2\nint x;\n#else\n#line 4\nint y;\n#endif\n#line 6\nint z;\n"
     )]
     // gcc would take the directive as what follows the macro's name.
-    [InlineData("int a;\nFOO\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\nint b;\n", "int a;\nint new;\nBAR\n(x);\n#line 4\nint b;\n")]
+    [InlineData(
+        "int a;\nFOO\n(x);\nint b;\n",
+        "int a;\nint new;\nBAR\n(x);\nint b;\n",
+        "int a;\n# 2 \"/ksplice-patched/0/x.c\" 1\nint new;\nBAR\n(x);\n# 4 \"\" 2\nint b;\n"
+    )]
+    // A statement that goes on behind its group: both directives stand outside.
+    [InlineData(
+        "int a;\n#ifdef X\nint b\n#endif\n;\nint c;\n",
+        "int a;\n#ifdef X\nint b\nNEW\n#endif\n;\nint c;\n",
+        "int a;\n# 2 \"/ksplice-patched/0/x.c\" 1\n#ifdef X\nint b\nNEW\n#endif\n;\n# 6 \"\" 2\nint c;\n"
+    )]
+    // Outside it a function would be marked that did not change.
+    [InlineData(
+        "#ifdef X\nE(a)\n#endif\n#ifdef Y\nint f(void)\n{\n}\n#endif\nint z;\n",
+        "#ifdef X\nE(a)\nE(b)\n#endif\n#ifdef Y\nint f(void)\n{\n}\n#endif\nint z;\n",
+        "#ifdef X\nE(a)\nE(b)\n#endif\n#ifdef Y\nint f(void)\n{\n#line 7\n}\n#endif\n#line 9\nint z;\n"
+    )]
     public void Puts_directives(string before, string after, string expected) => Assert.Equal(expected, Restored(before, after));
 
     [Fact]
@@ -171,12 +220,39 @@ public class LineDirectivesTests
     {
         const string before = "SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n";
         Assert.Equal(
-            "SYM(x)\n\tnew\n#line 2\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n",
+            "SYM(x)\n#line 2 \"/ksplice-patched/0/x.S\"\n\tnew\n#line 2 \"x.S\"\n\tmov $'(, %eax\n\tret\n/* ;\n*/\n\tnop\n",
             Restored(before, before.Replace("\tmov", "\tnew\n\tmov", StringComparison.Ordinal), ".S")
         );
         Assert.Equal(
-            "SYM(x)\n\tmov $'(, %eax\n\tret\n/* ;\nnew\n*/\n#line 6\n\tnop\n",
+            "SYM(x)\n\tmov $'(, %eax\n\tret\n#line 4 \"/ksplice-patched/0/x.S\"\n/* ;\nnew\n*/\n#line 6 \"x.S\"\n\tnop\n",
             Restored(before, before.Replace("/* ;\n", "/* ;\nnew\n", StringComparison.Ordinal), ".S")
         );
+    }
+
+    [Fact]
+    public void In_a_header_the_way_back_has_a_number_for_assembly_too() =>
+        Assert.Equal(
+            "int x;\n# 2 \"/ksplice-patched/0/x.h\" 1\nint new;\n# 2 \"\" 2\n#line 2\nint y;\n",
+            Restored("int x;\nint y;\n", "int x;\nint new;\nint y;\n", ".h")
+        );
+
+    [Fact]
+    public void A_statement_of_a_lower_update_keeps_its_mark_and_number()
+    {
+        static SourcePatch Patch(string hunk, int update) => Patches.Parse("--- a/x.c\n+++ b/x.c\n" + hunk) with { Update = update };
+        var lower = Patch("@@ -1,2 +1,4 @@\n int a;\n+int lower(int);\n+int other(int);\n int b;\n", 0);
+        var upper = Patch("@@ -1,4 +1,6 @@\n+int upper;\n int a;\n int lower(int);\n+int cut;\n int other(int);\n int b;\n", 1);
+        string Written(params SourcePatch[] patches)
+        {
+            var file = Assert.Single(PatchApplier.Apply(patches, _ => "int a;\nint b;\n"u8.ToArray(), [])!);
+            return Encoding.Latin1.GetString(LineDirectives.Restore(file.After!, "x.c", out _));
+        }
+        var below = LineDirectives.Read("x.c", Written(lower).Split('\n'));
+        var above = LineDirectives.Read("x.c", Written(lower, upper).Split('\n'));
+        Assert.Equal("int lower(int);", below[("/ksplice-patched/0/x.c", 2)]);
+        Assert.Equal("int other(int);", below[("/ksplice-patched/0/x.c", 3)]);
+        Assert.All(below.Where(line => line.Value.Length != 0), line => Assert.Equal(line.Value, above[line.Key]));
+        Assert.Equal("int upper;", above[("/ksplice-patched/1/x.c", 1)]);
+        Assert.Equal("int cut;", above[("/ksplice-patched/1/x.c", 4)]);
     }
 }

@@ -73,6 +73,8 @@ public class PostTreeTests : IDisposable
                 ),
         ];
 
+    private IEnumerable<string> LinesOf(string path) => LineDirectives.Read(path, File.ReadAllLines(Path.Combine(_post, path))).Values;
+
     [Fact]
     public void Patched_files_are_files_and_all_others_links_in_real_folders()
     {
@@ -82,9 +84,9 @@ public class PostTreeTests : IDisposable
         Assert.False(IsLink("y.h"));
         Assert.False(IsLink("fs"));
         Assert.Equal(Path.Combine(_source, "fs/x.c"), new FileInfo(Path.Combine(_post, "fs/x.c")).LinkTarget);
-        Assert.Equal("long y;\n", File.ReadAllText(Path.Combine(_post, "y.h")));
+        Assert.Equal(["long y;"], LinesOf("y.h"));
         // A link of the tree leads to the patched file, not out of the post tree.
-        Assert.Equal("long y;\n", File.ReadAllText(Path.Combine(_post, "fs/y-link.h")));
+        Assert.Equal(["long y;"], LinesOf("fs/y-link.h"));
         Assert.Equal("int y;\n", _tree.Read("source/y.h"));
         Assert.Contains("long y", _tree.RunOk("gcc", "-E", Path.Combine(_post, "fs/x.c")), StringComparison.Ordinal);
         Assert.False(Directory.Exists(Path.Combine(_post, "Documentation")));
@@ -185,7 +187,7 @@ public class PostTreeTests : IDisposable
     {
         Write(Change("y.h", "int y;", "long y;"));
         Assert.Equal("KSP1016", Refused(Change("y.h", "int q;", "long y;"), Change("fs/z.c", "int z;", "long z;")));
-        Assert.Equal("long y;\n", File.ReadAllText(Path.Combine(_post, "y.h")));
+        Assert.Equal(["long y;"], LinesOf("y.h"));
         Assert.True(IsLink("fs/z.c"));
     }
 
@@ -276,10 +278,13 @@ public class PostTreeTests : IDisposable
     {
         var tree = Write("Message\n\n--- a/fs/x.c\n+++ b/fs/x.c\n@@ -2,3 +2,4 @@\n int a;\n+int new_one = oops;\n int b;\n int c;\n");
         var (_, output) = _tree.Run("gcc", "-c", "-o", "/dev/null", Path.Combine(_post, "fs/x.c"));
-        Assert.Contains("x.c:3:15: error", output, StringComparison.Ordinal);
+        Assert.Contains("/ksplice-patched/0/fs/x.c:3:15: error", output, StringComparison.Ordinal);
         var lines = Assert.Single(tree.Files).PatchedLines.Where(line => line.Line.PatchPath is not null).ToList();
         var added = Assert.Single(lines);
-        Assert.Equal((3, "test.patch", 7), (added.Number, added.Line.PatchPath, added.Line.PatchLine));
+        Assert.Equal(
+            ("/ksplice-patched/0/fs/x.c", 3, "test.patch", 7),
+            (added.Name, added.Number, added.Line.PatchPath, added.Line.PatchLine)
+        );
     }
 
     [Fact]

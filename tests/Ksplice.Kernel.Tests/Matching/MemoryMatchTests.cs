@@ -110,7 +110,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith("  # a kprobe's detour", StringComparison.Ordinal)
         );
         Assert.StartsWith(
-            "differs  show_smap: Different: show_smap (",
+            "differs  show_smap: other content: show_smap (",
             Assert.Single(updated, line => line.StartsWith("differs", StringComparison.Ordinal)),
             StringComparison.Ordinal
         );

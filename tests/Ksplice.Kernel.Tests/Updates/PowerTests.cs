@@ -346,7 +346,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
         result.MustEndWith(0);
         Assert.Equal("match 2", result.Lines[^1]);
         Assert.StartsWith(
-            "differs  show_smap: Different: show_smap (",
+            "differs  show_smap: other content: show_smap (",
             Assert.Single(result.Lines, line => line.StartsWith("differs", StringComparison.Ordinal)),
             StringComparison.Ordinal
         );

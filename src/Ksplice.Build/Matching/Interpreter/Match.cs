@@ -72,17 +72,10 @@ internal sealed partial class Run
         else
             count = (symbol.Flags & SymbolFlags.ByName) != SymbolFlags.None ? FindUnique(index, out value) : 0;
         if (count != 1)
-            return new MatchFailure(
-                count != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved,
-                "",
-                "",
-                NameOf(index),
-                0,
-                0,
-                count,
-                [],
-                []
-            );
+            return new MatchFailure(count != 0 ? MatchReason.Ambiguous : MatchReason.Unresolved, "", "", NameOf(index), 0, 0, count, [], [])
+            {
+                Export = (int)symbol.Export,
+            };
         if ((symbol.Flags & SymbolFlags.Called) == SymbolFlags.None || Memory.HasEndbr(value))
             return null;
         byte[] found = new byte[Walk.Endbr.Length];
