@@ -72,6 +72,19 @@ public sealed class DiffTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_patched_statement_has_the_path_of_its_file_and_no_mark()
+    {
+        string[] both =
+        [
+            Compile("pre", "int limit = 3;\n", "-g"),
+            Compile("post", "struct added;\n# 2 \"/ksplice-patched/0/fs/x.c\" 1\nint limit = 4;\n# 2 \"\" 2\n", "-g"),
+        ];
+        using StringWriter errors = new();
+        Assert.Equal(2, Commands.DiffCommand.Run(TextWriter.Null, errors, both[0], both[1], json: false));
+        Assert.StartsWith("fs/x.c(2,5): error KSP3001", errors.ToString(), StringComparison.Ordinal);
+    }
+
     private const string Inlining = """
         extern int left(int), probe(int); extern void __attribute__((cold)) fail(int);
         static inline __attribute__((always_inline)) int inner(int a) { if (a < 0) { fail(3); return -1; } return probe(a) + 3; }

@@ -6,6 +6,7 @@ using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
+using Ksplice.Build.Patching;
 using Ksplice.Build.Updates;
 
 namespace Ksplice.Cli.Commands;
@@ -33,10 +34,10 @@ public static class DiffCommand
         );
         try
         {
-            var diagnostics = build.Judgement().Diagnostics;
-            if (diagnostics.FirstOrDefault(reported => reported.Descriptor == DifferencingDiagnostics.MalformedObject) is { } malformed)
+            List<Diagnostic> diagnostics = [.. build.Judgement().Diagnostics.Select(InSource)];
+            if (diagnostics.Find(reported => reported.Descriptor == DifferencingDiagnostics.MalformedObject) is { } malformed)
                 throw new CommandException(ExitCode.Usage, malformed.Message);
-            bool refused = diagnostics.Any(reported => reported.Severity == DiagnosticSeverity.Error);
+            bool refused = diagnostics.Exists(reported => reported.Severity == DiagnosticSeverity.Error);
             var diff = refused ? null : build.Differences().Value;
             var described = diff is null ? null : UnitDescription.Of(diff[0]);
             int code =
@@ -56,6 +57,17 @@ public static class DiffCommand
         {
             throw new CommandException(ExitCode.Usage, e.Message);
         }
+    }
+
+    // By its path in the source tree, without the mark of a patched statement.
+    private static Diagnostic InSource(Diagnostic reported)
+    {
+        static SourceLocation Unmarked(SourceLocation place) => place with { Path = LineDirectives.PathOf(place.Path) };
+        return reported with
+        {
+            Location = reported.Location is { } location ? Unmarked(location) : null,
+            Related = [.. reported.Related.Select(related => related with { Location = Unmarked(related.Location) })],
+        };
     }
 
     internal static ElfObject Read(string path)
