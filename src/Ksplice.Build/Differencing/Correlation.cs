@@ -281,6 +281,8 @@ internal sealed class Correlation
     {
         if (node.Kind == NodeKind.String || node.Kind == NodeKind.Constant)
             return node.Kind + Convert.ToHexString(node.Bytes);
+        if (node.IsAnonymous && node.Kind == NodeKind.Data && SectionCatalog.IsGenerated(node.Section))
+            return node.Kind + Convert.ToHexString(node.MaskedBytes());
         if (node.Parent is not null)
             return Identity(node.Root) + "/" + node.Kind + SymbolNames.Base(node.Name);
         if (_colours.TryGetValue(node, out string? colour) && !IsJoined(node))
