@@ -2,6 +2,7 @@
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Patching;
 using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Kernel;
 
@@ -84,8 +85,8 @@ public class HookAnalyzerTests
         );
         Assert.All(found, diagnostic =>
             Assert.True(
-                diagnostic
-                    is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }
+                diagnostic is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Line: > 0 } place }
+                    && LineDirectives.PathOf(place.Path) == Version
             )
         );
     }
@@ -150,8 +151,8 @@ public class HookAnalyzerTests
         );
         Assert.All(found, diagnostic =>
             Assert.True(
-                diagnostic
-                    is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Path: Version, Line: > 0 } }
+                diagnostic is { Severity: DiagnosticSeverity.Error, Descriptor.CanBeAcknowledged: false, Location: { Line: > 0 } place }
+                    && LineDirectives.PathOf(place.Path) == Version
             )
         );
         // New code without hooks goes on such a kernel too.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Patching;
 
 namespace Ksplice.Build.Tests.Analysis;
 
@@ -129,7 +130,7 @@ public sealed class HookSleepAnalyzerTests
             .Where(diagnostic => diagnostic.Id is "KSP5020" or "KSP5021")
             .Select(diagnostic =>
             {
-                Assert.True(diagnostic.Location is { Path: Version, Line: > 0 });
+                Assert.True(diagnostic.Location is { Line: > 0 } place && LineDirectives.PathOf(place.Path) == Version);
                 int open = diagnostic.Message.IndexOf('(', StringComparison.Ordinal);
                 string kind = diagnostic.Message[..diagnostic.Message.LastIndexOf(',', open)];
                 string way = diagnostic.Message[(open + 1)..diagnostic.Message.IndexOfAny(['(', ')'], open + 1)].TrimEnd();

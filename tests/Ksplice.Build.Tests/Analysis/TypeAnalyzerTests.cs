@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Patching;
 using Ksplice.Build.Tests.Kernel;
 
 namespace Ksplice.Build.Tests.Analysis;
@@ -18,7 +19,9 @@ public class TypeAnalyzerTests
         Assert.Contains(found, diagnostic =>
             diagnostic.Id == "KSP5009" && diagnostic.Message.Contains("load_balance", StringComparison.Ordinal)
         );
-        Assert.All(found.Where(diagnostic => diagnostic.Id == "KSP5009"), diagnostic => Assert.Equal(Fair, diagnostic.Location!.Path));
+        Assert.All(found.Where(diagnostic => diagnostic.Id == "KSP5009"), diagnostic =>
+            Assert.Equal(Fair, LineDirectives.PathOf(diagnostic.Location!.Path))
+        );
     }
 
     // What keeps objects alive beyond the calls of replaced functions, each by itself.
