@@ -27,7 +27,7 @@ public sealed record UpdateDescription
     public required bool Pinned { get; init; }
 
     /// <summary>The data module; null if the update has none.</summary>
-    public ManifestData? Data { get; init; }
+    public required ManifestData? Data { get; init; }
 
     /// <summary>The differences of all units, those without any among them; each replaced function with its code.</summary>
     public required IReadOnlyList<UnitDescription> Units { get; init; }
