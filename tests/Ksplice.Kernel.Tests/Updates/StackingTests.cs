@@ -104,7 +104,8 @@ public sealed class StackingTests(Guest guest)
         var result = await guest.RunAsync(
             $$"""
             data() { for id in {{lower.Id}} {{upper.Id}}; do cat /sys/module/ksplice_${id}_data/refcnt 2>/dev/null || echo none; done; }
-            see() { echo "$1: $(grep -v '\.' /proc/uptime | tr '\n' ' ')references $(data | tr '\n' ' ')$(ls -d /sys/module/*_primary 2>/dev/null | wc -l)"; }
+            primaries() { ls -d /sys/module/*_primary 2>/dev/null | wc -l; }
+            see() { echo "$1: $(grep -v '\.' /proc/uptime | tr '\n' ' ')references $(data | tr '\n' ' ')$(primaries)"; }
             ksplice apply {{UpdateGuest.Place(lower)}} || exit 1
             see lower
             ksplice apply {{UpdateGuest.Place(upper)}} || exit 1
