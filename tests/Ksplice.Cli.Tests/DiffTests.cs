@@ -45,6 +45,29 @@ public sealed class DiffTests : IDisposable
     }
 
     [Fact]
+    public void Addresses_that_may_outlive_an_undo_are_told_with_what_stays_for_them()
+    {
+        string handed = Source.Replace(
+            "return left(a) + 3;",
+            "extern void use(const void *); static int level; use(\"text\"); use(&level); return left(a) + 3;",
+            StringComparison.Ordinal
+        );
+        string output = Diff(Source, handed).Output;
+        Assert.Matches("kept +f hands out the address of \"text\": the string or constant stays loaded after undo\n", output);
+        Assert.Matches(@"pinned +f hands out the address of level\.\d+: the primary stays loaded after undo\n", output);
+        Assert.Equal(
+            ["string False", "variable True"],
+            JsonDocument
+                .Parse(Diff(Source, handed, "--json").Output)
+                .RootElement.GetProperty("difference")
+                .GetProperty("pins")
+                .EnumerateArray()
+                .Select(pin => $"{pin.GetProperty("kind")} {pin.GetProperty("pinsPrimary")}")
+                .Order(StringComparer.Ordinal)
+        );
+    }
+
+    [Fact]
     public void Other_instructions_are_text() =>
         Assert.Contains(
             "replaced  g: text:",

@@ -249,6 +249,63 @@ public sealed record ObjectDiff
     /// <summary>True if the unit's code is the same before and after the patch, and no hook was added.</summary>
     public bool IsEmpty => Carried.Count == 0;
 
+    /// <summary>
+    /// The differences of an update's units, each with what only all of them tell: where it hands out the address of a global that another
+    /// one brings (K20).
+    /// </summary>
+    public static IReadOnlyList<ObjectDiff> Together(IReadOnlyList<ObjectDiff> diffs)
+    {
+        ArgumentNullException.ThrowIfNull(diffs);
+        Dictionary<string, (int Diff, int Piece)> brought = [];
+        for (int i = 0; i < diffs.Count; i++)
+        {
+            var names = BroughtBy(diffs[i]).ToHashSet(StringComparer.Ordinal);
+            for (int j = 0; j < diffs[i].Carried.Count; j++)
+            {
+                if (diffs[i].Carried[j] is { IsGlobal: true } piece && names.Contains(piece.Name))
+                    brought.TryAdd(piece.Name, (i, j));
+            }
+        }
+        HashSet<(int Diff, int Piece)> kept = [];
+        List<ObjectDiff> together = [];
+        foreach (var diff in diffs)
+        {
+            List<PinReason> pins = [.. diff.Pins];
+            foreach (var piece in diff.Carried.Where(piece => piece.Kind is not (CarriedKind.SpecialEntry or CarriedKind.Hook)))
+            {
+                foreach (var reference in piece.References)
+                {
+                    if (
+                        reference is not { TakesAddress: true, IsBranch: false, Symbol: GlobalSymbol global }
+                        || !brought.TryGetValue(global.Name, out var place)
+                    )
+                        continue;
+                    PinReason reason = new(KindOf(diffs[place.Diff].Carried[place.Piece]), piece.Name, global.Name);
+                    if (!pins.Contains(reason))
+                        pins.Add(reason);
+                    if (!reason.PinsPrimary)
+                        kept.Add(place);
+                }
+            }
+            together.Add(pins.Count == diff.Pins.Count ? diff : diff with { Pins = pins });
+        }
+        foreach (var places in kept.GroupBy(place => place.Diff, place => place.Piece))
+        {
+            var pieces = places.ToHashSet();
+            together[places.Key] = together[places.Key] with
+            {
+                Carried = [.. together[places.Key].Carried.Select((piece, j) => pieces.Contains(j) ? piece with { IsKept = true } : piece)],
+            };
+        }
+        return together;
+    }
+
+    private static PinKind KindOf(CarriedPiece piece) =>
+        piece.Kind == CarriedKind.Function ? PinKind.Function
+        : (piece.SectionFlags & ElfSectionFlags.Write) != ElfSectionFlags.None ? PinKind.Variable
+        : piece is { References.Count: 0, OutputSection: ".rodata", SectionType: not ElfSectionType.NoBits } ? PinKind.Constant
+        : PinKind.Table;
+
     /// <summary>The global names that the running kernel does not have, and <paramref name="diff"/> brings.</summary>
     public static IEnumerable<string> BroughtBy(ObjectDiff diff)
     {

@@ -150,7 +150,7 @@ public sealed class UpdateBuild
                 continue;
             diffs.Add(objects.ReadWithTables() is { } withTables ? diff with { PreWithTables = withTables, IsCheckedAtLink = true } : diff);
         }
-        return new(diffs.Count == units.Count ? diffs : null, [.. bag]);
+        return new(diffs.Count == units.Count ? ObjectDiff.Together(diffs) : null, [.. bag]);
     }
 
     private StageResult<Judgement> Judge(CancellationToken cancellation)

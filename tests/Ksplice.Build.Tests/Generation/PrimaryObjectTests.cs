@@ -228,6 +228,29 @@ public sealed class PrimaryObjectTests : IDisposable
         );
     }
 
+    // K20: neither unit alone tells that the address of what the one brings goes somewhere.
+    [Theory]
+    [InlineData(PinKind.Function, "int fresh(int a) { return probe(a); }", "int fresh(int);", "use(fresh);")]
+    [InlineData(PinKind.Variable, "int fresh = 3;", "extern int fresh;", "use(&fresh);")]
+    [InlineData(PinKind.Table, "int (*const fresh[1])(int) = { probe };", "extern int (*const fresh[1])(int);", "use((void *)fresh);")]
+    [InlineData(PinKind.Constant, "const int fresh[2] = { 3, 4 };", "extern const int fresh[2];", "use((void *)fresh);")]
+    [InlineData(null, "int fresh(int a) { return probe(a); }", "int fresh(int);", "fresh(7);")]
+    [InlineData(null, "int fresh = 3;", "extern int fresh;", "fresh++;")]
+    public void An_address_that_another_unit_hands_out_is_seen(PinKind? kind, string brought, string declared, string handedOut)
+    {
+        var diffs = ObjectDiff.Together([
+            Diff("a.c", "int f(int a) { return probe(a); }", declared + " int f(int a) { " + handedOut + " return probe(a); }"),
+            Diff("b.c", "", brought),
+        ]);
+        Assert.Equal(kind is null ? [] : [new PinReason(kind.Value, "f", "fresh")], diffs.SelectMany(diff => diff.Pins));
+        bool kept = kind == PinKind.Constant;
+        Assert.Equal(kept, diffs[1].Carried.Single(piece => piece.Name == "fresh").IsKept);
+        var primary = Build(MatchOf(new ExportedSymbols([]), [.. diffs]), [.. diffs])!;
+        Accept(primary);
+        Assert.Equal(kind is not null && !kept, primary.IsPinned);
+        Assert.Equal(kept, DataSource.Create(Id, diffs) is not null);
+    }
+
     [Fact]
     public void Runtime_constants_are_places_for_the_core_and_no_exports()
     {

@@ -66,7 +66,9 @@ public class HtmlReportTests
             string Line(string side) => $"\n#line 1 \"{Path.Combine(folder.FullName, side, "unit.c")}\"\n";
             var pair = CPair.Compare(
                 Line("old") + "int f(int a) { use((void *)1); return probe(a) + 1; }",
-                Line("new") + "int f(int a) { use((void *)1); if (probe(a)) return 7; return probe(a) + 1; }",
+                Line("new")
+                    + "static int level; int f(int a) { use((void *)1); if (probe(a)) { use(&level); printk(\"text\"); return 7; }"
+                    + " return probe(a) + 1; }",
                 "-g",
                 "-gbtf"
             );
@@ -105,6 +107,8 @@ public class HtmlReportTests
                     "<td class=\"sign\">+</td>",
                     "# probe",
                     "new line ",
+                    "<p>The primary module stays loaded after an undo: f holds the address of level</p>",
+                    "<p>Strings and constants stay loaded after an undo, in the data module: f holds the address of &quot;text&quot;</p>",
                     "old line ",
                 ]
         )
