@@ -84,7 +84,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
                 .FindAsync(
                     kernel,
                     tree,
-                    [],
+                    null,
                     await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false),
                     NullLogger.Instance,
                     diagnostics,

@@ -76,6 +76,50 @@ rules.SetAction(
     }
 );
 command.Add(rules);
+Option<string?> dependencies = new("--dependencies")
+{
+    Description = "Dependency files of the kernel's units; without it, say where its tree is",
+};
+Option<int> files = new("--files") { Description = "How many files to ask for", DefaultValueFactory = _ => 200 };
+Option<int> seed = new("--seed") { Description = "Chooses them" };
+var reach = new System.CommandLine.Command("reach", "Compare which units the engine says that a file reaches with dependency files")
+{
+    release,
+    dependencies,
+    files,
+    seed,
+    output,
+};
+reach.SetAction(
+    async (arguments, cancellation) =>
+    {
+        DiagnosticBag diagnostics = [];
+        var resolved = await KernelReleaseResolver.ResolveAsync(
+            new() { Release = arguments.GetRequiredValue(release) },
+            diagnostics,
+            cancellation
+        );
+        var kernel = resolved is null
+            ? null
+            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
+        if (kernel is null)
+        {
+            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+            return 1;
+        }
+        if (arguments.GetValue(dependencies) is not { } folder)
+            Console.WriteLine($"{Path.GetDirectoryName(kernel.OutputDirectory)} {kernel.Release.Compiler}");
+        else
+            await new ReachRun(kernel, folder).RunAsync(
+                arguments.GetValue(files),
+                arguments.GetValue(seed),
+                arguments.GetRequiredValue(output),
+                cancellation
+            );
+        return 0;
+    }
+);
+command.Add(reach);
 Option<bool> proof = new("--line-proof")
 {
     Description = "After the table, show for each patch that no function is replaced for a line number alone",

@@ -107,9 +107,7 @@ public sealed class ApplyPatches : KspliceTask
         if (tree is null)
             return false;
         var changed = pre is null ? tree : tree with { Files = tree.ChangesSince(pre) };
-        var units = await AffectedUnits
-            .FindAsync(kernel, changed, pre?.Files ?? [], included, Logger, Diagnostics, cancellation)
-            .ConfigureAwait(false);
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre, included, Logger, Diagnostics, cancellation).ConfigureAwait(false);
         if (units is null)
             return false;
         string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));
@@ -118,7 +116,11 @@ public sealed class ApplyPatches : KspliceTask
             [
                 .. units
                     .Where(unit => unit.Unit.Apart is null)
-                    .Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because))
+                    .Select(unit => new ListedUnit(unit.Unit.Source, unit.Unit.Module, unit.Because)
+                    {
+                        Added = unit.Origin == UnitOrigin.Kernel ? null : unit.Unit,
+                        IsNew = unit.Origin == UnitOrigin.New,
+                    })
                     .OrderBy(unit => unit.Source, StringComparer.Ordinal),
             ],
             [.. units.Where(unit => unit.Unit.Apart is not null).Select(unit => new ApartUnit(unit.Unit.Object, unit.Because))],

@@ -65,14 +65,18 @@ public sealed class CompileUnits : KspliceTask
         arguments = [.. arguments, .. marks];
         List<Job> jobs = [];
         string preTree = below == 0 ? kernel.SourceDirectory : Path.GetFullPath(BaseTree);
+        var list = UnitList.Open(UnitsFile);
+        var listedUnits = list.Units.ToDictionary(unit => unit.Source, StringComparer.Ordinal);
         foreach (var item in Units)
         {
-            var unit = kernel.Units.Find(item.ItemSpec)
+            var listedUnit = listedUnits.GetValueOrDefault(item.ItemSpec);
+            var unit = listedUnit?.Added
+                ?? kernel.Units.Find(item.ItemSpec)
                 ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel is {item.ItemSpec}", TaskFiles.Remedy);
-            jobs.Add(new Job(unit, preTree, item.GetMetadata("Pre"), arguments, "pre"));
+            var preUnit = listedUnit?.IsNew == true ? UnitCompiler.WithoutSource(unit) : unit;
+            jobs.Add(new Job(preUnit, preTree, item.GetMetadata("Pre"), arguments, "pre"));
             jobs.Add(new Job(unit, Path.GetFullPath(PostTree), item.GetMetadata("Post"), arguments, "post"));
         }
-        var list = UnitList.Open(UnitsFile);
         List<(ApartUnit Listed, Job Pre, Job Post)> apart = [];
         foreach (var listed in list.Apart)
         {
@@ -155,7 +159,12 @@ public sealed class CompileUnits : KspliceTask
             if (file.EndsWith(".h", StringComparison.Ordinal))
                 Diagnostics.Report(PatchingDiagnostics.FileIgnored, new(file), file, "nothing that is compiled includes it");
             else
-                Diagnostics.Report(PatchingDiagnostics.AddedUnused, new(file), file);
+                Diagnostics.Report(
+                    PatchingDiagnostics.AddedUnused,
+                    new(file),
+                    file,
+                    "no Makefile that it changes builds it, and nothing that the update compiles includes it"
+                );
         }
     }
 

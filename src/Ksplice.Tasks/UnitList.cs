@@ -2,6 +2,7 @@
 using System.Text.Json;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Tasks;
 
@@ -9,7 +10,14 @@ namespace Ksplice.Tasks;
 /// <param name="Source">Its path in the source tree.</param>
 /// <param name="Module">The loadable module that it is part of, or null.</param>
 /// <param name="Because">The patched file that it is made from or includes.</param>
-public sealed record ListedUnit(string Source, string? Module, string Because);
+public sealed record ListedUnit(string Source, string? Module, string Because)
+{
+    /// <summary>The unit with its commands, if it is not among those of the kernel: a patched Makefile adds it.</summary>
+    public CompilationUnit? Added { get; init; }
+
+    /// <summary>True if this update brings it, and its pre object is that of an empty source.</summary>
+    public bool IsNew { get; init; }
+}
 
 /// <summary>A unit that no update can replace, to compile twice and to see whether it differs.</summary>
 /// <param name="Object">Its object's path in the output tree.</param>

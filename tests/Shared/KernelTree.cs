@@ -44,6 +44,13 @@ internal static class KernelTree
         }
     }
 
+    /// <summary>A patch that adds a file.</summary>
+    public static string Added(string file, string text)
+    {
+        string[] lines = text.TrimEnd('\n').Split('\n');
+        return $"--- /dev/null\n+++ b/{file}\n@@ -0,0 +1,{lines.Length} @@\n{string.Concat(lines.Select(line => $"+{line}\n"))}";
+    }
+
     /// <summary>What <c>diff -u</c> says of two files, as a patch of <paramref name="file"/>.</summary>
     public static async Task<string> DiffAsync(string file, string before, string after)
     {

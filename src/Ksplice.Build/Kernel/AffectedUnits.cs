@@ -7,10 +7,27 @@ using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
 
+/// <summary>Who brings a unit.</summary>
+public enum UnitOrigin
+{
+    /// <summary>The kernel itself, or the module that it is part of: it is in the list of the configuration's units.</summary>
+    Kernel,
+
+    /// <summary>An update that this one goes on top of.</summary>
+    Below,
+
+    /// <summary>This update: before it there is nothing of the unit.</summary>
+    New,
+}
+
 /// <summary>A unit that a patch touches.</summary>
 /// <param name="Unit">The unit.</param>
 /// <param name="Because">The patched file that it is made from or includes.</param>
-public sealed record AffectedUnit(CompilationUnit Unit, string Because);
+public sealed record AffectedUnit(CompilationUnit Unit, string Because)
+{
+    /// <summary>Who brings it.</summary>
+    public UnitOrigin Origin { get; init; }
+}
 
 /// <summary>Finds the units that a patch touches.</summary>
 public static class AffectedUnits
@@ -21,7 +38,7 @@ public static class AffectedUnits
     /// </summary>
     /// <param name="kernel">The kernel.</param>
     /// <param name="tree">The post tree, with the files that differ from the pre tree.</param>
-    /// <param name="below">The files that the pre tree itself has from updates that this one goes on top of.</param>
+    /// <param name="below">The pre tree, if it has files from updates that this one goes on top of.</param>
     /// <param name="included">Which sources others can include.</param>
     /// <param name="logger">The log.</param>
     /// <param name="diagnostics">Takes what is wrong.</param>
@@ -29,7 +46,7 @@ public static class AffectedUnits
     public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
         PreparedKernel kernel,
         PostTree tree,
-        IReadOnlyList<PatchedFile> below,
+        PostTree? below,
         IncludedSources included,
         ILogger logger,
         DiagnosticBag diagnostics,
@@ -38,21 +55,26 @@ public static class AffectedUnits
     {
         ArgumentNullException.ThrowIfNull(kernel);
         ArgumentNullException.ThrowIfNull(tree);
-        ArgumentNullException.ThrowIfNull(below);
         ArgumentNullException.ThrowIfNull(included);
         ArgumentNullException.ThrowIfNull(diagnostics);
         SortedDictionary<string, AffectedUnit> units = new(StringComparer.Ordinal);
         IncludeIndex? includes = null;
         List<string> unread = [];
-        foreach (var file in tree.Files)
+        if (await new AddedUnits(kernel, tree, below, diagnostics).FindAsync(cancellation).ConfigureAwait(false) is not { } added)
+            return null;
+        foreach (var unit in added)
+            units.Add(unit.Unit.Object, unit);
+        foreach (var file in tree.Files.Where(file => file.Kind != PatchedFileKind.Makefile))
         {
             // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells. If an update below brought
             // it, the files that this update patched may be those that read it.
             if (file.Change == FileChange.Added)
             {
-                if (!below.Any(other => other.Path == file.Path))
+                if (below?.Files.Any(other => other.Path == file.Path) != true)
                     continue;
-                foreach (var other in below.Where(other => other.Change == FileChange.Modified))
+                foreach (
+                    var other in below.Files.Where(other => other.Change == FileChange.Modified && other.Kind != PatchedFileKind.Makefile)
+                )
                 {
                     if (await UsersAsync(other).ConfigureAwait(false) is not { } readers)
                         return null;
@@ -69,7 +91,7 @@ public static class AffectedUnits
             }
             if (await UsersAsync(file).ConfigureAwait(false) is not { } users)
                 return null;
-            if (users.Count == 0)
+            if (users.Count == 0 && !added.Any(unit => unit.Unit.Source == file.Path))
             {
                 diagnostics.Report(PatchingDiagnostics.NotCompiled, Place(file), file.Path, kernel.Release.Release);
                 unread.Add(file.Path);
@@ -121,7 +143,8 @@ public static class AffectedUnits
         !source.EndsWith(".S", StringComparison.Ordinal)
         || !File.ReadAllText(Path.Combine(kernel.SourceDirectory, source)).Contains(".incbin", StringComparison.Ordinal);
 
-    private static SourceLocation Place(PatchedFile file) =>
+    /// <summary>Where a patch changes <paramref name="file"/>.</summary>
+    internal static SourceLocation Place(PatchedFile file) =>
         file.PatchedLines.Select(line => line.Line).FirstOrDefault(line => line.PatchPath is not null) is { PatchPath: { } patch } line
             ? new SourceLocation(patch, line.PatchLine, 1)
             : new SourceLocation(file.Path);

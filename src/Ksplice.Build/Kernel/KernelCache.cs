@@ -125,7 +125,12 @@ public sealed partial class KernelCache(string root, ILogger logger)
     private static string SourceOf(KernelRelease release, string folder) =>
         Directory.Exists(release.Source) ? RealPath(release.Source) : Path.Combine(folder, "source");
 
-    private static string RealPath(string path)
+    /// <summary>What make is told of <paramref name="release"/>.</summary>
+    internal static string[] Variables(KernelRelease release) =>
+        ["ARCH=x86", $"CC={release.Compiler}", $"HOSTCC={release.Compiler}", $"KERNELRELEASE={release.Release}"];
+
+    /// <summary><paramref name="path"/> without links.</summary>
+    internal static string RealPath(string path)
     {
         string real = "/";
         foreach (string name in Path.GetFullPath(path).Split('/', StringSplitOptions.RemoveEmptyEntries))
@@ -162,16 +167,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
         LogPreparing(logger, release.Release);
         File.Copy(release.Config, Path.Combine(output, ".config"));
-        string[] make =
-        [
-            "-C",
-            source,
-            $"O={output}",
-            "ARCH=x86",
-            $"CC={release.Compiler}",
-            $"HOSTCC={release.Compiler}",
-            $"KERNELRELEASE={release.Release}",
-        ];
+        string[] make = ["-C", source, $"O={output}", .. Variables(release)];
         foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
         {
             if (

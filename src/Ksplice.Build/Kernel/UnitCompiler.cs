@@ -166,6 +166,13 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         }
     }
 
+    /// <summary><paramref name="unit"/> with an empty source: what a kernel without this unit has of it.</summary>
+    public static CompilationUnit WithoutSource(CompilationUnit unit)
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        return unit with { Compiler = [.. unit.Compiler.SkipLast(1), "-x", unit.IsAssembly ? "assembler-with-cpp" : "c", "/dev/null"] };
+    }
+
     private string Rewrite(string argument, CompilationUnit unit, string root, string output, string dependencyFile)
     {
         if (argument == unit.Object)

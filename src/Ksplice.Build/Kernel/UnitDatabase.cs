@@ -132,7 +132,7 @@ public sealed partial class UnitDatabase
         if (!source.StartsWith(prefix, StringComparison.Ordinal))
             return "a source that the kernel's build generates";
         bool isC = source.EndsWith(".c", StringComparison.Ordinal);
-        string? image = PatchedPath.SeparateImage(Path.ChangeExtension(output, isC ? ".c" : ".S"));
+        string? image = PatchedPath.SeparateImage(Normal(Path.ChangeExtension(output, isC ? ".c" : ".S")));
         return isC && IsKernelCode(arguments) ? null
             : isC ? image ?? $"an image of its own, of which {Path.GetDirectoryName(output)} is a part"
             : image;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which files of a kernel tree a patch may touch. A unit's source, a header: these are compiled anew. What decides how
-// the tree is built (Makefile, Kconfig, scripts, the inputs of generated headers) went into the prepared tree and the
-// running kernel long ago; a change there would be lost without a word, so it is refused. Texts are ignored.
+// Which files of a kernel tree a patch may touch. A unit's source, a header: these are compiled anew. A folder's Makefile may get
+// new objects (ObjectList.cs). What else decides how the tree is built (Kconfig, scripts, the inputs of generated headers) went into
+// the prepared tree and the running kernel long ago; a change there would be lost without a word, so it is refused. Texts are ignored.
 
 using Ksplice.Build.Diagnostics;
 
@@ -18,6 +18,9 @@ public enum PatchedFileKind
 
     /// <summary>Preprocessed assembly (.S).</summary>
     Assembly,
+
+    /// <summary>The Makefile of a folder: says which objects are built there.</summary>
+    Makefile,
 }
 
 /// <summary>Classifies paths of the source tree.</summary>
@@ -41,10 +44,12 @@ public static class PatchedPath
         ".get_maintainer.ignore",
     ];
 
+    private const string BootImage = "the boot image, which has run before the kernel: a change there changes nothing in what runs now";
+
     private static readonly (string Folder, string Image, string[] Except)[] s_images =
     [
-        ("arch/x86/boot/", "the boot image, which has run", []),
-        ("drivers/firmware/efi/libstub/", "the boot image, which has run", []),
+        ("arch/x86/boot/", BootImage, []),
+        ("drivers/firmware/efi/libstub/", BootImage, []),
         ("arch/x86/entry/vdso/", "the vDSO, which is mapped into processes", ["vma.c", "extable.c", "extable.h", "vdso32-setup.c"]),
         ("arch/x86/realmode/rm/", "the real-mode trampoline", []),
         ("arch/x86/purgatory/", "kexec's purgatory", []),
@@ -72,6 +77,8 @@ public static class PatchedPath
             bag.Report(PatchingDiagnostics.SeparateImage, location, path, image);
             return null;
         }
+        if (IsMakefile(path))
+            return PatchedFileKind.Makefile;
         switch (Path.GetExtension(path))
         {
             case ".c":
@@ -127,8 +134,8 @@ public static class PatchedPath
             || path.Contains("/configs/", StringComparison.Ordinal)
         )
             return "it decides the configuration, which is the running kernel's and stays as it is";
-        if (name.StartsWith("Makefile", StringComparison.Ordinal) || name is "Kbuild" or "Platform")
-            return "it decides what is built and how; an update is built as the running kernel was";
+        if ((name.StartsWith("Makefile", StringComparison.Ordinal) || name is "Kbuild" or "Platform") && !IsMakefile(path))
+            return BuildDecision;
         if (
             name.EndsWith(".lds", StringComparison.Ordinal)
             || name.EndsWith(".lds.S", StringComparison.Ordinal)
@@ -145,6 +152,17 @@ public static class PatchedPath
             return "headers are generated from it, which other units were built with";
         return null;
     }
+
+    /// <summary>Why a change of what decides the build is refused.</summary>
+    internal const string BuildDecision = "it decides what is built and how; an update is built as the running kernel was";
+
+    // Of one folder, and not of the whole tree, as the top one and the architecture's are.
+    private static bool IsMakefile(string path) =>
+        Path.GetFileName(path) is "Makefile" or "Kbuild"
+        && path.Contains('/', StringComparison.Ordinal)
+        && path is not "arch/x86/Makefile"
+        && !path.StartsWith("scripts/", StringComparison.Ordinal)
+        && !path.StartsWith("tools/", StringComparison.Ordinal);
 
     private static bool IsBuildTool(string path) =>
         path.StartsWith("tools/objtool/", StringComparison.Ordinal)

@@ -141,7 +141,7 @@ public static class PatchingDiagnostics
     public static readonly DiagnosticDescriptor AddedUnused = Error(
         "KSP1034",
         "A new source is not compiled",
-        "the patch adds {0}, and nothing that the update compiles includes it; its code would be missing"
+        "the patch adds {0}, and {1}; its code would be missing"
     );
 
     public static readonly DiagnosticDescriptor PatchOrder = Warning(

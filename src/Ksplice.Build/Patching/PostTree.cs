@@ -10,6 +10,7 @@
 // time stamps mean something.
 
 using System.Security.Cryptography;
+using System.Text;
 using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Patching;
@@ -123,17 +124,57 @@ public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
             bag.Report(PatchingDiagnostics.NothingCompiled, patches.Count == 0 ? null : new SourceLocation(patches[0].Path), "");
             return null;
         }
-        return [.. applied.Select(file => PlanFile(file, kinds[file.Path]!.Value))];
+        foreach (var file in applied.Where(file => kinds[file.Path] == PatchedFileKind.Makefile))
+            failed |= !CheckMakefile(file, bag);
+        return failed ? null : [.. applied.Select(file => PlanFile(file, kinds[file.Path]!.Value))];
+    }
+
+    private static bool CheckMakefile(AppliedFile file, DiagnosticBag bag)
+    {
+        if (file is not { Before: { } before, After: { } after })
+        {
+            bag.Report(PatchingDiagnostics.BuildInput, new SourceLocation(file.Path), file.Path, PatchedPath.BuildDecision);
+            return false;
+        }
+        if (ObjectList.Foreign(before, after) is not { } line)
+            return true;
+        bag.Report(
+            PatchingDiagnostics.BuildInput,
+            line.PatchPath is null
+                ? new SourceLocation(file.Path, line.OriginalLine, 1)
+                : new SourceLocation(line.PatchPath, line.PatchLine, 1),
+            file.Path,
+            $"only lists of objects may change in it, and '{line.Text.Trim()}' belongs to none"
+        );
+        return false;
     }
 
     private static PlannedFile PlanFile(AppliedFile file, PatchedFileKind kind)
     {
         if (file.After is null)
             return new PlannedFile(new PatchedFile(file.Path, kind, FileChange.Deleted, "", []), null);
+        if (kind == PatchedFileKind.Makefile)
+            return PlanMakefile(file.Path, file.After);
         var content = LineDirectives.Restore(file.After, file.Path, out var numbers);
         var change = file.Before is null ? FileChange.Added : FileChange.Modified;
         return new PlannedFile(
             new PatchedFile(file.Path, kind, change, Convert.ToHexStringLower(SHA256.HashData(content)), numbers),
+            content
+        );
+    }
+
+    // Its lines keep the numbers that they have.
+    private static PlannedFile PlanMakefile(string path, SourceText text)
+    {
+        var content = Encoding.Latin1.GetBytes(string.Concat(text.Lines.Select(line => line.Text)));
+        return new PlannedFile(
+            new PatchedFile(
+                path,
+                PatchedFileKind.Makefile,
+                FileChange.Modified,
+                Convert.ToHexStringLower(SHA256.HashData(content)),
+                [.. text.Lines.Select((line, i) => new NumberedLine(path, i + 1, line)).Where(line => line.Line.OriginalLine == 0)]
+            ),
             content
         );
     }

@@ -85,7 +85,7 @@ public sealed class AffectedUnitsTests : IDisposable
         var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [below, above], _bag, cancellationToken: cancellation)!;
         var changed = post with { Files = post.ChangesSince(pre) };
         Assert.Equal("fs/proc/extra.h", Assert.Single(changed.Files).Path);
-        var units = await AffectedUnits.FindAsync(kernel, changed, pre.Files, included, NullLogger.Instance, _bag, cancellation);
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre, included, NullLogger.Instance, _bag, cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
         Assert.Equal(["fs/proc/version.o"], units!.Select(unit => unit.Unit.Object));
     }
@@ -114,6 +114,6 @@ public sealed class AffectedUnitsTests : IDisposable
         );
         var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, cancellationToken: cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
-        return await AffectedUnits.FindAsync(kernel, post!, [], included, NullLogger.Instance, _bag, cancellation);
+        return await AffectedUnits.FindAsync(kernel, post!, null, included, NullLogger.Instance, _bag, cancellation);
     }
 }

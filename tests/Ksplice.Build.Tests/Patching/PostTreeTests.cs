@@ -234,7 +234,11 @@ public class PostTreeTests : IDisposable
     [InlineData("fs/y-link.h", "KSP1013")]
     [InlineData("Makefile", "KSP1025")]
     [InlineData("fs/Kconfig", "KSP1025")]
-    [InlineData("fs/Kbuild", "KSP1025")]
+    [InlineData("fs/Makefile.extra", "KSP1025")]
+    [InlineData("arch/x86/Makefile", "KSP1025")]
+    [InlineData("scripts/mod/Makefile", "KSP1025")]
+    [InlineData("tools/objtool/Makefile", "KSP1025")]
+    [InlineData("arch/x86/entry/vdso/Makefile", "KSP1029")]
     [InlineData("arch/x86/configs/x86_64_defconfig", "KSP1025")]
     [InlineData("arch/x86/kernel/vmlinux.lds.S", "KSP1025")]
     [InlineData("arch/x86/kernel/asm-offsets_64.c", "KSP1025")]
@@ -262,6 +266,61 @@ public class PostTreeTests : IDisposable
     {
         _tree.Write("source/" + path, "int z;\n");
         Assert.Equal(kind, Assert.Single(Write(Change(path, "int z;", "long z;")).Files).Kind);
+    }
+
+    // The decompressor's units are in no list of the configuration's, since they have run: their path tells what they are.
+    [Theory]
+    [InlineData("arch/x86/boot/main.c")]
+    [InlineData("arch/x86/boot/compressed/kaslr.c")]
+    [InlineData("arch/x86/boot/compressed/misc.h")]
+    [InlineData("drivers/firmware/efi/libstub/x86-stub.c")]
+    public void What_has_run_before_the_kernel_is_refused_by_that(string path)
+    {
+        var bag = new DiagnosticBag();
+        Assert.Null(Write(bag, Change(path, "int z;", "long z;")));
+        Assert.Contains(
+            "has run before the kernel: a change there changes nothing in what runs now",
+            Patches.TheError(bag).Message,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Theory]
+    [InlineData("obj-y += a.o", "obj-y += a.o b.o")]
+    [InlineData("obj-y += a.o", "obj-$(CONFIG_B)\t+= b.o")]
+    [InlineData("foo-objs := a.o", "foo-objs := a.o \\\n+\t   sub/b.o # one more")]
+    [InlineData("foo-y += $(addprefix sub/, a.o)", "foo-y += $(addprefix sub/, \\\n+\ta.o \\\n+\tb.o)")]
+    [InlineData("lib-y := a.o", "# no more than a comment")]
+    public void Takes_lists_of_objects_of_a_folder_s_Makefile(string old, string changed)
+    {
+        _tree.Write("source/fs/Makefile", old + "\n");
+        int lines = changed.Split('\n').Length;
+        var file = Assert.Single(Write($"--- a/fs/Makefile\n+++ b/fs/Makefile\n@@ -1 +1,{lines} @@\n-{old}\n+{changed}\n").Files);
+        Assert.Equal((PatchedFileKind.Makefile, FileChange.Modified), (file.Kind, file.Change));
+        Assert.Equal(changed.Replace("\n+", "\n", StringComparison.Ordinal) + "\n", File.ReadAllText(Path.Combine(_post, "fs/Makefile")));
+        Assert.Equal([.. Enumerable.Range(1, file.PatchedLines.Count)], file.PatchedLines.Select(line => line.Number));
+    }
+
+    [Theory]
+    [InlineData("obj-y += a.o", "CFLAGS_a.o += -O3")]
+    [InlineData("obj-y += a.o", "ccflags-y += -DX")]
+    [InlineData("obj-y += a.o", "subdir-ccflags-y := -DX")]
+    [InlineData("obj-y += a.o", "extra-y += b.o")]
+    [InlineData("obj-y += a.o", "obj-y += sub/")]
+    [InlineData("obj-y += a.o", "obj-y += $(shell ls *.o)")]
+    [InlineData("obj-y += a.o", "ifdef CONFIG_B")]
+    [InlineData("ccflags-y := -DX", "obj-y += a.o")]
+    [InlineData("obj-y += a.o \\\n \t-DX", "obj-y += a.o b.o")]
+    [InlineData("b.o: a.h", "obj-y += a.o")]
+    public void Refuses_what_is_no_list_of_objects(string old, string changed)
+    {
+        string name = "fs/Makefile",
+            removed = old.Replace("\n", "\n-", StringComparison.Ordinal).Replace("- ", "-", StringComparison.Ordinal);
+        _tree.Write("source/" + name, old.Replace("\n ", "\n", StringComparison.Ordinal) + "\n");
+        int lines = old.Split('\n').Length;
+        var bag = new DiagnosticBag();
+        Assert.Null(Write(bag, $"--- a/{name}\n+++ b/{name}\n@@ -1,{lines} +1 @@\n-{removed}\n+{changed}\n"));
+        Assert.Contains("only lists of objects may change", Patches.TheError(bag).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -80,6 +80,7 @@ public class HtmlReportTests
                 Kernel = manifest.Kernel,
                 Targets = [],
                 Pinned = false,
+                Data = null,
                 Units = [describer.Describe(pair.Accepted, places)],
                 Diagnostics = diagnostics,
                 Acknowledged = [],
