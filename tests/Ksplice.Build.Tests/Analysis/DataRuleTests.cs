@@ -155,4 +155,17 @@ public class DataRuleTests
             );
         }
     }
+
+    [Theory]
+    [InlineData("pr_warn_ratelimited(\"[%s/%d] FS", "pr_warn(\"[%s/%d] FS")]
+    [InlineData("\tif (error)\n\t\tur_block = 0;\n", "\tif (error) {\n\t\tpr_warn_ratelimited(\"no block\\n\");\n\t\tur_block = 0;\n\t}\n")]
+    public async Task The_rate_limit_of_a_message_comes_and_goes_with_it(string old, string now)
+    {
+        var update = await PatchedKernel.ChangeAsync(["fs/ioctl.c"], ("fs/ioctl.c", old, now));
+        DiagnosticBag bag = [];
+        var diff = UpdateJudgement.Compare(update.Units[0], bag, update.Patches);
+        Assert.True(diff is not null, string.Join('\n', bag));
+        // ioctl_fibmap is inlined into it.
+        Assert.Equal(["do_vfs_ioctl"], diff.Replaced.Select(function => function.Name));
+    }
 }

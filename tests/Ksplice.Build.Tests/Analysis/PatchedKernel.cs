@@ -82,9 +82,15 @@ internal static class PatchedKernel
     public static AnalyzedUpdate OfC(string pre, string post) =>
         new([], [new AnalyzedUnit(CPair.Unit, null, CPair.Compile(pre, "-g", "-gbtf"), CPair.Compile(post, "-g", "-gbtf"))]);
 
-    /// <summary>What the project's analyzers find.</summary>
+    /// <summary>What the project's analyzers find, by paths of the source tree.</summary>
     public static IReadOnlyList<Diagnostic> Analyze(this AnalyzedUpdate update) =>
-        AnalyzerDriver.Run(AnalyzerDriver.BuiltIn, update, TestContext.Current.CancellationToken);
+        [
+            .. AnalyzerDriver
+                .Run(AnalyzerDriver.BuiltIn, update, TestContext.Current.CancellationToken)
+                .Select(found => found with { Location = found.Location is { } place ? Unmarked(place) : null }),
+        ];
+
+    private static SourceLocation Unmarked(SourceLocation place) => place with { Path = LineDirectives.PathOf(place.Path) };
 
     /// <summary>The one report of a rule.</summary>
     public static Diagnostic Of(this IReadOnlyList<Diagnostic> found, string id)
