@@ -85,6 +85,9 @@ internal sealed partial class ObjectGraphBuilder
             if (!symbol.IsInSection || symbol.Type is ElfSymbolType.Section or ElfSymbolType.File || SymbolNames.IsPadding(symbol.Name))
                 continue;
             var section = _elf.Sections[symbol.SectionIndex];
+            // What clang leaves of its labels, among others the one before the no-ops of -fpatchable-function-entry, begins nothing.
+            if (section.IsExecutable && symbol.Type == ElfSymbolType.None && symbol.Name.StartsWith(".L", StringComparison.Ordinal))
+                continue;
             if (symbol.Value > section.Size)
                 Throw(section, (long)symbol.Value, $"symbol {symbol.Name} lies outside section {section.Name}");
             _symbolsBySection[symbol.SectionIndex].Add(symbol);

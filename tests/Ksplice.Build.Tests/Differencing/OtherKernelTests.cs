@@ -282,6 +282,19 @@ public sealed class OtherKernelTests
         Assert.Contains(pair.Accepted.Carried, piece => piece.Name.StartsWith("__key", StringComparison.Ordinal));
     }
 
+    // As clang leaves them in its objects; gcc's are kept by an option of the assembler.
+    [Fact]
+    public void Labels_of_the_compiler_are_no_code_of_their_own()
+    {
+        const string Source = "noinline int f(int a) { return a > 3 ? probe(a) + 1 : 2; } int g(int a) { return f(a) + probe(3); }";
+        string[] options = ["-fpatchable-function-entry=16,16", "-Wa,--keep-locals"];
+        Assert.Contains(CPair.Compile(Source, options).Symbols, symbol => symbol.Name.StartsWith(".LPFE", StringComparison.Ordinal));
+        Assert.True(CPair.Compare(Source, Source, options).Accepted.IsEmpty);
+        var pair = CPair.Compare(Source, Replace(Source, "+ 1", "+ 5"), options);
+        Assert.Equal(["f"], pair.Replaced);
+        Assert.Equal(16, pair.Piece("f").Padding);
+    }
+
     [Theory]
     [InlineData(".kpatch.callbacks.pre_patch", "aw", null)]
     [InlineData(".kpatch.ignore.functions", "aw", null)]
