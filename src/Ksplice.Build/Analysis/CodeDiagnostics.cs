@@ -3,7 +3,7 @@ using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Analysis;
 
-/// <summary>What speaks against new code where it runs, KSP5011 to KSP5021.</summary>
+/// <summary>What speaks against new code where it runs, KSP5011 to KSP5022.</summary>
 public static class CodeDiagnostics
 {
 #pragma warning disable CS1591 // Titles and messages say it.
@@ -98,6 +98,14 @@ public static class CodeDiagnostics
         "A hook may sleep in the stop",
         "'{0}', a hook of kind {1}, may sleep ({2}): it runs while the machine is stopped, and to sleep there is a panic",
         DiagnosticSeverity.Warning
+    );
+
+    public static readonly DiagnosticDescriptor NameTaken = new(
+        "KSP5022",
+        "The kernel has a function of the name",
+        "the new function '{0}' has the name of {1} of the running kernel, which the kernel's other callers would go on to call; "
+            + "change that function, or give the new one another name",
+        DiagnosticSeverity.Error
     );
 #pragma warning restore CS1591
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The rules about symbols of other objects, KSP5016 and KSP5017. What makes an export's checksum (genksyms) is its type, spelled
+// The rules about symbols of other objects, KSP5016, KSP5017 and KSP5022. What makes an export's checksum (genksyms) is its type, spelled
 // out down to the last member; so a changed type changes the checksum of every export whose type leads to it.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
@@ -14,7 +14,7 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
 
     /// <inheritdoc/>
     public override IReadOnlyList<DiagnosticDescriptor> SupportedDiagnostics { get; } =
-    [CodeDiagnostics.ExportChecksum, CodeDiagnostics.OnlyInModule];
+    [CodeDiagnostics.ExportChecksum, CodeDiagnostics.OnlyInModule, CodeDiagnostics.NameTaken];
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -22,6 +22,7 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
         ArgumentNullException.ThrowIfNull(context);
         context.RegisterUpdateAction(CheckExports);
         context.RegisterSymbolAction(CheckModule);
+        context.RegisterFunctionChangeAction(CheckName);
     }
 
     private static void CheckExports(ActionContext<AnalyzedUpdate> context)
@@ -108,6 +109,27 @@ public sealed class SymbolAnalyzer : UpdateAnalyzer
             BtfKind.Typedef => types.NameOf(id),
             _ => "",
         };
+
+    // The linker would let a new function take the place of a weak one; an update cannot. Where the name moves from one unit to another,
+    // the place where it was says so (KSP6004).
+    private static void CheckName(ActionContext<ChangedFunction> context)
+    {
+        var (function, unit) = (context.Subject, context.Unit!);
+        if (
+            unit.Module is not null
+            || function is not { Pre: null, Post.IsGlobal: true }
+            || context.Update.Replaces(function.Name)
+            || context.Update.Kernel is not { } kernel
+        )
+            return;
+        foreach (var known in kernel.Image.Symbols.Find(function.Name).Where(known => char.IsUpper(known.Type)).Take(1))
+            context.Report(
+                CodeDiagnostics.NameTaken,
+                unit.Locate(function),
+                function.Name,
+                known.Type == 'W' ? "a weak function" : "a function"
+            );
+    }
 
     // A module's own needs are matched; the kernel's must be the kernel's.
     private static void CheckModule(ActionContext<ReferencedSymbol> context)

@@ -111,4 +111,24 @@ public class SymbolAnalyzerTests
                 Assert.Empty(found);
         }
     }
+
+    // elfcorehdr_free is weak in fs/proc/vmcore.c.
+    [Theory]
+    [InlineData("elfcorehdr_free", "the name of a weak function of the running kernel")]
+    [InlineData("dump_stack", "the name of a function of the running kernel")]
+    [InlineData("surely_nobody_has_this", null)]
+    public async Task A_new_function_does_not_take_the_place_of_one_that_others_call(string name, string? message)
+    {
+        const string file = "fs/proc/version.c",
+            start = "static int version_proc_show(struct seq_file *m, void *v)\n{\n";
+        var update = await PatchedKernel.ChangeAsync(
+            [file],
+            (file, start, $"void {name}(void);\nnoinline void {name}(void) {{ barrier(); }}\n{start}")
+        );
+        var found = update.Analyze().Where(diagnostic => diagnostic.Id == "KSP5022").ToList();
+        if (message is null)
+            Assert.Empty(found);
+        else
+            Assert.Contains(message, Assert.Single(found).Message, StringComparison.Ordinal);
+    }
 }
