@@ -53,7 +53,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
             .Where(line => !line.StartsWith("Linux", StringComparison.Ordinal));
         Assert.Equal(inside, outside.Select(line => line.Replace(_work, "", StringComparison.Ordinal)));
         string probed = Assert.Single(inside, line => line.StartsWith("differs", StringComparison.Ordinal));
-        Assert.StartsWith("differs  generic_fillattr: Probed: generic_fillattr (", probed, StringComparison.Ordinal);
+        Assert.StartsWith("differs  generic_fillattr: a kprobe in the code: generic_fillattr (", probed, StringComparison.Ordinal);
         Assert.Contains(inside, line =>
             line.StartsWith("  > 0005: ", StringComparison.Ordinal) && line.EndsWith(": int3", StringComparison.Ordinal)
         );
@@ -102,7 +102,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         string[] probed = await MatchCommand.RunAsync(2, stat, dump),
             updated = await MatchCommand.RunAsync(2, maps, dump);
         Assert.StartsWith(
-            "differs  generic_fillattr: Probed: generic_fillattr (",
+            "differs  generic_fillattr: a kprobe in the code: generic_fillattr (",
             Assert.Single(probed, line => line.StartsWith("differs", StringComparison.Ordinal)),
             StringComparison.Ordinal
         );

@@ -205,7 +205,7 @@ public sealed class IbtTests(Guest guest) : IDisposable
             .. (await MatchCommand.RunAsync(2, unit, dump)).Where(line => line.StartsWith("differs", StringComparison.Ordinal)),
         ];
         Assert.NotEmpty(differing);
-        Assert.All(differing, line => Assert.Contains(": Conflict: ", line, StringComparison.Ordinal));
+        Assert.All(differing, line => Assert.Contains(": two values of one symbol: ", line, StringComparison.Ordinal));
     }
 
     private static void RemoveSegmentsBehindTheImage(string dump)
