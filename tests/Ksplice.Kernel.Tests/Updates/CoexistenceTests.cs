@@ -316,7 +316,7 @@ public sealed class CoexistenceTests(Guest guest)
                 "pages 0",
                 "dead",
                 "status 0",
-                "undo 0, reversed, 3 modules",
+                "undo 0, reversed, 4 modules",
                 "random 0",
                 "pages 1",
                 "dead",

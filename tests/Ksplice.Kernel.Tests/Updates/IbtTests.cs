@@ -148,10 +148,9 @@ public sealed class IbtTests(Guest guest) : IDisposable
             ask
             rmmod loop && module
 
-            # ksplice left the core loaded.
             cd {{UpdateGuest.Place(hooks)}}
             sys=/sys/kernel/ksplice/{{hooks.Id}}
-            insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
+            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             for request in "applied 101" "applied 1" "reversed 101" "reversed 1"; do
                 set -- $request
                 echo "request $request" >/dev/kmsg
