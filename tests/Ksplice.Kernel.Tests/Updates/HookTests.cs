@@ -331,7 +331,7 @@ public sealed class HookTests(Guest guest)
                 echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
             }
             insmod /loop.ko && insmod {{UpdateGuest.Place(project)}}/ksplice.ko || exit 1
-            for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
+            for part in 0_helper 1_helper data 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
             ask 101
             ask 105
             ask 102

@@ -476,7 +476,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             park() { cat /dev/kmsg >/dev/null & parked=$!; until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done; }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko
-            for part in 0_helper 1_helper 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
+            for part in 0_helper 1_helper data 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
             echo 1000 >$sys/max_tries; echo 2000 >$sys/retry_ms
 
             echo 101 >/proc/sys/kernel/panic
