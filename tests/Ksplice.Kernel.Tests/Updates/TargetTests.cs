@@ -157,7 +157,7 @@ public sealed class TargetTests(Guest guest)
             line.StartsWith("refused: vvar 1, path /tmp/secret,", StringComparison.Ordinal)
             && line.EndsWith(" 0 modules", StringComparison.Ordinal)
         );
-        Assert.Contains("applied: vvar 0, path refused, compact No such device, 7 modules", result.Lines);
+        Assert.Contains("applied: vvar 0, path refused, compact No such device, 8 modules", result.Lines);
     }
 
     [Fact]
