@@ -27,7 +27,7 @@ public static class KernelDiagnostics
     public static readonly DiagnosticDescriptor MissingHeaders = new(
         "KSP2001",
         "The kernel headers are missing",
-        "no headers of kernel {0} were found (looked at {1}); install the package linux-headers-{0} or set KernelHeaders",
+        "no headers of kernel {0} were found (looked at {1}); install the package linux-headers-{0} or set KernelHeaders{3}",
         DiagnosticSeverity.Error
     );
 

@@ -33,6 +33,7 @@ public static partial class KernelReleaseResolver
             KernelDiagnostics.MissingHeaders,
             release,
             series,
+            Others(cache),
             $"/usr/src/linux-headers-{release}",
             $"/lib/modules/{release}/build",
             Path.Combine(unpacked, "usr", "src", "linux-headers-" + release)
@@ -44,6 +45,7 @@ public static partial class KernelReleaseResolver
             KernelDiagnostics.MissingConfig,
             release,
             series,
+            "",
             headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"),
             $"/boot/config-{release}"
         );
@@ -54,6 +56,7 @@ public static partial class KernelReleaseResolver
             KernelDiagnostics.MissingImage,
             release,
             series,
+            "",
             $"/boot/vmlinuz-{release}",
             Path.Combine(unpacked, "boot", "vmlinuz-" + release)
         );
@@ -64,6 +67,7 @@ public static partial class KernelReleaseResolver
             KernelDiagnostics.MissingSource,
             release,
             series,
+            "",
             [
                 .. new[] { unpacked, "/" }.SelectMany(root =>
                     new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix =>
@@ -126,14 +130,43 @@ public static partial class KernelReleaseResolver
         DiagnosticDescriptor missing,
         string release,
         string series,
+        string others,
         params string[] places
     )
     {
         string[] candidates = string.IsNullOrEmpty(given) ? places : [given];
         if (candidates.FirstOrDefault(place => exists(place)) is { } found)
             return Path.GetFullPath(found);
-        diagnostics.Report(missing, null, release, string.Join(", ", candidates), series);
+        diagnostics.Report(missing, null, release, string.Join(", ", candidates), series, others);
         return null;
+    }
+
+    // The release may be misspelt.
+    private static string Others(string cache)
+    {
+        const int Shown = 8;
+        const string Prefix = "linux-headers-";
+        string images = Path.Combine(cache, "images");
+        IEnumerable<string> folders =
+        [
+            "/usr/src",
+            .. Directory.Exists(images) ? Directory.GetDirectories(images).Select(image => Path.Combine(image, "usr", "src")) : [],
+        ];
+        string[] releases =
+        [
+            .. folders
+                .Where(Directory.Exists)
+                .SelectMany(folder => Directory.GetDirectories(folder, Prefix + "*"))
+                .Where(folder => File.Exists(Path.Combine(folder, ".config")))
+                .Select(folder => Path.GetFileName(folder)[Prefix.Length..])
+                .Distinct(StringComparer.Ordinal)
+                .Order(StringComparer.Ordinal),
+        ];
+        return releases.Length == 0
+            ? ""
+            : "; there are headers of "
+                + string.Join(", ", releases.Take(Shown))
+                + (releases.Length > Shown ? $" and {releases.Length - Shown} more" : "");
     }
 
     // Units are compiled by the configuration, the update's modules by the headers: both must be the running kernel's.
