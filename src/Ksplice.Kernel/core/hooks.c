@@ -45,16 +45,20 @@ static struct context enter(enum ksplice_hook kind)
  */
 static void leave(const struct context *before, const void *hook)
 {
-	if (preempt_count() == before->preempt_count && irqs_disabled() == before->irqs_disabled)
+	struct context after = { preempt_count(), irqs_disabled() };
+
+	if (after.preempt_count == before->preempt_count &&
+	    after.irqs_disabled == before->irqs_disabled)
 		return;
-	pr_err("hook %ps came back with a preempt count of %x and interrupts %s, and was called with %x and %s\n",
-	       hook, preempt_count(), irqs_disabled() ? "off" : "on",
-	       before->preempt_count, before->irqs_disabled ? "off" : "on");
-	preempt_count_set(before->preempt_count);
+	/* Before it is told: that takes its time, and in the stop no interrupt may come. */
 	if (before->irqs_disabled)
 		local_irq_disable();
 	else
 		local_irq_enable();
+	preempt_count_set(before->preempt_count);
+	pr_err("hook %ps came back with a preempt count of %x and interrupts %s, and was called with %x and %s\n",
+	       hook, after.preempt_count, after.irqs_disabled ? "off" : "on",
+	       before->preempt_count, before->irqs_disabled ? "off" : "on");
 }
 
 /**
