@@ -96,9 +96,8 @@ public sealed class DataSource
     // An export table as the helper's (K1), whose values the linker knows.
     private (string Assembly, string SymbolVersions) Write(IReadOnlyList<Item> items)
     {
-        uint crc = BinaryPrimitives.ReadUInt32LittleEndian(Convert.FromHexString(Digest));
         StringBuilder text = new();
-        StringBuilder versions = new();
+        ExportTable exports = new(text, Module, BinaryPrimitives.ReadUInt32LittleEndian(Convert.FromHexString(Digest)));
         text.Append(
             CultureInfo.InvariantCulture,
             $"""
@@ -122,29 +121,8 @@ public sealed class DataSource
                 """
             );
         foreach (string name in items.Select((_, i) => ExportName(i)).Prepend(Symbol))
-        {
-            text.Append(
-                CultureInfo.InvariantCulture,
-                $"""
-                	.section "__ksymtab_strings","aMS",%progbits,1
-                .Lname_{name}:
-                	.asciz "{name}"
-                .Lnamespace_{name}:
-                	.asciz ""
-                	.section "___ksymtab_gpl+{name}","a",%progbits
-                	.balign 4
-                	.long {name} - .
-                	.long .Lname_{name} - .
-                	.long .Lnamespace_{name} - .
-                	.section "___kcrctab_gpl+{name}","a",%progbits
-                	.balign 4
-                	.long 0x{crc:x8}
-
-                """
-            );
-            versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{Module}\tEXPORT_SYMBOL_GPL\t\n");
-        }
+            exports.Add(name, $"{name} - .");
         text.Append("\t.section .note.GNU-stack,\"\",%progbits\n");
-        return (text.ToString().ReplaceLineEndings("\n"), versions.ToString());
+        return (text.ToString().ReplaceLineEndings("\n"), exports.SymbolVersions);
     }
 }

@@ -31,9 +31,8 @@ public sealed record HelperSource(
     {
         ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(matchData);
-        uint crc = Checksum(target.UpdateId);
         StringBuilder text = new();
-        StringBuilder versions = new();
+        ExportTable exports = new(text, target.Helper, Checksum(target.UpdateId));
         text.Append("/* Generated: the exports of update ")
             .Append(target.UpdateId)
             .Append(" for ")
@@ -41,29 +40,7 @@ public sealed record HelperSource(
             .Append(", and its match data. */\n");
         int count = target.IsLate ? 0 : matchData.Exports.Count(symbol => symbol is not RuntimeConstant);
         for (int i = 0; i < count; i++)
-        {
-            string name = target.ExportName(i);
-            text.Append(
-                CultureInfo.InvariantCulture,
-                $"""
-                	.section "__ksymtab_strings","aMS",%progbits,1
-                .Lname{i}:
-                	.asciz "{name}"
-                .Lnamespace{i}:
-                	.asciz ""
-                	.section "___ksymtab_gpl+{name}","aw",%progbits
-                	.balign 4
-                	.long 0
-                	.long .Lname{i} - .
-                	.long .Lnamespace{i} - .
-                	.section "___kcrctab_gpl+{name}","a",%progbits
-                	.balign 4
-                	.long 0x{crc:x8}
-
-                """
-            );
-            versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{target.Helper}\tEXPORT_SYMBOL_GPL\t\n");
-        }
+            exports.Add(target.ExportName(i), value: null);
         text.Append(
             CultureInfo.InvariantCulture,
             $"""
@@ -78,7 +55,7 @@ public sealed record HelperSource(
 
             """
         );
-        return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), versions.ToString(), matchData.Bytes, count);
+        return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), exports.SymbolVersions, matchData.Bytes, count);
     }
 
     // One checksum for all: it says which update the primary was made with.

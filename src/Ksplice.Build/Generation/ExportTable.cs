@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Exports that generated assembly brings, in the form that the kernel's EXPORT_SYMBOL_GPL writes (include/linux/export-internal.h), and
+// what modpost has to know of them.
+using System.Globalization;
+using System.Text;
+
+namespace Ksplice.Build.Generation;
+
+/// <summary>Writes the exports of one generated module.</summary>
+/// <param name="assembly">Takes the entries.</param>
+/// <param name="module">The module's name.</param>
+/// <param name="crc">The checksum of each export.</param>
+internal sealed class ExportTable(StringBuilder assembly, string module, uint crc)
+{
+    private readonly StringBuilder _versions = new();
+    private int _count;
+
+    /// <summary>The exports in the form of Module.symvers.</summary>
+    public string SymbolVersions => _versions.ToString();
+
+    /// <summary>Adds an export of <paramref name="name"/>.</summary>
+    /// <param name="name">The name that it is exported by.</param>
+    /// <param name="value">The value as the assembler takes it; null if it is known when the module loads: the entry is writable.</param>
+    public void Add(string name, string? value)
+    {
+        int number = _count++;
+        assembly.Append(
+            CultureInfo.InvariantCulture,
+            $"""
+            	.section "__ksymtab_strings","aMS",%progbits,1
+            .Lname{number}:
+            	.asciz "{name}"
+            .Lnamespace{number}:
+            	.asciz ""
+            	.section "___ksymtab_gpl+{name}","{(value is null ? "aw" : "a")}",%progbits
+            	.balign 4
+            	.long {value ?? "0"}
+            	.long .Lname{number} - .
+            	.long .Lnamespace{number} - .
+            	.section "___kcrctab_gpl+{name}","a",%progbits
+            	.balign 4
+            	.long 0x{crc:x8}
+
+            """
+        );
+        _versions.Append(CultureInfo.InvariantCulture, $"0x{crc:x8}\t{name}\t{module}\tEXPORT_SYMBOL_GPL\t\n");
+    }
+}
