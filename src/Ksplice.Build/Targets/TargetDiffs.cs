@@ -23,7 +23,8 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
     public IReadOnlyList<SharedSymbol> Borrowed { get; private init; } = [];
 
     /// <summary>The targets whose primaries have to be loaded before its own.</summary>
-    public IReadOnlyList<string> Uses => [.. Borrowed.Select(symbol => symbol.Lender).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+    public IReadOnlyList<string> Uses =>
+        [.. Borrowed.Select(symbol => symbol.Lender).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
 
     /// <summary>The same, as one that may be late if it can; <paramref name="kernel"/> is what vmlinux exports.</summary>
     public TargetDiffs LateIfPossible(ExportedSymbols kernel)
@@ -66,9 +67,7 @@ public sealed record TargetDiffs(UpdateTarget Target, IReadOnlyList<ObjectDiff> 
             return null;
         }
         bool named = true;
-        foreach (
-            var target in changed.Where(target => target.Key.Length == 0 || target.Key.Contains(':', StringComparison.Ordinal))
-        )
+        foreach (var target in changed.Where(target => target.Key.Length == 0 || target.Key.Contains(':', StringComparison.Ordinal)))
         {
             string modules =
                 target.Key.Length == 0

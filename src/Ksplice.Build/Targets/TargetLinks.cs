@@ -42,7 +42,9 @@ internal sealed class TargetLinks
             var exports = target.SelectMany(diff => SectionCatalog.ExportsOf(diff.Post)).ToHashSet(StringComparer.Ordinal);
             foreach (var diff in target)
                 brought.AddRange(
-                    ObjectDiff.BroughtPieces(diff).Select(symbol => new Brought(target.Key, diff, symbol.Piece, exports.Contains(symbol.Name)))
+                    ObjectDiff
+                        .BroughtPieces(diff)
+                        .Select(symbol => new Brought(target.Key, diff, symbol.Piece, exports.Contains(symbol.Name)))
                 );
         }
         TargetLinks links = new(brought, diagnostics);
@@ -63,7 +65,7 @@ internal sealed class TargetLinks
         var brought = _brought[name].ToList();
         if (brought.Count == 0 || brought.Exists(symbol => symbol.Target == user))
             return null;
-        var exported = brought.DistinctBy(symbol => symbol.Target).Where(symbol => symbol.IsExported).ToList();
+        var exported = brought.DistinctBy(symbol => symbol.Target, StringComparer.Ordinal).Where(symbol => symbol.IsExported).ToList();
         var meant = exported.FirstOrDefault() ?? brought.Find(symbol => symbol.Target == UpdateTarget.KernelName);
         TargetLink link = new(user, unit, name, (meant ?? brought[0]).Target, (meant ?? brought[0]).Diff, (meant ?? brought[0]).Piece);
         string? obstacle =
@@ -100,7 +102,9 @@ internal sealed class TargetLinks
         var circle = way.SkipWhile(link => link.User != at).ToList();
         string others = string.Join(
             ", and ",
-            circle.Skip(1).Select(link => $"new code of {link.Unit} to '{link.Name}', which {link.Diff.Unit} brings with the update of {link.Lender}")
+            circle
+                .Skip(1)
+                .Select(link => $"new code of {link.Unit} to '{link.Name}', which {link.Diff.Unit} brings with the update of {link.Lender}")
         );
         Refuse(circle[0], $"{others}. Each of these modules would have to be loaded before the other", diagnostics);
         return null;

@@ -200,6 +200,8 @@ public sealed class UpdateBuild
             var module = target.Target.IsKernel ? null : modules.Open(target.Target.Name, bag);
             if (module is null && !target.Target.IsKernel)
                 continue;
+            if (module is not null)
+                ModuleNames.Check(module, target.Diffs, bag);
             // What other modules export is found like all else that comes with a late one.
             var exported = (target.Target.IsLate ? kernel : exports.BesideTarget(module)).With(target.Borrowed);
             if (MatchDataBuilder.Build(target.Diffs, exported.SymbolsToResolve(target.Diffs), bag) is { } data)

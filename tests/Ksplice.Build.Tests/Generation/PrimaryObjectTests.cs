@@ -402,7 +402,11 @@ public sealed class PrimaryObjectTests : IDisposable
             "int fresh(int a) { return probe(a) * 7; } int count = 5; const int limits[4] = {1, 2, 3, 4};"
                 + Source.Replace("* 3", "* 5", StringComparison.Ordinal)
         );
-        var needs = Diff("b.c", User, User.Replace("return probe(a) * 3", "use(limits); return probe(a) * fresh(a) + count++", StringComparison.Ordinal));
+        var needs = Diff(
+            "b.c",
+            User,
+            User.Replace("return probe(a) * 3", "use(limits); return probe(a) * fresh(a) + count++", StringComparison.Ordinal)
+        );
         var targets = TargetDiffs.Split(
             Id,
             [.. ObjectDiff.Together([brings, needs]).Zip(["vmlinux", "loop"], (diff, target) => new UnitDiff(target, diff))],
@@ -417,7 +421,10 @@ public sealed class PrimaryObjectTests : IDisposable
         Assert.Empty(built[1].Exports);
         Assert.Equal(
             [.. built[0].Exports, data!.ExportOf(targets[0].Lent[2].Diff, targets[0].Lent[2].Piece), "probe", "use"],
-            built[1].Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0).Select(symbol => symbol.Name).Order(StringComparer.Ordinal)
+            built[1]
+                .Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0)
+                .Select(symbol => symbol.Name)
+                .Order(StringComparer.Ordinal)
         );
         Assert.True(targets[0].Lent[2].IsKept);
         var lent = LentSource.Create(targets[0].Target, built[0])!;

@@ -79,7 +79,15 @@ public sealed class TargetDiffsTests
         )!;
         Assert.Equal(["vmlinux", "loop", "zram", "aoe"], targets.Select(target => target.Target.Name));
         Assert.Equal([0, 1, 2, 3], targets.Select(target => target.Target.Index));
-        Assert.Equal([[], ["vmlinux"], [], ["vmlinux", "zram"]], targets.Select(target => target.Uses));
+        Assert.Equal(
+            [
+                [],
+                ["vmlinux"],
+                [],
+                ["vmlinux", "zram"],
+            ],
+            targets.Select(target => target.Uses)
+        );
         var fresh = Assert.Single(targets[0].Lent);
         Assert.Equal(("fresh", "ksp_0123abcd_0_new_0000", "a.c"), (fresh.Name, fresh.ExportName, fresh.User));
         Assert.Equal("ksp_0123abcd_2_new_0000", Assert.Single(targets[2].Lent).ExportName);

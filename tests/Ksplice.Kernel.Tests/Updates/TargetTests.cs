@@ -226,7 +226,7 @@ public sealed class TargetTests(Guest guest)
     private async Task<PatchProject> UsesOfOthersAsync()
     {
         const string Show = "static int uptime_proc_show(",
-            Average = "long calc_load_fold_active(",
+            Merge = "int add_range_with_merge(",
             Stat = "static ssize_t io_stat_show(",
             Offset = "static ssize_t loop_attr_offset_show(";
         PatchProject project = new(guest.Release);
@@ -244,12 +244,8 @@ public sealed class TargetTests(Guest guest)
             )
         );
         project.Write(
-            "2-average.patch",
-            await KernelTree.ChangeAsync(
-                guest.Release,
-                "kernel/sched/loadavg.c",
-                (Average, $"EXPORT_SYMBOL_GPL(get_avenrun);\n\n{Average}")
-            )
+            "2-range.patch",
+            await KernelTree.ChangeAsync(guest.Release, "kernel/range.c", (Merge, $"EXPORT_SYMBOL_GPL(add_range);\n\n{Merge}"))
         );
         project.Write(
             "3-zram.patch",
@@ -257,7 +253,10 @@ public sealed class TargetTests(Guest guest)
                 guest.Release,
                 "drivers/block/zram/zram_drv.c",
                 ("\t\treturn -EINVAL;\n\t}\n\n\tzs_compact(", "\t\treturn -ENODEV;\n\t}\n\n\tzs_compact("),
-                (Stat, $"int zram_doubled(int value);\nint zram_doubled(int value)\n{{\n\treturn 2 * value;\n}}\nEXPORT_SYMBOL_GPL(zram_doubled);\n\n{Stat}")
+                (
+                    Stat,
+                    $"int zram_doubled(int value);\nint zram_doubled(int value)\n{{\n\treturn 2 * value;\n}}\nEXPORT_SYMBOL_GPL(zram_doubled);\n\n{Stat}"
+                )
             )
         );
         project.Write(
@@ -265,16 +264,18 @@ public sealed class TargetTests(Guest guest)
             await KernelTree.ChangeAsync(
                 guest.Release,
                 "drivers/block/loop.c",
-                (Offset, $"extern int uptime_reads(void), zram_doubled(int value);\nextern void get_avenrun(unsigned long *loads, unsigned long offset, int shift);\n\n{Offset}"),
+                (
+                    Offset,
+                    $"extern int uptime_reads(void), zram_doubled(int value);\n#include <linux/range.h>\n\n{Offset}"
+                ),
                 (
                     "\treturn sysfs_emit(buf, \"%llu\\n\", (unsigned long long)lo->lo_offset);\n",
                     """
-                    	unsigned long one[3], other[3];
+                    	struct range ranges[2];
+                    	int count = add_range(ranges, 2, 0, 1, 6);
 
-                    	get_avenrun(one, 0, 0);
-                    	get_avenrun(other, 5, 0);
-                    	return sysfs_emit(buf, "%llu, %d reads, %ld more\n", (unsigned long long)lo->lo_offset,
-                    			  zram_doubled(uptime_reads()), other[0] - one[0]);
+                    	return sysfs_emit(buf, "%llu, %d reads, %d range to %llu\n", (unsigned long long)lo->lo_offset,
+                    			  zram_doubled(uptime_reads()), count, ranges[0].end);
 
                     """
                 )
@@ -303,7 +304,7 @@ public sealed class TargetTests(Guest guest)
             """
             --- a/drivers/block/loop.c
             +++ b/drivers/block/loop.c
-            @@ -700,4 +700,4 @@
+            @@ -699,4 +699,4 @@
              static ssize_t loop_attr_sizelimit_show(struct loop_device *lo, char *buf)
              {
             -	return sysfs_emit(buf, "%llu\n", (unsigned long long)lo->lo_sizelimit);
@@ -369,7 +370,7 @@ public sealed class TargetTests(Guest guest)
         string[] round =
         [
             "before: 512, limit 0",
-            "applied: 512, 4 reads, 5 more, limit 0",
+            "applied: 512, 4 reads, 1 range to 6, limit 0",
             $"holders of 0: ksplice_{id}_2_primary ",
             $"holders of 1: ksplice_{id}_2_primary ",
             "holders of 2: ",
@@ -380,14 +381,14 @@ public sealed class TargetTests(Guest guest)
                 .. round,
                 "undone, 0 modules",
                 .. round,
-                "on top: 512, 4 reads, 5 more, limit 0, 2 reads",
+                "on top: 512, 4 reads, 1 range to 6, limit 0, 2 reads",
                 "undo below 2",
                 "undone, 0 modules",
                 $"primary: Unknown symbol ksp_{id}_1_new_0000",
                 "the kernel's primary stays",
                 "taken out, 0 modules",
                 "zram stays",
-                "late: 512, 2 reads, 5 more, limit 0",
+                "late: 512, 2 reads, 1 range to 6, limit 0",
                 "after: 512, limit 0",
             ],
             result.Lines.Where(line =>
