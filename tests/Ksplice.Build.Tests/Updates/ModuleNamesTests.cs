@@ -23,7 +23,9 @@ public sealed class ModuleNamesTests
             )
             .Name;
         const string Source = "int f(int a) { return probe(a); }";
-        var diff = CPair.Compare(Source, $"int {taken}(int a) {{ return probe(a) * 3; }} int of_nobody_else(int a) {{ return a; }} {Source}").Accepted;
+        var diff = CPair
+            .Compare(Source, $"int {taken}(int a) {{ return probe(a) * 3; }} int of_nobody_else(int a) {{ return a; }} {Source}")
+            .Accepted;
         ModuleNames.Check(module, [diff], diagnostics);
         var error = Assert.Single(diagnostics);
         Assert.Equal(("KSP5022", CPair.Unit), (error.Id, error.Location!.Path));

@@ -264,10 +264,7 @@ public sealed class TargetTests(Guest guest)
             await KernelTree.ChangeAsync(
                 guest.Release,
                 "drivers/block/loop.c",
-                (
-                    Offset,
-                    $"extern int uptime_reads(void), zram_doubled(int value);\n#include <linux/range.h>\n\n{Offset}"
-                ),
+                (Offset, $"extern int uptime_reads(void), zram_doubled(int value);\n#include <linux/range.h>\n\n{Offset}"),
                 (
                     "\treturn sysfs_emit(buf, \"%llu\\n\", (unsigned long long)lo->lo_offset);\n",
                     """
