@@ -259,12 +259,8 @@ public sealed record ObjectDiff
         Dictionary<string, (int Diff, int Piece)> brought = [];
         for (int i = 0; i < diffs.Count; i++)
         {
-            var names = BroughtBy(diffs[i]).ToHashSet(StringComparer.Ordinal);
-            for (int j = 0; j < diffs[i].Carried.Count; j++)
-            {
-                if (diffs[i].Carried[j] is { IsGlobal: true } piece && names.Contains(piece.Name))
-                    brought.TryAdd(piece.Name, (i, j));
-            }
+            foreach (var (name, piece) in BroughtPieces(diffs[i]))
+                brought.TryAdd(name, (i, piece));
         }
         HashSet<(int Diff, int Piece)> kept = [];
         List<ObjectDiff> together = [];
@@ -310,11 +306,19 @@ public sealed record ObjectDiff
     public static IEnumerable<string> BroughtBy(ObjectDiff diff)
     {
         ArgumentNullException.ThrowIfNull(diff);
-        return diff
-            .NewFunctions.Where(function => function.IsGlobal)
-            .Select(function => function.Name)
-            .Concat(diff.Carried.Where(piece => piece is { IsGlobal: true, Kind: CarriedKind.Data }).Select(piece => piece.Name));
+        return BroughtPieces(diff).Select(brought => brought.Name);
     }
+
+    /// <summary>The same, each with its index in <see cref="Carried"/>.</summary>
+    internal static IEnumerable<(string Name, int Piece)> BroughtPieces(ObjectDiff diff) =>
+        diff
+            .NewFunctions.Where(function => function.IsGlobal)
+            .Select(function => (function.Name, function.Piece))
+            .Concat(
+                diff.Carried.Select((piece, i) => (piece, i))
+                    .Where(place => place.piece is { IsGlobal: true, Kind: CarriedKind.Data })
+                    .Select(place => (place.piece.Name, place.i))
+            );
 
     /// <summary>
     /// Where the new code of several units takes addresses of the running kernel's things, each once. A branch does not; an entry of a

@@ -232,22 +232,12 @@ internal sealed partial class Comparison(string unit, Correlation correlation)
     // Modules were built against the exports that the kernel has; what an update adds they do not know, what it drops stays.
     private void CompareExports()
     {
-        var (before, after) = (Exports(Pre.Elf), Exports(Post.Elf));
+        var (before, after) = (SectionCatalog.ExportsOf(Pre.Elf), SectionCatalog.ExportsOf(Post.Elf));
         foreach (string name in before.Except(after, StringComparer.Ordinal).Order(StringComparer.Ordinal))
             Report(DifferencingDiagnostics.ExportChanged, name, unit, "gone");
         foreach (string name in after.Except(before, StringComparer.Ordinal).Order(StringComparer.Ordinal))
             Report(DifferencingDiagnostics.ExportChanged, name, unit, "new");
     }
-
-    private static HashSet<string> Exports(ElfObject elf) =>
-        [
-            .. elf
-                .Sections.Where(section => SectionCatalog.IsExports(section.Name))
-                .SelectMany(section => section.Relocations)
-                .Select(relocation => elf.Symbols[relocation.SymbolIndex])
-                .Where(symbol => !symbol.IsInSection || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
-                .Select(symbol => symbol.Name),
-        ];
 
     private List<string> FindRemoved()
     {

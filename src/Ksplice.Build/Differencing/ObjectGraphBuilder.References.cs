@@ -21,6 +21,9 @@ internal sealed partial class ObjectGraphBuilder
         /// <summary>Where in this object it points to, and the symbol that says which thing is meant; null if nowhere.</summary>
         public (int Section, long Offset, ElfSymbol? Symbol)? Place { get; init; }
 
+        /// <summary>The node that the place is of, where it does not tell by itself: the no-ops before a function are that function's.</summary>
+        public Node? PlaceOf { get; init; }
+
         public string? External { get; init; }
 
         /// <summary>Bytes from an external symbol.</summary>
@@ -174,7 +177,10 @@ internal sealed partial class ObjectGraphBuilder
     {
         foreach (var edge in _edges)
         {
-            var (target, offset) = edge.Place is { } place ? Target(place) : (null, edge.Addend);
+            var (target, offset) =
+                edge.Place is not { } place ? (null, edge.Addend)
+                : edge.PlaceOf is { } node ? (node, place.Offset - (long)node.Start)
+                : Target(place);
             bool entry = edge is { Place: { } at, Field: null } && SectionCatalog.IsTable(_elf.Sections[at.Section].Name);
             edge.Among.Add(
                 new ObjectReference

@@ -117,7 +117,7 @@ internal sealed partial class ObjectGraphBuilder
             for (int i = 0; i < entries.Count; i++)
             {
                 var cut = entries[i];
-                var owner = section.Name == "__patchable_function_entries" ? OwnerOfPadding(cut.Key) : Owner(cut.Key);
+                var owner = SectionCatalog.IsOfPadding(section.Name) ? OwnerOfPadding(cut.Key) : Owner(cut.Key);
                 if (owner is null && SectionCatalog.IsAnnotation(section.Name))
                     continue;
                 if (owner is null)
@@ -153,6 +153,7 @@ internal sealed partial class ObjectGraphBuilder
                             : ByRelocation(owner, references, slot.Offset, relocation, 0) with
                             {
                                 Field = slot.Field,
+                                PlaceOf = slot.Field == TableField.Key && SectionCatalog.IsOfPadding(section.Name) ? owner : null,
                             }
                     );
                 }

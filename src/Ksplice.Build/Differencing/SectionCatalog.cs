@@ -211,6 +211,17 @@ internal static class SectionCatalog
     public static bool IsExports(string name) =>
         name.StartsWith("___ksymtab", StringComparison.Ordinal) || name.StartsWith(".export_symbol", StringComparison.Ordinal);
 
+    /// <summary>The symbols that an object exports.</summary>
+    public static HashSet<string> ExportsOf(ElfObject elf) =>
+        [
+            .. elf
+                .Sections.Where(section => IsExports(section.Name))
+                .SelectMany(section => section.Relocations)
+                .Select(relocation => elf.Symbols[relocation.SymbolIndex])
+                .Where(symbol => !symbol.IsInSection || elf.Sections[symbol.SectionIndex].Name != "__ksymtab_strings")
+                .Select(symbol => symbol.Name),
+        ];
+
     // Names and checksums of exports say nothing that their symbols and types do not; a built-in unit's exit calls are never made.
     private static bool IsIgnored(string name) =>
         IsExports(name)
@@ -219,6 +230,9 @@ internal static class SectionCatalog
 
     /// <summary>True for annotations, which tell objtool of code and are nothing that runs.</summary>
     public static bool IsAnnotation(string name) => name.StartsWith(".discard.", StringComparison.Ordinal);
+
+    /// <summary>True for the table of the no-ops that stand before functions (<c>-fpatchable-function-entry</c>).</summary>
+    public static bool IsOfPadding(string section) => section == "__patchable_function_entries";
 
     /// <summary>True for a table whose entries follow the function that they point into.</summary>
     public static bool IsTable(string section) => IsRuntimeConstant(section) || Tables.Contains(section);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Exports that generated assembly brings, in the form that the kernel's EXPORT_SYMBOL_GPL writes (include/linux/export-internal.h), and
 // what modpost has to know of them.
+using System.Buffers.Binary;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace Ksplice.Build.Generation;
@@ -17,6 +19,10 @@ internal sealed class ExportTable(StringBuilder assembly, string module, uint cr
 
     /// <summary>The exports in the form of Module.symvers.</summary>
     public string SymbolVersions => _versions.ToString();
+
+    /// <summary>One checksum for all exports of an update's helpers and primaries: it says which update they are of.</summary>
+    public static uint ChecksumOf(string updateId) =>
+        BinaryPrimitives.ReadUInt32LittleEndian(SHA256.HashData(Encoding.ASCII.GetBytes("ksplice " + updateId)));
 
     /// <summary>Adds an export of <paramref name="name"/>.</summary>
     /// <param name="name">The name that it is exported by.</param>

@@ -2,9 +2,7 @@
 // The helper's generated part: an export table that matching fills at load; a late target's is empty. The entries are writable, carry no
 // __ksymtab_ symbols (K1: modpost would emit a second checksum for each) and stand in sections that the linker sorts by
 // name, which makes the order of names the order of export indexes.
-using System.Buffers.Binary;
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Matching;
@@ -32,7 +30,7 @@ public sealed record HelperSource(
         ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(matchData);
         StringBuilder text = new();
-        ExportTable exports = new(text, target.Helper, Checksum(target.UpdateId));
+        ExportTable exports = new(text, target.Helper, ExportTable.ChecksumOf(target.UpdateId));
         text.Append("/* Generated: the exports of update ")
             .Append(target.UpdateId)
             .Append(" for ")
@@ -57,8 +55,4 @@ public sealed record HelperSource(
         );
         return new HelperSource(target, text.ToString().ReplaceLineEndings("\n"), exports.SymbolVersions, matchData.Bytes, count);
     }
-
-    // One checksum for all: it says which update the primary was made with.
-    private static uint Checksum(string id) =>
-        BinaryPrimitives.ReadUInt32LittleEndian(SHA256.HashData(Encoding.ASCII.GetBytes("ksplice " + id)));
 }

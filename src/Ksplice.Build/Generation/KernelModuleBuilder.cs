@@ -120,12 +120,14 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         int count = 0;
         for (; Directory.Exists(ModuleSources.FolderOf(sources, count)); count++)
         {
-            string folder = ModuleSources.FolderOf("", count);
+            string folder = ModuleSources.FolderOf("", count),
+                from = ModuleSources.FolderOf(sources, count);
+            bool lends = File.Exists(Path.Combine(from, ModuleSources.LentAssembly));
             AddFolder(
-                ModuleSources.FolderOf(sources, count),
+                from,
                 folder,
                 $"{UpdateTarget.HelperOf(id, count)}-y := helper.o exports.o",
-                $"{UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o"
+                $"{UpdateTarget.PrimaryOf(id, count)}-y := primary.o code.o" + (lends ? " lent.o" : "")
             );
             work.Write(Path.Combine(folder, ".code.o.cmd"), ""); // K3: modpost reads it
         }

@@ -12,8 +12,11 @@ namespace Ksplice.Build.Generation;
 /// <summary>The generated sources of an update's modules as files.</summary>
 public static class ModuleSources
 {
-    /// <summary>The list of what the helper or data module exports, in the form of Module.symvers.</summary>
+    /// <summary>The list of what the modules of a folder export, in the form of Module.symvers.</summary>
     public const string SymbolVersions = "extra.symvers";
+
+    /// <summary>The exports of a primary; most primaries have none.</summary>
+    internal const string LentAssembly = "lent.S";
 
     /// <summary>The folder of target <paramref name="index"/> below that of an update.</summary>
     public static string FolderOf(string folder, int index) => Path.Combine(folder, index.ToString(CultureInfo.InvariantCulture));
@@ -69,15 +72,25 @@ public static class ModuleSources
         byte[] code,
         string digest,
         IReadOnlyList<string> bases
-    ) =>
-        WriteFiles(
-            FolderOf(folder, helper.Target.Index),
-            ("exports.S", Text(helper.Assembly)),
-            (SymbolVersions, Text(helper.SymbolVersions)),
-            ("update_config.h", Text(Configuration(helper, primary, data, digest, bases))),
-            ("match.bin", helper.MatchBytes.ToArray()),
-            ("code.o_shipped", code)
+    )
+    {
+        folder = FolderOf(folder, helper.Target.Index);
+        var lent = LentSource.Create(helper.Target, primary);
+        string assembly = Path.Combine(folder, LentAssembly);
+        if (lent is null && File.Exists(assembly))
+            File.Delete(assembly);
+        return WriteFiles(
+            folder,
+            [
+                ("exports.S", Text(helper.Assembly)),
+                (SymbolVersions, Text(helper.SymbolVersions + lent?.SymbolVersions)),
+                ("update_config.h", Text(Configuration(helper, primary, data, digest, bases))),
+                ("match.bin", helper.MatchBytes.ToArray()),
+                ("code.o_shipped", code),
+                .. lent is null ? ((string, byte[])[])[] : [(LentAssembly, Text(lent.Assembly))],
+            ]
         );
+    }
 
     private static List<string> WriteData(string folder, DataSource data) =>
         WriteFiles(

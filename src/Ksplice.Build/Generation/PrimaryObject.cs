@@ -2,7 +2,7 @@
 // The primary's object: the carried pieces of all units in one relocatable object, and the tables that tell the core
 // what to redirect and which hooks to call (include/ksplice/update.h). What a piece needs of the running kernel is an
 // undefined symbol: the kernel's own export where there is one, else one of the helper's. So is a string or constant of the
-// data module's.
+// data module's, and what another target of the update brings.
 using System.Runtime.CompilerServices;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
@@ -18,6 +18,9 @@ namespace Ksplice.Build.Generation;
 /// <param name="IsPinned">True if the primary may never be unloaded (K20).</param>
 public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespaces, bool IsPinned)
 {
+    /// <summary>The global symbols of <see cref="Code"/> that the module exports to primaries of other targets.</summary>
+    public IReadOnlyList<string> Exports { get; private init; } = [];
+
     /// <summary>Builds the object, or null after an error.</summary>
     public static PrimaryObject? Build(
         IReadOnlyList<ObjectDiff> diffs,
@@ -25,7 +28,8 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         UpdateTarget target,
         ExportedSymbols exported,
         DataSource? data,
-        DiagnosticBag diagnostics
+        DiagnosticBag diagnostics,
+        IReadOnlyList<SharedSymbol>? lent = null
     )
     {
         ArgumentNullException.ThrowIfNull(diffs);
@@ -43,7 +47,8 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
             target,
             exported,
             data,
-            diagnostics
+            diagnostics,
+            [.. (lent ?? []).Where(symbol => !symbol.IsKept)]
         ).Build();
     }
 
@@ -53,7 +58,8 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         UpdateTarget target,
         ExportedSymbols exported,
         DataSource? data,
-        DiagnosticBag diagnostics
+        DiagnosticBag diagnostics,
+        IReadOnlyList<SharedSymbol> lent
     )
     {
         private readonly ElfBuilder _elf = new();
@@ -123,7 +129,12 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 foreach (var pin in diff.Pins.Where(pin => pin.PinsPrimary))
                     Report(GenerationDiagnostics.Pinned, diff.Unit, pin.Holder, diff.Unit, pin.Target);
             }
-            return _failed ? null : new PrimaryObject(_elf.Build("code.o"), [.. _namespaces], diffs.Any(diff => diff.Pinned));
+            return _failed
+                ? null
+                : new PrimaryObject(_elf.Build("code.o"), [.. _namespaces], diffs.Any(diff => diff.Pinned))
+                {
+                    Exports = [.. lent.Select(symbol => symbol.ExportName)],
+                };
         }
 
         // Global things that the update brings or replaces: branches of other units reach them directly.
@@ -185,13 +196,20 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
                 for (int i = 0; i < diff.Carried.Count; i++)
                 {
                     var piece = diff.Carried[i];
-                    if (piece.Name.Length == 0 || piece.IsKept)
-                        continue;
-                    var type = piece.Kind is CarriedKind.Function or CarriedKind.CodePart ? ElfSymbolType.Function : ElfSymbolType.Object;
-                    var (section, offset) = _places[(diff, i)];
-                    _elf.AddSymbol(piece.Name, section.Index, offset, piece.Post.Size, type, ElfSymbolBinding.Local);
+                    if (piece.Name.Length != 0 && !piece.IsKept)
+                        AddSymbol(piece.Name, diff, i, ElfSymbolBinding.Local);
                 }
             }
+            foreach (var symbol in lent)
+                AddSymbol(symbol.ExportName, symbol.Diff, symbol.Piece, ElfSymbolBinding.Global);
+        }
+
+        private void AddSymbol(string name, ObjectDiff diff, int index, ElfSymbolBinding binding)
+        {
+            var piece = diff.Carried[index];
+            var type = piece.Kind is CarriedKind.Function or CarriedKind.CodePart ? ElfSymbolType.Function : ElfSymbolType.Object;
+            var (section, offset) = _places[(diff, index)];
+            _elf.AddSymbol(name, section.Index, offset, piece.Post.Size, type, binding);
         }
 
         private void AddRelocations()
@@ -282,6 +300,8 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         {
             if (symbol is GlobalSymbol global && exported.Find(global.Name) is { } export)
             {
+                if (export.Borrowed is { } borrowed)
+                    return borrowed.IsKept ? data!.ExportOf(borrowed.Diff, borrowed.Piece) : borrowed.ExportName;
                 if (export.Namespace.Length != 0)
                     _namespaces.Add(export.Namespace);
                 return export.Name;

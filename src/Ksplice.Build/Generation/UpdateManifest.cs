@@ -28,7 +28,7 @@ public sealed record UpdateManifest
     /// <summary>The kernel that it is for.</summary>
     public required ManifestKernel Kernel { get; init; }
 
-    /// <summary>What is updated, and by which modules.</summary>
+    /// <summary>What is updated, and by which modules, in the order in which the primaries are loaded.</summary>
     public required IReadOnlyList<ManifestTarget> Targets { get; init; }
 
     /// <summary>True if the primary stays loaded for good once it has been applied (K20).</summary>
@@ -101,6 +101,13 @@ public sealed record ManifestTarget(string Name, string Helper, string Primary, 
 {
     /// <summary>True if it is a module that may be loaded after the update, and unloaded.</summary>
     public bool Late { get; init; }
+
+    /// <summary>The targets whose new code its own uses: their primaries are loaded before its own.</summary>
+    public IReadOnlyList<string> Uses
+    {
+        get => field ?? [];
+        init;
+    }
 }
 
 /// <summary>The module with the strings and constants whose addresses may outlive an undo.</summary>

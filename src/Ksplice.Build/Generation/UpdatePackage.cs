@@ -246,21 +246,18 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
     {
         if (manifest.Targets.Count == 0)
             throw new DamagedException("it has no target");
+        var order = LoadOrder.Of(
+            [.. manifest.Targets.Select(target => target.Name)],
+            manifest
+                .Targets.SelectMany(target => target.Uses.Select(used => (target.Name, used)))
+                .ToLookup(pair => pair.Name, pair => pair.used, StringComparer.Ordinal)
+        );
         for (int i = 0; i < manifest.Targets.Count; i++)
         {
             var target = manifest.Targets[i];
             if (target.Name.Length == 0 || !target.Name.All(letter => char.IsAsciiLetterOrDigit(letter) || letter == '_'))
                 throw new DamagedException($"'{target.Name}' is no name of a target");
-            bool ordered =
-                i == 0
-                || (
-                    target.Name != UpdateTarget.KernelName
-                    && (
-                        i == 1 && manifest.Targets[0].Name == UpdateTarget.KernelName
-                        || string.CompareOrdinal(manifest.Targets[i - 1].Name, target.Name) < 0
-                    )
-                );
-            if (!ordered)
+            if (i >= order.Count || order[i] != target.Name)
                 throw new DamagedException($"target {target.Name} is not in its place");
             if (
                 target.Helper != UpdateTarget.HelperOf(manifest.Id, i) + ".ko"

@@ -32,6 +32,15 @@ public static class LateTarget
             .FirstOrDefault(reason => reason is not null);
     }
 
+    /// <summary>
+    /// The same, of new code of a module that another target uses: it would be there without the module, and what it refers to there not.
+    /// </summary>
+    public static string ObstacleOf(SharedSymbol lent)
+    {
+        ArgumentNullException.ThrowIfNull(lent);
+        return $"new code of {lent.User} uses '{lent.Name}', which {lent.Diff.Unit} brings";
+    }
+
     private static string? Obstacle(string unit, CarriedPiece piece, HashSet<RunSymbol> later)
     {
         if (piece.Kind == CarriedKind.Hook)

@@ -30,12 +30,11 @@ public static class TargetDiagnostics
         "The kernel's symbol list {0} {1}; reinstall the package with the kernel's headers"
     );
 
-    /// <summary>New code of one target needs what another target's primary brings.</summary>
+    /// <summary>New code of one target needs what another target's primary brings and cannot give it.</summary>
     public static readonly DiagnosticDescriptor BroughtElsewhere = Error(
         "KSP6030",
         "Symbol of another target",
-        "New code of {0} refers to '{1}', which {2} brings with the update of {3}; "
-            + "what the update of {4} refers to has to be there already. Bring a copy under a name of its own"
+        "New code of {0} refers to '{1}', which {2} brings with the update of {3}: {4}. Bring a copy, static or under a name of its own"
     );
 
     /// <summary>A unit is not part of one module.</summary>

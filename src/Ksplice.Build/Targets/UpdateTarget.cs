@@ -5,7 +5,10 @@ using System.Globalization;
 
 namespace Ksplice.Build.Targets;
 
-/// <summary>A target of an update, in the update's fixed order: the kernel first, then modules by name.</summary>
+/// <summary>
+/// A target of an update, in the update's fixed order, which is that of loading: the kernel first, then modules by name, but none before
+/// one whose new code it uses.
+/// </summary>
 /// <param name="UpdateId">The update's id.</param>
 /// <param name="Name"><see cref="KernelName"/>, or the module's name as the kernel has it.</param>
 /// <param name="Index">Its place among the update's targets.</param>
@@ -40,4 +43,7 @@ public sealed record UpdateTarget(string UpdateId, string Name, int Index, int C
 
     /// <summary>The name of the helper's export <paramref name="export"/>; names sort as indexes do.</summary>
     public string ExportName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_{export:d4}");
+
+    /// <summary>The name of export <paramref name="export"/> of the primary, for those of other targets.</summary>
+    public string LentName(int export) => string.Create(CultureInfo.InvariantCulture, $"ksp_{UpdateId}_{Index}_new_{export:d4}");
 }

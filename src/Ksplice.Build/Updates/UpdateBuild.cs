@@ -200,8 +200,10 @@ public sealed class UpdateBuild
             var module = target.Target.IsKernel ? null : modules.Open(target.Target.Name, bag);
             if (module is null && !target.Target.IsKernel)
                 continue;
+            if (module is not null)
+                ModuleNames.Check(module, target.Diffs, bag);
             // What other modules export is found like all else that comes with a late one.
-            var exported = target.Target.IsLate ? kernel : exports.BesideTarget(module);
+            var exported = (target.Target.IsLate ? kernel : exports.BesideTarget(module)).With(target.Borrowed);
             if (MatchDataBuilder.Build(target.Diffs, exported.SymbolsToResolve(target.Diffs), bag) is { } data)
                 programs.Add(new TargetProgram(target, module, exported, data));
         }
@@ -244,7 +246,7 @@ public sealed class UpdateBuild
         {
             if (diffs.LateObstacle is { } obstacle)
                 bag.Report(TargetDiagnostics.NotLate, null, diffs.Target.Name, obstacle);
-            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, kept, bag) is { } primary)
+            if (PrimaryObject.Build(diffs.Diffs, data, diffs.Target, exported, kept, bag, diffs.Lent) is { } primary)
                 modules.Add(new(HelperSource.Create(diffs.Target, data), primary));
         }
         return new(bag.HasErrors ? null : new UpdateModuleSources(modules, kept), [.. bag]);

@@ -90,6 +90,7 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
         )
         {
             Late = target.Target.IsLate,
+            Uses = target.Uses,
         };
 
     private DifferenceDescription Describe(string unit, FunctionListing listing, IReadOnlyDictionary<(string, string), MatchedRange> places)

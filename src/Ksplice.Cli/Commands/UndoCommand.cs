@@ -68,6 +68,7 @@ public static class UndoCommand
                 staying.Add(module[..^Primary.Length]);
             var why =
                 error != InUse ? Machine.Describe(error)
+                : session.Machine.IsUsedByModule(module) ? "another module uses it"
                 : isPrimary || module == data ? "the kernel may still hold addresses in it"
                 : "another module uses it";
             session.Out.MarkupLineInterpolated($"  {module} stays loaded: {why}");

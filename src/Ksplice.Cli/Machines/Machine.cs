@@ -67,7 +67,13 @@ public partial class Machine
     /// <summary>True if a module of that name is loaded.</summary>
     public bool IsLoaded(string module) => Directory.Exists(Path.Combine(Sysfs, "module", module));
 
-    /// <summary>The loaded modules of an update, in the order in which they were loaded: helpers, then primaries.</summary>
+    /// <summary>True if a loaded module is bound to symbols of that one.</summary>
+    public bool IsUsedByModule(string module) =>
+        Path.Combine(Sysfs, "module", module, "holders") is var holders
+        && Directory.Exists(holders)
+        && Directory.EnumerateFileSystemEntries(holders).Any();
+
+    /// <summary>The loaded modules of an update, in the order in which they were loaded: helpers, then primaries, each by number.</summary>
     public IReadOnlyList<string> ModulesOf(string id)
     {
         var prefix = $"ksplice_{id}_";

@@ -138,7 +138,9 @@ static int env_candidates(struct ksp_env *env, const char *name,
 		return 0;
 	if (module && search.n)
 		return 0;
-	if (static_call(kallsyms_on_each_match_symbol)(candidate, name, &search))
+	if (module)
+		ksplice_new_symbols(KSPLICE_KERNEL_NAME, look_in_primary, &search);
+	if (search.full || static_call(kallsyms_on_each_match_symbol)(candidate, name, &search))
 		return 0;
 	if (module)
 		exported_candidate(name, &search);

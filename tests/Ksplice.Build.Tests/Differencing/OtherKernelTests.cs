@@ -295,6 +295,26 @@ public sealed class OtherKernelTests
         Assert.Equal(16, pair.Piece("f").Padding);
     }
 
+    // Init functions share a section, so what stands before the one stands behind another.
+    [Fact]
+    public void The_no_ops_before_a_function_are_not_the_one_before_it()
+    {
+        const string Source =
+            "section(\".init.text\") int first(int a) { return probe(a) + 1; } section(\".init.text\") int second(int a) { return probe(a) + 2; }"
+            + " section(\".sched.text\") int f(int a) { return probe(a) + 3; } section(\".sched.text\") int g(int a) { return probe(a) + 4; }";
+        string[] options = ["-fpatchable-function-entry=16,16"];
+        CPair
+            .Compare(Source, Replace(Source, "+ 1", "+ probe(1) + probe(2) + probe(3)"), options)
+            .RefusedBy(DifferencingDiagnostics.InitChanged, "'first'");
+        var pair = CPair.Compare(Source, Replace(Source, "+ 3", "+ probe(1) + probe(2) + probe(3)"), options);
+        Assert.Equal(["f"], pair.Replaced);
+        pair = CPair.Compare(Source, Replace(Source, "+ 4", "+ 5"), options);
+        Assert.Equal(["g"], pair.Replaced);
+        var entry = Assert.Single(pair.Accepted.Carried, piece => piece.OutputSection == "__patchable_function_entries");
+        var place = Assert.Single(entry.References);
+        Assert.Equal(("g", -16), (pair.Accepted.Carried[place.Piece].Name, place.Addend));
+    }
+
     [Theory]
     [InlineData(".kpatch.callbacks.pre_patch", "aw", null)]
     [InlineData(".kpatch.ignore.functions", "aw", null)]

@@ -390,6 +390,82 @@ public sealed class PrimaryObjectTests : IDisposable
         );
     }
 
+    // A function, a variable, and a constant whose address is handed out: that one is in the data module.
+    [Fact]
+    public void What_a_primary_brings_for_another_it_exports_by_a_name_that_is_the_updates()
+    {
+        const string Source = "int f(int a) { return probe(a) * 3; }",
+            User = "extern int fresh(int), count; extern const int limits[4]; int g(int a) { return probe(a) * 3; }";
+        var brings = Diff(
+            "a.c",
+            Source,
+            "int fresh(int a) { return probe(a) * 7; } int count = 5; const int limits[4] = {1, 2, 3, 4};"
+                + Source.Replace("* 3", "* 5", StringComparison.Ordinal)
+        );
+        var needs = Diff(
+            "b.c",
+            User,
+            User.Replace("return probe(a) * 3", "use(limits); return probe(a) * fresh(a) + count++", StringComparison.Ordinal)
+        );
+        var targets = TargetDiffs.Split(
+            Id,
+            [.. ObjectDiff.Together([brings, needs]).Zip(["vmlinux", "loop"], (diff, target) => new UnitDiff(target, diff))],
+            []
+        )!;
+        var data = DataSource.Create(Id, [.. targets.SelectMany(target => target.Diffs)]);
+        ExportedSymbols kernel = new([new("probe", ""), new("use", "")]);
+        var built = targets.Select(target => BuildTarget(target, kernel.With(target.Borrowed), data)).ToList();
+        Assert.All(built, Accept);
+        Assert.Equal([$"ksp_{Id}_0_new_0000", $"ksp_{Id}_0_new_0001"], built[0].Exports);
+        Assert.Equal(["count", "fresh"], built[0].Exports.Select(export => NameBeside(built[0], export)));
+        Assert.Empty(built[1].Exports);
+        Assert.Equal(
+            [.. built[0].Exports, data!.ExportOf(targets[0].Lent[2].Diff, targets[0].Lent[2].Piece), "probe", "use"],
+            built[1]
+                .Code.Symbols.Where(symbol => symbol.IsUndefined && symbol.Name.Length != 0)
+                .Select(symbol => symbol.Name)
+                .Order(StringComparer.Ordinal)
+        );
+        Assert.True(targets[0].Lent[2].IsKept);
+        var lent = LentSource.Create(targets[0].Target, built[0])!;
+        Assert.Null(LentSource.Create(targets[1].Target, built[1]));
+        Assert.All(built[0].Exports, export =>
+        {
+            Assert.Contains($"___ksymtab_gpl+{export}", lent.Assembly, StringComparison.Ordinal);
+            Assert.Contains($"\t{export}\t{targets[0].Target.Primary}\tEXPORT_SYMBOL_GPL\t", lent.SymbolVersions, StringComparison.Ordinal);
+        });
+
+        // The symbol of the source that stands where an export does.
+        static string NameBeside(PrimaryObject primary, string export)
+        {
+            var symbol = primary.Code.Symbols.Single(symbol => symbol.Name == export);
+            Assert.Equal(ElfSymbolBinding.Global, symbol.Binding);
+            return primary
+                .Code.Symbols.Single(other =>
+                    other != symbol
+                    && other.Type == symbol.Type
+                    && (other.SectionIndex, other.Value, other.Size) == (symbol.SectionIndex, symbol.Value, symbol.Size)
+                )
+                .Name;
+        }
+
+        static PrimaryObject BuildTarget(TargetDiffs target, ExportedSymbols exported, DataSource? data)
+        {
+            DiagnosticBag diagnostics = [];
+            var primary = PrimaryObject.Build(
+                target.Diffs,
+                MatchOf(exported, [.. target.Diffs]),
+                target.Target,
+                exported,
+                data,
+                diagnostics,
+                target.Lent
+            );
+            Assert.True(primary is not null, string.Join('\n', diagnostics));
+            return primary;
+        }
+    }
+
     private static ObjectDiff Diff(string unit, string pre, string post)
     {
         var diagnostics = new DiagnosticBag();

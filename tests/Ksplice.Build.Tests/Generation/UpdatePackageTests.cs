@@ -36,7 +36,10 @@ public sealed class UpdatePackageTests : IDisposable
                     $"ksplice_{Id}_1_helper.ko",
                     $"ksplice_{Id}_1_primary.ko",
                     [new ManifestFunction("g", "drivers/g.c", "bytes differ")]
-                ),
+                )
+                {
+                    Uses = ["vmlinux"],
+                },
             ],
             Pinned = false,
             Data = new ManifestData($"ksplice_{Id}_data.ko", new string('d', 64)),
@@ -122,6 +125,8 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"../x\"", "is no name of a target")]
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"zram\"", "target loop is not in its place")]
     [InlineData("\"name\": \"loop\"", "\"name\": \"vmlinux\"", "target vmlinux is not in its place")]
+    [InlineData("\"uses\": [\n        \"vmlinux\"\n", "\"uses\": [\n        \"loop\"\n", "target loop is not in its place")]
+    [InlineData("\"uses\": []", "\"uses\": [ \"loop\" ]", "target vmlinux is not in its place")]
     [InlineData("_1_helper.ko\",\n      \"primary\"", "_2_helper.ko\",\n      \"primary\"", "modules of target loop are not named")]
     [InlineData("\"module\": \"ksplice_0123abcd_data.ko\"", "\"module\": \"loop.ko\"", "'loop.ko' is no name of its data module")]
     [InlineData("\"path\": \"ksplice_0123abcd_data.ko\"", "\"path\": \"patches/01-f.patch\"", "patches/01-f.patch has")]

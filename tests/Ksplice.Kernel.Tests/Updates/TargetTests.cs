@@ -221,4 +221,180 @@ public sealed class TargetTests(Guest guest)
         Assert.Contains("zram: compact_store: its code differs", result.Errors, StringComparison.Ordinal);
         Assert.Contains("refused: vvar 1, path /tmp/secret, compact Invalid argument, 0 modules", result.Lines);
     }
+
+    // loop uses a function that the patch adds to the kernel, one of the kernel's that it exports, and one that it adds to zram.
+    private async Task<PatchProject> UsesOfOthersAsync()
+    {
+        const string Show = "static int uptime_proc_show(",
+            Merge = "int add_range_with_merge(",
+            Stat = "static ssize_t io_stat_show(",
+            Offset = "static ssize_t loop_attr_offset_show(";
+        PatchProject project = new(guest.Release);
+        project.Write(
+            "1-uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                (
+                    Show,
+                    $"static int uptime_read_count;\n\nint uptime_reads(void)\n{{\n\treturn uptime_read_count;\n}}\n"
+                        + $"EXPORT_SYMBOL_GPL(uptime_reads);\n\n{Show}"
+                ),
+                ("\tidle_nsec = 0;\n", "\tidle_nsec = 0;\n\tuptime_read_count++;\n")
+            )
+        );
+        project.Write(
+            "2-range.patch",
+            await KernelTree.ChangeAsync(guest.Release, "kernel/range.c", (Merge, $"EXPORT_SYMBOL_GPL(add_range);\n\n{Merge}"))
+        );
+        project.Write(
+            "3-zram.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/zram/zram_drv.c",
+                ("\t\treturn -EINVAL;\n\t}\n\n\tzs_compact(", "\t\treturn -ENODEV;\n\t}\n\n\tzs_compact("),
+                (
+                    Stat,
+                    $"int zram_doubled(int value);\nint zram_doubled(int value)\n{{\n\treturn 2 * value;\n}}\nEXPORT_SYMBOL_GPL(zram_doubled);\n\n{Stat}"
+                )
+            )
+        );
+        project.Write(
+            "4-loop.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "drivers/block/loop.c",
+                (Offset, $"extern int uptime_reads(void), zram_doubled(int value);\n#include <linux/range.h>\n\n{Offset}"),
+                (
+                    "\treturn sysfs_emit(buf, \"%llu\\n\", (unsigned long long)lo->lo_offset);\n",
+                    """
+                    	struct range ranges[2];
+                    	int count = add_range(ranges, 2, 0, 1, 6);
+
+                    	return sysfs_emit(buf, "%llu, %d reads, %d range to %llu\n", (unsigned long long)lo->lo_offset,
+                    			  zram_doubled(uptime_reads()), count, ranges[0].end);
+
+                    """
+                )
+            )
+        );
+        return project;
+    }
+
+    [Fact]
+    public async Task New_code_of_a_module_uses_what_the_update_brings_to_the_kernel_and_to_another_module()
+    {
+        using var project = await UsesOfOthersAsync();
+        var built = (await project.BuildAsync("-tl:off", "-v:normal")).MustSucceed();
+        Assert.Contains(
+            "KSP6032: Module zram has to be loaded when the update is applied, and cannot be unloaded while it is: "
+                + "new code of drivers/block/loop.c uses 'zram_doubled', which drivers/block/zram/zram_drv.c brings",
+            built.Output,
+            StringComparison.Ordinal
+        );
+        Assert.DoesNotContain("KSP6032: Module loop", built.Output, StringComparison.Ordinal);
+        // An update on top: its new code uses the lower one's function too.
+        using PatchProject upper = new(guest.Release);
+        upper.OnTopOf(project);
+        upper.Write(
+            "limit.patch",
+            """
+            --- a/drivers/block/loop.c
+            +++ b/drivers/block/loop.c
+            @@ -699,4 +699,4 @@
+             static ssize_t loop_attr_sizelimit_show(struct loop_device *lo, char *buf)
+             {
+            -	return sysfs_emit(buf, "%llu\n", (unsigned long long)lo->lo_sizelimit);
+            +	return sysfs_emit(buf, "%llu, %d reads\n", (unsigned long long)lo->lo_sizelimit, uptime_reads());
+             }
+
+            """
+        );
+        (await upper.BuildAsync()).MustSucceed();
+        string id = project.Id;
+        var result = await guest.RunAsync(
+            $$"""
+            data() { ls -d /sys/module/ksplice_*_data | wc -l; }
+            ours() { ls /sys/module | grep -v _data | grep -c ksplice; }
+            dd if=/dev/zero of=/tmp/file bs=1024 count=64 2>/dev/null
+            insmod /loop.ko && losetup -o 512 /dev/loop0 /tmp/file || exit 1
+            look() { echo "$1: $(cat /sys/block/loop0/loop/offset), limit $(cat /sys/block/loop0/loop/sizelimit)"; }
+            ksplice apply {{UpdateGuest.Place(project)}}
+            echo "without zram $?, $(ours) modules"
+            insmod /zsmalloc.ko && insmod /zram.ko || exit 1
+            for round in 1 2; do
+                look before
+                ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+                cat /proc/uptime /proc/uptime >/dev/null
+                look applied
+                for index in 0 1 2; do
+                    echo "holders of $index: $(ls /sys/module/ksplice_{{id}}_${index}_primary/holders | tr '\n' ' ')"
+                done
+                if [ $round = 2 ]; then
+                    ksplice apply {{UpdateGuest.Place(upper)}} || exit 1
+                    look "on top"
+                    ksplice undo {{id}}
+                    echo "undo below $?"
+                    ksplice undo {{upper.Id}} || exit 1
+                fi
+                ksplice undo {{id}} || exit 1
+                echo "undone, $(ours) modules"
+            done
+
+            # Loaded by hand, and left there: a primary is bound to nothing but the update's own.
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko || exit 1
+            for index in 0 1 2; do insmod ksplice_{{id}}_${index}_helper.ko || exit 1; done
+            insmod ksplice_{{id}}_2_primary.ko 2>/dev/null || dmesg | grep -o 'primary: Unknown symbol ksp_.*new_....' | head -1
+            for index in 0 1 2; do insmod ksplice_{{id}}_${index}_primary.ko || exit 1; done
+            rmmod ksplice_{{id}}_0_primary 2>/dev/null || echo "the kernel's primary stays"
+            ksplice undo {{id}} || exit 1
+            echo "taken out, $(ours) modules"
+
+            # The user may come later; what is used may not go.
+            losetup -d /dev/loop0 && rmmod loop || exit 1
+            ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            rmmod zram 2>/dev/null || echo "zram stays"
+            insmod /loop.ko && losetup -o 512 /dev/loop0 /tmp/file || exit 1
+            cat /proc/uptime >/dev/null
+            look late
+            ksplice undo {{id}} && rmmod zram || exit 1
+            look after
+            """,
+            [.. Files(project), UpdateGuest.Package(upper)]
+        );
+        result.MustEndWith(0);
+        string[] round =
+        [
+            "before: 512, limit 0",
+            "applied: 512, 4 reads, 1 range to 6, limit 0",
+            $"holders of 0: ksplice_{id}_2_primary ",
+            $"holders of 1: ksplice_{id}_2_primary ",
+            "holders of 2: ",
+        ];
+        Assert.Equal(
+            [
+                "without zram 2, 0 modules",
+                .. round,
+                "undone, 0 modules",
+                .. round,
+                "on top: 512, 4 reads, 1 range to 6, limit 0, 2 reads",
+                "undo below 2",
+                "undone, 0 modules",
+                $"primary: Unknown symbol ksp_{id}_1_new_0000",
+                "the kernel's primary stays",
+                "taken out, 0 modules",
+                "zram stays",
+                "late: 512, 2 reads, 1 range to 6, limit 0",
+                "after: 512, limit 0",
+            ],
+            result.Lines.Where(line =>
+                System.Text.RegularExpressions.Regex.IsMatch(
+                    line,
+                    "^(without|before|applied|holders|on top|undo below|undone,|primary|the kernel's|taken|zram stays|late|after)"
+                )
+            )
+        );
+        Assert.Contains("it changes module zram, which is not loaded", result.Errors, StringComparison.Ordinal);
+    }
 }
