@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // K21: a module that is loaded after the update. Its primary is loaded without it, so nothing in that may need the loader to
-// know an address of the module: the core fills those in when the module comes (src/Ksplice.Kernel/core/late.c).
+// know an address of the module: the core fills those in when the module comes (src/Ksplice.Kernel/core/notifier.c).
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 

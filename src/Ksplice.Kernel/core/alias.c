@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Writable aliases: a second mapping of the bytes that a redirect overwrites.
- *
+ */
+
+/**
  * DOC: how it works
  *
  * Kernel text is read-only where it runs.  Its pages are mapped once more,
@@ -10,7 +12,9 @@
  * are no way there: on newer kernels, and on PREEMPT_RT, they may take a lock
  * that sleeps (K26), and text_poke_bp() sends interrupts to CPUs that wait with
  * theirs off (K15).
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Mapping and unmapping sleep.  Who writes through an alias holds text_mutex,
@@ -19,7 +23,9 @@
  */
 #include <linux/err.h>
 #include <linux/mm.h>
+#include <linux/smp.h>
 #include <linux/vmalloc.h>
+#include <asm/sync_core.h>
 
 #include "core.h"
 
@@ -60,4 +66,19 @@ u8 *ksplice_alias_map(unsigned long address)
 void ksplice_alias_unmap(u8 *alias)
 {
 	vunmap((void *)((unsigned long)alias & PAGE_MASK));
+}
+
+static void sync(void *unused)
+{
+	sync_core();
+}
+
+/**
+ * ksplice_sync_cpus - have no CPU run what it has fetched of text that was written
+ *
+ * Context: process context, interrupts on.
+ */
+void ksplice_sync_cpus(void)
+{
+	on_each_cpu(sync, NULL, 1);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Applying and reversing an update.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Runs on the core's own thread (K17).  ksplice_operation is held but while
@@ -12,10 +14,14 @@
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/err.h>
+#include <linux/init.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 
 #include "core.h"
+
+struct kthread_worker *ksplice_worker;
 
 /* The hooks around the stop, and what an update is after it. */
 struct direction {
@@ -34,7 +40,7 @@ static void set_stage(struct ksplice_update *update, enum ksplice_stage stage)
 	mutex_lock(&update->report);
 	update->stage = stage;
 	mutex_unlock(&update->report);
-	/* Modules that come are changed by updates in the order of this list (late.c). */
+	/* Modules that come are changed by updates in the order of this list (notifier.c). */
 	if (stage == KSPLICE_APPLIED)
 		list_move_tail(&update->list, &ksplice_updates);
 }
@@ -263,4 +269,28 @@ void ksplice_work(struct kthread_work *work)
 		apply(update);
 	mutex_unlock(&ksplice_operation);
 	atomic_set_release(&update->busy, 0);
+}
+
+/**
+ * ksplice_worker_init - start the core's own thread
+ *
+ * Return: 0 or an error, which is logged.
+ */
+int __init ksplice_worker_init(void)
+{
+	ksplice_worker = kthread_create_worker(0, "ksplice");
+	if (!IS_ERR(ksplice_worker))
+		return 0;
+	pr_err("cannot start a thread: %ld\n", PTR_ERR(ksplice_worker));
+	return PTR_ERR(ksplice_worker);
+}
+
+/**
+ * ksplice_worker_exit - the opposite
+ *
+ * Also where init fails.
+ */
+void ksplice_worker_exit(void)
+{
+	kthread_destroy_worker(ksplice_worker);
 }

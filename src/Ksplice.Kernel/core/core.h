@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the files of the core share.
- *
+ */
+
+/**
  * DOC: locking
  *
  * ksplice_operation serialises everything that changes what an update is:
@@ -15,8 +17,8 @@
  *
  * update->report guards what sysfs shows and is held only to show and to change
  * it.  Order: ksplice_operation, kprobe_mutex, ftrace_lock, cpus_read_lock,
- * text_mutex, update->report; late.c's lock is taken inside of ksplice_operation
- * or alone.  Inside stop_machine no lock is taken.
+ * text_mutex, update->report; not_loaded.c's lock is taken inside of
+ * ksplice_operation or alone.  Inside stop_machine no lock is taken.
  */
 #ifndef KSPLICE_CORE_H
 #define KSPLICE_CORE_H
@@ -86,18 +88,18 @@ struct ksplice_function {
 	unsigned long code;
 };
 
-/* Text in which no thread may be. */
-struct ksplice_text {
+/* A patched range: code in which no thread may be when it is replaced. */
+struct ksplice_range {
 	char *name;
 	unsigned long start;
 	unsigned long end;
 	bool ends_in_call;		/* @end may be a return address (K13) */
 };
 
-/* All such text of an update, sorted by address. */
-struct ksplice_texts {
+/* All of an update, sorted by address. */
+struct ksplice_ranges {
 	u32 n;
-	struct ksplice_text *items;
+	struct ksplice_range *items;
 };
 
 /* A thread that was in the way. */
@@ -114,20 +116,20 @@ struct ksplice_conflict {
  */
 struct ksplice_target {
 	struct list_head list;
-	struct list_head late;		/* of those whose module may come later (late.c) */
+	struct list_head not_loaded;	/* of those whose object need not be loaded (not_loaded.c) */
 	char *name;			/* KSPLICE_KERNEL_NAME or the module's */
 	const struct ksplice_helper *helper;
 
 	/* What references.c holds (K21). */
 	struct module *module;		/* the module to change, if it is there; NULL for the kernel */
-	struct module **lenders;	/* modules that it uses symbols of or has redirects in */
-	u32 n_lenders;
+	struct module **dependencies;	/* modules that it uses symbols of or has redirects in */
+	u32 n_dependencies;
 
 	/* What was matched. */
 	u32 n_functions;
 	struct ksplice_function *functions;
-	u32 n_texts;
-	struct ksplice_text *texts;
+	u32 n_ranges;
+	struct ksplice_range *ranges;
 	u32 n_values;
 	u64 *values;			/* for relocate.c */
 
@@ -137,7 +139,7 @@ struct ksplice_target {
 	struct ksplice_data *data;
 	bool pinned;
 	bool holds_primary;
-	struct list_head leftovers;	/* jumps in it that could not be taken out (late.c) */
+	struct list_head leftovers;	/* jumps in it that could not be taken out (leftovers.c) */
 };
 
 struct ksplice_update {
@@ -183,9 +185,6 @@ struct ksplice_stopped {
 	const unsigned long *stack;
 };
 
-extern struct mutex ksplice_operation;
-extern struct kthread_worker *ksplice_worker;
-
 /*
  * An entry of an export table, each field relative to itself: the kernel's
  * struct kernel_symbol, which newer headers do not show.
@@ -198,26 +197,31 @@ struct ksplice_export {
 
 static_assert(IS_ENABLED(CONFIG_HAVE_ARCH_PREL32_RELOCATIONS));
 
-/* memory.c */
-struct ksplice_memory {
-	struct ksp_env env;
-	const struct ksplice_target *target;
-};
+/*
+ * Layer by layer: a file calls those that stand before it here, and none behind
+ * (build/core-layers).  lookup.h and fault.h come first.
+ */
 
-void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target);
-bool ksplice_is_probed(unsigned long address);
-unsigned long ksplice_find_probe(const struct module *module);
+/* report.c */
+__printf(3, 4)
+void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,
+		    const char *format, ...);
 
-/* quiesce.c */
+/* module.c */
+void ksplice_module_text(const struct module *module, unsigned long *start,
+			 unsigned long *end);
+
+/* used_stack.c */
 void ksplice_clear_used_stack(void);
-int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
-			  struct ksplice_texts *texts);
-int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
-			  const struct ksplice_stopped *stopped, bool undo);
+
+/* shadow.c */
+void ksplice_shadow_init(void);
+void ksplice_shadow_exit(void);
 
 /* alias.c */
 u8 *ksplice_alias_map(unsigned long address);
 void ksplice_alias_unmap(u8 *alias);
+void ksplice_sync_cpus(void);
 
 /* exiting.c */
 struct ksplice_exiting {
@@ -233,29 +237,11 @@ void ksplice_exiting_exit(void);
 void ksplice_exiting_settle(void);
 unsigned int ksplice_exiting_missed(void);
 
-/* redirect.c */
-int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target);
-void ksplice_redirect_unmap(struct ksplice_target *target);
-int ksplice_code_check(struct ksplice_update *update, const struct ksplice_target *target);
-int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
-const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
-						      bool undo);
-void ksplice_redirect_write(const struct ksplice_target *target, bool undo);
-
-/* relocate.c */
-int ksplice_values_keep(struct ksplice_update *update, struct ksplice_target *target,
-			const struct ksp_match *match);
-int ksplice_relocate(struct ksplice_update *update, struct ksplice_target *target);
-
-/* tracer.c */
-int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target);
-int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
-void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
-const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target);
-int ksplice_tracer_overridden(struct ksplice_update *update,
-			      int (*found)(void *arg, const struct ksplice_function *function),
-			      void *arg);
-bool ksplice_tracer_is_dead(void);
+/* update.c */
+extern struct mutex ksplice_operation;
+extern struct list_head ksplice_updates;
+struct ksplice_update *ksplice_find_update(const char *id);
+void ksplice_update_free(struct ksplice_update *update);
 
 /* hooks.c */
 struct ksplice_hooks {
@@ -268,46 +254,7 @@ void ksplice_hooks_collect(const struct ksplice_update *update, struct ksplice_h
 u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 *reached);
 void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 n);
 
-/* stop.c */
-int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);
-void ksplice_keep_others_out(void);
-void ksplice_let_others_in(void);
-int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
-			 bool undo);
-void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);
-
-/* apply.c */
-void ksplice_work(struct kthread_work *work);
-
-/* references.c */
-int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *target);
-int ksplice_hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
-			 const struct ksp_match *match);
-void ksplice_drop_references(struct ksplice_target *target);
-
-/* late.c */
-int ksplice_late_init(void);
-void ksplice_late_exit(void);
-void ksplice_late_add(struct ksplice_target *target);
-void ksplice_late_remove(struct ksplice_target *target);
-int ksplice_late_ready(struct ksplice_update *update);
-void ksplice_late_drop_leftovers(struct ksplice_target *target);
-
-/* target.c */
-struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
-					     const struct ksplice_helper *helper,
-					     struct module *coming);
-int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *target);
-void ksplice_target_forget(struct ksplice_target *target);
-void ksplice_target_destroy(struct ksplice_target *target);
-void ksplice_module_text(const struct module *module, unsigned long *start,
-			 unsigned long *end);
-
-/* shadow.c */
-void ksplice_shadow_init(void);
-void ksplice_shadow_exit(void);
-
-/* stack.c */
+/* chain.c */
 unsigned long ksplice_code_of(unsigned long address);
 unsigned long ksplice_symbol_of(unsigned long address);
 bool ksplice_is_left_behind(unsigned long address);
@@ -319,19 +266,96 @@ const struct ksplice_update *ksplice_find_upper(const struct ksplice_update *low
 const struct ksplice_update *ksplice_find_lower(const struct ksplice_update *upper);
 const struct ksplice_function *ksplice_find_covered(const struct ksplice_update *update);
 
-/* update.c */
-extern struct list_head ksplice_updates;
-struct ksplice_update *ksplice_find_update(const char *id);
-void ksplice_updates_exit(void);
-__printf(3, 4)
-void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,
-		    const char *format, ...);
+/* others.c */
+bool ksplice_is_probed(unsigned long address);
+void ksplice_keep_others_out(void);
+void ksplice_let_others_in(void);
+int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
+			 bool undo);
+int ksplice_find_overridden(struct ksplice_update *update,
+			    int (*found)(void *arg, const struct ksplice_function *function),
+			    void *arg);
+
+/* memory.c */
+struct ksplice_memory {
+	struct ksp_env env;
+	const struct ksplice_target *target;
+};
+
+void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target);
+
+/* tracer.c */
+int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target);
+int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
+void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
+bool ksplice_tracer_is_dead(void);
+
+/* redirect.c */
+int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *target);
+void ksplice_redirect_unmap(struct ksplice_target *target);
+int ksplice_code_check(struct ksplice_update *update, const struct ksplice_target *target);
+int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_target *target);
+const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
+						      bool undo);
+void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);
+void ksplice_redirect_write(const struct ksplice_target *target, bool undo);
+
+/* leftovers.c */
+unsigned long ksplice_leftovers_clear(struct ksplice_target *target);
+void ksplice_leftovers_drop(struct ksplice_target *target);
+void ksplice_jumps_clear(struct ksplice_target *target);
+
+/* relocate.c */
+int ksplice_values_keep(struct ksplice_update *update, struct ksplice_target *target,
+			const struct ksp_match *match);
+int ksplice_relocate(struct ksplice_update *update, struct ksplice_target *target);
+
+/* references.c */
+int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *target);
+int ksplice_hold_dependencies(struct ksplice_update *update, struct ksplice_target *target,
+			      const struct ksp_match *match);
+void ksplice_drop_references(struct ksplice_target *target);
+
+/* not_loaded.c */
+void ksplice_not_loaded_add(struct ksplice_target *target);
+void ksplice_not_loaded_remove(struct ksplice_target *target);
+bool ksplice_is_waited_for(const char *name);
+int ksplice_loaded_are_matched(struct ksplice_update *update);
+
+/* target.c */
+struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
+					     const struct ksplice_helper *helper,
+					     struct module *coming);
+int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *target);
+void ksplice_target_forget(struct ksplice_target *target);
+void ksplice_target_destroy(struct ksplice_target *target);
+
+/* quiesce.c */
+int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
+			   struct ksplice_ranges *ranges);
+int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ranges *ranges,
+			  const struct ksplice_stopped *stopped, bool undo);
+
+/* stop.c */
+int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);
+
+/* notifier.c */
+int ksplice_notifier_init(void);
+void ksplice_notifier_exit(void);
+
+/* apply.c */
+extern struct kthread_worker *ksplice_worker;
+void ksplice_work(struct kthread_work *work);
+int ksplice_worker_init(void);
+void ksplice_worker_exit(void);
 
 /* sysfs.c */
 extern const struct kobj_type ksplice_update_type;
+extern struct kset *ksplice_kset;
 int ksplice_sysfs_init(void);
 void ksplice_sysfs_exit(void);
-extern struct kset *ksplice_kset;
-void ksplice_update_free(struct ksplice_update *update);
+
+/* register.c */
+void ksplice_updates_exit(void);
 
 #endif

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tasks on their way out (K23).
- *
+ */
+
+/**
  * DOC: why, and how
  *
  * A task that is unhashed is in no list of the kernel's, but the end of
@@ -17,7 +19,9 @@
  * if they are still there.  Those that have left it are waited for by a grace
  * period of RCU-tasks.  One hole remains: since 6.12 that grace period does not
  * wait for a task that was unhashed before the core came and sleeps.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * The probes run on any CPU, in the exiting task and in RCU's callbacks, with

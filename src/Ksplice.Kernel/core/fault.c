@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Which point fails (fault.h).
- *
+ */
+
+/**
  * DOC: context
  *
  * Any context, also inside stop_machine: nothing is locked and nothing logged.

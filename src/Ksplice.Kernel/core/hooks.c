@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Calling the hooks of a patch.
- *
+ */
+
+/**
  * DOC: context
  *
  * Every primary's reference is held.  Which hooks run inside stop_machine and

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Finds what the core needs of the kernel and the kernel does not export.
- *
+ */
+
+/**
  * DOC: context
  *
  * Runs once, from module init, before anything else; sleeps.  The first

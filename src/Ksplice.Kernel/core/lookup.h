@@ -52,9 +52,9 @@ KSPLICE_KERNEL_FUNCTIONS(KSPLICE_DECLARE)
 
 /* Objects, by address. */
 struct ksplice_kernel {
-	struct mutex *text_mutex;
-	struct mutex *kprobe_mutex;
-	struct mutex *ftrace_lock;
+	struct mutex *text_mutex;	/* who rewrites code */
+	struct mutex *kprobe_mutex;	/* probes come and go */
+	struct mutex *ftrace_lock;	/* handlers of the tracer come and go */
 	struct kprobe_insn_cache *optinsn_slots;
 	struct list_head *modules;
 	struct jump_entry *start_jump_table;

@@ -3,7 +3,9 @@
  * The running kernel as the match interpreter sees it.  A name that a module
  * target has itself means the module's own; what it does not have is the
  * kernel's or another module's export.  Sites of a module stand in its tables.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Called from a helper's init, or when a module comes, with text_mutex held
@@ -257,47 +259,6 @@ static u64 env_count_exceptions(struct ksp_env *env, u64 start, u64 end)
 static bool env_is_ftrace_target(struct ksp_env *env, u64 site, u64 target)
 {
 	return static_call(ftrace_location)(site) == site;
-}
-
-/*
- * A probe that overwrites code.  One on a fentry site goes through the function
- * tracer, and is hit before a redirect as without one.
- */
-bool ksplice_is_probed(unsigned long address)
-{
-	struct kprobe *probe;
-	bool probed;
-
-	preempt_disable();
-	probe = static_call(get_kprobe)((void *)address);
-	probed = probe && !kprobe_ftrace(probe);
-	preempt_enable();
-	return probed;
-}
-
-/**
- * ksplice_find_probe - does a probe of any kind stand in a module's text?
- * @module: the module, held
- *
- * Context: process context, text_mutex held.
- * Return: the address of the first, or 0.
- */
-unsigned long ksplice_find_probe(const struct module *module)
-{
-	unsigned long address, end;
-	bool probed = false;
-
-	ksplice_module_text(module, &address, &end);
-	for (; address < end; address++) {
-		preempt_disable();
-		probed = static_call(get_kprobe)((void *)address);
-		preempt_enable();
-		if (probed)
-			return address;
-		if (!(address % PAGE_SIZE))
-			cond_resched();
-	}
-	return 0;
 }
 
 static bool env_is_probed(struct ksp_env *env, u64 address)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The stack check: is any thread in the code that is to be replaced?
- *
+ */
+
+/**
  * DOC: context
  *
  * Runs inside stop_machine on one CPU while all others wait with interrupts
@@ -43,60 +45,43 @@
 struct check {
 	struct ksplice_update *update;
 	const struct ksplice_stopped *stopped;
-	const struct ksplice_texts *texts;
+	const struct ksplice_ranges *ranges;
 	unsigned long lowest;
 	unsigned long highest;
 };
 
-/**
- * ksplice_clear_used_stack - clear what earlier calls left below this frame
- *
- * Our own code deals with addresses of the code to be replaced, and calls the
- * hooks, which are new code.  Their frames are dead, but a later one of the same
- * thread need not fill all of its own, and would show them to the check: so this
- * is called by each function that is still running then, before it calls the
- * next.  Frames that KASAN watches are several times as large.
- */
-noinline void __no_sanitize_address ksplice_clear_used_stack(void)
+static int compare_ranges(const void *a, const void *b)
 {
-	u64 frame[IS_ENABLED(CONFIG_KASAN) ? 1000 : 200];
-
-	memset(frame, 0, sizeof(frame));
-	barrier_data(frame);
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-	const struct ksplice_text *one = a, *other = b;
+	const struct ksplice_range *one = a, *other = b;
 
 	return one->start < other->start ? -1 : one->start > other->start;
 }
 
 /**
- * ksplice_texts_collect - all text of an update in which no thread may be
+ * ksplice_ranges_collect - all ranges of an update in which no thread may be
  * @update: the update, whole
  * @undo: the new code instead of the replaced code
- * @texts: takes it, sorted; names stay the update's; free items with kvfree()
+ * @ranges: takes them, sorted; names stay the update's; free items with kvfree()
  *
  * Context: process context, ksplice_operation held.
  * Return: 0 or -ENOMEM.
  */
-int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
-			  struct ksplice_texts *texts)
+int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
+			   struct ksplice_ranges *ranges)
 {
 	struct ksplice_target *target;
 	u32 n = 0;
 
 	for_each_target(target, update)
-		n += undo ? 1 : target->n_texts;
-	texts->n = n;
-	texts->items = ksplice_fails("memory for texts to check") ? NULL :
-		       kvcalloc(n, sizeof(*texts->items), GFP_KERNEL);
-	if (!texts->items && n)
+		n += undo ? 1 : target->n_ranges;
+	ranges->n = n;
+	ranges->items = ksplice_fails("memory for ranges to check") ? NULL :
+		       kvcalloc(n, sizeof(*ranges->items), GFP_KERNEL);
+	if (!ranges->items && n)
 		return -ENOMEM;
 	n = 0;
 	for_each_target(target, update) {
-		struct ksplice_text *item = &texts->items[n];
+		struct ksplice_range *item = &ranges->items[n];
 
 		if (undo) {
 			item->name = "new code";
@@ -104,12 +89,12 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
 			item->start--;	/* no function's address is a mere pointer here */
 			item->ends_in_call = true;
 			n++;
-		} else if (target->n_texts) {
-			memcpy(item, target->texts, target->n_texts * sizeof(*item));
-			n += target->n_texts;
+		} else if (target->n_ranges) {
+			memcpy(item, target->ranges, target->n_ranges * sizeof(*item));
+			n += target->n_ranges;
 		}
 	}
-	sort(texts->items, n, sizeof(*texts->items), compare_texts, NULL);
+	sort(ranges->items, n, sizeof(*ranges->items), compare_ranges, NULL);
 	return 0;
 }
 
@@ -119,25 +104,25 @@ int ksplice_texts_collect(const struct ksplice_update *update, bool undo,
  * count.  A return address equal to the end belongs to a last call that does
  * not return, so the end does where there is one (K13).
  */
-static const struct ksplice_text *find_text(const struct check *check,
-					    unsigned long address)
+static const struct ksplice_range *find_range(const struct check *check,
+					      unsigned long address)
 {
-	u32 low = 0, high = check->texts->n;
-	const struct ksplice_text *text;
+	u32 low = 0, high = check->ranges->n;
+	const struct ksplice_range *range;
 
 	if (address <= check->lowest || address > check->highest)
 		return NULL;
-	/* The last text that starts before @address. */
+	/* The last range that starts before @address. */
 	while (high - low > 1) {
 		u32 middle = low + (high - low) / 2;
 
-		if (check->texts->items[middle].start < address)
+		if (check->ranges->items[middle].start < address)
 			low = middle;
 		else
 			high = middle;
 	}
-	text = &check->texts->items[low];
-	return address < text->end || (text->ends_in_call && address == text->end) ? text : NULL;
+	range = &check->ranges->items[low];
+	return address < range->end || (range->ends_in_call && address == range->end) ? range : NULL;
 }
 
 /*
@@ -145,8 +130,8 @@ static const struct ksplice_text *find_text(const struct check *check,
  * on to the page's end each byte that may begin a jump is taken for one.  The
  * jump of a neighbour may be found, too, which costs a retry.
  */
-static const struct ksplice_text *find_text_behind_slot(const struct check *check,
-							unsigned long address)
+static const struct ksplice_range *find_range_behind_slot(const struct check *check,
+							  unsigned long address)
 {
 	unsigned long end = ALIGN(address + 1, PAGE_SIZE);
 
@@ -154,15 +139,15 @@ static const struct ksplice_text *find_text_behind_slot(const struct check *chec
 	    !static_call(__is_insn_slot_addr)(kernel.optinsn_slots, address))
 		return NULL;
 	for (; address + JMP32_INSN_SIZE <= end; address++) {
-		const struct ksplice_text *text;
+		const struct ksplice_range *range;
 		s32 displacement;
 
 		if (*(const u8 *)address != JMP32_INSN_OPCODE)
 			continue;
 		memcpy(&displacement, (const void *)(address + 1), sizeof(displacement));
-		text = find_text(check, address + JMP32_INSN_SIZE + displacement);
-		if (text)
-			return text;
+		range = find_range(check, address + JMP32_INSN_SIZE + displacement);
+		if (range)
+			return range;
 	}
 	return NULL;
 }
@@ -171,16 +156,16 @@ static const struct ksplice_text *find_text_behind_slot(const struct check *chec
 static int check_address(const struct check *check, struct task_struct *task,
 			 unsigned long address)
 {
-	const struct ksplice_text *text = find_text(check, address);
+	const struct ksplice_range *range = find_range(check, address);
 	struct ksplice_update *update = check->update;
 	struct ksplice_conflict *conflict;
 	bool in_slot = false;
 
-	if (!text) {
-		text = find_text_behind_slot(check, address);
+	if (!range) {
+		range = find_range_behind_slot(check, address);
 		in_slot = true;
 	}
-	if (!text)
+	if (!range)
 		return 0;
 	if (update->n_found < KSPLICE_MAX_CONFLICTS) {
 		conflict = &update->found[update->n_found];
@@ -188,7 +173,7 @@ static int check_address(const struct check *check, struct task_struct *task,
 		conflict->comm[TASK_COMM_LEN - 1] = 0;
 		conflict->pid = task->pid;
 		scnprintf(conflict->name, sizeof(conflict->name), "%s%s",
-			  in_slot ? "slot of a probe in " : "", text->name);
+			  in_slot ? "slot of a probe in " : "", range->name);
 		conflict->address = address;
 	}
 	update->n_found++;
@@ -298,9 +283,9 @@ static void check_resting(const struct check *check, struct task_struct *task)
 /**
  * ksplice_check_threads - check every thread against the code of an update
  * @update: the update; what is found is left in update->found
- * @texts: where no thread may be
+ * @ranges: where no thread may be
  * @stopped: what each CPU's stopper recorded
- * @undo: @texts are new code
+ * @undo: @ranges are new code
  *
  * Context: inside stop_machine.
  * Return: 0, -EBUSY with conflicts recorded, -EAGAIN while there are tasks on
@@ -308,13 +293,13 @@ static void check_resting(const struct check *check, struct task_struct *task)
  * runs though the machine is stopped, or -EINVAL for one that cannot be
  * understood (both recorded as a conflict without a name).
  */
-int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_texts *texts,
+int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ranges *ranges,
 			  const struct ksplice_stopped *stopped, bool undo)
 {
 	struct check check = {
 		.update = update,
 		.stopped = stopped,
-		.texts = texts,
+		.ranges = ranges,
 		.lowest = ULONG_MAX,
 	};
 	struct task_struct *process, *task;
@@ -322,9 +307,9 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_te
 	int cpu, err = 0;
 	u32 i;
 
-	for (i = 0; i < texts->n; i++) {
-		check.lowest = min(check.lowest, texts->items[i].start);
-		check.highest = max(check.highest, texts->items[i].end);
+	for (i = 0; i < ranges->n; i++) {
+		check.lowest = min(check.lowest, ranges->items[i].start);
+		check.highest = max(check.highest, ranges->items[i].end);
 	}
 
 	update->n_found = 0;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The redirects: a jump from each replaced function to its new code.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Prepared when the primary registers; written inside stop_machine with
@@ -214,6 +216,17 @@ const struct ksplice_function *ksplice_redirect_check(const struct ksplice_targe
 			return function;
 	}
 	return NULL;
+}
+
+/**
+ * ksplice_report_stale - say that a function is not what it was
+ * @update: takes it
+ * @function: what ksplice_redirect_check() found
+ */
+void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function)
+{
+	ksplice_report(update, KSPLICE_UNEXPECTED, "the text of %s at %lx is not what it was: %*ph",
+		       function->name, function->jump, KSP_JUMP_SIZE, (void *)function->jump);
 }
 
 /**

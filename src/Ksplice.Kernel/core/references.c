@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The modules that a target needs to stay.
- *
+ */
+
+/**
  * DOC: lifetime and locking
  *
  * A target holds a reference on every module of which its helper exports a
  * symbol or that new code refers to, and on the module that it changes (K21):
  * neither a redirect nor an export can be left without what it points at.  Only
- * a module that may come later may also go; late.c sees it go.  A module is
+ * a module that may come later may also go; notifier.c sees it go.  A module is
  * taken only when it is live; one that is coming or going is refused.
  *
  * ksplice_operation is held.
@@ -71,7 +73,7 @@ static struct module *per_cpu_module(unsigned long address)
 }
 
 /* Returns false if @address is a module's and that module is not there to stay. */
-static bool hold_lender(struct ksplice_target *target, unsigned long address)
+static bool hold_dependency(struct ksplice_target *target, unsigned long address)
 {
 	bool in_modules = address >= MODULES_VADDR && address < MODULES_END;
 	struct module *module;
@@ -82,49 +84,49 @@ static bool hold_lender(struct ksplice_target *target, unsigned long address)
 	module = in_modules ? static_call(__module_address)(address) : per_cpu_module(address);
 	if ((!module && !in_modules) || (module && module == target->module))
 		goto out;
-	for (i = 0; module && i < target->n_lenders; i++) {
-		if (target->lenders[i] == module)
+	for (i = 0; module && i < target->n_dependencies; i++) {
+		if (target->dependencies[i] == module)
 			goto out;
 	}
 	held = module && module->state == MODULE_STATE_LIVE &&
-	       !ksplice_fails("reference on a lender") && try_module_get(module);
+	       !ksplice_fails("reference on a dependency") && try_module_get(module);
 	if (held)
-		target->lenders[target->n_lenders++] = module;
+		target->dependencies[target->n_dependencies++] = module;
 out:
 	preempt_enable();
 	return held;
 }
 
 /**
- * ksplice_hold_lenders - take a reference on each module that a target's update uses
+ * ksplice_hold_dependencies - take a reference on each module that a target's update uses
  * @update: takes the reason of a failure
  * @target: the target; takes the references
  * @match: its match
  *
  * Return: 0 or an error; what was taken goes with the target.
  */
-int ksplice_hold_lenders(struct ksplice_update *update, struct ksplice_target *target,
-			 const struct ksp_match *match)
+int ksplice_hold_dependencies(struct ksplice_update *update, struct ksplice_target *target,
+			      const struct ksp_match *match)
 {
 	size_t most = (size_t)match->n_exports + match->n_ranges;
 	u32 i;
 
-	target->lenders = ksplice_fails("memory for references") ? NULL :
-			  kvcalloc(most, sizeof(*target->lenders), GFP_KERNEL);
-	if (!target->lenders && most) {
+	target->dependencies = ksplice_fails("memory for references") ? NULL :
+			  kvcalloc(most, sizeof(*target->dependencies), GFP_KERNEL);
+	if (!target->dependencies && most) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for %zu references", most);
 		return -ENOMEM;
 	}
 	/* What another update put in place is that one's as long as we jump from it. */
 	for (i = 0; i < match->n_ranges; i++) {
-		if (hold_lender(target, match->ranges[i].start))
+		if (hold_dependency(target, match->ranges[i].start))
 			continue;
 		ksplice_report(update, KSPLICE_MODULE_BUSY, "the module with %s, at %llx, is being unloaded",
 			       match->ranges[i].name, match->ranges[i].start);
 		return -EBUSY;
 	}
 	for (i = 0; i < match->n_exports; i++) {
-		if (hold_lender(target, match->exports[i]))
+		if (hold_dependency(target, match->exports[i]))
 			continue;
 		ksplice_report(update, KSPLICE_MODULE_BUSY,
 			       "the module with symbol %u of %s, at %llx, is being loaded or unloaded",
@@ -142,11 +144,11 @@ void ksplice_drop_references(struct ksplice_target *target)
 {
 	u32 i;
 
-	for (i = 0; i < target->n_lenders; i++)
-		module_put(target->lenders[i]);
-	target->n_lenders = 0;
-	kvfree(target->lenders);
-	target->lenders = NULL;
+	for (i = 0; i < target->n_dependencies; i++)
+		module_put(target->dependencies[i]);
+	target->n_dependencies = 0;
+	kvfree(target->dependencies);
+	target->dependencies = NULL;
 	if (target->module && !target->helper->late)
 		module_put(target->module);
 	target->module = NULL;

@@ -7,7 +7,9 @@
  * belongs to a module that may be loaded after the update has no address when
  * the primary loads (K21); until it has one the loader puts that of
  * ksplice_unresolved() there.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Called with ksplice_operation held: kept when the target has matched, written

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Shadow fields (<ksplice/shadow.h> has the rules of their life).
- *
+ */
+
+/**
  * DOC: how it works
  *
  * One hash table of fields by object and id.  Readers walk a bucket under RCU;
  * who adds or removes takes the bucket's lock, so of two that add the same
  * field one finds the other's.  A removed field is freed after a grace period.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Any context but NMI.  A bucket's lock is taken with interrupts off and held
@@ -39,7 +43,7 @@ struct field {
 
 static struct bucket {
 	struct hlist_head fields;
-	spinlock_t lock;
+	spinlock_t lock;	/* adding and removing */
 } buckets[1 << BITS];
 
 static struct bucket *bucket_of(const void *object, u32 id)

@@ -2,7 +2,9 @@
 /*
  * The stop: one try checks every thread and writes every redirect while the
  * machine stands still.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Runs on the core's own thread (K17) with ksplice_operation held during a try
@@ -26,7 +28,7 @@
 struct stop {
 	struct ksplice_update *update;
 	const struct ksplice_hooks *hooks;
-	struct ksplice_texts texts;
+	struct ksplice_ranges texts;
 	bool undo;
 	unsigned int n_cpus;
 	atomic_t arrived;
@@ -94,110 +96,15 @@ static int stop_function(void *data)
 			cpu_relax();
 		operate(stop);
 		stop->pause_ns = ktime_get_mono_fast_ns() - start;
+		/* What was written, and found, is seen by who sees this. */
 		smp_store_release(&stop->done, 1);
 	} else {
+		/* Pairs with the release above. */
 		while (!smp_load_acquire(&stop->done))
 			cpu_relax();
 	}
 	sync_core();
 	return 0;
-}
-
-/*
- * A kprobe inside of a replaced function would never be hit again; one that
- * was planted behind a redirect may stand in the middle of what becomes an
- * instruction again when the redirect goes.  A function of its own, so that its
- * addresses are in no frame that is alive at the stop.
- */
-static noinline unsigned long find_probe(const struct ksplice_target *target,
-					 const struct ksplice_function **probed)
-{
-	unsigned long address;
-	u32 i;
-
-	for (i = 0; i < target->n_functions; i++) {
-		const struct ksplice_function *function = &target->functions[i];
-
-		for (address = function->start; address < function->end; address++) {
-			if (ksplice_is_probed(address)) {
-				*probed = function;
-				return address;
-			}
-		}
-		cond_resched();
-	}
-	return 0;
-}
-
-/**
- * ksplice_keep_others_out - keep probes and handlers of the tracer from coming and going
- *
- * Who registers a kprobe copies the instruction first, enters the probe into
- * the kernel's table, and plants it later.  In between text_mutex is free and
- * the text is what it was (K16): only kprobe_mutex tells that it is on its way.
- *
- * Context: process context, before cpus_read_lock and text_mutex.
- */
-void ksplice_keep_others_out(void)
-{
-	mutex_lock(kernel.kprobe_mutex);
-	mutex_lock(kernel.ftrace_lock);
-}
-
-/**
- * ksplice_let_others_in - the opposite
- */
-void ksplice_let_others_in(void)
-{
-	mutex_unlock(kernel.ftrace_lock);
-	mutex_unlock(kernel.kprobe_mutex);
-}
-
-/**
- * ksplice_check_others - does a livepatch or a kprobe stand in a target's functions?
- * @update: takes the reason of a failure
- * @target: the target
- * @undo: a livepatch that came later does no harm
- *
- * Context: process context, others kept out.
- * Return: 0 or an error.
- */
-int ksplice_check_others(struct ksplice_update *update, const struct ksplice_target *target,
-			 bool undo)
-{
-	const struct ksplice_function *function = undo ? NULL : ksplice_tracer_conflict(target);
-	unsigned long probe;
-
-	if (function) {
-		ksplice_report(update, KSPLICE_REDIRECTED,
-			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
-			       function->name);
-		return -EADDRINUSE;
-	}
-	probe = find_probe(target, &function);
-	if (probe) {
-		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in %s at %lx",
-			       function->name, probe);
-		return -EPERM;
-	}
-	probe = undo && !target->pinned ? ksplice_find_probe(target->primary) : 0;
-	if (probe) {
-		ksplice_report(update, KSPLICE_PROBED, "a kprobe stands in the new code at %pS",
-			       (void *)probe);
-		return -EPERM;
-	}
-	return 0;
-}
-
-/**
- * ksplice_report_stale - say that a function is not what it was
- * @update: takes it
- * @function: what ksplice_redirect_check() found
- */
-void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function)
-{
-	ksplice_report(update, KSPLICE_UNEXPECTED, "the text of %s at %lx is not what it was: %*ph",
-		       function->name, function->jump, KSP_JUMP_SIZE, (void *)function->jump);
 }
 
 /* One try; the reason of a failure is reported. */
@@ -310,10 +217,10 @@ static int prepare_and_try(struct ksplice_update *update, struct stop *stop)
 {
 	int err;
 
-	err = stop->undo ? 0 : ksplice_late_ready(update);
+	err = stop->undo ? 0 : ksplice_loaded_are_matched(update);
 	if (err)
 		return err;
-	err = ksplice_texts_collect(update, stop->undo, &stop->texts);
+	err = ksplice_ranges_collect(update, stop->undo, &stop->texts);
 	if (err) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
 		return err;
@@ -355,7 +262,7 @@ int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hook
 		return -ENOMEM;
 	}
 	for (i = 1;; i++) {
-		/* What sleeps sleeps without the lock. */
+		/* Who sleeps does not hold the lock. */
 		mutex_unlock(&ksplice_operation);
 		if (i > 1)
 			msleep(READ_ONCE(update->retry_ms));

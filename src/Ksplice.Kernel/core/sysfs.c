@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /sys/kernel/ksplice/ID: what an update is, and the file to ask for a change.
- *
+ */
+
+/**
  * DOC: locking
  *
  * Readers take update->report, and one of them the tracer's lock before it.
@@ -289,7 +291,7 @@ static ssize_t overridden_read(struct file *file, struct kobject *kobj,
 {
 	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
 	struct piece piece = { .to = to, .from = from, .size = size };
-	int err = ksplice_tracer_overridden(update, list_overridden, &piece);
+	int err = ksplice_find_overridden(update, list_overridden, &piece);
 
 	return err < 0 ? err : piece.copied;
 }

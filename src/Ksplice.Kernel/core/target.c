@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A target of an update, the kernel itself or a loadable module, and its match.
- *
+ */
+
+/**
  * DOC: lifetime and locking
  *
  * A target is made while its helper registers and destroyed when that helper
  * is unloaded; one whose module may come later is made anew when that comes, and
- * forgets what it matched when that goes (late.c).
+ * forgets what it matched when that goes (notifier.c).
  *
  * ksplice_operation is held; matching holds text_mutex too (K12).  The match
  * data may lie in the helper's init memory: what outlives registration is copied.
@@ -18,27 +20,8 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/version.h>
 
 #include "core.h"
-
-/**
- * ksplice_module_text - where a module's code stands, without its init code
- * @module: the module
- * @start: its first byte
- * @end: one past its last
- */
-void ksplice_module_text(const struct module *module, unsigned long *start,
-			 unsigned long *end)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
-	*start = (unsigned long)module->mem[MOD_TEXT].base;
-	*end = *start + module->mem[MOD_TEXT].size;
-#else
-	*start = (unsigned long)module->core_layout.base;
-	*end = *start + module->core_layout.text_size;
-#endif
-}
 
 static const char * const reasons[] = {
 	[KSP_BAD_DATA] = "the match data is malformed",
@@ -129,10 +112,10 @@ static int keep_match(struct ksplice_update *update, struct ksplice_target *targ
 
 	target->functions = ksplice_fails("memory for functions") ? NULL :
 			    kvcalloc(match->n_functions, sizeof(*target->functions), GFP_KERNEL);
-	target->texts = ksplice_fails("memory for texts") ? NULL :
-			kvcalloc(match->n_ranges, sizeof(*target->texts), GFP_KERNEL);
+	target->ranges = ksplice_fails("memory for ranges") ? NULL :
+			kvcalloc(match->n_ranges, sizeof(*target->ranges), GFP_KERNEL);
 	err = -ENOMEM;
-	if ((!target->functions && match->n_functions) || (!target->texts && match->n_ranges))
+	if ((!target->functions && match->n_functions) || (!target->ranges && match->n_ranges))
 		goto failed;
 	for (i = 0; i < match->n_functions; i++) {
 		err = keep_function(update, target, &match->functions[i]);
@@ -141,16 +124,16 @@ static int keep_match(struct ksplice_update *update, struct ksplice_target *targ
 	}
 	err = -ENOMEM;
 	for (i = 0; i < match->n_ranges; i++) {
-		struct ksplice_text *text = &target->texts[i];
+		struct ksplice_range *range = &target->ranges[i];
 
-		text->name = ksplice_fails("name of a text") ? NULL :
+		range->name = ksplice_fails("name of a range") ? NULL :
 			     kstrdup(match->ranges[i].name, GFP_KERNEL);
-		if (!text->name)
+		if (!range->name)
 			goto failed;
-		text->start = match->ranges[i].start;
-		text->end = match->ranges[i].end;
-		text->ends_in_call = match->ranges[i].ends_in_call;
-		target->n_texts++;
+		range->start = match->ranges[i].start;
+		range->end = match->ranges[i].end;
+		range->ends_in_call = match->ranges[i].ends_in_call;
+		target->n_ranges++;
 	}
 	return 0;
 
@@ -224,7 +207,7 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 	} else {
 		err = keep_match(update, target, &match);
 		if (!err)
-			err = ksplice_hold_lenders(update, target, &match);
+			err = ksplice_hold_dependencies(update, target, &match);
 		if (!err)
 			err = fill_exports(update, target, &match);
 		if (!err)
@@ -253,7 +236,7 @@ struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
 
 	if (target) {
 		target->helper = helper;
-		INIT_LIST_HEAD(&target->late);
+		INIT_LIST_HEAD(&target->not_loaded);
 		INIT_LIST_HEAD(&target->leftovers);
 		target->name = ksplice_fails("name of a target") ? NULL :
 			       kstrdup(helper->target ?: KSPLICE_KERNEL_NAME, GFP_KERNEL);
@@ -268,7 +251,7 @@ struct ksplice_target *ksplice_target_create(struct ksplice_update *update,
 	} else if (helper->target) {
 		/* Who comes or goes from here on waits for ksplice_operation. */
 		if (helper->late)
-			ksplice_late_add(target);
+			ksplice_not_loaded_add(target);
 		err = ksplice_find_module(update, target);
 	}
 	if (!err && (!helper->target || target->module))
@@ -305,12 +288,12 @@ void ksplice_target_forget(struct ksplice_target *target)
 {
 	for (; target->n_functions; target->n_functions--)
 		kfree(target->functions[target->n_functions - 1].name);
-	for (; target->n_texts; target->n_texts--)
-		kfree(target->texts[target->n_texts - 1].name);
+	for (; target->n_ranges; target->n_ranges--)
+		kfree(target->ranges[target->n_ranges - 1].name);
 	kvfree(target->functions);
 	target->functions = NULL;
-	kvfree(target->texts);
-	target->texts = NULL;
+	kvfree(target->ranges);
+	target->ranges = NULL;
 	kfree(target->values);
 	target->values = NULL;
 	target->n_values = 0;
@@ -327,8 +310,8 @@ void ksplice_target_destroy(struct ksplice_target *target)
 {
 	if (!target)
 		return;
-	ksplice_late_remove(target);
-	ksplice_late_drop_leftovers(target);
+	ksplice_not_loaded_remove(target);
+	ksplice_leftovers_drop(target);
 	ksplice_target_forget(target);
 	kfree(target->name);
 	kfree(target);

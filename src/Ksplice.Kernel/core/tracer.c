@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The function tracer: the way in where a jump does not fit, and who else uses it.
- *
+ */
+
+/**
  * DOC: redirects by handler
  *
  * Where a jump label or a static call stands in the first bytes of a function,
@@ -12,7 +14,9 @@
  * (K18); PERMANENT keeps an administrator from disabling ftrace under it.  A thread that is
  * on its way through the tracer has the function's own text on its stack and
  * counts as being in it.
- *
+ */
+
+/**
  * DOC: what the tracer does not promise
  *
  * Once it has failed (ftrace_is_dead()) it takes no handler on or off.  Those
@@ -21,7 +25,9 @@
  * that is made while the tracer runs itself, on the same CPU in the same context,
  * reaches no handler and so the old code: the tracer guards against recursion.
  * A livepatch has the same limits.
- *
+ */
+
+/**
  * DOC: context and locking
  *
  * Process context with ksplice_operation held, but for ksplice_tracer_switch(),
@@ -169,97 +175,6 @@ int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on)
 {
 	WRITE_ONCE(function->handler->on, on);
-}
-
-static const struct ksplice_function *find_site(const struct ksplice_target *target, unsigned long site)
-{
-	u32 i;
-
-	for (i = 0; i < target->n_functions; i++) {
-		if (target->functions[i].jump && target->functions[i].fentry == site)
-			return &target->functions[i];
-	}
-	return NULL;
-}
-
-/*
- * Calls @found for each function of a target that somebody else redirects, until
- * it returns nonzero, and returns that.  ftrace_lock is held.
- */
-static int for_each_conflict(const struct ksplice_target *target,
-			     int (*found)(void *arg, const struct ksplice_function *function),
-			     void *arg)
-{
-	struct ftrace_rec_iter *iter;
-
-	for (iter = static_call(ftrace_rec_iter_start)(); iter;
-	     iter = static_call(ftrace_rec_iter_next)(iter)) {
-		const struct dyn_ftrace *site = static_call(ftrace_rec_iter_record)(iter);
-		const struct ksplice_function *function;
-		int end;
-
-		if (!(site->flags & FTRACE_FL_IPMODIFY))
-			continue;
-		function = find_site(target, site->ip);
-		end = function ? found(arg, function) : 0;
-		if (end)
-			return end;
-	}
-	return 0;
-}
-
-static int take_first(void *arg, const struct ksplice_function *function)
-{
-	*(const struct ksplice_function **)arg = function;
-	return 1;
-}
-
-/**
- * ksplice_tracer_conflict - a function that somebody else redirects
- * @target: the target
- *
- * A livepatch leads a call away before it comes to a jump behind the fentry
- * site: the update would be in place and without effect.
- *
- * Context: process context, ftrace_lock held.
- * Return: the first such function, or NULL.
- */
-const struct ksplice_function *ksplice_tracer_conflict(const struct ksplice_target *target)
-{
-	const struct ksplice_function *function = NULL;
-
-	for_each_conflict(target, take_first, &function);
-	return function;
-}
-
-/**
- * ksplice_tracer_overridden - functions of an update in place that somebody redirects since
- * @update: the update
- * @found: called for each, with @arg; a nonzero value ends the search
- * @arg: for @found
- *
- * Context: process context; takes ftrace_lock and update->report.
- * Return: what @found returned last, or 0.
- */
-int ksplice_tracer_overridden(struct ksplice_update *update,
-			      int (*found)(void *arg, const struct ksplice_function *function),
-			      void *arg)
-{
-	const struct ksplice_target *target;
-	int end = 0;
-
-	mutex_lock(kernel.ftrace_lock);
-	mutex_lock(&update->report);
-	if (update->stage == KSPLICE_APPLIED) {
-		for_each_target(target, update) {
-			end = for_each_conflict(target, found, arg);
-			if (end)
-				break;
-		}
-	}
-	mutex_unlock(&update->report);
-	mutex_unlock(kernel.ftrace_lock);
-	return end;
 }
 
 /**

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The folders of the engine are its stages. Each may use those before it and none behind it; docs/design.md shows who uses whom.
+// The folders of the engine are its stages. Each may use those before it and none behind it; docs/design.md shows who uses whom. So do
+// the files of the core, of which build/core-layers tells.
 using System.Text.RegularExpressions;
+using CliWrap;
+using CliWrap.Buffered;
 
 namespace Ksplice.Build.Tests.Documentation;
 
@@ -64,5 +67,53 @@ public partial class LayeringTests
         var uses = Uses();
         string map = string.Concat(Order.Select(folder => $"    {folder, -14}{string.Join(", ", uses[folder])}".TrimEnd() + "\n"));
         Assert.Contains(map, File.ReadAllText(Repository.At("docs", "design.md")), StringComparison.Ordinal);
+    }
+
+    private static Task<BufferedCommandResult> CoreLayersAsync(params string[] arguments) =>
+        Cli.Wrap(Repository.At("build", "core-layers"))
+            .WithArguments(arguments)
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
+
+    [Fact]
+    public async Task The_files_of_the_core_call_downward_only_and_their_map_is_true()
+    {
+        var layers = await CoreLayersAsync();
+        Assert.Equal((0, ""), (layers.ExitCode, layers.StandardError));
+        string map = string.Concat(layers.StandardOutput.TrimEnd().Split('\n').Select(line => $"    {line}\n"));
+        string page = await File.ReadAllTextAsync(Repository.At("docs", "design.md"), TestContext.Current.CancellationToken);
+        Assert.Contains($"<!-- core layers -->\n\n{map}\n<!-- end of core layers -->", page, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("module.c", "\tksplice_report(NULL, KSPLICE_OK, \"\");\n", "")]
+    [InlineData("report.c", "\tksplice_stop(NULL, NULL, false);\n", "report.c uses ksplice_stop of stop.c, which is above it")]
+    [InlineData("elsewhere.c", "", "elsewhere.c stands in no layer")]
+    [InlineData("core.h", null, "ksplice_nowhere is declared and no file defines it")]
+    public async Task A_call_upward_in_the_core_is_told(string file, string? added, string error)
+    {
+        var folder = Directory.CreateTempSubdirectory("ksplice-layers-");
+        try
+        {
+            foreach (string path in Directory.GetFiles(Repository.At("src", "Ksplice.Kernel", "core")))
+                File.Copy(path, Path.Combine(folder.FullName, Path.GetFileName(path)));
+            await File.AppendAllTextAsync(
+                Path.Combine(folder.FullName, file),
+                added is null
+                    ? "void ksplice_nowhere(void);\n"
+                    : $"static void one(void)\n{{\n{added}}}\nvoid ksplice_added(void)\n{{\n}}\n",
+                TestContext.Current.CancellationToken
+            );
+            var layers = await CoreLayersAsync(folder.FullName);
+            // The first is downward in the order of the files.
+            if (file == "module.c")
+                Assert.Equal((0, ""), (layers.ExitCode, layers.StandardError));
+            else
+                Assert.Equal((1, $"core-layers: error: {error}\n"), (layers.ExitCode, layers.StandardError));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 }

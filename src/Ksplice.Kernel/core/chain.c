@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Updates on top of updates.
- *
+ */
+
+/**
  * DOC: how it works
  *
  * An update may replace what another one put in place.  Its pre code is then
@@ -15,7 +17,9 @@
  * one is applied the lower one cannot be reversed, and while the lower one is
  * not applied neither can the upper one be: updates come off in any order that
  * leaves none without what it was matched against.
- *
+ */
+
+/**
  * DOC: locking
  *
  * ksplice_operation is held: no update comes, goes or changes its stage.
@@ -94,8 +98,8 @@ bool ksplice_is_left_behind(unsigned long address)
 		if (update->stage != KSPLICE_APPLIED)
 			continue;
 		for_each_target(target, update) {
-			for (i = 0; i < target->n_texts; i++) {
-				if (target->texts[i].start == address)
+			for (i = 0; i < target->n_ranges; i++) {
+				if (target->ranges[i].start == address)
 					return true;
 			}
 		}
@@ -167,8 +171,8 @@ static bool stands_on(const struct ksplice_update *upper, const struct ksplice_u
 				return true;
 		}
 		for_each_target(other, lower) {
-			for (i = 0; i < one->n_lenders; i++) {
-				if (other->primary && one->lenders[i] == other->primary)
+			for (i = 0; i < one->n_dependencies; i++) {
+				if (other->primary && one->dependencies[i] == other->primary)
 					return true;
 			}
 		}
