@@ -25,9 +25,11 @@ public static class CommandLine
     internal static RootCommand Root(Func<Session> session) =>
         new("Changes the running kernel by an update, and changes it back; compares kernel objects, with each other and with a kernel.")
         {
+            Check(session),
             Apply(session),
             Undo(session),
             View(session),
+            Info(session),
             Status(session),
             Enable(session),
             Disable(session),
@@ -57,8 +59,22 @@ public static class CommandLine
             },
         };
 
+    // What begins with a dash is a misspelt option, which an argument would else take.
+    private static Argument<T> NoOption<T>(Argument<T> argument)
+    {
+        argument.Validators.Add(result =>
+        {
+            foreach (var token in result.Tokens.Where(token => token.Value is ['-', _, ..]))
+                result.AddError($"there is no option '{token.Value}'; a file whose name begins so is './{token.Value}'");
+        });
+        return argument;
+    }
+
+    private static Argument<string> Package() =>
+        NoOption(new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." });
+
     // The ids that there are; none for who may not see them.
-    private static Argument<string> Offer(Argument<string> id, Func<IEnumerable<string>> ids)
+    private static Argument<T> Offer<T>(Argument<T> id, Func<IEnumerable<string>> ids)
     {
         id.CompletionSources.Add(_ =>
         {
@@ -71,12 +87,36 @@ public static class CommandLine
                 return [];
             }
         });
-        return id;
+        return NoOption(id);
+    }
+
+    private static Command Check(Func<Session> session)
+    {
+        var path = Package();
+        var command = new Command("check", "Match an update against the running kernel, say whether it fits, and change nothing.") { path };
+        command.SetAction(
+            (parsed, cancellation) =>
+                GuardAsync(session, () => ApplyCommand.CheckAsync(session(), parsed.GetRequiredValue(path), cancellation))
+        );
+        return command;
+    }
+
+    private static Command Info(Func<Session> session)
+    {
+        var path = NoOption(new Argument<string>("FILE") { Description = "The update: its .tar.zst or its folder." });
+        var json = Json();
+        var command = new Command("info", "Show what a package is: what it changes, for which kernel, and who signed it.") { path, json };
+        command.SetAction((parsed, _) => GuardAsync(session, () =>
+                {
+                    InfoCommand.Run(session(), parsed.GetRequiredValue(path), parsed.GetValue(json));
+                    return Task.CompletedTask;
+                }));
+        return command;
     }
 
     private static Command Apply(Func<Session> session)
     {
-        var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
+        var path = Package();
         var wait = Wait();
         var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path, wait };
         command.SetAction(
@@ -95,23 +135,32 @@ public static class CommandLine
 
     private static Command Undo(Func<Session> session)
     {
-        var id = Offer(new Argument<string>("ID") { Description = "The update's id, as 'ksplice view' shows it." }, () =>
-            session().Machine.Updates().Select(update => update.Id)
+        var id = Offer(
+            new Argument<string?>("ID") { Description = "The update's id, as 'ksplice view' shows it.", Arity = ArgumentArity.ZeroOrOne },
+            () => session().Machine.Updates().Select(update => update.Id)
         );
+        var all = new Option<bool>("--all") { Description = "All updates, in an order in which that can be." };
         var wait = Wait();
-        var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id, wait };
-        command.SetAction(
-            (parsed, cancellation) =>
-                GuardAsync(session, () =>
-                    UndoCommand.RunAsync(session(), parsed.GetRequiredValue(id), TimeSpan.FromSeconds(parsed.GetValue(wait)), cancellation)
-                )
-        );
+        var command = new Command("undo", "Take an update off, and unload it if that is safe.") { id, all, wait };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(all) == result.GetValue(id) is not null)
+                result.AddError("undo takes either an id or --all");
+        });
+        command.SetAction((parsed, cancellation) => GuardAsync(session, async () =>
+                {
+                    var time = TimeSpan.FromSeconds(parsed.GetValue(wait));
+                    if (parsed.GetValue(id) is not { } one)
+                        return await UndoCommand.AllAsync(session(), time, cancellation);
+                    await UndoCommand.RunAsync(session(), one, time, cancellation);
+                    return (int)ExitCode.Ok;
+                }));
         return command;
     }
 
     private static Command Enable(Func<Session> session)
     {
-        var path = new Argument<string>("PATH") { Description = "The update: its folder or its .tar.zst." };
+        var path = Package();
         var command = new Command("enable", "Have an update applied at every boot; this does not apply it now.") { path };
         command.SetAction(
             (parsed, cancellation) =>
@@ -142,7 +191,10 @@ public static class CommandLine
 
     private static Command View(Func<Session> session)
     {
-        var id = new Argument<string?>("ID") { Description = "One update; all when left out.", Arity = ArgumentArity.ZeroOrOne };
+        var id = Offer(
+            new Argument<string?>("ID") { Description = "One update; all when left out.", Arity = ArgumentArity.ZeroOrOne },
+            () => session().Machine.Updates().Select(update => update.Id)
+        );
         var json = Json();
         var command = new Command("view", "Show the updates that are loaded.") { id, json };
         command.SetAction((parsed, _) => GuardAsync(session, () =>
@@ -156,10 +208,21 @@ public static class CommandLine
     private static Command Status(Func<Session> session)
     {
         var json = Json();
-        var command = new Command("status", "Tell whether every update that is to be applied at boot is in place.") { json };
-        command.SetAction(
-            (parsed, _) => GuardAsync(session, () => Task.FromResult((int)StatusCommand.Run(session(), parsed.GetValue(json))))
-        );
+        var prometheus = new Option<bool>("--prometheus") { Description = "Print metrics in the text format of Prometheus." };
+        var command = new Command("status", "Tell whether every update that is to be applied at boot is in place.") { json, prometheus };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(json) && result.GetValue(prometheus))
+                result.AddError("status takes one of --json and --prometheus");
+        });
+        command.SetAction((parsed, _) => GuardAsync(session, () =>
+                {
+                    var form =
+                        parsed.GetValue(json) ? StatusCommand.Form.Json
+                        : parsed.GetValue(prometheus) ? StatusCommand.Form.Prometheus
+                        : StatusCommand.Form.Text;
+                    return Task.FromResult((int)StatusCommand.Run(session(), form));
+                }));
         return command;
     }
 
@@ -178,8 +241,8 @@ public static class CommandLine
 
     private static Command Diff(Func<Session> session)
     {
-        var pre = new Argument<string>("PRE") { Description = "The object of the unpatched source." };
-        var post = new Argument<string>("POST") { Description = "The object of the patched source." };
+        var pre = NoOption(new Argument<string>("PRE") { Description = "The object of the unpatched source." });
+        var post = NoOption(new Argument<string>("POST") { Description = "The object of the patched source." });
         var json = Json();
         var command = new Command("diff", "Show which functions differ between two kernel objects, and why.") { pre, post, json };
         command.SetAction(
@@ -201,7 +264,7 @@ public static class CommandLine
 
     private static Command Match(Func<Session> session)
     {
-        var path = new Argument<string>("OBJECT") { Description = "The object, built as an update's unpatched objects are." };
+        var path = NoOption(new Argument<string>("OBJECT") { Description = "The object, built as an update's unpatched objects are." });
         var image = new Option<string>("--image")
         {
             Description = "A vmlinuz, a vmlinux, a module, /proc/kcore or a dump of a machine's memory.",
@@ -251,9 +314,7 @@ public static class CommandLine
         }
         catch (CommandException e)
         {
-            session().Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
-            foreach (var detail in e.Details.Where(d => d.Length > 0))
-                session().Error.MarkupLineInterpolated($"  {detail}");
+            session().Tell(e);
             return (int)e.Code;
         }
         catch (OperationCanceledException)

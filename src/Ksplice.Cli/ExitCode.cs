@@ -20,7 +20,7 @@ public enum ExitCode
     /// <summary>Threads were in the code to be replaced at every try.</summary>
     Busy = 3,
 
-    /// <summary>Not root.</summary>
+    /// <summary>Not root; from <c>status</c>: this user does not see all, and what is seen is as it should be.</summary>
     NotRoot = 4,
 
     /// <summary>The update is for another kernel release.</summary>
@@ -29,7 +29,7 @@ public enum ExitCode
     /// <summary>The package is damaged or not one.</summary>
     Damaged = 6,
 
-    /// <summary>Already applied, or not applied, or the kernel is at work on it.</summary>
+    /// <summary>The update is not applied, or the kernel is at work on it.</summary>
     WrongStage = 7,
 
     /// <summary>No update of that id is loaded; from <c>disable</c>: none is stored.</summary>

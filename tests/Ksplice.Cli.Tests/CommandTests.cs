@@ -25,13 +25,13 @@ public sealed class CommandTests : CommandFixture
     }
 
     [Fact]
-    public async Task Apply_refuses_a_second_time()
+    public async Task Apply_of_what_is_applied_changes_nothing_and_ends_well()
     {
         Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder));
         var before = Kernel.Log.Count;
-        Assert.Equal(ExitCode.WrongStage, await RunAsync("apply", Package.Folder));
+        Assert.Equal(ExitCode.Ok, await RunAsync("apply", Package.Folder));
         Assert.Equal(before, Kernel.Log.Count);
-        Assert.Contains("already applied", Errors, StringComparison.Ordinal);
+        Assert.Contains($"update {TestPackage.Id} is applied already: unchanged", Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -284,6 +284,7 @@ public sealed class CommandTests : CommandFixture
 
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
+        Assert.Contains("name:      test\nsignature: none\n", Output, StringComparison.Ordinal);
         Assert.Contains("function:  show_smap 0xffffffff81234560 -> 0xffffffffc0001000 (vmlinux)", Output, StringComparison.Ordinal);
 
         ForgetOutput();
@@ -303,6 +304,12 @@ public sealed class CommandTests : CommandFixture
     [InlineData("undo")]
     [InlineData("apply", "a", "b")]
     [InlineData("destroy", "everything")]
+    [InlineData("view", "--jsn")]
+    [InlineData("info", "--josn")]
+    [InlineData("apply", "--wait=5")]
+    [InlineData("undo", "--all", "0123abcd")]
+    [InlineData("undo", "--al")]
+    [InlineData("status", "--json", "--prometheus")]
     public async Task Wrong_arguments_change_nothing(params string[] arguments)
     {
         Assert.Equal(ExitCode.Usage, await RunAsync(arguments));

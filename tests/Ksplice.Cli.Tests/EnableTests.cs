@@ -33,6 +33,18 @@ public sealed class EnableTests : CommandFixture
     }
 
     [Fact]
+    public async Task A_unit_that_came_with_the_command_is_left_to_do_its_work()
+    {
+        string packaged = Path.Combine(Package.Scratch, "packaged-units");
+        Directory.CreateDirectory(packaged);
+        File.WriteAllText(Path.Combine(packaged, "ksplice.service"), "");
+        Assert.Equal(ExitCode.Ok, await RunAsync("enable", Package.Folder));
+        Assert.False(Directory.Exists(Units));
+        Assert.Equal(ExitCode.Ok, await RunAsync("disable", TestPackage.Id));
+        Assert.Empty(Kernel.Enabled.All);
+    }
+
+    [Fact]
     public async Task Restores_what_is_for_this_kernel_and_names_the_rest()
     {
         Directory.CreateDirectory(Path.Combine(Package.Scratch, "store", $"000001-{TestPackage.Id}.new"));

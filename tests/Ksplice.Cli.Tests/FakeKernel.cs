@@ -16,6 +16,7 @@ internal sealed class FakeKernel : Machine
             Path.Combine(folder, "run"),
             Path.Combine(folder, "store"),
             Path.Combine(folder, "units"),
+            Path.Combine(folder, "packaged-units"),
             Path.Combine(folder, "trusted")
         )
     {
@@ -23,7 +24,15 @@ internal sealed class FakeKernel : Machine
         Directory.CreateDirectory(Path.Combine(_sysfs, "module"));
     }
 
-    public bool Root { get; init; } = true;
+    public bool Root { get; set; } = true;
+
+    /// <summary>The updates that stand on others, with the ids of these: what is below is not undone before them.</summary>
+    public Dictionary<string, string> StandsOn { get; } = [];
+
+    protected override string Text(string path) =>
+        Root || !path.StartsWith(UpdatesDirectory, StringComparison.Ordinal)
+            ? base.Text(path)
+            : throw new UnauthorizedAccessException("Permission denied");
 
     public override bool IsRoot => Root;
 
@@ -179,6 +188,9 @@ internal sealed class FakeKernel : Machine
         var id = Path.GetFileName(Path.GetDirectoryName(path)!);
         Set(id, "busy", "1");
         var answer = BusyRequests-- > 0 ? Answer : "ok";
+        var reason = Reason;
+        if (StandsOn.FirstOrDefault(pair => pair.Value == id && Find(pair.Key)?.Stage == Update.Applied).Key is { } upper)
+            (answer, reason) = ("in_use", $"update {upper} stands on it: undo that first");
         _ = Task.Run(async () =>
         {
             for (var n = 1; n <= TriesTaken; n++)
@@ -188,7 +200,7 @@ internal sealed class FakeKernel : Machine
             }
 
             Set(id, "abort_cause", answer);
-            Set(id, "reason", Reason);
+            Set(id, "reason", reason);
             Set(id, "conflicts", string.Join('\n', Conflicts));
             if (answer == "ok")
             {

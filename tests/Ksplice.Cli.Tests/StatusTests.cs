@@ -17,7 +17,7 @@ public sealed class StatusTests : CommandFixture
         await RunAsync("restore");
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("status"));
-        Assert.Contains($"update:     {TestPackage.Id} applied\n", Output, StringComparison.Ordinal);
+        Assert.Contains($"update:     {TestPackage.Id} applied (test)\n", Output, StringComparison.Ordinal);
         Assert.DoesNotContain("NOT APPLIED", Output, StringComparison.Ordinal);
     }
 
@@ -28,6 +28,7 @@ public sealed class StatusTests : CommandFixture
         await RunAsync("enable", other.Folder);
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("status", "--json"));
+        Schema.Check("status.schema.json", Output);
         var state = JsonDocument.Parse(Output).RootElement;
         Assert.Equal(TestPackage.Release, state.GetProperty("kernel").GetString());
         Assert.False(state.GetProperty("coreLoaded").GetBoolean());
@@ -106,6 +107,7 @@ public sealed class StatusTests : CommandFixture
 
         ForgetOutput();
         Assert.Equal(expected, await RunAsync("status", "--json"));
+        Schema.Check("status.schema.json", Output);
         var state = JsonDocument.Parse(Output).RootElement;
         Assert.Equal(ftrace, state.GetProperty("ftrace").GetString());
         var update = state.GetProperty("updates")[0];
@@ -117,6 +119,73 @@ public sealed class StatusTests : CommandFixture
 
         await RunAsync("undo", TestPackage.Id);
         Assert.Equal(ExitCode.Ok, await RunAsync("status"));
+    }
+
+    // The core's files are root's. Names come from what apply left for everybody.
+    [Fact]
+    public async Task Shows_those_who_are_not_root_what_there_is_for_them_and_says_that_it_is_not_all()
+    {
+        await RunAsync("apply", Package.Folder);
+        Kernel.Root = false;
+        ForgetOutput();
+        Assert.Equal(ExitCode.Ok, await RunAsync("view"));
+        Assert.Matches($"{TestPackage.Id} +- +- +- +- +test", Output);
+        Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
+        Assert.Contains($"id:        {TestPackage.Id}\nname:      test\n", Output, StringComparison.Ordinal);
+        Assert.Contains("the kernel shows root more", Errors, StringComparison.Ordinal);
+        ForgetOutput();
+        Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
+        Assert.Equal(
+            ["id", "name", "signature"],
+            JsonDocument.Parse(Output).RootElement[0].EnumerateObject().Select(property => property.Name)
+        );
+
+        ForgetOutput();
+        Assert.Equal(ExitCode.NotRoot, await RunAsync("status"));
+        Assert.Contains($"update:     {TestPackage.Id} loaded (test)\n", Output, StringComparison.Ordinal);
+        Assert.Contains("this is not all", Errors, StringComparison.Ordinal);
+        ForgetOutput();
+        Assert.Equal(ExitCode.NotRoot, await RunAsync("status", "--json"));
+        Schema.Check("status.schema.json", Output);
+        Assert.False(JsonDocument.Parse(Output).RootElement.GetProperty("complete").GetBoolean());
+        ForgetOutput();
+        Assert.Equal(ExitCode.NotRoot, await RunAsync("status", "--prometheus"));
+        Assert.DoesNotContain("ksplice_ok", Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("ksplice_update_applied", Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Prints_metrics_as_prometheus_reads_them()
+    {
+        await RunAsync("enable", Package.Folder);
+        ForgetOutput();
+        Assert.Equal(ExitCode.Refused, await RunAsync("status", "--prometheus"));
+        Assert.Contains($"ksplice_enabled_missing{{id=\"{TestPackage.Id}\"}} 1\n", Output, StringComparison.Ordinal);
+        Assert.Contains("ksplice_ok 0\n", Output, StringComparison.Ordinal);
+        await RunAsync("restore");
+        Kernel.Tell(TestPackage.Id, "show_smap 0x1 0x2 vmlinux jump", "show_smap", "dead");
+        ForgetOutput();
+        Assert.Equal(ExitCode.Refused, await RunAsync("status", "--prometheus"));
+        // Each metric has its help, its type and its samples, in this order.
+        Assert.Matches(
+            @"\A(# HELP (\w+) [^\n]+\n# TYPE \2 gauge\n(\2(\{\w+=""[^""\n]*""(,\w+=""[^""\n]*"")*\})? [0-9.e-]+\n)+)+\z",
+            Output
+        );
+        foreach (
+            var sample in (string[])
+                [
+                    "ksplice_core_loaded 1",
+                    $"ksplice_update_info{{id=\"{TestPackage.Id}\",stage=\"applied\",name=\"test\",last_request=\"ok\"}} 1",
+                    $"ksplice_update_applied{{id=\"{TestPackage.Id}\"}} 1",
+                    $"ksplice_update_functions{{id=\"{TestPackage.Id}\"}} 1",
+                    $"ksplice_update_functions_overridden{{id=\"{TestPackage.Id}\"}} 1",
+                    $"ksplice_update_pause_seconds{{id=\"{TestPackage.Id}\"}} 0.000123456",
+                    $"ksplice_enabled_missing{{id=\"{TestPackage.Id}\"}} 0",
+                    "ksplice_tracer_dead 1",
+                    "ksplice_ok 0",
+                ]
+        )
+            Assert.Contains(sample + "\n", Output, StringComparison.Ordinal);
     }
 
     [Fact]

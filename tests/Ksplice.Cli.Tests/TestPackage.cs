@@ -13,12 +13,15 @@ internal sealed class TestPackage : IDisposable
     private readonly string _root = Directory.CreateTempSubdirectory("ksplice-test-").FullName;
 
     public TestPackage(string release = Release, params string[] modules)
-        : this(null, release, modules) { }
+        : this(Id, null, release, modules) { }
+
+    /// <summary>Another update for the same kernel.</summary>
+    public static TestPackage Another(string id) => new(id, null, Release);
 
     /// <summary>With a data module of that digest.</summary>
-    public static TestPackage WithData(string digest) => new(digest, Release);
+    public static TestPackage WithData(string digest) => new(Id, digest, Release);
 
-    private TestPackage(string? digest, string release, params string[] modules)
+    private TestPackage(string id, string? digest, string release, params string[] modules)
     {
         ManifestTarget[] targets =
         [
@@ -28,8 +31,8 @@ internal sealed class TestPackage : IDisposable
                     (name, t) =>
                         new ManifestTarget(
                             name,
-                            $"ksplice_{Id}_{t}_helper.ko",
-                            $"ksplice_{Id}_{t}_primary.ko",
+                            $"ksplice_{id}_{t}_helper.ko",
+                            $"ksplice_{id}_{t}_primary.ko",
                             [new ManifestFunction("f", "fs/f.c", "bytes differ")]
                         )
                 ),
@@ -45,7 +48,7 @@ internal sealed class TestPackage : IDisposable
         UpdateManifest manifest = new()
         {
             Format = UpdateManifest.CurrentFormat,
-            Id = Id,
+            Id = id,
             Name = "test",
             Kernel = new ManifestKernel(release, "Linux version " + release),
             Targets = targets,

@@ -19,6 +19,8 @@ public sealed class TrustTests : CommandFixture
         Assert.Empty(Kernel.Log);
 
         await SignAsync("theirs");
+        Assert.Equal(ExitCode.Ok, await RunAsync("info", Package.Folder));
+        Assert.Matches("signature:    CN=[^,]+, NOT TRUSTED: none of the trusted certificates", Output);
         Assert.Equal(ExitCode.Untrusted, await RunAsync("apply", Package.Folder));
         Assert.Contains("none of the trusted certificates", Errors, StringComparison.Ordinal);
         Assert.Empty(Kernel.Log);
@@ -26,6 +28,9 @@ public sealed class TrustTests : CommandFixture
         await SignAsync("ours");
         Assert.Equal(ExitCode.Ok, await RunAsync("enable", Package.Folder));
         Assert.Equal(ExitCode.Ok, await RunAsync("restore"));
+        ForgetOutput();
+        Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
+        Assert.Matches("signature: CN=[^,]+, trusted\n", Output);
         Assert.Equal("applied", Kernel.Find(TestPackage.Id)!.Stage);
     }
 

@@ -59,6 +59,27 @@ public static class PackageSignature
     }
 
     /// <summary>
+    /// True in the verdict if a certificate that the signature brings along made it. That tells who says that they signed it, and that it
+    /// is of this manifest; whether to trust them is another question.
+    /// </summary>
+    public static SignatureVerdict VerifyByItsOwn(ReadOnlySpan<byte> manifest, ReadOnlySpan<byte> signature)
+    {
+        List<X509Certificate> brought;
+        try
+        {
+            brought = [.. new CmsSignedData(signature.ToArray()).GetCertificates().EnumerateMatches(null)];
+        }
+        // As below.
+        catch (Exception problem) when (problem is not OutOfMemoryException)
+        {
+            return new SignatureVerdict(false, $"{FileName} is no signature: {problem.Message}");
+        }
+        return brought.Count == 0
+            ? new SignatureVerdict(false, $"{FileName} has no certificate in it")
+            : Verify(manifest, signature, brought);
+    }
+
+    /// <summary>
     /// True in the verdict if <paramref name="signature"/> over <paramref name="manifest"/> was made with the key of one of the
     /// <paramref name="trusted"/> certificates. Like the kernel's for modules, it does not look at dates: who is
     /// trusted no more is taken off the list.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ksplice apply: the core, the helpers of all targets, the data module and the primaries are loaded in this order, then the core is
 // asked to apply. Matching happens while a helper loads. What was loaded here is taken out again when a later step fails.
-using System.Globalization;
 using Ksplice.Build.Generation;
 using Ksplice.Cli.Machines;
 using Ksplice.Cli.Packages;
@@ -29,17 +28,13 @@ public static class ApplyCommand
 
         var machine = session.Machine;
         var package = PackageFile.Open(path, machine.Trusted);
-        if (package.Manifest.Kernel.Release != machine.KernelRelease)
-        {
-            throw new CommandException(
-                ExitCode.WrongKernel,
-                $"update {package.Manifest.Id} is for kernel {package.Manifest.Kernel.Release}, and {machine.KernelRelease} is running"
-            );
-        }
-
+        DemandKernel(machine, package.Manifest);
         using var guard = await session.LockAsync(cancellation);
         if (machine.Find(package.Manifest.Id) is { Stage: Update.Applied })
-            throw new CommandException(ExitCode.WrongStage, $"update {package.Manifest.Id} is already applied");
+        {
+            session.Out.MarkupLineInterpolated($"update [bold]{package.Manifest.Id}[/] is applied already: unchanged");
+            return;
+        }
 
         var loaded = new Stack<string>();
         await OrTakeOutAsync(machine, package.Manifest.Id, loaded, async () =>
@@ -50,9 +45,58 @@ public static class ApplyCommand
             LoadData(session, package, loaded);
             foreach (var target in package.Manifest.Targets)
                 Load(session, package, Path.GetFileNameWithoutExtension(target.Primary), loaded);
+            machine.Applied.Add(package);
             await RequestAsync(session, package.Manifest.Id, guard, session.Until(wait), loaded, cancellation);
         });
     }
+
+    /// <summary>Matches the update as <see cref="RunAsync"/> does, by its helpers, and takes all out again.</summary>
+    public static async Task CheckAsync(Session session, string path, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        session = session with { NotApplied = "cannot be applied" };
+        var machine = session.Machine;
+        var package = PackageFile.Open(path, machine.Trusted);
+        DemandKernel(machine, package.Manifest);
+        using var guard = await session.LockAsync(cancellation);
+        var id = package.Manifest.Id;
+        if (machine.Find(id) is { Stage: Update.Applied })
+        {
+            session.Out.MarkupLineInterpolated($"update [bold]{id}[/] is applied already");
+            return;
+        }
+
+        var loaded = new Stack<string>();
+        await OrTakeOutAsync(machine, id, loaded, () =>
+        {
+            Load(session, package, Session.CoreModule, loaded);
+            foreach (var target in package.Manifest.Targets)
+                LoadHelper(session, package, target, loaded);
+            var update = Loaded(machine, id);
+            var functions = update.Functions;
+            session.Out.MarkupLineInterpolated(
+                $"update [bold]{id}[/] matches this kernel: {Words.Count(functions.Count, "function")} would be replaced"
+            );
+            foreach (var function in functions)
+                session.Out.MarkupLineInterpolated($"  {function.Name} ({function.Target})");
+            TellWaiting(session, update);
+            return Task.CompletedTask;
+        });
+        if (TakeOut(machine, loaded) is { } left)
+            session.Out.MarkupLineInterpolated($"  {left}");
+    }
+
+    private static void DemandKernel(Machine machine, UpdateManifest manifest)
+    {
+        if (manifest.Kernel.Release != machine.KernelRelease)
+            throw new CommandException(
+                ExitCode.WrongKernel,
+                $"update {manifest.Id} is for kernel {manifest.Kernel.Release}, and {machine.KernelRelease} is running"
+            );
+    }
+
+    private static Update Loaded(Machine machine, string id) =>
+        machine.Find(id) ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{id} did not appear");
 
     // The request was made, from modules that are loaded: the package is not needed any more, and may be gone.
     private static async Task ResumeAsync(Session session, Resumption resumption, CancellationToken cancellation)
@@ -73,8 +117,7 @@ public static class ApplyCommand
         CancellationToken cancellation
     )
     {
-        var machine = session.Machine;
-        var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unexpected, $"{machine.UpdatesDirectory}/{id} did not appear");
+        var update = Loaded(session.Machine, id);
         await session.ReachAsync(update, Update.Applied, guard, until, [.. loaded.Reverse()], cancellation);
         Report(session, update);
     }
@@ -87,14 +130,24 @@ public static class ApplyCommand
         }
         catch (CommandException e) when (machine.Find(id) is not { IsBusy: true })
         {
-            while (loaded.TryPop(out var module))
-            {
-                if (machine.IsLoaded(module) && machine.Unload(module) is var error and not 0)
-                    throw new CommandException(e.Code, e.Message, [.. e.Details, $"{module} stays loaded: {Machine.Describe(error)}"]);
-            }
-
+            if (TakeOut(machine, loaded) is { } left)
+                throw new CommandException(e.Code, e.Message, [.. e.Details, left]);
+            if (machine.ModulesOf(id).Count == 0)
+                machine.Applied.Remove(id);
             throw;
         }
+    }
+
+    // What could not be taken out, in a sentence; null if all could.
+    private static string? TakeOut(Machine machine, Stack<string> loaded)
+    {
+        while (loaded.TryPop(out var module))
+        {
+            if (machine.IsLoaded(module) && machine.Unload(module) is var error and not 0)
+                return $"{module} stays loaded: {Machine.Describe(error)}";
+        }
+
+        return null;
     }
 
     private static void LoadHelper(Session session, UpdatePackage package, ManifestTarget target, Stack<string> loaded)
@@ -107,8 +160,8 @@ public static class ApplyCommand
         {
             throw new CommandException(
                 ExitCode.Refused,
-                $"update {package.Manifest.Id} was not applied: it changes module {target.Name}, which is not loaded",
-                $"modprobe {target.Name}, then apply it again"
+                $"update {package.Manifest.Id} {session.NotApplied}: it changes module {target.Name}, which is not loaded",
+                $"modprobe {target.Name}, then try again"
             );
         }
     }
@@ -146,7 +199,7 @@ public static class ApplyCommand
             return;
         // A helper that did not match says why in sysfs.
         if (machine.Find(package.Manifest.Id) is { } update && update.AbortCause is not ("ok" or ""))
-            throw Session.Failure(update, Update.Applied);
+            throw Session.Failure(update, session.NotApplied);
         throw new CommandException(
             ExitCode.Refused,
             $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
@@ -166,17 +219,17 @@ public static class ApplyCommand
     {
         var functions = update.Functions;
         session.Out.MarkupLine(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Count(functions.Count)}, "
-                    + $"the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
-            )
+            $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Words.Count(functions.Count, "function")} replaced, "
+                + $"the machine stood still for {update.Look().Pause}"
         );
         foreach (var function in functions)
             session.Out.MarkupLineInterpolated($"  {function.Name} ({function.Target})");
+        TellWaiting(session, update);
+    }
+
+    private static void TellWaiting(Session session, Update update)
+    {
         foreach (var target in update.Targets.Where(target => target.IsWaiting))
             session.Out.MarkupLineInterpolated($"  {target.Name} is not loaded, and will be changed when it is");
     }
-
-    private static string Count(int functions) => functions == 1 ? "1 function replaced" : $"{functions} functions replaced";
 }

@@ -57,17 +57,12 @@ public static class EnableCommand
                     continue;
                 }
 
-                if (session.Machine.Find(update.Id) is { Stage: Update.Applied })
-                    session.Out.MarkupLineInterpolated($"update [bold]{update.Id}[/] is applied already");
-                else
-                    await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
+                await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
             }
             catch (CommandException e)
             {
                 worst = e.Code;
-                session.Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {e.Message}");
-                foreach (var detail in e.Details.Where(d => d.Length > 0))
-                    session.Error.MarkupLineInterpolated($"  {detail}");
+                session.Tell(e);
             }
         }
 

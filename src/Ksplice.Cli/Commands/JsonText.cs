@@ -15,4 +15,15 @@ internal static class JsonText
             content(writer);
         return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
     }
+
+    /// <summary>A list of texts; nothing where there is no list.</summary>
+    public static void WriteNames(Utf8JsonWriter writer, string property, IEnumerable<string>? names)
+    {
+        if (names is null)
+            return;
+        writer.WriteStartArray(property);
+        foreach (var name in names)
+            writer.WriteStringValue(name);
+        writer.WriteEndArray();
+    }
 }

@@ -26,7 +26,16 @@ public enum WaitPoint
 /// <param name="Until">When it tries no more, as <see cref="Machines.Wait.Until"/>.</param>
 /// <param name="Loaded">The modules that it loaded, in that order.</param>
 /// <param name="Restoring">Where <c>restore</c> is.</param>
-public sealed record Resumption(WaitPoint Point, int Lock, string? Id, long Until, string[] Loaded, RestorePosition? Restoring)
+/// <param name="Undoing">Where <c>undo --all</c> is.</param>
+public sealed record Resumption(
+    WaitPoint Point,
+    int Lock,
+    string? Id,
+    long Until,
+    string[] Loaded,
+    RestorePosition? Restoring,
+    UndoPosition? Undoing
+)
 {
     /// <summary>How the wait ended: the waiter's word.</summary>
     [JsonIgnore]
@@ -52,6 +61,10 @@ public sealed record Resumption(WaitPoint Point, int Lock, string? Id, long Unti
 /// <param name="Entry">The stored update that it is at.</param>
 /// <param name="Worst">What it will end with.</param>
 public sealed record RestorePosition(string Entry, ExitCode Worst);
+
+/// <summary>Where <c>undo --all</c> is.</summary>
+/// <param name="Refused">The updates that could not be undone since the last one that could.</param>
+public sealed record UndoPosition(string[] Refused);
 
 [JsonSerializable(typeof(Resumption))]
 internal sealed partial class ResumptionContext : JsonSerializerContext;

@@ -17,7 +17,11 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
     private const int NanosecondsInTick = 1_000_000_000 / (int)TimeSpan.TicksPerSecond;
 
-    public const string CoreModule = "ksplice";
+    public const string CoreModule = "ksplice",
+        NotUndone = "was not undone";
+
+    /// <summary>What became of an update that the kernel refused.</summary>
+    public string NotApplied { get; init; } = "was not applied";
 
     /// <summary>Time beyond the tries themselves that the core may take, hooks included.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
@@ -33,6 +37,9 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
     /// <summary>Where restore is.</summary>
     public RestorePosition? Restoring { get; set; }
+
+    /// <summary>Where <c>undo --all</c> is.</summary>
+    public UndoPosition? Undoing { get; set; }
 
     /// <summary>When a command that began now has waited for so long.</summary>
     public long Until(TimeSpan wait) => Resumption is { Point: not WaitPoint.Lock } resumption ? resumption.Until : After(wait);
@@ -89,8 +96,12 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         }
 
         if (update.IsBusy)
-            throw new CommandException(ExitCode.WrongStage, $"the kernel is at work on update {update.Id}; see 'ksplice view {update.Id}'");
+            throw AtWork(update);
     }
+
+    /// <summary>The core works on somebody else's request.</summary>
+    public static CommandException AtWork(Update update) =>
+        new(ExitCode.WrongStage, $"the kernel is at work on update {update.Id}; see 'ksplice view {update.Id}'");
 
     /// <summary>
     /// Asks for a stage and waits until the core is done, showing each try; throws unless the stage is reached. Until
@@ -126,7 +137,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
 
             if (update.Stage == stage)
                 return;
-            var failure = Failure(update, stage);
+            var failure = Failure(update, stage == Update.Applied ? NotApplied : NotUndone);
             var left = Left(until);
             if (failure.Code != ExitCode.Busy || left <= TimeSpan.Zero)
                 throw failure;
@@ -155,7 +166,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     {
         cancellation.ThrowIfCancellationRequested();
         var descriptor = file.PassOn();
-        Resumption state = new(point, descriptor, update?.Id, until, [.. loaded], Restoring);
+        Resumption state = new(point, descriptor, update?.Id, until, [.. loaded], Restoring, Undoing);
         foreach (var console in (IAnsiConsole[])[Out, Error])
             console.Profile.Out.Writer.Flush();
         var error = await Machine.BecomeWaiterAsync(new Wait(what, update?.Directory ?? "-", giveUp, descriptor), state.ToJson());
@@ -200,29 +211,33 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
         );
 
     /// <summary>Why the core refused, from its own words.</summary>
-    public static CommandException Failure(Update update, string stage)
+    public static CommandException Failure(Update update, string what)
     {
         var cause = update.AbortCause;
         var reason = update.Reason;
-        var what = stage == Update.Applied ? "applied" : "undone";
         if (cause == "code_busy")
         {
             return new CommandException(
                 ExitCode.Busy,
-                $"update {update.Id} was not {what}: code_busy, after {update.Tries} tries",
+                $"update {update.Id} {what}: code_busy, after {Words.Count(update.Tries, "try", "tries")}",
                 [reason, .. update.ConflictsWithStacks]
             );
         }
 
         return new CommandException(
             cause is "ok" or "" or "unexpected" ? ExitCode.Unexpected : ExitCode.Refused,
-            $"update {update.Id} was not {what}: {cause}",
+            $"update {update.Id} {what}: {cause}",
             reason
         );
     }
 
-    /// <summary>The time that the machine stood still, for people.</summary>
-    public static FormattableString Pause(Update update) => $"{update.PauseNanoseconds / 1e6:F3} ms";
+    /// <summary>Tells an error as every command does.</summary>
+    public void Tell(CommandException problem)
+    {
+        Error.MarkupLineInterpolated($"[red]ksplice: error:[/] {problem.Message}");
+        foreach (var detail in problem.Details.Where(detail => detail.Length > 0))
+            Error.MarkupLineInterpolated($"  {detail}");
+    }
 
     /// <summary>Unloads the core if no update is left that needs it.</summary>
     public void UnloadIdleCore()

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ksplice undo: the redirects go first, then the modules, last loaded first, each as far as it is safe. What has addresses that may
 // outlive the undo stays loaded, a primary or the data module: the core holds on to it and the kernel refuses to unload it.
-using System.Globalization;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 
@@ -17,17 +16,66 @@ public static class UndoCommand
     public static async Task RunAsync(Session session, string id, TimeSpan wait, CancellationToken cancellation)
     {
         session.RequireRoot();
-        var machine = session.Machine;
         using var guard = await session.LockAsync(cancellation);
-        var update = machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded", Known(machine));
+        var update = session.Machine.Find(id)
+            ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded", Known(session.Machine));
+        await UndoAsync(session, update, guard, session.Until(wait), cancellation);
+    }
+
+    /// <summary>
+    /// Takes all updates off. One on which another stands is refused until that one is off, so each that goes gives those that were refused
+    /// another chance. What stays at the end is told with the core's reason; the exit code is that of the last one told.
+    /// </summary>
+    public static async Task<int> AllAsync(Session session, TimeSpan wait, CancellationToken cancellation)
+    {
+        session.RequireRoot();
+        using var guard = await session.LockAsync(cancellation);
         var until = session.Until(wait);
+        List<string> refused = [.. session.Resumption?.Undoing?.Refused ?? []];
+        if (session.Resumption is null && !session.Machine.Updates().Any(IsToGo))
+            session.Out.MarkupLine("no updates are applied");
+        while (Next(session, refused) is { } update)
+        {
+            session.Undoing = new UndoPosition([.. refused]);
+            try
+            {
+                await UndoAsync(session, update, guard, until, cancellation);
+                refused.Clear();
+            }
+            catch (CommandException problem) when (problem.Code is ExitCode.Refused or ExitCode.Busy or ExitCode.WrongStage)
+            {
+                refused.Add(update.Id);
+            }
+        }
+
+        var worst = ExitCode.Ok;
+        foreach (var update in refused.Select(session.Machine.Find).OfType<Update>())
+        {
+            var problem = update.IsBusy ? Session.AtWork(update) : Session.Failure(update, Session.NotUndone);
+            session.Tell(problem);
+            worst = problem.Code;
+        }
+
+        return (int)worst;
+    }
+
+    private static bool IsToGo(Update update) => update.Stage is Update.Applied or Update.Preparing;
+
+    // A command that was the waiter goes on with the update that it waited for, whatever its stage is now.
+    private static Update? Next(Session session, List<string> refused) =>
+        session.Resumption?.Id is { } id
+            ? session.Machine.Find(id)
+            : session.Machine.Updates().FirstOrDefault(update => !refused.Contains(update.Id) && IsToGo(update));
+
+    private static async Task UndoAsync(Session session, Update update, LockFile guard, long until, CancellationToken cancellation)
+    {
+        var id = update.Id;
         await session.IdleAsync(update, guard, until, [], cancellation);
         if (update.Stage == Update.Preparing)
         {
             // An apply that was killed left it half loaded; nothing of the kernel is changed.
             session.Out.MarkupLineInterpolated($"update [bold]{id}[/] was loaded and not applied");
             Unload(session, id);
-            session.UnloadIdleCore();
             return;
         }
 
@@ -35,16 +83,10 @@ public static class UndoCommand
             throw new CommandException(ExitCode.WrongStage, $"update {id} is not applied: it is {update.Stage}");
 
         await session.ReachAsync(update, Update.Reversed, guard, until, [], cancellation);
-        session.Out.MarkupLine(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"update [bold]{Markup.Escape(id)}[/] undone, "
-                    + $"the machine stood still for {Session.Pause(update).ToString(CultureInfo.InvariantCulture)}"
-            )
-        );
-
+        session.Out.MarkupLine($"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {update.Look().Pause}");
         Unload(session, id);
-        session.UnloadIdleCore();
+        if (session.Machine.Enabled.All.Any(enabled => enabled.Id == id))
+            session.Out.MarkupLineInterpolated($"  it is still enabled and comes back at the next boot; 'ksplice disable {id}' ends that");
     }
 
     /// <summary>Every target by itself: where a primary stays, its helper has to.</summary>
@@ -73,8 +115,12 @@ public static class UndoCommand
                 : "another module uses it";
             session.Out.MarkupLineInterpolated($"  {module} stays loaded: {why}");
         }
+
+        if (session.Machine.ModulesOf(id).Count == 0)
+            session.Machine.Applied.Remove(id);
+        session.UnloadIdleCore();
     }
 
     private static string Known(Machine machine) =>
-        machine.Updates() is { Count: > 0 } updates ? "loaded: " + string.Join(", ", updates.Select(u => u.Id)) : "none is loaded at all";
+        machine.Updates() is { Count: > 0 } updates ? "loaded: " + string.Join(", ", updates.Select(u => u.Id)) : "no updates are loaded";
 }

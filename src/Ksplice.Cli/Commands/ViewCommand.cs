@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ksplice view: what the core module shows, for people as a table, for programs as JSON.
+// ksplice view: what the core module shows, for people as a table, for programs as JSON. Who is not root sees what the kernel lets them.
 using System.Globalization;
 using System.Text.Json;
 using Ksplice.Cli.Machines;
@@ -13,100 +13,123 @@ public static class ViewCommand
     public static void Run(Session session, string? id, bool json)
     {
         var machine = session.Machine;
-        IReadOnlyList<Update> updates = id is null
-            ? machine.Updates()
-            : [machine.Find(id) ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded")];
+        UpdateState[] updates = id is null
+            ? [.. machine.Updates().Select(update => update.Look())]
+            : [machine.Find(id)?.Look() ?? throw new CommandException(ExitCode.Unknown, $"no update {id} is loaded")];
         if (json)
-            session.Out.Profile.Out.Writer.WriteLine(Json(updates));
+            session.Out.Profile.Out.Writer.WriteLine(Json(session, updates));
         else if (id is not null)
-            Show(session.Out, updates[0]);
+            Show(session, updates[0]);
         else
             List(session.Out, updates);
+        if (!json && updates.Any(update => !update.IsWhole))
+            session.Error.MarkupLine("the kernel shows root more of an update than its id");
     }
 
-    private static void List(IAnsiConsole console, IReadOnlyList<Update> updates)
+    private static void List(IAnsiConsole console, UpdateState[] updates)
     {
-        if (updates.Count == 0)
+        if (updates.Length == 0)
         {
             console.MarkupLine("no updates are loaded");
             return;
         }
 
-        var table = new Table().Border(TableBorder.None).AddColumns("id", "stage", "functions", "pause", "last request");
+        var table = new Table().Border(TableBorder.None).AddColumns("id", "stage", "functions", "pause", "last request", "name");
         foreach (var update in updates)
         {
             table.AddRow(
                 Markup.Escape(update.Id),
-                Markup.Escape(update.Stage),
-                update.Functions.Count.ToString(CultureInfo.InvariantCulture),
-                PauseText(update),
-                Markup.Escape(update.AbortCause)
+                Markup.Escape(update.Stage ?? "-"),
+                update.Functions?.Count.ToString(CultureInfo.InvariantCulture) ?? "-",
+                update.Pause,
+                Markup.Escape(update.AbortCause ?? "-"),
+                Markup.Escape(update.Package?.Manifest.Name ?? "-")
             );
         }
 
         console.Write(table);
     }
 
-    private static void Show(IAnsiConsole console, Update update)
+    private static void Show(Session session, UpdateState update)
     {
-        console.MarkupLineInterpolated($"id:        {update.Id}");
-        console.MarkupLineInterpolated($"stage:     {update.Stage}{(update.IsBusy ? ", the kernel is at work on it" : "")}");
-        console.MarkupLineInterpolated($"pause:     {PauseText(update)}");
-        console.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
-            $"tries:     {update.Tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart"
-        );
-        if (update.AbortCause is var cause and not "ok")
-            console.MarkupLineInterpolated($"failed:    {cause}: {update.Reason}");
-        foreach (var conflict in update.Conflicts)
-            console.MarkupLineInterpolated($"in use by: {conflict}");
-        foreach (var target in update.Targets)
-            console.MarkupLineInterpolated($"target:    {target.Name} {target.State}");
-        foreach (var function in update.Functions)
+        var console = session.Out;
+        void Line(string name, string? text)
+        {
+            if (text is not null)
+                console.MarkupLineInterpolated($"{name, -10} {text}");
+        }
+
+        Line("id:", update.Id);
+        if (update.Package is { } package)
+        {
+            foreach (var (name, text) in InfoCommand.Identity(package.Manifest))
+                Line(name + ":", text);
+            Line("signature:", InfoCommand.Signature(session.Machine.Trusted.Judge(package)));
+        }
+
+        if (update.Stage is { } stage)
+            Line("stage:", $"{stage}{(update.IsBusy == true ? ", the kernel is at work on it" : "")}");
+        if (update.PauseNanoseconds is not null)
+            Line("pause:", update.Pause);
+        if (update.Tries is { } tries)
+            Line(
+                "tries:",
+                string.Create(CultureInfo.InvariantCulture, $"{tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart")
+            );
+        if (update.AbortCause is { } cause and not "ok")
+            Line("failed:", $"{cause}: {update.Reason}");
+        foreach (var conflict in update.Conflicts ?? [])
+            Line("in use by:", conflict);
+        foreach (var target in update.Targets ?? [])
+            Line("target:", $"{target.Name} {target.State}");
+        foreach (var function in update.Functions ?? [])
         {
             string way = function.NeedsTracer ? ", through the function tracer" : "";
-            console.MarkupLineInterpolated(
-                $"function:  {function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{way})"
-            );
+            Line("function:", $"{function.Name} {function.OldAddress} -> {function.NewAddress} ({function.Target}{way})");
         }
-        foreach (var trouble in Troubles(update))
+
+        foreach (var trouble in update.Troubles)
             console.MarkupLineInterpolated($"NOT IN FORCE: {trouble}");
     }
 
-    /// <summary>What keeps new code of an applied update from running, a sentence each.</summary>
-    internal static IEnumerable<string> Troubles(Update update) =>
-        update.Stage != Update.Applied
-            ? []
-            : (update.Overridden ?? []).Select(function => $"{function} is overridden by a livepatch that came later");
-
-    private static string PauseText(Update update) => Session.Pause(update).ToString(CultureInfo.InvariantCulture);
-
-    private static string Json(IReadOnlyList<Update> updates) =>
+    private static string Json(Session session, UpdateState[] updates) =>
         JsonText.Write(writer =>
         {
             writer.WriteStartArray();
             foreach (var update in updates)
-                Write(writer, update);
+                Write(writer, session, update);
             writer.WriteEndArray();
         });
 
-    /// <summary>Writes an update as an object.</summary>
-    internal static void Write(Utf8JsonWriter writer, Update update)
+    /// <summary>Writes an update as an object; what cannot be seen is left out.</summary>
+    internal static void Write(Utf8JsonWriter writer, Session session, UpdateState update)
     {
         writer.WriteStartObject();
         writer.WriteString("id", update.Id);
-        writer.WriteString("stage", update.Stage);
-        writer.WriteBoolean("busy", update.IsBusy);
-        writer.WriteString("abortCause", update.AbortCause);
-        writer.WriteString("reason", update.Reason);
-        writer.WriteNumber("tries", update.Tries);
-        writer.WriteNumber("pauseNanoseconds", update.PauseNanoseconds);
-        writer.WriteStartArray("conflicts");
-        foreach (var conflict in update.Conflicts)
-            writer.WriteStringValue(conflict);
-        writer.WriteEndArray();
+        if (update.Package is { } package)
+            InfoCommand.WriteIdentity(writer, package, session.Machine.Trusted);
+        WriteText(writer, "stage", update.Stage);
+        if (update.IsBusy is { } busy)
+            writer.WriteBoolean("busy", busy);
+        WriteText(writer, "abortCause", update.AbortCause);
+        WriteText(writer, "reason", update.Reason);
+        if (update.Tries is { } tries)
+            writer.WriteNumber("tries", tries);
+        if (update.PauseNanoseconds is { } pause)
+            writer.WriteNumber("pauseNanoseconds", pause);
+        JsonText.WriteNames(writer, "conflicts", update.Conflicts);
+        if (update.Targets is { } targets)
+            WriteTargets(writer, targets);
+        if (update.Functions is { } functions)
+            WriteFunctions(writer, functions);
+        JsonText.WriteNames(writer, "overridden", update.Overridden);
+        writer.WriteEndObject();
+    }
+
+    private static void WriteTargets(Utf8JsonWriter writer, IReadOnlyList<TargetState> targets)
+    {
         writer.WriteStartArray("targets");
-        foreach (var target in update.Targets)
+        foreach (var target in targets)
         {
             writer.WriteStartObject();
             writer.WriteString("name", target.Name);
@@ -115,30 +138,28 @@ public static class ViewCommand
         }
 
         writer.WriteEndArray();
+    }
+
+    private static void WriteFunctions(Utf8JsonWriter writer, IReadOnlyList<FunctionState> functions)
+    {
         writer.WriteStartArray("functions");
-        foreach (var function in update.Functions)
+        foreach (var function in functions)
         {
             writer.WriteStartObject();
             writer.WriteString("name", function.Name);
             writer.WriteString("oldAddress", function.OldAddress);
             writer.WriteString("newAddress", function.NewAddress);
             writer.WriteString("target", function.Target);
-            if (function.Way is { } way)
-                writer.WriteString("way", way);
+            WriteText(writer, "way", function.Way);
             writer.WriteEndObject();
         }
 
         writer.WriteEndArray();
-        if (update.Overridden is { } overridden)
-            WriteNames(writer, "overridden", overridden);
-        writer.WriteEndObject();
     }
 
-    private static void WriteNames(Utf8JsonWriter writer, string property, IEnumerable<string> names)
+    private static void WriteText(Utf8JsonWriter writer, string property, string? text)
     {
-        writer.WriteStartArray(property);
-        foreach (var name in names)
-            writer.WriteStringValue(name);
-        writer.WriteEndArray();
+        if (text is not null)
+            writer.WriteString(property, text);
     }
 }

@@ -4,6 +4,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Ksplice.Build.Generation;
+using Ksplice.Cli.Packages;
 
 namespace Ksplice.Cli.Machines;
 
@@ -32,8 +33,11 @@ public sealed record EnabledUpdate(string Id, string Folder)
     }
 }
 
-/// <summary>The store below <paramref name="root"/>, and the unit in systemd's folder.</summary>
-public sealed class EnabledUpdates(string root, string units)
+/// <summary>
+/// The store below <paramref name="root"/>, and the unit in systemd's folder: the administrator's, <paramref name="units"/>, unless the
+/// command was installed with a unit of its own in <paramref name="packagedUnits"/>.
+/// </summary>
+public sealed class EnabledUpdates(string root, string units, string packagedUnits)
 {
     private const string Unit = "ksplice.service",
         Unfinished = ".new";
@@ -59,6 +63,26 @@ public sealed class EnabledUpdates(string root, string units)
                     .Select(entry => new EnabledUpdate(entry.Parts[1], entry.Path)),
             ];
 
+    /// <summary>False if this user may not look.</summary>
+    public bool IsReadable
+    {
+        get
+        {
+            try
+            {
+                return All.Count >= 0;
+            }
+            catch (UnauthorizedAccessException)
+            {
+                return false;
+            }
+        }
+    }
+
+    /// <summary>The package of an enabled update; null if it is not enabled, or this user may not look.</summary>
+    public KnownPackage? Find(string id) =>
+        IsReadable && All.FirstOrDefault(update => update.Id == id) is { } found ? KnownPackage.Read(found.Folder) : null;
+
     /// <summary>Stores a verified package behind all others, and has the unit run; false if it is there already.</summary>
     public bool Add(UpdatePackage package, string command)
     {
@@ -69,6 +93,9 @@ public sealed class EnabledUpdates(string root, string units)
                 package,
                 all.Count == 0 ? 1 : 1 + int.Parse(Path.GetFileName(all[^1].Folder).Split('-')[0], CultureInfo.InvariantCulture)
             );
+        // A unit that came with the command is wanted already.
+        if (File.Exists(Path.Combine(packagedUnits, Unit)))
+            return isNew;
         Directory.CreateDirectory(Path.GetDirectoryName(Wanted)!);
         var unit = Path.Combine(units, Unit);
         File.WriteAllText(unit + Unfinished, UnitText(command));
@@ -84,7 +111,7 @@ public sealed class EnabledUpdates(string root, string units)
         if (All.FirstOrDefault(update => update.Id == id) is not { } found)
             return false;
         Directory.Move(found.Folder, found.Folder + Unfinished);
-        if (All.Count == 0)
+        if (All.Count == 0 && Directory.Exists(Path.GetDirectoryName(Wanted)))
         {
             File.Delete(Wanted);
             File.Delete(Path.Combine(units, Unit));

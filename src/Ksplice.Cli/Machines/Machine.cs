@@ -4,6 +4,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using Ksplice.Build.Generation;
 using Ksplice.Cli.Packages;
 using Microsoft.Win32.SafeHandles;
 
@@ -25,16 +26,18 @@ public partial class Machine
 
     /// <summary>The machine itself.</summary>
     public Machine()
-        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/etc/ksplice/trusted") { }
+        : this("/sys", "/run", "/var/lib/ksplice", "/etc/systemd/system", "/usr/lib/systemd/system", "/etc/ksplice/trusted") { }
 
     /// <summary>
-    /// For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units and the trusted certificates.
+    /// For tests: other places for sysfs, the lock, the updates that are applied at boot, systemd's units (the administrator's, and those
+    /// of packages) and the trusted certificates.
     /// </summary>
-    internal Machine(string sysfs, string run, string store, string units, string trusted)
+    internal Machine(string sysfs, string run, string store, string units, string packagedUnits, string trusted)
     {
         Trusted = new TrustedCertificates(trusted);
         Sysfs = sysfs;
-        Enabled = new EnabledUpdates(store, units);
+        Enabled = new EnabledUpdates(store, units, packagedUnits);
+        Applied = new AppliedPackages(Path.Combine(run, "ksplice"));
         LockPath = Path.Combine(run, "ksplice.lock");
     }
 
@@ -43,6 +46,9 @@ public partial class Machine
 
     /// <summary>The updates that are applied at boot.</summary>
     public EnabledUpdates Enabled { get; }
+
+    /// <summary>What is known of the packages of applied updates.</summary>
+    public AppliedPackages Applied { get; }
 
     /// <summary>Whose packages are taken.</summary>
     public TrustedCertificates Trusted { get; }
@@ -58,9 +64,9 @@ public partial class Machine
 
     /// <summary>
     /// How the kernel's function tracer is, <c>alive</c> or <c>dead</c>: then it found its own data damaged, and takes no handler on or off
-    /// any more. Null if the core does not tell.
+    /// any more. Null if the core does not tell, or not this user.
     /// </summary>
-    public string? Tracer => Path.Combine(UpdatesDirectory, "ftrace") is var file && File.Exists(file) ? Read(file) : null;
+    public string? Tracer => Path.Combine(UpdatesDirectory, "ftrace") is var file && File.Exists(file) ? Allowed(() => Read(file)) : null;
 
     private string Sysfs { get; }
 
@@ -117,15 +123,15 @@ public partial class Machine
     public Update? Find(string id)
     {
         var path = Path.Combine(UpdatesDirectory, id);
-        return Directory.Exists(path) ? new Update(this, path) : null;
+        return UpdateId.IsWellFormed(id) && Directory.Exists(path) ? new Update(this, path) : null;
     }
 
     /// <summary>What a file of sysfs holds.</summary>
-    internal static string Read(string path)
+    internal string Read(string path)
     {
         try
         {
-            return File.ReadAllText(path).Trim();
+            return Text(path).Trim();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -136,6 +142,22 @@ public partial class Machine
             );
         }
     }
+
+    /// <summary>What <paramref name="read"/> reads; null if that is for root alone.</summary>
+    internal static T? Allowed<T>(Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (CommandException problem) when (problem.Code == ExitCode.NotRoot)
+        {
+            return default;
+        }
+    }
+
+    /// <summary>A file of sysfs as it is.</summary>
+    protected virtual string Text(string path) => File.ReadAllText(path);
 
     /// <summary>Writes to a file of sysfs: one write(2), and no truncation or creation, which sysfs does not take.</summary>
     public virtual void Write(string path, string text)

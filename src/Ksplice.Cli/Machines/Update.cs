@@ -74,6 +74,25 @@ public sealed class Update(Machine machine, string directory)
 
     public IReadOnlyList<TargetState> Targets => [.. Table("targets", 2).Select(words => new TargetState(words[0], words[1]))];
 
+    /// <summary>What the kernel lets this user see of it.</summary>
+    public UpdateState Look() =>
+        new(Id)
+        {
+            Stage = Machine.Allowed(() => Stage),
+            IsBusy = Machine.Allowed<bool?>(() => IsBusy),
+            AbortCause = Machine.Allowed(() => AbortCause),
+            Reason = Machine.Allowed(() => Reason),
+            Conflicts = Machine.Allowed(() => Conflicts),
+            Tries = Machine.Allowed<int?>(() => Tries),
+            MaxTries = Machine.Allowed<int?>(() => MaxTries),
+            RetryMilliseconds = Machine.Allowed<int?>(() => RetryMilliseconds),
+            PauseNanoseconds = Machine.Allowed<long?>(() => PauseNanoseconds),
+            Targets = Machine.Allowed(() => Targets),
+            Functions = Machine.Allowed(() => Functions),
+            Overridden = Machine.Allowed(() => Overridden),
+            Package = machine.Applied.Find(Id) ?? machine.Enabled.Find(Id),
+        };
+
     /// <summary>False once the core module has dropped it.</summary>
     public bool Exists => System.IO.Directory.Exists(directory);
 
@@ -94,7 +113,7 @@ public sealed class Update(Machine machine, string directory)
     public CommandException NotTaken(string stage, string why) =>
         new(ExitCode.Unexpected, $"the kernel does not take the request to make update {Id} {stage}", why);
 
-    private string Read(string file) => Machine.Read(Path.Combine(directory, file));
+    private string Read(string file) => machine.Read(Path.Combine(directory, file));
 
     private string[] Lines(string file) => Read(file).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 

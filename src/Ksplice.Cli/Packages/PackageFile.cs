@@ -10,17 +10,23 @@ public static class PackageFile
     /// <summary>Reads and verifies a folder or an archive, its signature too if <paramref name="trust"/> wants one.</summary>
     public static UpdatePackage Open(string path, TrustedCertificates trust)
     {
+        var package = Read(path);
+        trust.Demand(package, path);
+        return package;
+    }
+
+    /// <summary>Reads and verifies all but who signed it.</summary>
+    public static UpdatePackage Read(string path)
+    {
         if (!Directory.Exists(path) && !File.Exists(path))
             throw new CommandException(ExitCode.Usage, $"no package at {path}");
         DiagnosticBag diagnostics = [];
-        var package = UpdatePackage.Open(path, diagnostics)
+        return UpdatePackage.Open(path, diagnostics)
             ?? throw new CommandException(
                 ExitCode.Damaged,
                 $"{path} is damaged or no update",
                 [.. diagnostics.Select(diagnostic => diagnostic.Message)]
             );
-        trust.Demand(package, path);
-        return package;
     }
 
     /// <summary>The bytes of a module.</summary>

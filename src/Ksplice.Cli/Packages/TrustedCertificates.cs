@@ -8,6 +8,13 @@ using Org.BouncyCastle.X509;
 
 namespace Ksplice.Cli.Packages;
 
+/// <summary>Who signed a package, and whether this machine trusts them.</summary>
+/// <param name="IsSigned">False if there is no signature.</param>
+/// <param name="Signer">The subject of the signer's certificate, or why it cannot be told.</param>
+/// <param name="IsTrusted">Null if this machine has no list.</param>
+/// <param name="Detail">Why it is not trusted.</param>
+public sealed record SignatureState(bool IsSigned, string Signer, bool? IsTrusted, string Detail);
+
 /// <summary>The certificates in <paramref name="folder"/>, a file each.</summary>
 public sealed class TrustedCertificates(string folder)
 {
@@ -41,6 +48,26 @@ public sealed class TrustedCertificates(string folder)
                 $"{path} is not to be trusted: {verdict.Detail}",
                 $"trusted certificates are those in {folder}"
             );
+    }
+
+    /// <summary>What there is to say of a package's signature; throws nothing.</summary>
+    public SignatureState Judge(KnownPackage package)
+    {
+        if (package.Signature is not { } signature)
+            return new(false, "", AreDemanded ? false : null, "");
+        var maker = PackageSignature.VerifyByItsOwn(package.Text.Span, signature.Span);
+        string signer = maker.IsTrusted ? maker.Detail : "a signer who cannot be told: " + maker.Detail;
+        if (!AreDemanded)
+            return new(true, signer, null, "");
+        try
+        {
+            var verdict = PackageSignature.Verify(package.Text.Span, signature.Span, Read());
+            return new(true, verdict.IsTrusted ? verdict.Detail : signer, verdict.IsTrusted, verdict.IsTrusted ? "" : verdict.Detail);
+        }
+        catch (Exception problem) when (problem is CommandException or IOException or UnauthorizedAccessException)
+        {
+            return new(true, signer, false, problem.Message);
+        }
     }
 
     private List<X509Certificate> Read()

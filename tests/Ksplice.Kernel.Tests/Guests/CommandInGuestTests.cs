@@ -56,4 +56,40 @@ public sealed class CommandInGuestTests(Guest guest)
         result.MustEndWith(4);
         Assert.Contains("must be root", result.Errors, StringComparison.Ordinal);
     }
+
+    // Matching by the real core, without a change; what the kernel lets others see; and two updates off in one command.
+    [Fact]
+    public async Task Checks_without_a_change_shows_others_what_they_may_see_and_undoes_all()
+    {
+        using var first = PatchProject.Sample("a-smaps-pages", guest.Release);
+        using var second = PatchProject.Sample("c-kmsg-permission", guest.Release);
+        (await first.BuildAsync()).MustSucceed();
+        (await second.BuildAsync()).MustSucceed();
+        string a = UpdateGuest.Place(first),
+            c = UpdateGuest.Place(second);
+        var result = await guest.RunAsync(
+            $"""
+            echo "nobody:x:65534:65534:nobody:/:/bin/sh" >/etc/passwd
+            ksplice check {a} | head -1
+            grep -q ^Pages: /proc/self/smaps; echo "pages $?, modules $(grep -c ^ksplice /proc/modules)"
+            ksplice apply {a} >/dev/null; echo "apply $?"
+            ksplice apply {a}
+            ksplice apply {c} >/dev/null; echo "apply $?"
+            su nobody -s /bin/sh -c "ksplice view {first.Id} 2>/dev/null; ksplice status >/dev/null 2>&1; echo status \$?"
+            ksplice undo --all >/dev/null; echo "undo $?, modules $(grep -c ^ksplice_.*mary /proc/modules)"
+            ls /run/ksplice | wc -l
+            """,
+            s_command,
+            UpdateGuest.Package(first),
+            UpdateGuest.Package(second)
+        );
+        result.MustEndWith(0);
+        Assert.Matches($"^update {first.Id} matches this kernel: [0-9]+ functions? would be replaced$", result.Lines[0]);
+        Assert.Equal(
+            ["pages 1, modules 0", "apply 0", $"update {first.Id} is applied already: unchanged", "apply 0", $"id:        {first.Id}"],
+            result.Lines[1..6]
+        );
+        Assert.DoesNotContain(result.Lines, line => line.StartsWith("stage:", StringComparison.Ordinal));
+        Assert.Equal(["status 4", "undo 0, modules 0", "0"], result.Lines[^3..]);
+    }
 }
