@@ -17,6 +17,29 @@ public sealed class TargetTests
             "\tif (!init_done(zram)) {\n\t\tup_read(&zram->init_lock);\n\t\treturn -ENODEV;\n\t}\n\n\tzs_compact"
         );
 
+    // Guests show what the samples do on the kernel under test (SampleTests).
+    [Fact]
+    public async Task The_samples_build_for_the_newer_series_without_a_word_of_kbuild()
+    {
+        using PatchProject project = new(await NewerSeries.ReleaseAsync());
+        foreach (string patch in Directory.GetFiles(Repository.At("samples"), "*.patch", SearchOption.AllDirectories))
+            project.Write(Path.GetFileName(patch), await File.ReadAllTextAsync(patch, TestContext.Current.CancellationToken));
+        var result = (await project.BuildAsync()).MustSucceed();
+        Assert.DoesNotContain("KSP6008", result.Output, StringComparison.Ordinal);
+        using var manifest = JsonDocument.Parse(
+            await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
+        );
+        Assert.Equal(
+            ["devkmsg_read", "loop_attr_do_show_backing_file", "m_next", "m_start", "show_smap"],
+            manifest
+                .RootElement.GetProperty("targets")
+                .EnumerateArray()
+                .SelectMany(target => target.GetProperty("functions").EnumerateArray())
+                .Select(function => function.GetProperty("name").GetString())
+                .Order(StringComparer.Ordinal)
+        );
+    }
+
     [Fact]
     public async Task The_kernel_and_two_modules_make_three_pairs_and_a_second_build_makes_nothing()
     {

@@ -25,7 +25,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
     public const string OutputFolder = "output";
 
-    private const string GeneratorVersion = "6";
+    private const string GeneratorVersion = "7";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>

@@ -48,6 +48,9 @@ public sealed record ModuleFile(string Name, string Path, ElfObject Elf, IReadOn
 /// <summary>The modules of one kernel release.</summary>
 public sealed class ShippedModules
 {
+    // The second where / and /usr are one (Debian 13).
+    private static readonly string[] Folders = ["lib/modules", "usr/lib/modules"];
+
     private readonly string _release;
     private readonly string[] _folders;
     private readonly Lazy<Dictionary<string, string>> _paths;
@@ -72,7 +75,7 @@ public sealed class ShippedModules
                     .. new[] { root, "/" }
                         .OfType<string>()
                         .Distinct(StringComparer.Ordinal)
-                        .Select(place => Path.Combine(place, "lib/modules", release)),
+                        .SelectMany(place => Folders.Select(folder => Path.Combine(place, folder, release))),
                 ];
         _paths = new(FindAll);
     }

@@ -197,8 +197,15 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         if (await objtool.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } result)
             return false;
         if (!result.Succeeded)
-            diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, result.Said);
+            diagnostics.Report(KernelDiagnostics.ObjtoolFailed, new SourceLocation(unit.Source), unit.Source, ObjtoolCause(result));
         return result.Succeeded;
+    }
+
+    // objtool goes on after a warning and ends at what is fatal to it. Before Linux 6.15 it calls both a warning.
+    private static string ObjtoolCause(ToolResult result)
+    {
+        string[] lines = result.Said.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return Array.Find(lines, line => line.Contains("error:", StringComparison.Ordinal)) ?? lines[^1];
     }
 
     private Tool Run(string program, IReadOnlyList<string> arguments) => new(program, arguments) { Folder = kernel.OutputDirectory };

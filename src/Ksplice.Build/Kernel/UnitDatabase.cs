@@ -75,7 +75,7 @@ public sealed partial class UnitDatabase
         foreach (string line in lines)
         {
             ReadModule(line, modules);
-            if (linkObjtool.IsEmpty && line.Contains(" --link ", StringComparison.Ordinal))
+            if (linkObjtool.IsEmpty && line.Contains(Link, StringComparison.Ordinal))
                 linkObjtool = LinkArguments(line);
             if (!line.Contains(" -D__KERNEL__ ", StringComparison.Ordinal) || !line.Contains(" -c -o ", StringComparison.Ordinal))
                 continue;
@@ -90,7 +90,10 @@ public sealed partial class UnitDatabase
             bool isC = arguments[^1].EndsWith(".c", StringComparison.Ordinal);
             if (output == 0 || output >= arguments.Count || !(isC || arguments[^1].EndsWith(".S", StringComparison.Ordinal)))
                 continue;
-            var objtool = commands.Skip(compile + 1).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0]));
+            // A module of one object is linked as soon as it is compiled: what kbuild runs then is for linked objects.
+            var objtool = commands
+                .Skip(compile + 1)
+                .FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0]) && !words.Contains(Link.Trim()));
             string? apart = ApartBecause(arguments, arguments[output], prefix);
             string source = arguments[^1].StartsWith(prefix, StringComparison.Ordinal)
                 ? Normal(arguments[^1][prefix.Length..])
@@ -111,7 +114,14 @@ public sealed partial class UnitDatabase
         // C is told its module's name, assembly only that it is in one.
         return new UnitDatabase([
             .. units
-                .Values.Select(unit => unit.Objtool.IsEmpty && unit.Apart is null ? unit with { LinkObjtool = linkObjtool } : unit)
+                .Values.Select(unit =>
+                    !unit.Objtool.IsEmpty || unit.Apart is not null || linkObjtool.IsEmpty
+                        ? unit
+                        : unit with
+                        {
+                            LinkObjtool = unit.Module is null ? linkObjtool : [.. linkObjtool, OfModule],
+                        }
+                )
                 .Select(unit =>
                     unit is { IsAssembly: true, Module: not null }
                         ? unit with
@@ -151,13 +161,17 @@ public sealed partial class UnitDatabase
         }
     }
 
-    // The command for a linked module; what only modules get is left out.
+    // What kbuild tells objtool of objects that are linked, and of those of modules.
+    private const string Link = " --link ",
+        OfModule = "--module";
+
+    // The command for a linked object, without what only modules get.
     private static ImmutableArray<string> LinkArguments(string line) =>
         [
             .. (SplitCommands(line).FirstOrDefault(words => words.Count > 2 && IsObjtool(words[0])) ?? [])
                 .Skip(1)
                 .SkipLast(1)
-                .Where(word => word != "--module"),
+                .Where(word => word != OfModule),
         ];
 
     private static bool IsObjtool(string program) => program.EndsWith("objtool/objtool", StringComparison.Ordinal);

@@ -24,7 +24,11 @@ internal sealed partial class ProgramWriter
                     throw new UnmatchableException(at, "no instruction can be decoded");
                 Instructions.Add(at, (instruction, decoder.GetConstantOffsets(instruction)));
                 if (Target(instruction) is long target && !References.ContainsKey(FieldOffset(at)) && target > 0 && target < Bytes.Length)
+                {
                     Labels.Add((int)target);
+                    if (IsBranch(instruction) && target <= at)
+                        LoopHeads.Add((int)target);
+                }
             }
             foreach (
                 var reference in node.Referrers.Where(reference => reference.TargetOffset > 0 && reference.TargetOffset < Bytes.Length)
@@ -61,6 +65,9 @@ internal sealed partial class ProgramWriter
         public Dictionary<int, ObjectReference> References { get; }
         public Dictionary<int, (Instruction Instruction, ConstantOffsets Fields)> Instructions { get; } = [];
         public HashSet<int> Labels { get; } = [];
+
+        /// <summary>The labels that a branch leads back to.</summary>
+        public HashSet<int> LoopHeads { get; } = [];
         public Dictionary<int, string> Constants { get; }
         public ILookup<int, TableEntry> Alternatives { get; }
         public Dictionary<int, TableEntry> Paravirt { get; }

@@ -11,6 +11,9 @@ namespace Ksplice.Build.Matching;
 
 internal sealed partial class ProgramWriter(MatchTables tables)
 {
+    // What gcc aligns loop heads to at least, where it aligns them.
+    private const int LoopAlignment = 8;
+
     private (List<MatchOp>? Ops, int Count) _closed;
 
     /// <summary>What the writer does not understand, with its offset.</summary>
@@ -43,6 +46,10 @@ internal sealed partial class ProgramWriter(MatchTables tables)
         for (int at = start; at < end; )
         {
             bool reopened = at == start && depth > 0;
+            // A loop head is aligned, with no-ops before it where they are needed. Branches of another length before it, or another
+            // start of the section, make them needed.
+            if (!reopened && at % LoopAlignment == 0 && code.LoopHeads.Contains(at) && ops is not [.., { Op: OpCode.Nops }])
+                ops.Add(new MatchOp { Op = OpCode.Nops, Symbol = MatchFormat.None });
             if (!reopened && code.Labels.Contains(at))
                 ops.Add(new MatchOp { Op = OpCode.Label, Symbol = tables.Place(code.Node, at) });
             if (!reopened)

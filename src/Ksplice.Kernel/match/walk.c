@@ -189,7 +189,8 @@ static enum ksp_reason walk_branch(struct walk *w, const struct ksp_op *op)
 
 /*
  * How many no-ops there are is the assembler's choice, so all of them are
- * taken; but a site behind them may be a no-op too.
+ * taken; but a site behind them may be a no-op too. A no-op that the kernel
+ * makes a jump or a call is a site, and none of these.
  */
 static void walk_nops(struct walk *w, const struct ksp_op *op, const struct ksp_op *end)
 {
@@ -202,11 +203,8 @@ static void walk_nops(struct walk *w, const struct ksp_op *op, const struct ksp_
 		u32 length = ksp_nop_length(w->run, w->at, w->limit);
 		u8 code = next < end ? next->op : 0;
 
-		if (!length)
-			return;
-		if (code == KSP_OP_JUMP_LABEL && !w->run->env->jump_entry(w->run->env, w->at, &target, &key))
-			return;
-		if (code == KSP_OP_STATIC_CALL && !w->run->env->static_call_key(w->run->env, w->at, &key))
+		if (!length || !w->run->env->jump_entry(w->run->env, w->at, &target, &key) ||
+		    !w->run->env->static_call_key(w->run->env, w->at, &key))
 			return;
 		if ((code == KSP_OP_ALTERNATIVE || code == KSP_OP_PARAVIRT || code == KSP_OP_FENTRY ||
 		     code == KSP_OP_ENDBR) && w->at - start >= op->length)

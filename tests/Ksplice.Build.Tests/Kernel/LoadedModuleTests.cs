@@ -13,9 +13,6 @@ public sealed class LoadedModuleTests : IDisposable
 
     public void Dispose() => _work.Delete(recursive: true);
 
-    private static string Shipped(string name) =>
-        Directory.GetFiles(ModulesUnderTest.Folder, name + ".ko", SearchOption.AllDirectories).Single();
-
     private async Task<ShippedModules> WithAsync(string file, byte[] bytes)
     {
         string path = Path.Combine(_work.FullName, "kernel", file);
@@ -89,9 +86,11 @@ public sealed class LoadedModuleTests : IDisposable
     public async Task A_compressed_file_is_the_same_module(string program, string option)
     {
         var packed = new MemoryStream();
-        await (CliWrap.Cli.Wrap(program).WithArguments([option, Shipped("loop")]) | CliWrap.PipeTarget.ToStream(packed)).ExecuteAsync(
-            TestContext.Current.CancellationToken
-        );
+        var pack =
+            CliWrap.PipeSource.FromBytes(ModulesUnderTest.Read("loop"))
+            | CliWrap.Cli.Wrap(program).WithArguments([option])
+            | CliWrap.PipeTarget.ToStream(packed);
+        await pack.ExecuteAsync(TestContext.Current.CancellationToken);
         var module = Load(
             await WithAsync(
                 "loop.ko"
@@ -125,7 +124,7 @@ public sealed class LoadedModuleTests : IDisposable
     [Fact]
     public async Task KSP2031_a_module_of_another_release_or_of_another_name()
     {
-        var bytes = await File.ReadAllBytesAsync(Shipped("loop"), TestContext.Current.CancellationToken);
+        var bytes = ModulesUnderTest.Read("loop");
         Assert.Contains(
             "module loop of kernel",
             Refused(await WithAsync("null_blk.ko", bytes), "null_blk", "KSP2031"),
@@ -139,7 +138,7 @@ public sealed class LoadedModuleTests : IDisposable
     [Fact]
     public async Task KSP2032_a_module_that_needs_what_nothing_exports_or_that_is_damaged()
     {
-        var bytes = await File.ReadAllBytesAsync(Shipped("loop"), TestContext.Current.CancellationToken);
+        var bytes = ModulesUnderTest.Read("loop");
         var elf = ElfObject.Read(bytes, "loop.ko");
         string wanted = elf.Symbols.First(symbol => symbol.IsUndefined && symbol.Name.StartsWith("blk_mq_", StringComparison.Ordinal)).Name;
         // The name in the string table, which symbols share.

@@ -19,6 +19,13 @@ public static class ModulesUnderTest
         return loaded ?? throw new InvalidOperationException(string.Join('\n', diagnostics));
     }
 
+    /// <summary>The bytes of a shipped module, unpacked.</summary>
+    public static byte[] Read(string name)
+    {
+        byte[] bytes = File.ReadAllBytes(Directory.GetFiles(Folder, name + ".ko*", SearchOption.AllDirectories).Single());
+        return bytes.AsSpan().StartsWith("\u007fELF"u8) ? bytes : KernelPayload.Decompress(bytes);
+    }
+
     public static string Folder =>
         Path.Combine(KernelUnderTest.CacheRoot, "images", KernelUnderTest.Release, "lib/modules", KernelUnderTest.Release);
 }

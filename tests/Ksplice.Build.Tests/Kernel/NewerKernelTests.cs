@@ -30,6 +30,10 @@ public sealed class NewerKernelTests
             ),
             unit => Assert.True(unit.Objtool.IsEmpty && unit.LinkObjtool.Contains("--link"), unit.Source)
         );
+        // kbuild runs objtool on a module of one object when it compiles it, as it does on a linked one.
+        var one = kernel.Units.Find("drivers/block/loop.c")!;
+        Assert.Empty(one.Objtool);
+        Assert.Equal([.. kernel.Units.Find("fs/open.c")!.LinkObjtool, "--module"], one.LinkObjtool);
     }
 
     [Fact]

@@ -298,7 +298,10 @@ public sealed class PreparedKernelTests : IDisposable
             string objtool = Path.Combine(folder.FullName, "tools/objtool/objtool"),
                 output = Path.Combine(folder.FullName, "version.o");
             Directory.CreateDirectory(Path.GetDirectoryName(objtool)!);
-            File.WriteAllText(objtool, "#!/bin/sh\necho cannot >&2\nexit 1\n");
+            File.WriteAllText(
+                objtool,
+                "#!/bin/sh\nfor word in 'a warning' 'f.o: error: objtool: the cause' 'what follows'; do echo $word >&2; done\nexit 1\n"
+            );
             File.SetUnixFileMode(objtool, UnixFileMode.UserRead | UnixFileMode.UserExecute);
             DiagnosticBag diagnostics = [];
             var compiler = new UnitCompiler(kernel with { OutputDirectory = folder.FullName }, NullLogger.Instance);
@@ -312,7 +315,9 @@ public sealed class PreparedKernelTests : IDisposable
                     TestContext.Current.CancellationToken
                 )
             );
-            Assert.Equal("KSP2010", Assert.Single(diagnostics).Id);
+            var report = Assert.Single(diagnostics);
+            Assert.Equal("KSP2010", report.Id);
+            Assert.Equal("objtool failed on fs/proc/version.c: f.o: error: objtool: the cause", report.Message);
             Assert.False(File.Exists(output));
         }
         finally

@@ -67,15 +67,7 @@ public sealed class MemoryFileTests : IDisposable
     [Fact]
     public async Task A_module_is_taken_compressed_and_its_kernel_is_asked_for()
     {
-        string module = Path.Combine(
-            KernelCache.DefaultRoot,
-            "images",
-            KernelUnderTest.Release,
-            "lib/modules",
-            KernelUnderTest.Release,
-            "kernel/drivers/block/loop.ko"
-        );
-        string copy = Write("loop.ko", await File.ReadAllBytesAsync(module, TestContext.Current.CancellationToken));
+        string copy = Write("loop.ko", ModulesUnderTest.Read("loop"));
         await Cli.Wrap("xz").WithArguments(["-k", copy]).ExecuteAsync(TestContext.Current.CancellationToken);
         await Cli.Wrap("zstd").WithArguments(["-q", copy]).ExecuteAsync(TestContext.Current.CancellationToken);
         foreach (string form in (string[])["", ".xz", ".zst"])

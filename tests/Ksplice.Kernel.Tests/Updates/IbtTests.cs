@@ -136,7 +136,6 @@ public sealed class IbtTests(Guest guest) : IDisposable
             do_ apply {{UpdateGuest.Place(first)}}
             look first
             ask
-            unxz /loop.ko.xz
             module
             do_ apply {{UpdateGuest.Place(second)}}
             look second
@@ -165,7 +164,7 @@ public sealed class IbtTests(Guest guest) : IDisposable
             UpdateGuest.Package(first),
             UpdateGuest.Package(second),
             UpdateGuest.Package(hooks),
-            UpdateGuest.Module(release, "drivers/block/loop", ".ko.xz"),
+            UpdateGuest.Module(release, "drivers/block/loop"),
             await TestModule.BuildAsync("asker", release)
         );
         result.MustEndWith(0);

@@ -16,12 +16,9 @@ public sealed class SampleTests(Guest guest)
         Assert.Equal(functions, UpdateGuest.Replaced(project));
 
         var result = await guest.RunAsync(
-            $"""
-            insmod /loop.ko || exit 1
-            sh /samples/sample/prove.sh {UpdateGuest.Place(project)}
-            """,
+            $"sh /samples/sample/prove.sh {UpdateGuest.Place(project)}",
+            ["--module", "loop"],
             UpdateGuest.Command,
-            UpdateGuest.Module(guest.Release, "drivers/block/loop"),
             UpdateGuest.Package(project),
             new(project.At("prove.sh"), "/samples/sample/prove.sh"),
             new(Repository.At("samples", "proof.sh"), "/samples/proof.sh")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using CliWrap;
+using Ksplice.Build.Kernel;
 
 namespace Ksplice.Kernel.Tests.Updates;
 
@@ -14,12 +15,18 @@ internal static class UpdateGuest
 
     public static GuestFile Package(PatchProject project) => new(project.Package, Place(project));
 
-    /// <summary>A module of the kernel, at /NAME.ko.</summary>
-    public static GuestFile Module(string release, string path, string extension = ".ko") =>
-        new(
-            Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release, "lib/modules", release, "kernel", path + extension),
-            "/" + Path.GetFileName(path) + extension
-        );
+    /// <summary>A module of the kernel, unpacked, at /NAME.ko.</summary>
+    public static GuestFile Module(string release, string path)
+    {
+        string shipped = Path.Combine(KernelCache.DefaultRoot, "images", release, "lib/modules", release, "kernel", path + ".ko");
+        if (!File.Exists(shipped))
+        {
+            string packed = shipped + ".xz";
+            shipped = Path.Combine(Directory.CreateTempSubdirectory("ksplice-module-").FullName, Path.GetFileName(shipped));
+            File.WriteAllBytes(shipped, KernelPayload.Decompress(File.ReadAllBytes(packed)));
+        }
+        return new(shipped, "/" + Path.GetFileName(shipped));
+    }
 
     /// <summary>Compiles one of this project's C programs, for a guest's /bin.</summary>
     public static async Task<GuestFile> ProgramAsync(string source)

@@ -143,8 +143,8 @@ internal sealed partial class Walk
             int length = run.NopLength(_at, _limit);
             if (
                 length == 0
-                || (code == OpCode.JumpLabel && run.Memory.Tables.JumpLabels.ContainsKey(_at))
-                || (code == OpCode.StaticCall && run.Memory.Tables.StaticCalls.ContainsKey(_at))
+                || run.Memory.Tables.JumpLabels.ContainsKey(_at)
+                || run.Memory.Tables.StaticCalls.ContainsKey(_at)
                 || (code is OpCode.Alternative or OpCode.Paravirt or OpCode.Fentry or OpCode.Endbr && _at - start >= ops[0].Length)
             )
                 return;

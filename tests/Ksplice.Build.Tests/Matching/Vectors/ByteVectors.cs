@@ -16,6 +16,7 @@ internal static class ByteVectors
         yield return Constants();
         yield return Nops();
         yield return NopsBeforeSites();
+        yield return NopsBeforeALoop();
         yield return Labels();
         yield return Contents();
     }
@@ -141,6 +142,22 @@ internal static class ByteVectors
                 MatchReason.Different,
                 F + 9
             );
+
+    // The assembler fills up to an aligned loop head; where the head is aligned by itself the pre code has none.
+    private static VectorGroup NopsBeforeALoop() =>
+        VectorGroup
+            .Of("no-ops before a loop", [OpCode.Nops, OpCode.Label, OpCode.Branch], s =>
+            {
+                uint label = s.Symbol();
+                s.Function(p => p.Literal("55").Nops(0).Label(label).Literal("ff c8").Branch(BranchKind.Jmp, 2, label).Literal("c3"))
+                    .Put(F, "55 0f 1f 40 00 ff c8 eb fc c3");
+            })
+            .Accepts("the branch leads behind them", s => { })
+            .Accepts("none", s => s.Put(F, "55 ff c8 eb fc c3"))
+            .Refuses("the branch leads to them", s => s.Put(F + 8, "f8"), MatchReason.Conflict, F + 7)
+            .Refuses("an instruction that is none", s => s.Put(F + 2, "0d"), MatchReason.Different, F + 1)
+            .Refuses("one that the kernel makes a jump", s => s.Entry("jump", F + 1, F + 9, D), MatchReason.Different, F + 1)
+            .Refuses("one that the kernel makes a call", s => s.Entry("call", F + 1, D), MatchReason.Different, F + 1);
 
     private static VectorGroup Labels() =>
         VectorGroup
