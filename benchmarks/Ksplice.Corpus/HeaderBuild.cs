@@ -41,7 +41,7 @@ internal sealed record HeaderRow(
 );
 
 /// <summary>Builds updates that change one header.</summary>
-internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, string work)
+internal sealed class HeaderBuild(PreparedKernel kernel, IncludeIndex includes, PatchBuild build, string work)
 {
     private sealed record UnitVerdict(
         CompilationUnit Unit,
@@ -50,10 +50,16 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         IReadOnlyList<string> Objections
     );
 
-    /// <summary>The headers to build, with the number of units that read each.</summary>
-    public static IEnumerable<(string Header, int Units)> Choose(PreparedKernel kernel, IncludeIndex includes, string newer)
+    /// <summary>The headers to build, with the number of units that read each; null after an error.</summary>
+    public static async Task<IReadOnlyList<(string Header, int Units)>?> ChooseAsync(
+        PreparedKernel kernel,
+        IncludeIndex includes,
+        string newer,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation
+    )
     {
-        var changed = Directory
+        var headers = Directory
             .EnumerateFiles(newer, "*.h", SearchOption.AllDirectories)
             .Select(path => Path.GetRelativePath(newer, path))
             .Where(header =>
@@ -62,13 +68,18 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
                     .AsSpan()
                     .SequenceEqual(File.ReadAllBytes(Path.Combine(kernel.SourceDirectory, header)))
             )
-            .Select(header => (header, Units: includes.UsersOf(header).Count(unit => unit.Apart is null)))
-            .Where(pair => pair.Units != 0)
-            .OrderBy(pair => pair.Units)
-            .ThenBy(pair => pair.header, StringComparer.Ordinal)
             .ToList();
+        List<(string Header, int Units)> changed = [];
+        foreach (string header in headers)
+        {
+            if (await includes.UsersOfAsync(header, diagnostics, cancellation).ConfigureAwait(false) is not { } users)
+                return null;
+            if (users.Count(unit => unit.Apart is null) is > 0 and var units)
+                changed.Add((header, units));
+        }
+        changed = [.. changed.OrderBy(pair => pair.Units).ThenBy(pair => pair.Header, StringComparer.Ordinal)];
         Console.WriteLine($"{changed.Count} changed headers are read by units: {string.Join(' ', changed.Select(pair => pair.Units))}");
-        return new[] { 10, 30, 50, 70, 80 }.Select(percent => changed[(changed.Count - 1) * percent / 100]);
+        return [.. new[] { 10, 30, 50, 70, 80 }.Select(percent => changed[(changed.Count - 1) * percent / 100])];
     }
 
     /// <summary>Builds the update that changes <paramref name="header"/> alone.</summary>
@@ -80,17 +91,7 @@ internal sealed class HeaderBuild(PreparedKernel kernel, PatchBuild build, strin
         if (
             await build.PatchAsync(header, diagnostics, cancellation).ConfigureAwait(false) is not { } patch
             || PostTree.Write(kernel.SourceDirectory, root, [patch], diagnostics, cancellationToken: cancellation) is not { } tree
-            || await AffectedUnits
-                .FindAsync(
-                    kernel,
-                    tree,
-                    null,
-                    await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false),
-                    NullLogger.Instance,
-                    diagnostics,
-                    cancellation
-                )
-                .ConfigureAwait(false)
+            || await AffectedUnits.FindAsync(kernel, tree, null, includes, diagnostics, cancellation).ConfigureAwait(false)
                 is not { } affected
         )
             return new(

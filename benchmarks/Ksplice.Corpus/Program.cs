@@ -154,14 +154,15 @@ command.SetAction(
         PatchBuild build = new(kernel, image, exports, tree, Path.Combine(folder, "patches"));
         if (arguments.GetValue(headers))
         {
-            if (await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, diagnostics, cancellation) is not { } includes)
+            var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
+            if (await HeaderBuild.ChooseAsync(kernel, includes, tree, diagnostics, cancellation) is not { } chosen)
             {
                 await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
                 return 1;
             }
-            HeaderBuild headerBuild = new(kernel, build, Path.Combine(folder, "headers"));
+            HeaderBuild headerBuild = new(kernel, includes, build, Path.Combine(folder, "headers"));
             List<HeaderRow> built = [];
-            foreach (var (header, units) in HeaderBuild.Choose(kernel, includes, tree).ToList())
+            foreach (var (header, units) in chosen)
             {
                 Console.WriteLine($"{header}: {units} units");
                 var row = await FinishedRows.ResumeAsync(Path.Combine(folder, "header-rows"), header, () =>

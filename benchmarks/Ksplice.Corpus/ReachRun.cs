@@ -44,7 +44,7 @@ internal sealed partial class ReachRun
     {
         string[] files = [.. _users.Keys.Order(StringComparer.Ordinal)];
         new Random(seed).Shuffle(files);
-        var included = await IncludedSources.OpenAsync(_kernel, cancellation);
+        var includes = await IncludeIndex.OpenAsync(_kernel, NullLogger.Instance, cancellation);
         await using StreamWriter output = new(table);
         await output.WriteLineAsync("kernel,seed,file,dependency files,engine,lost,more,engine says");
         int lost = 0,
@@ -52,7 +52,7 @@ internal sealed partial class ReachRun
             refused = 0;
         foreach (string file in files.Take(count))
         {
-            var (told, says) = await AskAsync(file, included, cancellation);
+            var (told, says) = await AskAsync(file, includes, cancellation);
             string[] missing = [.. _users[file].Except(told).Order(StringComparer.Ordinal)],
                 extra = [.. told.Except(_users[file]).Order(StringComparer.Ordinal)];
             bool isRefused = says.Contains(": error ", StringComparison.Ordinal);
@@ -72,18 +72,14 @@ internal sealed partial class ReachRun
         );
     }
 
-    private async Task<(HashSet<string> Objects, string Says)> AskAsync(
-        string file,
-        IncludedSources included,
-        CancellationToken cancellation
-    )
+    private async Task<(HashSet<string> Objects, string Says)> AskAsync(string file, IncludeIndex includes, CancellationToken cancellation)
     {
         DiagnosticBag diagnostics = [];
         IReadOnlyList<AffectedUnit>? units = null;
         if (PatchedPath.Classify(file, new SourceLocation(file), diagnostics) is { } kind)
         {
             PostTree tree = new(_kernel.SourceDirectory, [new PatchedFile(file, kind, FileChange.Modified, "", [])]);
-            units = await AffectedUnits.FindAsync(_kernel, tree, null, included, NullLogger.Instance, diagnostics, cancellation);
+            units = await AffectedUnits.FindAsync(_kernel, tree, null, includes, diagnostics, cancellation);
         }
         return (
             [.. (units ?? []).Select(unit => unit.Unit.Object).Where(_objects.Contains)],

@@ -82,7 +82,7 @@ public sealed class ApplyPatches : KspliceTask
                 is not { } patches
         )
             return false;
-        var included = await IncludedSources.OpenAsync(kernel, cancellation).ConfigureAwait(false);
+        var includes = await IncludeIndex.OpenAsync(kernel, Logger, cancellation).ConfigureAwait(false);
         var pre =
             basePatches.Count == 0
                 ? null
@@ -91,7 +91,7 @@ public sealed class ApplyPatches : KspliceTask
                     BaseTree,
                     basePatches,
                     Diagnostics,
-                    included.MayInclude,
+                    includes.MayBeIncluded,
                     cancellation
                 );
         if (pre is null && basePatches.Count != 0)
@@ -101,13 +101,13 @@ public sealed class ApplyPatches : KspliceTask
             PostTree,
             [.. basePatches, .. patches],
             Diagnostics,
-            included.MayInclude,
+            includes.MayBeIncluded,
             cancellation
         );
         if (tree is null)
             return false;
         var changed = pre is null ? tree : tree with { Files = tree.ChangesSince(pre) };
-        var units = await AffectedUnits.FindAsync(kernel, changed, pre, included, Logger, Diagnostics, cancellation).ConfigureAwait(false);
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre, includes, Diagnostics, cancellation).ConfigureAwait(false);
         if (units is null)
             return false;
         string id = UpdateId.Compute(release, bases, paths.Select(path => (ReadOnlyMemory<byte>)File.ReadAllBytes(path)));

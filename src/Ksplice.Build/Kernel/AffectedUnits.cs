@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Which units a patch touches: those whose compilation reads a patched file. For a unit's own source that is plain. Who else reads a
-// file is told by the compiler itself: a run of its preprocessor over every unit of the configuration, once a kernel.
+// file is told by the compiler itself: a run of its preprocessor over every unit that can read the file, once a kernel.
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Patching;
-using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
 
@@ -39,26 +38,23 @@ public static class AffectedUnits
     /// <param name="kernel">The kernel.</param>
     /// <param name="tree">The post tree, with the files that differ from the pre tree.</param>
     /// <param name="below">The pre tree, if it has files from updates that this one goes on top of.</param>
-    /// <param name="included">Which sources others can include.</param>
-    /// <param name="logger">The log.</param>
+    /// <param name="includes">Who reads what.</param>
     /// <param name="diagnostics">Takes what is wrong.</param>
     /// <param name="cancellation">Ends the search.</param>
     public static async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
         PreparedKernel kernel,
         PostTree tree,
         PostTree? below,
-        IncludedSources included,
-        ILogger logger,
+        IncludeIndex includes,
         DiagnosticBag diagnostics,
         CancellationToken cancellation = default
     )
     {
         ArgumentNullException.ThrowIfNull(kernel);
         ArgumentNullException.ThrowIfNull(tree);
-        ArgumentNullException.ThrowIfNull(included);
+        ArgumentNullException.ThrowIfNull(includes);
         ArgumentNullException.ThrowIfNull(diagnostics);
         SortedDictionary<string, AffectedUnit> units = new(StringComparer.Ordinal);
-        IncludeIndex? includes = null;
         List<string> unread = [];
         if (await new AddedUnits(kernel, tree, below, diagnostics).FindAsync(cancellation).ConfigureAwait(false) is not { } added)
             return null;
@@ -119,20 +115,17 @@ public static class AffectedUnits
             List<CompilationUnit> users = [.. kernel.Units.Apart.Where(unit => unit.Source == file.Path)];
             if (own is not null)
                 users.Add(own);
-            if (file.Kind == PatchedFileKind.Header || included.MayInclude(file.Path))
+            if (file.Kind == PatchedFileKind.Header || includes.MayBeIncluded(file.Path))
             {
-                // A bag of its own: what is wrong with other files must not keep the index from being made.
+                // A bag of its own: what is wrong with other files must not keep units from being asked.
                 DiagnosticBag ofIndex = [];
-                includes ??= await IncludeIndex.OpenAsync(kernel, logger, ofIndex, cancellation).ConfigureAwait(false);
-                if (includes is null)
+                if (await includes.UsersOfAsync(file.Path, ofIndex, cancellation).ConfigureAwait(false) is not { } readers)
                 {
                     foreach (var diagnostic in ofIndex)
                         diagnostics.Add(diagnostic);
                     return null;
                 }
-                users.AddRange(
-                    includes.UsersOf(file.Path).Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source))
-                );
+                users.AddRange(readers.Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source)));
             }
             return users;
         }

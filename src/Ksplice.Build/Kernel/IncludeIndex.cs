@@ -1,51 +1,28 @@
 // SPDX-License-Identifier: MIT
-using System.Text.Json;
-using System.Text.Json.Serialization;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
 using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Kernel;
 
-/// <summary>Which units of a configuration include which files, as the preprocessor tells; kept beside the prepared tree.</summary>
+/// <summary>
+/// Which units of a configuration read which files. <see cref="IncludeGraph"/> says in seconds which units can read a file; of these, the
+/// preprocessor tells which do. A unit is asked once a kernel, when a file is first asked for that it can read.
+/// </summary>
 public sealed partial class IncludeIndex
 {
-    // Stands for every file in units of which the preprocessor does not tell what they include.
-    private const string Anything = "";
+    private readonly PreparedKernel _kernel;
+    private readonly ILogger _logger;
+    private readonly IncludeGraph _graph;
+    private readonly UnitIncludes _told;
+    private readonly CompilationUnit[] _units;
 
-    // The objects of the units that read a file.
-    private readonly Dictionary<string, List<string>> _users;
-    private readonly Dictionary<string, CompilationUnit> _units;
-
-    private IncludeIndex(Dictionary<string, List<string>> users, IEnumerable<CompilationUnit> units)
+    private IncludeIndex(PreparedKernel kernel, IncludeGraph graph, ILogger logger)
     {
-        _users = users;
-        _units = units.ToDictionary(unit => unit.Object, StringComparer.Ordinal);
-    }
-
-    /// <summary>
-    /// The units that read <paramref name="path"/> (relative to the source tree), those of images of their own and of generated sources
-    /// among them. If there are any, those that cannot be preprocessed are among them too: nothing says that they do not.
-    /// </summary>
-    public IReadOnlyList<CompilationUnit> UsersOf(string path) =>
-        _users.GetValueOrDefault(path) is { } users
-            ? [.. users.Concat(_users.GetValueOrDefault(Anything) ?? []).Select(user => _units[user])]
-            : [];
-
-    /// <summary>
-    /// The index of <paramref name="kernel"/>, made if it is not there (minutes, once a kernel); null if the preprocessor cannot be run.
-    /// </summary>
-    public static async Task<IncludeIndex?> OpenAsync(
-        PreparedKernel kernel,
-        ILogger logger,
-        DiagnosticBag diagnostics,
-        CancellationToken cancellation = default
-    )
-    {
-        ArgumentNullException.ThrowIfNull(kernel);
-        string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.json");
+        (_kernel, _graph, _logger) = (kernel, graph, logger);
+        _told = new UnitIncludes(Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.txt"));
         // A source that only the whole build generates (the vDSO's image as C) is there for nobody.
-        CompilationUnit[] units =
+        _units =
         [
             .. kernel.Units.Units,
             .. kernel.Units.Apart.Where(unit =>
@@ -53,67 +30,85 @@ public sealed partial class IncludeIndex
                 || File.Exists(Path.Combine(kernel.OutputDirectory, unit.Source))
             ),
         ];
-        if (Load(path) is { } known)
-            return new IncludeIndex(known, units);
-        LogIndexing(logger, units.Length, kernel.Release.Release);
-        UnitCompiler compiler = new(kernel, logger);
-        var included = new IReadOnlyList<string>?[units.Length];
+    }
+
+    /// <summary>The index of <paramref name="kernel"/>. The files' #include lines are read if that was not done yet.</summary>
+    /// <exception cref="IOException">The cache cannot be read or written.</exception>
+    public static async Task<IncludeIndex> OpenAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(kernel);
+        using var held = await LockAsync(kernel, logger, cancellation).ConfigureAwait(false);
+        return new IncludeIndex(kernel, await IncludeGraph.OpenAsync(kernel, cancellation).ConfigureAwait(false), logger);
+    }
+
+    /// <summary>False if no file can include <paramref name="path"/> (relative to the source tree): at most it is a unit's own source.</summary>
+    public bool MayBeIncluded(string path) => _graph.MayBeIncluded(Path.Combine(_kernel.SourceDirectory, path));
+
+    /// <summary>
+    /// The units that read <paramref name="path"/> (relative to the source tree), those of images of their own and of generated sources
+    /// among them. If there are any, those that can read it and cannot be preprocessed are among them too: nothing says that they do not.
+    /// Null if the preprocessor cannot be run.
+    /// </summary>
+    /// <exception cref="IOException">The cache cannot be read or written.</exception>
+    public async Task<IReadOnlyList<CompilationUnit>?> UsersOfAsync(
+        string path,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
+    {
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        var readers = _graph.ReadersOf(Path.Combine(_kernel.SourceDirectory, path));
+        var asked = _units.Where(unit => IncludeGraph.RootsOf(_kernel, unit).Any(readers.Contains)).ToList();
+        if (!await AskAsync(asked, diagnostics, cancellation).ConfigureAwait(false))
+            return null;
+        return asked.Exists(unit => _told.Reads(unit.Object, path) == true)
+            ? [.. asked.Where(unit => _told.Reads(unit.Object, path) != false)]
+            : [];
+    }
+
+    // What is told is kept as it comes, so that nothing is asked twice, however this ends.
+    private async Task<bool> AskAsync(List<CompilationUnit> units, DiagnosticBag diagnostics, CancellationToken cancellation)
+    {
+        if (units.TrueForAll(unit => _told.Has(unit.Object)))
+            return true;
+        using var held = await LockAsync(_kernel, _logger, cancellation).ConfigureAwait(false);
+        using var writer = _told.OpenToAdd();
+        var open = units.Where(unit => !_told.Has(unit.Object)).ToList();
+        LogAsking(_logger, open.Count, units.Count, _kernel.Release.Release);
+        UnitCompiler compiler = new(_kernel, _logger);
+        int done = 0;
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
-            .ForAsync(0, included.Length, parallel, async (i, token) =>
+            .ForEachAsync(open, parallel, async (unit, token) =>
             {
-                if (!diagnostics.HasErrors)
-                    included[i] = await compiler.ListIncludesAsync(units[i], diagnostics, token).ConfigureAwait(false);
+                if (diagnostics.HasErrors)
+                    return;
+                var included = await compiler.ListIncludesAsync(unit, diagnostics, token).ConfigureAwait(false);
+                if (diagnostics.HasErrors)
+                    return;
+                writer.Add(unit.Object, included);
+                if (Interlocked.Increment(ref done) % 500 == 0)
+                    LogProgress(_logger, done, open.Count);
             })
             .ConfigureAwait(false);
-        if (diagnostics.HasErrors)
-            return null;
-        Dictionary<string, List<string>> users = new(StringComparer.Ordinal);
-        for (int i = 0; i < included.Length; i++)
-        {
-            foreach (string file in included[i] ?? [Anything])
-            {
-                if (!users.TryGetValue(file, out var list))
-                    users.Add(file, list = []);
-                list.Add(units[i].Object);
-            }
-        }
-        // Two builds may make it at once, each under a name of its own.
-        string temporary = $"{path}.{Path.GetRandomFileName()}";
-        await File.WriteAllBytesAsync(
-                temporary,
-                JsonSerializer.SerializeToUtf8Bytes(users, IndexContext.Default.DictionaryStringListString),
-                cancellation
-            )
-            .ConfigureAwait(false);
-        File.Move(temporary, path, overwrite: true);
-        return new IncludeIndex(users, units);
+        return !diagnostics.HasErrors;
     }
 
-    private static Dictionary<string, List<string>>? Load(string path)
+    private static Task<IDisposable> LockAsync(PreparedKernel kernel, ILogger logger, CancellationToken cancellation)
     {
-        try
-        {
-            // A damaged index is made anew.
-            return
-                File.Exists(path)
-                && JsonFile.Parse(File.ReadAllBytes(path), IndexContext.Default.DictionaryStringListString) is { } users
-                && users.Values.All(list => list is not null)
-                ? users
-                : null;
-        }
-        catch (JsonException)
-        {
-            return null;
-        }
+        string path = Path.Combine(Path.GetDirectoryName(kernel.OutputDirectory)!, "includes.lock");
+        return FileLock.TakeAsync(path, () => LogWaiting(logger, path), cancellation);
     }
-
-    [JsonSerializable(typeof(Dictionary<string, List<string>>))]
-    private sealed partial class IndexContext : JsonSerializerContext;
 
     [LoggerMessage(
         Level = LogLevel.Information,
-        Message = "asking the preprocessor what each of the {Count} units of {Release} includes, once"
+        Message = "asking the preprocessor what {Open} of the {Count} units of {Release} include that can read a patched file, once"
     )]
-    private static partial void LogIndexing(ILogger logger, int count, string release);
+    private static partial void LogAsking(ILogger logger, int open, int count, string release);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Done} of {Count} units have told what they include")]
+    private static partial void LogProgress(ILogger logger, int done, int count);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "another build reads what units include; waiting for {Lock}")]
+    private static partial void LogWaiting(ILogger logger, string @lock);
 }

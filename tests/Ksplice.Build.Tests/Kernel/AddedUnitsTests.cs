@@ -142,7 +142,7 @@ public sealed class AddedUnitsTests : IDisposable
     {
         var cancellation = TestContext.Current.CancellationToken;
         var kernel = await KernelUnderTest.PreparedAsync();
-        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
         string makefile = await File.ReadAllTextAsync(Path.Combine(kernel.SourceDirectory, "fs/proc/Makefile"), cancellation);
         var lower = Patches.Parse(
             await KernelTree.ChangeAsync(kernel.Release.Release, "fs/proc/Makefile", (Version, Version + "proc-y += extra.o\n"))
@@ -161,7 +161,7 @@ public sealed class AddedUnitsTests : IDisposable
             var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [lower, .. patches], _bag, cancellationToken: cancellation);
             Assert.False(_bag.HasErrors, string.Join('\n', _bag));
             var changed = post! with { Files = post!.ChangesSince(pre) };
-            var units = await AffectedUnits.FindAsync(kernel, changed, pre, included, NullLogger.Instance, _bag, cancellation);
+            var units = await AffectedUnits.FindAsync(kernel, changed, pre, includes, _bag, cancellation);
             Assert.False(_bag.HasErrors, string.Join('\n', _bag));
             Assert.Equal(
                 patches.Length == 1
@@ -193,12 +193,12 @@ public sealed class AddedUnitsTests : IDisposable
     {
         var cancellation = TestContext.Current.CancellationToken;
         var kernel = await KernelUnderTest.PreparedAsync();
-        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
         string patch =
             await KernelTree.ChangeAsync(kernel.Release.Release, makefile, (old, changed))
             + (source is null ? "" : KernelTree.Added(source, "/* Nothing. */"));
         var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, cancellationToken: cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
-        return await AffectedUnits.FindAsync(kernel, post!, null, included, NullLogger.Instance, _bag, cancellation);
+        return await AffectedUnits.FindAsync(kernel, post!, null, includes, _bag, cancellation);
     }
 }

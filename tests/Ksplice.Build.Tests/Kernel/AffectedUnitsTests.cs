@@ -73,7 +73,7 @@ public sealed class AffectedUnitsTests : IDisposable
         const string version = "fs/proc/version.c";
         var cancellation = TestContext.Current.CancellationToken;
         var kernel = await KernelUnderTest.PreparedAsync();
-        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
         string first = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).First(),
             second = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).ElementAt(1);
         var below = Patches.Parse(
@@ -85,7 +85,7 @@ public sealed class AffectedUnitsTests : IDisposable
         var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [below, above], _bag, cancellationToken: cancellation)!;
         var changed = post with { Files = post.ChangesSince(pre) };
         Assert.Equal("fs/proc/extra.h", Assert.Single(changed.Files).Path);
-        var units = await AffectedUnits.FindAsync(kernel, changed, pre, included, NullLogger.Instance, _bag, cancellation);
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre, includes, _bag, cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
         Assert.Equal(["fs/proc/version.o"], units!.Select(unit => unit.Unit.Object));
     }
@@ -104,7 +104,7 @@ public sealed class AffectedUnitsTests : IDisposable
     {
         var cancellation = TestContext.Current.CancellationToken;
         var kernel = await KernelUnderTest.PreparedAsync();
-        var included = await IncludedSources.OpenAsync(kernel, cancellation);
+        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
         string patch = string.Concat(
             files.Select(file =>
             {
@@ -114,6 +114,6 @@ public sealed class AffectedUnitsTests : IDisposable
         );
         var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [Patches.Parse(patch)], _bag, cancellationToken: cancellation);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
-        return await AffectedUnits.FindAsync(kernel, post!, null, included, NullLogger.Instance, _bag, cancellation);
+        return await AffectedUnits.FindAsync(kernel, post!, null, includes, _bag, cancellation);
     }
 }
