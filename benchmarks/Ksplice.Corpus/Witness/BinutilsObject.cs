@@ -9,7 +9,7 @@ using CliWrap.Buffered;
 
 namespace Ksplice.Corpus.Witness;
 
-internal sealed record WitnessSection(int Index, string Name, string Type, int Offset, int Size, string Flags)
+internal sealed record WitnessSection(int Index, string Name, string Type, int Offset, int Size, string Flags, int Info)
 {
     public bool IsCode => Flags.Contains('X', StringComparison.Ordinal);
     public bool IsWritable => Flags.Contains('W', StringComparison.Ordinal);
@@ -32,8 +32,8 @@ internal sealed partial class BinutilsObject
     private BinutilsObject(byte[] file, string readelf, string objdump)
     {
         _file = file;
-        string section = "";
-        Dictionary<string, List<WitnessRelocation>> relocations = [];
+        int table = 0;
+        Dictionary<int, List<WitnessRelocation>> relocations = [];
         foreach (string line in readelf.Split('\n'))
         {
             if (SectionLine().Match(line) is { Success: true } header)
@@ -45,13 +45,14 @@ internal sealed partial class BinutilsObject
                         header.Groups[3].Value,
                         Hex(header, 4),
                         Hex(header, 5),
-                        header.Groups[6].Value.Trim()
+                        header.Groups[6].Value.Trim(),
+                        Number(header, 7)
                     )
                 );
             }
             else if (SymbolLine().Match(line) is { Success: true } symbol)
             {
-                string place = symbol.Groups[6].Value;
+                string where = symbol.Groups[6].Value;
                 Symbols.Add(
                     new WitnessSymbol(
                         Number(symbol, 1),
@@ -62,33 +63,35 @@ internal sealed partial class BinutilsObject
                         ),
                         symbol.Groups[4].Value,
                         symbol.Groups[5].Value == "LOCAL",
-                        int.TryParse(place, out int index) ? index
-                            : place == "UND" ? 0
+                        int.TryParse(where, out int index) ? index
+                            : where == "UND" ? 0
                             : -1,
                         symbol.Groups[7].Value
                     )
                 );
             }
-            else if (RelocationHeader().Match(line) is { Success: true } table)
+            else if (RelocationHeader().Match(line) is { Success: true } place)
             {
-                section = table.Groups[1].Value;
+                table = Hex(place, 1);
             }
             else if (RelocationLine().Match(line) is { Success: true } entry)
             {
-                if (!relocations.TryGetValue(section, out var list))
-                    relocations[section] = list = [];
+                if (!relocations.TryGetValue(table, out var list))
+                    relocations[table] = list = [];
                 int addend = entry.Groups[5].Success ? Hex(entry, 5) * (entry.Groups[4].Value == "-" ? -1 : 1) : 0;
                 list.Add(new WitnessRelocation(Hex(entry, 1), entry.Groups[3].Value, Hex(entry, 2), addend));
             }
         }
-        // Sections may share a name; relocations are told apart by their order, which is the sections'.
-        Relocations = Sections
-            .Select(one =>
-                relocations.TryGetValue(one.Name, out var list)
-                    ? [.. list.OrderBy(relocation => relocation.Offset)]
-                    : (List<WitnessRelocation>)[]
-            )
-            .ToList();
+        // Sections may share a name, and so may the tables of their relocations: the place in the file tells which is which.
+        var tables = Sections.Where(one => one.Type == "RELA").ToDictionary(one => one.Info, one => one.Offset);
+        Relocations =
+        [
+            .. Sections.Select(one =>
+                tables.TryGetValue(one.Index, out int place) && relocations.TryGetValue(place, out var list)
+                    ? list.OrderBy(relocation => relocation.Offset).ToList()
+                    : []
+            ),
+        ];
         Code = Sections.Select(_ => (List<WitnessInstruction>)[]).ToList();
         ReadCode(objdump);
     }
@@ -181,14 +184,14 @@ internal sealed partial class BinutilsObject
     private static int Hex(Match match, int group) => (int)Convert.ToInt64(match.Groups[group].Value, 16);
 
     [GeneratedRegex(
-        @"^ +\[ *(\d+)\] (.*?) +(NULL|[A-Z][A-Z0-9_]+) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+ +([A-Za-z]*) +\d+ +\d+ +\d+$"
+        @"^ +\[ *(\d+)\] (.*?) +(NULL|[A-Z][A-Z0-9_]+) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+ +([A-Za-z]*) +\d+ +(\d+) +\d+$"
     )]
     private static partial Regex SectionLine();
 
     [GeneratedRegex(@"^ +(\d+): ([0-9a-f]{16}) +(\d+|0x[0-9a-f]+) (\w+) +(\w+) +\w+ (?:\[.*?\] )? *(\w+) ?(.*)$")]
     private static partial Regex SymbolLine();
 
-    [GeneratedRegex(@"^Relocation section '\.rela(.+)' at offset")]
+    [GeneratedRegex(@"^Relocation section '\.rela.+' at offset (0x[0-9a-f]+)")]
     private static partial Regex RelocationHeader();
 
     [GeneratedRegex(@"^([0-9a-f]{16}) +([0-9a-f]{8})[0-9a-f]{8} (R_X86_64_\w+) .*? ([+-]) ([0-9a-f]+)$")]

@@ -219,6 +219,8 @@ internal sealed partial class ObjectContents
     // A table that is about code: what stands from one relocation into a function to the next belongs to that function.
     private bool ReadTable(WitnessSection section)
     {
+        if (section.Name == "__patchable_function_entries")
+            return ReadNoOps(section);
         var keys = _elf.Relocations[section.Index].Where(relocation => IntoCode(relocation) is not null).ToList();
         if (keys.Count == 0 || keys[0].Offset != 0 || section.Name.StartsWith(".init", StringComparison.Ordinal))
             return false;
@@ -234,6 +236,22 @@ internal sealed partial class ObjectContents
                 ? Content(section, start, 4, function) + Convert.ToHexString(_elf.Bytes(section, start + 8, size - 8))
                 : Content(section, start, size, function);
             AddFunction(function, $"{section.Name}: {entry}\n");
+        }
+        return true;
+    }
+
+    // No-ops that stand before a function (-fpatchable-function-entry): how far before which.
+    private bool ReadNoOps(WitnessSection section)
+    {
+        foreach (var relocation in _elf.Relocations[section.Index])
+        {
+            var symbol = _elf.Symbols[relocation.Symbol];
+            int offset = symbol.Value + relocation.Addend;
+            var function = _bySection[Math.Max(symbol.Section, 0)]
+                .Find(one => one.Value >= offset && one.Type == "FUNC" && !one.Name.StartsWith("__pfx_", StringComparison.Ordinal));
+            if (function is null)
+                return false;
+            AddFunction(Whole(function.Name), $"{section.Name}: {function.Value - offset:x} before\n");
         }
         return true;
     }

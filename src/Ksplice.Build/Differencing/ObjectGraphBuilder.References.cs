@@ -21,7 +21,7 @@ internal sealed partial class ObjectGraphBuilder
         /// <summary>Where in this object it points to, and the symbol that says which thing is meant; null if nowhere.</summary>
         public (int Section, long Offset, ElfSymbol? Symbol)? Place { get; init; }
 
-        /// <summary>The node that the place is of, where it does not tell by itself: the no-ops before a function are that function's.</summary>
+        /// <summary>Whose the place is, where it does not tell by itself: the no-ops before a function are that function's.</summary>
         public Node? PlaceOf { get; init; }
 
         public string? External { get; init; }

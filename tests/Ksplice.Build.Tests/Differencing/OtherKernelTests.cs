@@ -300,8 +300,10 @@ public sealed class OtherKernelTests
     public void The_no_ops_before_a_function_are_not_the_one_before_it()
     {
         const string Source =
-            "section(\".init.text\") int first(int a) { return probe(a) + 1; } section(\".init.text\") int second(int a) { return probe(a) + 2; }"
-            + " section(\".sched.text\") int f(int a) { return probe(a) + 3; } section(\".sched.text\") int g(int a) { return probe(a) + 4; }";
+            "section(\".init.text\") int first(int a) { return probe(a) + 1; }"
+            + " section(\".init.text\") int second(int a) { return probe(a) + 2; }"
+            + " section(\".sched.text\") int f(int a) { return probe(a) + 3; }"
+            + " section(\".sched.text\") int g(int a) { return probe(a) + 4; }";
         string[] options = ["-fpatchable-function-entry=16,16"];
         CPair
             .Compare(Source, Replace(Source, "+ 1", "+ probe(1) + probe(2) + probe(3)"), options)

@@ -255,7 +255,8 @@ public sealed class TargetTests(Guest guest)
                 ("\t\treturn -EINVAL;\n\t}\n\n\tzs_compact(", "\t\treturn -ENODEV;\n\t}\n\n\tzs_compact("),
                 (
                     Stat,
-                    $"int zram_doubled(int value);\nint zram_doubled(int value)\n{{\n\treturn 2 * value;\n}}\nEXPORT_SYMBOL_GPL(zram_doubled);\n\n{Stat}"
+                    "int zram_doubled(int value);\nint zram_doubled(int value)\n{\n\treturn 2 * value;\n}\n"
+                        + $"EXPORT_SYMBOL_GPL(zram_doubled);\n\n{Stat}"
                 )
             )
         );
