@@ -254,6 +254,7 @@ void ksplice_work(struct kthread_work *work)
 	mutex_lock(&ksplice_operation);
 	mutex_lock(&update->report);
 	update->tries = 0;
+	update->stops = 0;
 	update->pause_ns = 0;
 	update->n_conflicts = 0;
 	mutex_unlock(&update->report);

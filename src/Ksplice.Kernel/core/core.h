@@ -8,8 +8,8 @@
  *
  * ksplice_operation serialises everything that changes what an update is:
  * registering and unregistering of helpers and primaries, applying, undoing,
- * modules that come and go.  It is held for a match or for one try of the stop,
- * and it is given up between tries, while hooks run that may sleep, and while
+ * modules that come and go.  It is held for a match or for one look at all threads and
+ * the stop after it, and it is given up between looks, while hooks run that may sleep, and while
  * an undo waits for grace periods: a module that comes meanwhile takes it from
  * the loader's notifier.  update->busy, and the references on the primaries,
  * keep an update whole over these gaps; one thread does all requests, so no
@@ -43,6 +43,7 @@
 #define KSPLICE_MAX_TARGETS	64
 #define KSPLICE_MOST_TRIES	1000
 #define KSPLICE_MOST_RETRY_MS	60000
+#define KSPLICE_MOST_SCAN_MS	1000
 #define KSPLICE_MAX_ENTRIES	65536	/* of a table in a primary */
 #define KSPLICE_KERNEL_NAME	"vmlinux"
 
@@ -100,6 +101,8 @@ struct ksplice_range {
 struct ksplice_ranges {
 	u32 n;
 	struct ksplice_range *items;
+	unsigned long lowest;
+	unsigned long highest;
 };
 
 /* A thread that was in the way. */
@@ -171,8 +174,10 @@ struct ksplice_update {
 	u32 n_conflicts;
 	struct ksplice_conflict conflicts[KSPLICE_MAX_CONFLICTS];
 	unsigned int tries;
+	unsigned int stops;
 	unsigned int max_tries;
 	unsigned int retry_ms;
+	unsigned int scan_ms;
 	u64 pause_ns;
 };
 
@@ -330,11 +335,36 @@ int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *ta
 void ksplice_target_forget(struct ksplice_target *target);
 void ksplice_target_destroy(struct ksplice_target *target);
 
-/* quiesce.c */
+/* ranges.c */
 int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
 			   struct ksplice_ranges *ranges);
+const struct ksplice_range *ksplice_find_range(const struct ksplice_ranges *ranges,
+					       unsigned long address);
+void ksplice_conflict_add(struct ksplice_update *update, const struct task_struct *task,
+			  const char *what, const struct ksplice_range *range,
+			  unsigned long address);
+
+/* scan.c */
+struct ksplice_scan {
+	u32 n;
+	u32 room;
+	struct ksplice_seen *seen;
+	u32 *buckets;			/* 1 + index in seen, by task, or 0 */
+	unsigned int bits;
+	u32 next;			/* likely the next that is asked for */
+};
+
+int ksplice_scan_make(struct ksplice_scan *scan, struct ksplice_update *update,
+		      const struct ksplice_ranges *ranges);
+int ksplice_scan_refresh(struct ksplice_scan *scan, struct ksplice_update *update,
+			 const struct ksplice_ranges *ranges);
+void ksplice_scan_drop(struct ksplice_scan *scan);
+bool ksplice_has_rested(struct ksplice_scan *scan, const struct task_struct *task);
+
+/* quiesce.c */
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ranges *ranges,
-			  const struct ksplice_stopped *stopped, bool undo);
+			  struct ksplice_scan *scan, const struct ksplice_stopped *stopped,
+			  bool undo);
 
 /* stop.c */
 int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);

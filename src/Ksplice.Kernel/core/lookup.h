@@ -20,6 +20,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/sched/task_stack.h>
 #include <linux/static_call.h>
 #include <linux/stop_machine.h>
 #include <asm/text-patching.h>
@@ -34,6 +35,7 @@ int ftrace_is_dead(void);
 	DO(text_poke)			\
 	DO(stop_machine_cpuslocked)	\
 	DO(idle_task)			\
+	DO(put_task_stack)		\
 	DO(get_kprobe)			\
 	DO(__is_insn_slot_addr)		\
 	DO(find_bug)			\

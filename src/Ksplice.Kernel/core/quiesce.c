@@ -4,6 +4,16 @@
  */
 
 /**
+ * DOC: what is read, and what was read before
+ *
+ * A thread that has not run since its stack was read without the stop is not
+ * read again (scan.c, K31).  Read in the stop are: those that ran since or are
+ * new, those whose stack could not be read while they rested or had something
+ * in the way, idle tasks, the stoppers, the core's own thread, and the tasks
+ * on their way out that have left the kernel's list.
+ */
+
+/**
  * DOC: context
  *
  * Runs inside stop_machine on one CPU while all others wait with interrupts
@@ -34,8 +44,6 @@
 #include <linux/rethook.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
-#include <linux/slab.h>
-#include <linux/sort.h>
 #include <linux/string.h>
 #include <linux/version.h>
 #include <asm/text-patching.h>
@@ -46,84 +54,8 @@ struct check {
 	struct ksplice_update *update;
 	const struct ksplice_stopped *stopped;
 	const struct ksplice_ranges *ranges;
-	unsigned long lowest;
-	unsigned long highest;
+	struct ksplice_scan *scan;
 };
-
-static int compare_ranges(const void *a, const void *b)
-{
-	const struct ksplice_range *one = a, *other = b;
-
-	return one->start < other->start ? -1 : one->start > other->start;
-}
-
-/**
- * ksplice_ranges_collect - all ranges of an update in which no thread may be
- * @update: the update, whole
- * @undo: the new code instead of the replaced code
- * @ranges: takes them, sorted; names stay the update's; free items with kvfree()
- *
- * Context: process context, ksplice_operation held.
- * Return: 0 or -ENOMEM.
- */
-int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
-			   struct ksplice_ranges *ranges)
-{
-	struct ksplice_target *target;
-	u32 n = 0;
-
-	for_each_target(target, update)
-		n += undo ? 1 : target->n_ranges;
-	ranges->n = n;
-	ranges->items = ksplice_fails("memory for ranges to check") ? NULL :
-		       kvcalloc(n, sizeof(*ranges->items), GFP_KERNEL);
-	if (!ranges->items && n)
-		return -ENOMEM;
-	n = 0;
-	for_each_target(target, update) {
-		struct ksplice_range *item = &ranges->items[n];
-
-		if (undo) {
-			item->name = "new code";
-			ksplice_module_text(target->primary, &item->start, &item->end);
-			item->start--;	/* no function's address is a mere pointer here */
-			item->ends_in_call = true;
-			n++;
-		} else if (target->n_ranges) {
-			memcpy(item, target->ranges, target->n_ranges * sizeof(*item));
-			n += target->n_ranges;
-		}
-	}
-	sort(ranges->items, n, sizeof(*ranges->items), compare_ranges, NULL);
-	return 0;
-}
-
-/*
- * A thread at the very start has executed nothing of the function yet, and a
- * function's address is often on a stack as a mere pointer: the start does not
- * count.  A return address equal to the end belongs to a last call that does
- * not return, so the end does where there is one (K13).
- */
-static const struct ksplice_range *find_range(const struct check *check,
-					      unsigned long address)
-{
-	u32 low = 0, high = check->ranges->n;
-	const struct ksplice_range *range;
-
-	if (address <= check->lowest || address > check->highest)
-		return NULL;
-	/* The last range that starts before @address. */
-	while (high - low > 1) {
-		u32 middle = low + (high - low) / 2;
-
-		if (check->ranges->items[middle].start < address)
-			low = middle;
-		else
-			high = middle;
-	}
-	range = &check->ranges->items[low];
-	return address < range->end || (range->ends_in_call && address == range->end) ? range : NULL;
-}
 
 /*
  * K27: a slot's length is not known, but it lies within a page.  So from @address
@@ -145,7 +77,7 @@ static const struct ksplice_range *find_range_behind_slot(const struct check *ch
 		if (*(const u8 *)address != JMP32_INSN_OPCODE)
 			continue;
 		memcpy(&displacement, (const void *)(address + 1), sizeof(displacement));
-		range = find_range(check, address + JMP32_INSN_SIZE + displacement);
+		range = ksplice_find_range(check->ranges, address + JMP32_INSN_SIZE + displacement);
 		if (range)
 			return range;
 	}
@@ -156,9 +88,7 @@ static const struct ksplice_range *find_range_behind_slot(const struct check *ch
 static int check_address(const struct check *check, struct task_struct *task,
 			 unsigned long address)
 {
-	const struct ksplice_range *range = find_range(check, address);
-	struct ksplice_update *update = check->update;
-	struct ksplice_conflict *conflict;
+	const struct ksplice_range *range = ksplice_find_range(check->ranges, address);
 	bool in_slot = false;
 
 	if (!range) {
@@ -167,16 +97,7 @@ static int check_address(const struct check *check, struct task_struct *task,
 	}
 	if (!range)
 		return 0;
-	if (update->n_found < KSPLICE_MAX_CONFLICTS) {
-		conflict = &update->found[update->n_found];
-		memcpy(conflict->comm, task->comm, TASK_COMM_LEN);
-		conflict->comm[TASK_COMM_LEN - 1] = 0;
-		conflict->pid = task->pid;
-		scnprintf(conflict->name, sizeof(conflict->name), "%s%s",
-			  in_slot ? "slot of a probe in " : "", range->name);
-		conflict->address = address;
-	}
-	update->n_found++;
+	ksplice_conflict_add(check->update, task, in_slot ? "slot of a probe in " : "", range, address);
 	return 1;
 }
 
@@ -246,9 +167,11 @@ static const unsigned long *stopper_stack(const struct check *check,
 
 static int check_task(const struct check *check, struct task_struct *task, bool undo)
 {
-	const unsigned long *stack = stopper_stack(check, task);
-	const unsigned long *end;
+	const unsigned long *stack, *end;
 
+	if (ksplice_has_rested(check->scan, task))
+		goto check_restart;
+	stack = stopper_stack(check, task);
 	/* A task that is gone but for its structure has no stack (K14). */
 	if (!stack && (!task->stack || !refcount_read(&task->stack_refcount)))
 		return 0;
@@ -262,6 +185,7 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
 		return -EINVAL;
 	if (check_words(check, task, stack, end) || check_parked(check, task))
 		return 0;
+check_restart:
 	/* K19: an interrupted system call may be restarted through a function. */
 	if (undo)
 		check_address(check, task, (unsigned long)task->restart_block.fn);
@@ -284,6 +208,7 @@ static void check_resting(const struct check *check, struct task_struct *task)
  * ksplice_check_threads - check every thread against the code of an update
  * @update: the update; what is found is left in update->found
  * @ranges: where no thread may be
+ * @scan: what was seen of the threads before the stop
  * @stopped: what each CPU's stopper recorded
  * @undo: @ranges are new code
  *
@@ -294,23 +219,17 @@ static void check_resting(const struct check *check, struct task_struct *task)
  * understood (both recorded as a conflict without a name).
  */
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ranges *ranges,
-			  const struct ksplice_stopped *stopped, bool undo)
+			  struct ksplice_scan *scan, const struct ksplice_stopped *stopped, bool undo)
 {
 	struct check check = {
 		.update = update,
 		.stopped = stopped,
 		.ranges = ranges,
-		.lowest = ULONG_MAX,
+		.scan = scan,
 	};
 	struct task_struct *process, *task;
 	const struct ksplice_exiting *exiting;
 	int cpu, err = 0;
-	u32 i;
-
-	for (i = 0; i < ranges->n; i++) {
-		check.lowest = min(check.lowest, ranges->items[i].start);
-		check.highest = max(check.highest, ranges->items[i].end);
-	}
 
 	update->n_found = 0;
 	if (ksplice_exiting_missed())

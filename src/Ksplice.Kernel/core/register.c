@@ -37,6 +37,7 @@ static struct ksplice_update *create_update(const char *id)
 	kthread_init_work(&update->work, ksplice_work);
 	update->max_tries = 5;
 	update->retry_ms = 1000;
+	update->scan_ms = 50;
 	update->kobj.kset = ksplice_kset;
 	if (kobject_init_and_add(&update->kobj, (struct kobj_type *)&ksplice_update_type, NULL, "%s", id)) {
 		kobject_put(&update->kobj);

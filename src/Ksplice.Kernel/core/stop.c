@@ -7,8 +7,8 @@
 /**
  * DOC: context and locking
  *
- * Runs on the core's own thread (K17) with ksplice_operation held during a try
- * and given up between tries.  Around each stop: kprobe_mutex and ftrace_lock,
+ * Runs on the core's own thread (K17) with ksplice_operation held during a look
+ * and given up between looks.  Around each stop: kprobe_mutex and ftrace_lock,
  * which keep probes and livepatches from coming, cpus_read_lock, text_mutex, then
  * the stop (K16: kprobes.c tells the deadlock of any other order).  All online CPUs run the stop function: the first checks and writes,
  * the others wait, and every one executes sync_core() before it leaves, because
@@ -28,7 +28,8 @@
 struct stop {
 	struct ksplice_update *update;
 	const struct ksplice_hooks *hooks;
-	struct ksplice_ranges texts;
+	struct ksplice_ranges ranges;
+	struct ksplice_scan scan;
 	bool undo;
 	unsigned int n_cpus;
 	atomic_t arrived;
@@ -57,7 +58,8 @@ static void operate(struct stop *stop)
 	struct ksplice_target *target;
 
 	stop->err = ksplice_fails("stack of a thread") ? -EFAULT :
-		    ksplice_check_threads(update, &stop->texts, stop->stopped, stop->undo);
+		    ksplice_check_threads(update, &stop->ranges, &stop->scan, stop->stopped,
+					  stop->undo);
 	if (stop->err)
 		return;
 	for_each_target(target, update) {
@@ -107,66 +109,31 @@ static int stop_function(void *data)
 	return 0;
 }
 
-/* One try; the reason of a failure is reported. */
-static int try_once(struct ksplice_update *update, struct stop *stop)
+/* What the machine was stopped for; the reason of a failure is reported, but for threads in the way. */
+static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 {
-	struct ksplice_target *target;
-	bool stopped = false;
-	int err = 0;
+	int err;
 
 	stop->done = 0;
 	stop->err = 0;
 	stop->differs = NULL;
 	stop->refused_by = 0;
 	atomic_set(&stop->arrived, 0);
-	update->n_found = 0;
-
-	ksplice_keep_others_out();
-	cpus_read_lock();
-	mutex_lock(kernel.text_mutex);
-	for_each_target(target, update) {
-		err = ksplice_check_others(update, target, stop->undo);
-		if (err)
-			break;
-	}
-	ksplice_clear_used_stack();
-	if (!err) {
-		stop->n_cpus = num_online_cpus();
-		err = ksplice_fails("stop of the machine") ? -ENOENT :
-		      static_call(stop_machine_cpuslocked)(stop_function, stop, cpu_online_mask);
-		stopped = !err;
-		if (stopped)
-			err = stop->err;
-		else
-			ksplice_report(update, KSPLICE_UNEXPECTED,
-				       "the machine cannot be stopped (%d)", err);
-	}
-	mutex_unlock(kernel.text_mutex);
-	cpus_read_unlock();
-	ksplice_let_others_in();
-
-	mutex_lock(&update->report);
-	update->tries++;
-	update->pause_ns = stopped ? stop->pause_ns : 0;
-	update->n_conflicts = update->n_found;
-	memcpy(update->conflicts, update->found, sizeof(update->found));
-	mutex_unlock(&update->report);
-
-	if (!stopped)
+	stop->n_cpus = num_online_cpus();
+	err = ksplice_fails("stop of the machine") ? -ENOENT :
+	      static_call(stop_machine_cpuslocked)(stop_function, stop, cpu_online_mask);
+	if (err) {
+		ksplice_report(update, KSPLICE_UNEXPECTED, "the machine cannot be stopped (%d)", err);
 		return err;
-	switch (err) {
+	}
+	mutex_lock(&update->report);
+	update->stops++;
+	update->pause_ns = stop->pause_ns;
+	mutex_unlock(&update->report);
+	switch (stop->err) {
 	case 0:
-		break;
 	case -EBUSY:
-		ksplice_report(update, KSPLICE_CODE_BUSY,
-			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
-			       update->n_found, update->found[0].comm, update->found[0].pid,
-			       update->found[0].name, update->found[0].address);
-		break;
 	case -EAGAIN:
-		ksplice_report(update, KSPLICE_CODE_BUSY,
-			       "more tasks are on their way out than there was room to keep track of: %u are not gone yet",
-			       ksplice_exiting_missed());
 		break;
 	case -ESTALE:
 		ksplice_report_stale(update, stop->differs);
@@ -183,9 +150,37 @@ static int try_once(struct ksplice_update *update, struct stop *stop)
 	default:
 		ksplice_report(update, KSPLICE_UNEXPECTED,
 			       "the stack of %s (%d) cannot be understood (%d)",
-			       update->found[0].comm, update->found[0].pid, err);
+			       update->found[0].comm, update->found[0].pid, stop->err);
 		break;
 	}
+	return stop->err;
+}
+
+static int check_others_and_stop(struct ksplice_update *update, struct stop *stop)
+{
+	struct ksplice_target *target;
+	int err = 0;
+
+	ksplice_keep_others_out();
+	cpus_read_lock();
+	mutex_lock(kernel.text_mutex);
+	for_each_target(target, update) {
+		err = ksplice_check_others(update, target, stop->undo);
+		if (err)
+			break;
+	}
+	/* That took its time: who ran meanwhile is read again, and need not be in the stop. */
+	if (!err)
+		err = ksplice_scan_refresh(&stop->scan, update, &stop->ranges);
+	/* For tests of what runs between scan and stop. */
+	if (ksplice_fails_by_name("wait between scan and stop"))
+		msleep(3000);
+	ksplice_clear_used_stack();
+	if (!err)
+		err = stop_machine_once(update, stop);
+	mutex_unlock(kernel.text_mutex);
+	cpus_read_unlock();
+	ksplice_let_others_in();
 	return err;
 }
 
@@ -212,26 +207,74 @@ static int map_redirects(struct ksplice_update *update)
 	return err;
 }
 
-/* What a try needs is made anew for each: a module may have come or gone since the last. */
-static int prepare_and_try(struct ksplice_update *update, struct stop *stop)
+/* What a look needs is made anew for each: a module may have come or gone since the last. */
+static int look_and_stop(struct ksplice_update *update, struct stop *stop)
 {
 	int err;
 
 	err = stop->undo ? 0 : ksplice_loaded_are_matched(update);
 	if (err)
 		return err;
-	err = ksplice_ranges_collect(update, stop->undo, &stop->texts);
-	if (err) {
+	/* The machine is not stopped while the threads that rest would be in the way. */
+	err = ksplice_ranges_collect(update, stop->undo, &stop->ranges) ?:
+	      ksplice_scan_make(&stop->scan, update, &stop->ranges);
+	if (err == -ENOMEM)
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
-		return err;
-	}
-	err = map_redirects(update);
+	if (!err)
+		err = map_redirects(update);
 	if (!err) {
 		ksplice_clear_used_stack();
-		err = try_once(update, stop);
+		err = check_others_and_stop(update, stop);
 		unmap_redirects(update);
 	}
-	kvfree(stop->texts.items);
+	ksplice_scan_drop(&stop->scan);
+	kvfree(stop->ranges.items);
+	return err;
+}
+
+/*
+ * One try: looks again and again until nobody is in the way and the machine has
+ * been stopped, or until the next try.  After each look as much
+ * time passes as it took, and some more, so that looking costs no more than half
+ * of one CPU.
+ */
+static int try_once(struct ksplice_update *update, struct stop *stop, unsigned long end)
+{
+	unsigned int stops = update->stops, wait_ms = 1;
+	int err;
+
+	for (;;) {
+		ktime_t start = ktime_get();
+
+		/* Who sleeps does not hold the lock. */
+		mutex_unlock(&ksplice_operation);
+		ksplice_exiting_settle();
+		mutex_lock(&ksplice_operation);
+		update->n_found = 0;
+		err = look_and_stop(update, stop);
+		if ((!update->n_found && err != -EAGAIN) || (err != -EBUSY && err != -EAGAIN) ||
+		    update->stops != stops || !time_before(jiffies, end))
+			break;
+		wait_ms = min(2 * wait_ms, max(1U, READ_ONCE(update->scan_ms)));
+		mutex_unlock(&ksplice_operation);
+		msleep(wait_ms + min_t(s64, ktime_ms_delta(ktime_get(), start), KSPLICE_MOST_SCAN_MS));
+		mutex_lock(&ksplice_operation);
+	}
+
+	mutex_lock(&update->report);
+	update->tries++;
+	update->n_conflicts = update->n_found;
+	memcpy(update->conflicts, update->found, sizeof(update->found));
+	mutex_unlock(&update->report);
+	if (err == -EBUSY && update->n_found)
+		ksplice_report(update, KSPLICE_CODE_BUSY,
+			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
+			       update->n_found, update->found[0].comm, update->found[0].pid,
+			       update->found[0].name, update->found[0].address);
+	else if (err == -EAGAIN)
+		ksplice_report(update, KSPLICE_CODE_BUSY,
+			       "more tasks are on their way out than there was room to keep track of: %u are not gone yet",
+			       ksplice_exiting_missed());
 	return err;
 }
 
@@ -245,33 +288,40 @@ static int prepare_and_try(struct ksplice_update *update, struct stop *stop)
  * the update says.
  *
  * Context: the core's thread, ksplice_operation held; it is given up while the
- * thread sleeps between tries.
+ * thread sleeps.
  * Return: 0, or an error and nothing has changed.
  */
 int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo)
 {
-	struct stop stop = { .update = update, .hooks = hooks, .undo = undo };
+	/* Not on the stack, which the check reads: it knows the ends of functions. */
+	struct stop *stop = ksplice_fails("memory for a stop") ? NULL : kzalloc(sizeof(*stop), GFP_KERNEL);
 	unsigned int max_tries = READ_ONCE(update->max_tries);
 	unsigned int i;
-	int err;
+	int err = -ENOMEM;
 
-	stop.stopped = ksplice_fails("memory for stacks") ? NULL :
-		       kcalloc(nr_cpu_ids, sizeof(*stop.stopped), GFP_KERNEL);
-	if (!stop.stopped) {
+	if (stop)
+		stop->stopped = ksplice_fails("memory for stacks") ? NULL :
+				kcalloc(nr_cpu_ids, sizeof(*stop->stopped), GFP_KERNEL);
+	if (!stop || !stop->stopped) {
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
-		return -ENOMEM;
+		goto free;
 	}
+	stop->update = update;
+	stop->hooks = hooks;
+	stop->undo = undo;
 	for (i = 1;; i++) {
-		/* Who sleeps does not hold the lock. */
-		mutex_unlock(&ksplice_operation);
-		if (i > 1)
-			msleep(READ_ONCE(update->retry_ms));
-		ksplice_exiting_settle();
-		mutex_lock(&ksplice_operation);
-		err = prepare_and_try(update, &stop);
+		unsigned long end = jiffies + msecs_to_jiffies(READ_ONCE(update->retry_ms));
+
+		err = try_once(update, stop, end);
 		if ((err != -EBUSY && err != -EAGAIN) || i >= max_tries)
 			break;
+		mutex_unlock(&ksplice_operation);
+		if (time_before(jiffies, end))
+			schedule_timeout_uninterruptible(end - jiffies);
+		mutex_lock(&ksplice_operation);
 	}
-	kfree(stop.stopped);
+	kfree(stop->stopped);
+free:
+	kfree(stop);
 	return err;
 }

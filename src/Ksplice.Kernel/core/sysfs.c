@@ -104,6 +104,11 @@ static ssize_t tries_show(struct ksplice_update *update, char *page)
 	return sysfs_emit(page, "%u\n", update->tries);
 }
 
+static ssize_t stops_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%u\n", update->stops);
+}
+
 static ssize_t pause_ns_show(struct ksplice_update *update, char *page)
 {
 	return sysfs_emit(page, "%llu\n", update->pause_ns);
@@ -144,6 +149,16 @@ static ssize_t retry_ms_store(struct ksplice_update *update, const char *text, s
 	return store_number(text, size, 0, KSPLICE_MOST_RETRY_MS, &update->retry_ms);
 }
 
+static ssize_t scan_ms_show(struct ksplice_update *update, char *page)
+{
+	return sysfs_emit(page, "%u\n", update->scan_ms);
+}
+
+static ssize_t scan_ms_store(struct ksplice_update *update, const char *text, size_t size)
+{
+	return store_number(text, size, 1, KSPLICE_MOST_SCAN_MS, &update->scan_ms);
+}
+
 struct update_attribute {
 	struct attribute attr;
 	ssize_t (*show)(struct ksplice_update *update, char *page);
@@ -160,11 +175,13 @@ struct update_attribute {
 WRITABLE(stage);
 WRITABLE(max_tries);
 WRITABLE(retry_ms);
+WRITABLE(scan_ms);
 READABLE(busy);
 READABLE(abort_cause);
 READABLE(reason);
 READABLE(conflicts);
 READABLE(tries);
+READABLE(stops);
 READABLE(pause_ns);
 
 static struct attribute *update_attrs[] = {
@@ -174,8 +191,10 @@ static struct attribute *update_attrs[] = {
 	&reason_attribute.attr,
 	&conflicts_attribute.attr,
 	&tries_attribute.attr,
+	&stops_attribute.attr,
 	&max_tries_attribute.attr,
 	&retry_ms_attribute.attr,
+	&scan_ms_attribute.attr,
 	&pause_ns_attribute.attr,
 	NULL,
 };

@@ -454,4 +454,97 @@ public sealed class BusyTests(Guest guest)
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Matches(@"running_task\W.*parked \(\d+\) runs though the machine is stopped", result.Errors);
     }
+
+    // K31: all threads are read before the machine stops, and in the stop those that ran since or are new. The core of this test waits
+    // in between, and meanwhile each of a thousand threads runs.
+    [Fact]
+    public async Task A_thread_that_goes_into_the_function_between_scan_and_stop_is_found()
+    {
+        using var project = await BuildForAnyKernelAsync();
+        var work = Directory.CreateTempSubdirectory("ksplice-scan-");
+        try
+        {
+            var result = await guest.RunAsync(
+                $$"""
+                package={{UpdateGuest.Place(project)}} sys=/sys/kernel/ksplice/{{project.Id}}
+                insmod /ksplice.ko || exit 1
+                for module in $package/*_helper.ko $package/*_data.ko $package/*_primary.ko; do
+                    [ ! -e $module ] || insmod $module || exit 1
+                done
+                echo 1 >$sys/max_tries; echo 0 >$sys/retry_ms
+                crowd 1000 &
+                crowd=$!
+                until [ "$(ls /proc/$crowd/task | wc -l)" = 1001 ]; do sleep 0.1; done
+                try() {
+                    echo 'wait between scan and stop' >/sys/module/ksplice/parameters/fail_at
+                    echo $1 >$sys/stage
+                    sleep 0.5
+                    [ -z "$2" ] || kill -$2 $crowd
+                    while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+                    echo "$1 $2 $(cat $sys/abort_cause) stops $(cat $sys/stops) $(cut -d' ' -f1,3 $sys/conflicts)"
+                    sleep 2
+                }
+                try applied USR1
+                try applied USR1
+                try applied USR2
+                try applied
+                try reversed USR1
+                try reversed USR2
+                try reversed
+                kill -9 $crowd
+                """,
+                ["--timeout", "300"],
+                UpdateGuest.Package(project),
+                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
+                await UpdateGuest.ProgramAsync("crowd/crowd.c")
+            );
+            result.MustEndWith(0);
+            Assert.Equal(
+                [
+                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
+                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
+                    "applied USR2 code_busy stops 1 crowd devkmsg_read",
+                    "applied  ok stops 1",
+                    "reversed USR1 code_busy stops 1 crowd new",
+                    "reversed USR2 code_busy stops 1 crowd new",
+                    "reversed  ok stops 1",
+                ],
+                result.Lines.Where(line => Regex.IsMatch(line, "^(applied|reversed) ")).Select(line => line.TrimEnd())
+            );
+        }
+        finally
+        {
+            work.Delete(recursive: true);
+        }
+    }
+
+    // A thread that rests in the function is seen without a stop.
+    [Fact]
+    public async Task The_machine_is_not_stopped_while_a_resting_thread_is_in_the_way()
+    {
+        var result = await RunAsync(
+            $$"""
+            sys=/sys/kernel/ksplice/$id
+            insmod $package/ksplice.ko || exit 1
+            for module in $package/*_helper.ko $package/*_data.ko $package/*_primary.ko; do
+                [ ! -e $module ] || insmod $module || exit 1
+            done
+            ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; }
+            echo 2 >$sys/max_tries
+            {{Park}}
+            ask applied
+            echo "apply $(cat $sys/abort_cause) tries $(cat $sys/tries) stops $(cat $sys/stops) pause $(cat $sys/pause_ns)"
+            echo 30 >$sys/max_tries
+            (sleep 3; kill $parked) &
+            ask applied
+            echo "apply $(cat $sys/abort_cause) stops $(cat $sys/stops)"
+            ask reversed
+            echo "undo $(cat $sys/abort_cause) stops $(cat $sys/stops)"
+            """
+        );
+        result.MustEndWith(0);
+        Assert.Contains("apply code_busy tries 2 stops 0 pause 0", result.Lines);
+        Assert.Contains("apply ok stops 1", result.Lines);
+        Assert.Contains("undo ok stops 1", result.Lines);
+    }
 }
