@@ -150,16 +150,21 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         return (chosen, target => target.SetException(chosen, entry));
     }
 
-    // Against ITS the kernel makes many thunks of one register, which do the same: jmp *reg; int3.
+    // Call, int3, and a mov of the register over the return address: what follows returns, in one way or another.
+    private const int RetpolineSize = 10;
+
+    // Against ITS the kernel makes many thunks of one register, which do the same: jmp *reg; int3. Of the retpolines there are three kinds
+    // a register, for calls and jumps with and without call depth tracking; all jump to what the register holds.
     private static bool IsSameJump(ulong one, ulong other, IMatchMemory memory)
     {
-        byte[] code = new byte[4],
-            same = new byte[4];
+        byte[] code = new byte[RetpolineSize],
+            same = new byte[RetpolineSize];
         if (!memory.TryRead(one, code) || !memory.TryRead(other, same))
             return false;
         int length =
-            code is [0x41, 0xff, >= 0xe0 and <= 0xe7, 0xcc] ? 4
-            : code is [0xff, >= 0xe0 and <= 0xe7, 0xcc, _] ? 3
+            code is [0x41, 0xff, >= 0xe0 and <= 0xe7, 0xcc, ..] ? 4
+            : code is [0xff, >= 0xe0 and <= 0xe7, 0xcc, ..] ? 3
+            : code is [0xe8, 1, 0, 0, 0, 0xcc, 0x48 or 0x4c, 0x89, _, 0x24] ? RetpolineSize
             : 0;
         return length != 0 && code.AsSpan(0, length).SequenceEqual(same.AsSpan(0, length));
     }

@@ -71,10 +71,12 @@ public sealed class ResolveKernel : KspliceTask
             Cache = Cache,
         };
         var known = ResolvedKernel.Read(KernelFile);
-        var release =
-            known is not null && known.Stamp == Stamp(options, known.Release)
-                ? known.Release
-                : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
+        bool isKnown = known is not null && known.Stamp == Stamp(options, known.Release);
+        if (isKnown)
+            KernelReleaseResolver.WarnOfPatchLevel(known!.Release, Diagnostics);
+        var release = isKnown
+            ? known!.Release
+            : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
         if (release is null)
             return false;
         new ResolvedKernel(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);

@@ -123,6 +123,23 @@ public static class KernelDiagnostics
         DiagnosticSeverity.Error
     );
 
+    /// <summary>KSP2070: no update can be made for a kernel that is built in this way.</summary>
+    public static readonly DiagnosticDescriptor UnsupportedKernel = new(
+        "KSP2070",
+        "No update can be made for such a kernel",
+        "kernel {0} is built for or with {1} ({2}), and no update can be made for it: {3}",
+        DiagnosticSeverity.Error
+    );
+
+    /// <summary>KSP2071: the compiler is the kernel's in another patch level.</summary>
+    public static readonly DiagnosticDescriptor OtherPatchLevel = new(
+        "KSP2071",
+        "The compiler has another patch level than the kernel's",
+        "kernel {0} was built by '{1}', and '{2}' is '{3}'; what it compiles is held against the kernel's image, "
+            + "so a difference that matters fails the build; install the package {4} in the kernel's version, or set KernelCompiler",
+        DiagnosticSeverity.Warning
+    );
+
     /// <summary>KSP2030: a module's file was not found.</summary>
     public static readonly DiagnosticDescriptor MissingModule = new(
         "KSP2030",

@@ -76,6 +76,8 @@ public static partial class KernelReleaseResolver
                 ),
             ]
         );
+        if (config is not null && !UnsupportedKernel.Check(release, config, diagnostics))
+            return null;
         if (headers is null || config is null || image is null || source is null)
             return null;
 
@@ -84,6 +86,7 @@ public static partial class KernelReleaseResolver
         var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
             return null;
+        WarnOfPatchLevel(release, config, compiler.Value.Program, compiler.Value.Version, diagnostics);
         if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version, diagnostics))
             return null;
         return new KernelRelease
@@ -98,6 +101,29 @@ public static partial class KernelReleaseResolver
             Compiler = compiler.Value.Program,
             CompilerVersion = compiler.Value.Version,
         };
+    }
+
+    /// <summary>Warns if the compiler of <paramref name="release"/> has another patch level than the one that built the kernel.</summary>
+    public static void WarnOfPatchLevel(KernelRelease release, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(release);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        WarnOfPatchLevel(release.Release, release.Config, release.Compiler, release.CompilerVersion, diagnostics);
+    }
+
+    private static void WarnOfPatchLevel(string release, string config, string program, string version, DiagnosticBag diagnostics)
+    {
+        string wanted = WantedCompiler(config);
+        if (AfterName(version) != AfterName(wanted))
+            diagnostics.Report(
+                KernelDiagnostics.OtherPatchLevel,
+                new SourceLocation(config),
+                release,
+                wanted,
+                program,
+                version,
+                wanted.Split(' ')[0]
+            );
     }
 
     /// <summary>Checks VERSION, PATCHLEVEL and SUBLEVEL of the tree's Makefile.</summary>
@@ -210,23 +236,23 @@ public static partial class KernelReleaseResolver
         CancellationToken cancellation
     )
     {
-        string wanted = File.ReadLines(config)
-            .Select(line => CompilerPattern().Match(line))
-            .FirstOrDefault(match => match.Success)
-            ?.Groups[1]
-            .Value
-            ?? "";
+        string wanted = WantedCompiler(config);
         string named = wanted.Split(' ')[0];
         string[] programs = string.IsNullOrEmpty(options.Compiler) ? [named.Length > 0 ? named : "gcc", "gcc"] : [options.Compiler];
         string found = $"'{string.Join("' and '", programs.Distinct(StringComparer.Ordinal))}' cannot be run";
+        (string Program, string Version)? near = null;
         foreach (string program in programs.Distinct(StringComparer.Ordinal))
         {
             if (await VersionOfAsync(program, cancellation).ConfigureAwait(false) is not { } version)
                 continue;
             if (AfterName(version) == AfterName(wanted))
                 return (program, version);
+            if (MajorOf(version) is { } major && major == MajorOf(wanted))
+                near ??= (program, version);
             found = $"'{program}' is '{version}'";
         }
+        if (near is not null)
+            return near;
 
         diagnostics.Report(KernelDiagnostics.WrongCompiler, new SourceLocation(config), options.Release, wanted, found, named);
         return null;
@@ -237,6 +263,13 @@ public static partial class KernelReleaseResolver
         await new Tool(program, "--version").RunAsync([], cancellation).ConfigureAwait(false) is { Succeeded: true } result
             ? result.Output.Split('\n')[0].Trim()
             : null;
+
+    private static string WantedCompiler(string config) =>
+        File.ReadLines(config).Select(line => CompilerPattern().Match(line)).FirstOrDefault(match => match.Success)?.Groups[1].Value ?? "";
+
+    /// <summary>The first number of gcc's version, or null of what is no gcc.</summary>
+    private static string? MajorOf(string version) =>
+        GccVersionPattern().Match(version) is { Success: true } match ? match.Groups["major"].Value : null;
 
     /// <summary>gcc-12 and gcc are one program under two names; what follows the name tells compilers apart.</summary>
     private static string AfterName(string version) => version.Split(' ', 2) is [_, var rest] ? rest : version;
@@ -261,6 +294,9 @@ public static partial class KernelReleaseResolver
 
     [GeneratedRegex("^CONFIG_CC_VERSION_TEXT=\"(.*)\"$")]
     private static partial Regex CompilerPattern();
+
+    [GeneratedRegex(@"^\S*cc(-\d+)? \(.*\) (?<major>\d+)\.\d+\.\d+$")]
+    private static partial Regex GccVersionPattern();
 
     [GeneratedRegex(@"#.*Debian (\d+\.\d+\.\d+)-")]
     private static partial Regex DebianVersionPattern();

@@ -182,6 +182,64 @@ public sealed class PreparedKernelTests : IDisposable
     }
 
     [Theory]
+    [InlineData(0, "KSP2071", "is 'gcc (Distribution)")]
+    [InlineData(1, "KSP2006", "is 'gcc (Distribution)")]
+    [System.Runtime.Versioning.SupportedOSPlatform("linux")]
+    public async Task Warns_of_another_patch_level_of_the_compiler_and_refuses_another_version(int more, string id, string found)
+    {
+        string version = (await KernelUnderTest.PreparedAsync()).Release.CompilerVersion.Split(' ')[^1],
+            program = Path.Combine(_folder, "gcc");
+        int major = int.Parse(version.Split('.')[0], System.Globalization.CultureInfo.InvariantCulture) + more;
+        File.WriteAllText(program, $"#!/bin/sh\necho 'gcc (Distribution) {major}.99.0'\n");
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        DiagnosticBag diagnostics = [];
+        var release = await KernelReleaseResolver.ResolveAsync(
+            new() { Release = KernelUnderTest.Release, Compiler = program },
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
+        var report = Assert.Single(diagnostics);
+        Assert.Equal(id, report.Id);
+        Assert.Contains(found, report.Message, StringComparison.Ordinal);
+        Assert.Equal(more == 0 ? program : null, release?.Compiler);
+        if (release is null)
+            return;
+        // A build that resolves nothing anew says it again.
+        DiagnosticBag again = [];
+        KernelReleaseResolver.WarnOfPatchLevel(release, again);
+        Assert.Equal(diagnostics, again);
+    }
+
+    [Theory]
+    [InlineData("CONFIG_LTO=y", "link time optimization")]
+    [InlineData("CONFIG_RANDSTRUCT=y", "randomized layouts of structs")]
+    [InlineData("CONFIG_GCC_PLUGIN_RANDSTRUCT=y", "randomized layouts of structs")]
+    [InlineData("CONFIG_CFI_CLANG=y", "control flow integrity (kCFI)")]
+    [InlineData("CONFIG_CFI=y", "control flow integrity (kCFI)")]
+    [InlineData("CONFIG_CC_IS_CLANG=y", "clang as its compiler")]
+    [InlineData("# CONFIG_X86_64 is not set", "another architecture")]
+    [InlineData("# Linux/arm64 6.12.8 Kernel Configuration\n# CONFIG_X86_64 is not set", "the architecture arm64")]
+    public async Task Refuses_a_kernel_for_which_no_update_can_be_made(string option, string name)
+    {
+        string config = Path.Combine(_folder, "config");
+        var lines = File.ReadLines((await KernelUnderTest.PreparedAsync()).Release.Config)
+            .Where(line => line != "CONFIG_X86_64=y" || !option.Contains("CONFIG_X86_64", StringComparison.Ordinal))
+            .Where(line => !line.StartsWith("# Linux/", StringComparison.Ordinal));
+        File.WriteAllLines(config, [option, .. lines]);
+        DiagnosticBag diagnostics = [];
+        Assert.Null(
+            await KernelReleaseResolver.ResolveAsync(
+                new() { Release = KernelUnderTest.Release, Config = config },
+                diagnostics,
+                TestContext.Current.CancellationToken
+            )
+        );
+        var report = Assert.Single(diagnostics);
+        Assert.Equal("KSP2070", report.Id);
+        Assert.Contains($"is built for or with {name} (", report.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("CONFIG_HZ=250", "CONFIG_HZ=1000", "CONFIG_HZ is 1000, there 250")]
     [InlineData("CONFIG_SMP=y", "# CONFIG_SMP is not set", "CONFIG_SMP is not set, there y")]
     public async Task Refuses_a_configuration_that_is_not_the_kernels(string line, string other, string difference)
