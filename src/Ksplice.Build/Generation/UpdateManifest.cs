@@ -25,6 +25,19 @@ public sealed record UpdateManifest
     /// <summary>The name that its author gave it.</summary>
     public required string Name { get; init; }
 
+    /// <summary>The version that its author gave it, or null.</summary>
+    public string? Version { get; init; }
+
+    /// <summary>What it is for, in one line; null if nobody said.</summary>
+    public string? Description { get; init; }
+
+    /// <summary>The advisories that it answers, such as CVE-2022-0847.</summary>
+    public IReadOnlyList<string> Advisories
+    {
+        get => field ?? [];
+        init;
+    }
+
     /// <summary>The kernel that it is for.</summary>
     public required ManifestKernel Kernel { get; init; }
 

@@ -213,6 +213,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             { } twice
         )
             throw new DamagedException($"it names update {twice} twice");
+        VerifyIdentity(manifest);
         VerifyTargets(manifest);
         HashSet<string> listed = new(StringComparer.Ordinal) { UpdateManifest.FileName, PackageSignature.FileName };
         foreach (var file in manifest.Files)
@@ -240,6 +241,18 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
             throw new DamagedException($"{absent} is named but not listed");
         return new UpdatePackage(manifest, files);
     }
+
+    private static void VerifyIdentity(UpdateManifest manifest)
+    {
+        if (manifest.Version is { } version && !UpdateIdentity.IsVersion(version))
+            throw new DamagedException($"'{Printable(version)}' is no version");
+        if (manifest.Description is { } description && !UpdateIdentity.IsDescription(description))
+            throw new DamagedException("its description is not one line of text");
+        if (manifest.Advisories.FirstOrDefault(advisory => !UpdateIdentity.IsAdvisory(advisory)) is { } wrong)
+            throw new DamagedException($"'{Printable(wrong)}' is no id of an advisory");
+    }
+
+    private static string Printable(string text) => string.Concat(text.Select(letter => char.IsControl(letter) ? '?' : letter));
 
     // What is loaded goes by these names, so they have to be what the id and the order say.
     private static void VerifyTargets(UpdateManifest manifest)

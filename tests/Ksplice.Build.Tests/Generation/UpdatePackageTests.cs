@@ -22,6 +22,9 @@ public sealed class UpdatePackageTests : IDisposable
             Format = UpdateManifest.CurrentFormat,
             Id = Id,
             Name = "test",
+            Version = "1.0~rc1",
+            Description = "f: says 1",
+            Advisories = ["CVE-2022-0847", "RHSA-2022:0819"],
             Kernel = new ManifestKernel("6.1.0-0-test", "Linux version 6.1.0-0-test"),
             Targets =
             [
@@ -119,6 +122,11 @@ public sealed class UpdatePackageTests : IDisposable
     [InlineData("\"format\": 2", "\"format\": 3", "its format is 3")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"../../etc\"", "is no update id")]
     [InlineData("\"id\": \"0123abcd\"", "\"id\": \"0123abce\"", "are not named as its place says")]
+    [InlineData("1.0~rc1", "../1", "'../1' is no version")]
+    [InlineData("1.0~rc1", "\\u001b[2J", "'?[2J' is no version")]
+    [InlineData("f: says 1", "f:\\nsays 1", "its description is not one line of text")]
+    [InlineData("CVE-2022-0847", "CVE-0847", "'CVE-0847' is no id of an advisory")]
+    [InlineData("RHSA-2022:0819", "\\u001b[2J", "'?[2J' is no id of an advisory")]
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"../x\"", "is no name of a target")]
     [InlineData("\"name\": \"vmlinux\"", "\"name\": \"zram\"", "target loop is not in its place")]
     [InlineData("\"name\": \"loop\"", "\"name\": \"vmlinux\"", "target vmlinux is not in its place")]
