@@ -18,8 +18,12 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     private readonly CancellationTokenSource _canceled = new();
     private IDisposable? _held;
 
-    /// <summary>The folder with a page for each diagnostic.</summary>
+    /// <summary>The folder, or the https address, with a page for each diagnostic.</summary>
     public string? HelpFolder { get; set; }
+
+    /// <summary>The page of a diagnostic on the web; null if the pages are in a folder.</summary>
+    private protected string? PageOf(string id) =>
+        HelpFolder?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true ? $"{HelpFolder.TrimEnd('/')}/{id}.md" : null;
 
     /// <summary>What <see cref="ReadConfiguration"/> wrote: which diagnostics are shown, and how severe they are.</summary>
     public string? Configuration { get; set; }
@@ -170,9 +174,12 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     private protected void Show(DiagnosticSeverity severity, string id, SourceLocation? location, string message)
     {
         var place = location ?? new SourceLocation("");
-        string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), id + ".md")).AbsoluteUri;
-        // The message goes through string.Format.
-        string text = message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+        string? help = HelpFolder is null
+            ? null
+            : PageOf(id) ?? new Uri(Path.Combine(Path.GetFullPath(HelpFolder), id + ".md")).AbsoluteUri;
+        // A plain log has no links, so the message says the address, as the C# compiler's does. It goes through string.Format.
+        string said = PageOf(id) is { } page ? $"{message} ({page})" : message;
+        string text = said.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
         if (severity == DiagnosticSeverity.Warning && IsErrorOfTheCaller(id))
             severity = DiagnosticSeverity.Error;
         switch (severity)

@@ -26,22 +26,13 @@ public sealed class WriteReport : KspliceTask
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        string package = PackagePath.Read(IdFile, OutputFolder);
+        string package = PackagePath.Read(IdFile, OutputFolder).Folder;
         var manifest = UpdateManifest.Read(Path.Combine(package, UpdateManifest.FileName), TaskFiles.Remedy);
         var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         string output = ReportOf(package);
         AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(manifest, update)));
         if (Record is not null)
             StageRecord.Write(Record, "", [UpdateFile, IdFile, Path.Combine(package, UpdateManifest.FileName)], [output]);
-        Log.LogMessage(
-            MessageImportance.High,
-            "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}",
-            update.Units.Sum(unit => unit.Replaced.Count),
-            update.Units.Sum(unit => unit.New.Count),
-            update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"),
-            manifest.Acknowledged.Count,
-            output
-        );
         return Task.FromResult(true);
     }
 
