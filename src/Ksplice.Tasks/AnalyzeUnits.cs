@@ -31,7 +31,15 @@ public sealed class AnalyzeUnits : UpdateTask
 
     private void WriteLogs()
     {
-        byte[] sarif = SarifLog.Write([.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>().Select(Locate)]);
+        List<SarifBase> bases =
+        [
+            // The post tree is in the project's folder mostly.
+            new("PATCHED", Path.GetFullPath(PostTree), "the kernel's source with the patches"),
+            new("KERNEL", SourceTree, "the kernel's source"),
+        ];
+        if (ConfigurationFile.Read(Configuration) is { } configuration)
+            bases.Add(new("SRCROOT", configuration.Folder, "the project's folder"));
+        byte[] sarif = SarifLog.Write([.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>().Select(Locate)], bases, PageOf);
         foreach (string file in (string[])[SarifFile, .. (ErrorLog ?? "").Split(',')[..1].Where(path => path.Length != 0)])
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);

@@ -18,8 +18,12 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     private readonly CancellationTokenSource _canceled = new();
     private IDisposable? _held;
 
-    /// <summary>The folder with a page for each diagnostic.</summary>
+    /// <summary>The folder, or the https address, with a page for each diagnostic.</summary>
     public string? HelpFolder { get; set; }
+
+    /// <summary>The page of a diagnostic on the web; null if the pages are in a folder.</summary>
+    private protected string? PageOf(string id) =>
+        HelpAddress?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true ? $"{HelpAddress}/{id}.md" : null;
 
     /// <summary>What <see cref="ReadConfiguration"/> wrote: which diagnostics are shown, and how severe they are.</summary>
     public string? Configuration { get; set; }
@@ -165,7 +169,10 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     protected virtual Diagnostic Locate(Diagnostic diagnostic) => diagnostic;
 
     /// <summary>The address of <see cref="HelpFolder"/>; null if there is none.</summary>
-    private protected string? HelpAddress => HelpFolder is null ? null : new Uri(Path.GetFullPath(HelpFolder)).AbsoluteUri.TrimEnd('/');
+    private protected string? HelpAddress =>
+        HelpFolder is null ? null
+        : HelpFolder.StartsWith("https://", StringComparison.OrdinalIgnoreCase) ? HelpFolder.TrimEnd('/')
+        : new Uri(Path.GetFullPath(HelpFolder)).AbsoluteUri.TrimEnd('/');
 
     private void Report(Diagnostic diagnostic) => Show(diagnostic.Severity, diagnostic.Id, diagnostic.Location, diagnostic.Message);
 
@@ -174,8 +181,9 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     {
         var place = location ?? new SourceLocation("");
         string? help = HelpAddress is null ? null : $"{HelpAddress}/{id}.md";
-        // The message goes through string.Format.
-        string text = message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+        // A plain log has no links, so the message says the address, as the C# compiler's does. It goes through string.Format.
+        string said = PageOf(id) is { } page ? $"{message} ({page})" : message;
+        string text = said.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
         if (severity == DiagnosticSeverity.Warning && IsErrorOfTheCaller(id))
             severity = DiagnosticSeverity.Error;
         switch (severity)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Reflection;
 using System.Text;
+using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
-using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 
@@ -19,6 +19,19 @@ public sealed class PackageUpdate : KspliceTask
     /// <summary>The update's name.</summary>
     [Required]
     public string UpdateName { get; set; } = "";
+
+    /// <summary>The update's version, as its author counts; it has none if this is empty.</summary>
+    public string UpdateVersion { get; set; } = "";
+
+    /// <summary>What the update is for; the subjects of the patches if this is empty.</summary>
+    public string UpdateDescription { get; set; } = "";
+
+    /// <summary>The ids of the advisories that the update answers; those that the patches name if there are none.</summary>
+    public ITaskItem[] Advisories { get; set; } = [];
+
+    /// <summary>The project, as the place of what is wrong with these.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
 
     /// <summary>The patches.</summary>
     [Required]
@@ -50,7 +63,9 @@ public sealed class PackageUpdate : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         RemoveOld();
-        var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
+        if (ReadIdentity() is not { } identity)
+            return Task.FromResult(false);
+        var update = Build.Updates.UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
             files.Add(Path.GetFileName(module), File.ReadAllBytes(module));
@@ -72,6 +87,9 @@ public sealed class PackageUpdate : KspliceTask
             Format = UpdateManifest.CurrentFormat,
             Id = update.Id,
             Name = UpdateName,
+            Version = identity.Version,
+            Description = identity.Description,
+            Advisories = identity.Advisories,
             Kernel = update.Kernel,
             Targets = update.Targets,
             Pinned = update.Pinned,
@@ -87,7 +105,7 @@ public sealed class PackageUpdate : KspliceTask
                     ?.InformationalVersion.Split('+')[0],
         };
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
-        AtomicFile.Write(IdFile, Encoding.UTF8.GetBytes(update.Id));
+        AtomicFile.Write(IdFile, Encoding.UTF8.GetBytes(PackagePath.Text(update.Id, identity.Version)));
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
             return Task.FromResult(false);
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
@@ -101,8 +119,27 @@ public sealed class PackageUpdate : KspliceTask
                 [archive, IdFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
             );
         }
-        Log.LogMessage(MessageImportance.High, "{0} -> {1}", UpdateName, folder);
         return Task.FromResult(true);
+    }
+
+    // Null after an error.
+    private (string? Version, string? Description, IReadOnlyList<string> Advisories)? ReadIdentity()
+    {
+        string version = UpdateVersion.Trim();
+        if (version.Length != 0 && !UpdateIdentity.IsVersion(version))
+            Diagnostics.Report(ProjectDiagnostics.BadVersion, new(ProjectFile), version);
+        string[] advisories = [.. Advisories.Select(item => item.ItemSpec.Trim()).Distinct(StringComparer.Ordinal)];
+        foreach (string advisory in advisories.Where(advisory => !UpdateIdentity.IsAdvisory(advisory)))
+            Diagnostics.Report(ProjectDiagnostics.BadAdvisory, new(ProjectFile), advisory);
+        if (Diagnostics.HasErrors)
+            return null;
+        PatchMail[] mails = [.. Patches.Select(patch => PatchMail.Read(File.ReadAllBytes(patch.GetMetadata("FullPath"))))];
+        string description = PatchMail.OneLine(UpdateDescription);
+        if (description.Length == 0)
+            description = string.Join("; ", mails.Select(mail => mail.Subject).OfType<string>().Distinct(StringComparer.Ordinal));
+        if (advisories.Length == 0)
+            advisories = [.. mails.SelectMany(mail => mail.Advisories).Distinct(StringComparer.Ordinal)];
+        return (version.Length == 0 ? null : version, description.Length == 0 ? null : description, advisories);
     }
 
     // What the patches were before must not lie beside what they are now.
@@ -114,7 +151,7 @@ public sealed class PackageUpdate : KspliceTask
         string old;
         try
         {
-            old = PackagePath.Read(IdFile, OutputFolder);
+            old = PackagePath.Read(IdFile, OutputFolder).Folder;
         }
         catch (DamagedFileException)
         {
@@ -145,24 +182,39 @@ public sealed class ReadPackage : KspliceTask
     [Output]
     public ITaskItem[] Updates { get; set; } = [];
 
-    /// <summary>The files of the package, its archive and its report.</summary>
-    [Output]
-    public ITaskItem[] Files { get; set; } = [];
-
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         if (File.Exists(IdFile))
         {
-            string folder = PackagePath.Read(IdFile, OutputFolder);
+            var (folder, id) = PackagePath.Read(IdFile, OutputFolder);
             TaskItem update = new(folder);
             update.SetMetadata("Archive", folder + ".tar.zst");
             update.SetMetadata("Report", WriteReport.ReportOf(folder));
-            update.SetMetadata("UpdateId", Path.GetFileName(folder).Split('-')[^1]);
+            update.SetMetadata("UpdateId", id);
             Updates = [update];
-            var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*", SearchOption.AllDirectories) : [];
-            Files = [.. files.Append(folder + ".tar.zst").Append(WriteReport.ReportOf(folder)).Select(file => new TaskItem(file))];
         }
         return Task.FromResult(true);
+    }
+}
+
+/// <summary>Fails where a package is wanted and nothing was built.</summary>
+public sealed class RequirePackage : KspliceTask
+{
+    /// <summary>The project, as the place of the error.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <summary>What <see cref="ReadPackage"/> found.</summary>
+    public ITaskItem[] Updates { get; set; } = [];
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        if (Updates.Length == 0)
+            Diagnostics.Report(ProjectDiagnostics.NoPackage, new(ProjectFile), "no update was built");
+        foreach (string archive in Updates.Select(update => update.GetMetadata("Archive")).Where(archive => !File.Exists(archive)))
+            Diagnostics.Report(ProjectDiagnostics.NoPackage, new(ProjectFile), $"'{archive}' is missing");
+        return Task.FromResult(!Diagnostics.HasErrors);
     }
 }

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
+using Ksplice.Build.Processes;
 using Microsoft.Build.Framework;
 
 namespace Ksplice.Tasks;
@@ -90,6 +91,8 @@ public sealed class ReadConfiguration : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         string folder = Path.GetDirectoryName(Path.GetFullPath(ProjectFile))!;
+        if (!ToolPath.CheckForCompiler("the folder of intermediate files", IntermediateFolder!, "build in another folder", Diagnostics))
+            return Task.FromResult(false);
         // Of two .editorconfig files the nearer counts more; those that the project names are global mostly.
         var named = Files
             .Select(file => file.GetMetadata("FullPath"))

@@ -79,6 +79,7 @@ public sealed class ResolveKernel : KspliceTask
             : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
         if (release is null)
             return false;
+        KernelReleaseResolver.CheckRevision(release, Diagnostics);
         new ResolvedKernel(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
         TaskItem kernel = new(release.Release);
         kernel.SetMetadata("Ready", OpenCache(Cache).ReadyOf(release));

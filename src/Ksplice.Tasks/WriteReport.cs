@@ -26,28 +26,16 @@ public sealed class WriteReport : KspliceTask
     /// <inheritdoc/>
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
-        string package = PackagePath.Read(IdFile, OutputFolder);
+        string package = PackagePath.Read(IdFile, OutputFolder).Folder;
         if (UpdatePackage.Open(package, Diagnostics) is not { } whole)
             return Task.FromResult(false);
-        var manifest = whole.Manifest;
         var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         string output = ReportOf(package);
         AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(whole, update, HelpAddress)));
         if (Record is not null)
             StageRecord.Write(Record, "", [UpdateFile, IdFile, Path.Combine(package, UpdateManifest.FileName)], [output]);
-        Log.LogMessage(
-            MessageImportance.High,
-            "{0} replaced, {1} new; {2}, {3}; report: {4}",
-            Count(update.Units.Sum(unit => unit.Replaced.Count), "function"),
-            update.Units.Sum(unit => unit.New.Count),
-            Count(update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"), "warning"),
-            Count(manifest.Acknowledged.Count, "acknowledged error"),
-            output
-        );
         return Task.FromResult(true);
     }
-
-    private static string Count(int number, string one) => $"{number} {one}{(number == 1 ? "" : "s")}";
 
     /// <summary>The report that belongs to a package's folder.</summary>
     public static string ReportOf(string package) => package + ".html";

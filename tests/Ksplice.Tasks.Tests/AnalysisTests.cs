@@ -41,7 +41,12 @@ public sealed class AnalysisTests
         Assert.Contains("show_smap calls _printk 1 times, 0 before", line, StringComparison.Ordinal);
         Assert.Contains("fs/proc/task_mmu.c(", line, StringComparison.Ordinal);
         using (var log = JsonDocument.Parse(await File.ReadAllBytesAsync(sarif, TestContext.Current.CancellationToken)))
+        {
             Assert.Contains("https://rules.example/OWN0001", log.RootElement.GetRawText(), StringComparison.Ordinal);
+            // No path of this machine.
+            Assert.DoesNotContain("file:///", log.RootElement.GetRawText(), StringComparison.Ordinal);
+            Assert.Contains("\"uriBaseId\": \"", log.RootElement.GetRawText(), StringComparison.Ordinal);
+        }
 
         // By patched path, in the nearest file; a section about other files says nothing.
         project.Write(
@@ -142,7 +147,11 @@ public sealed class AnalysisTests
         );
         var built = (await project.BuildAsync()).MustSucceed();
         Assert.Contains("warning KSP5072: KSP3001 of 'no_such_variable'", built.Output, StringComparison.Ordinal);
-        Assert.Contains("0 functions replaced, 1 new; 1 warning, 1 acknowledged error; report: ", built.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "0 functions replaced, 1 new function, 1 warning, 1 acknowledged error; report: ",
+            built.Output,
+            StringComparison.Ordinal
+        );
         using var manifest = JsonDocument.Parse(
             await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
         );

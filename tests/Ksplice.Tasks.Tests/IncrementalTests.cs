@@ -24,6 +24,7 @@ public sealed class IncrementalTests
         "KsplicePackage",
         "KspliceReport",
         "KspliceReadPackage",
+        "KspliceTell",
     ];
 
     /// <summary>The targets that run in a build in which nothing changed.</summary>
@@ -39,6 +40,7 @@ public sealed class IncrementalTests
         "KspliceCompile",
         "KspliceReplay",
         "KspliceReadPackage",
+        "KspliceTell",
     ];
 
     private static PatchProject TwoPatches()

@@ -38,6 +38,9 @@ public sealed class NamesTests
             new BuildLog(result).Warnings.Select(warning => $"{warning.Id} {warning.Message}").Order(StringComparer.Ordinal)
         );
         Assert.Contains(project.At("Directory.Build.targets") + "(3,6): warning KSP2029", result.Output, StringComparison.Ordinal);
+        // With an address of the pages, plain logs say it too.
+        result = await project.BuildAsync("-p:KspliceHelpLink=https://pages.example/rules", "-t:KspliceConfigure");
+        Assert.Contains("matches no file (https://pages.example/rules/KSP2040.md)", result.Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -4,13 +4,27 @@ using Ksplice.Build.Diagnostics;
 
 namespace Ksplice.Build.Analysis;
 
+/// <summary>A folder that the paths of a log are relative to.</summary>
+/// <param name="Id">Its name in the log, by the custom of readers <c>SRCROOT</c> for the repository or the project.</param>
+/// <param name="Folder">Its path, which the log does not say.</param>
+/// <param name="Description">What it is.</param>
+public sealed record SarifBase(string Id, string Folder, string Description);
+
 /// <summary>Diagnostics in the Static Analysis Results Interchange Format (OASIS SARIF 2.1.0), which editors and code hosts read.</summary>
 public static class SarifLog
 {
     /// <summary>The log of one run.</summary>
-    public static byte[] Write(IReadOnlyCollection<Diagnostic> diagnostics)
+    /// <param name="diagnostics">What was said.</param>
+    /// <param name="bases">Folders that paths are relative to, so that the log is the same on any machine.</param>
+    /// <param name="help">The address of a rule's page; null if it has none.</param>
+    public static byte[] Write(
+        IReadOnlyCollection<Diagnostic> diagnostics,
+        IReadOnlyList<SarifBase> bases,
+        Func<string, string?>? help = null
+    )
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
+        ArgumentNullException.ThrowIfNull(bases);
         var rules = diagnostics
             .Select(diagnostic => diagnostic.Descriptor)
             .DistinctBy(rule => rule.Id, StringComparer.Ordinal)
@@ -36,8 +50,8 @@ public static class SarifLog
                 json.WriteString("text", rule.Title);
                 json.WriteEndObject();
                 // A page of this project's documentation has no address of its own.
-                if (Uri.TryCreate(rule.HelpLink, UriKind.Absolute, out var help))
-                    json.WriteString("helpUri", help.AbsoluteUri);
+                if (Uri.TryCreate(help?.Invoke(rule.Id) ?? rule.HelpLink, UriKind.Absolute, out var page))
+                    json.WriteString("helpUri", page.AbsoluteUri);
                 json.WriteStartObject("defaultConfiguration");
                 json.WriteString("level", Level(rule.Severity));
                 json.WriteEndObject();
@@ -49,9 +63,11 @@ public static class SarifLog
             json.WriteEndArray();
             json.WriteEndObject();
             json.WriteEndObject();
+            if (bases.Count != 0)
+                WriteBases(json, bases);
             json.WriteStartArray("results");
             foreach (var diagnostic in diagnostics)
-                WriteResult(json, diagnostic, rules.FindIndex(rule => rule.Id == diagnostic.Id));
+                WriteResult(json, bases, diagnostic, rules.FindIndex(rule => rule.Id == diagnostic.Id));
             json.WriteEndArray();
             json.WriteEndObject();
             json.WriteEndArray();
@@ -60,7 +76,21 @@ public static class SarifLog
         return bytes.ToArray();
     }
 
-    private static void WriteResult(Utf8JsonWriter json, Diagnostic diagnostic, int rule)
+    private static void WriteBases(Utf8JsonWriter json, IReadOnlyList<SarifBase> bases)
+    {
+        json.WriteStartObject("originalUriBaseIds");
+        foreach (var root in bases)
+        {
+            json.WriteStartObject(root.Id);
+            json.WriteStartObject("description");
+            json.WriteString("text", root.Description);
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
+        json.WriteEndObject();
+    }
+
+    private static void WriteResult(Utf8JsonWriter json, IReadOnlyList<SarifBase> bases, Diagnostic diagnostic, int rule)
     {
         json.WriteStartObject();
         json.WriteString("ruleId", diagnostic.Id);
@@ -72,14 +102,14 @@ public static class SarifLog
         if (diagnostic.Location is { Path.Length: > 0 } location)
         {
             json.WriteStartArray("locations");
-            WriteLocation(json, location, null);
+            WriteLocation(json, bases, location, null);
             json.WriteEndArray();
         }
         if (diagnostic.Related.Count != 0)
         {
             json.WriteStartArray("relatedLocations");
             foreach (var related in diagnostic.Related)
-                WriteLocation(json, related.Location, related.Message);
+                WriteLocation(json, bases, related.Location, related.Message);
             json.WriteEndArray();
         }
         json.WriteEndObject();
@@ -94,17 +124,19 @@ public static class SarifLog
             _ => "note",
         };
 
-    private static void WriteLocation(Utf8JsonWriter json, SourceLocation location, string? message)
+    private static void WriteLocation(Utf8JsonWriter json, IReadOnlyList<SarifBase> bases, SourceLocation location, string? message)
     {
         json.WriteStartObject();
         json.WriteStartObject("physicalLocation");
         json.WriteStartObject("artifactLocation");
+        var root = bases.FirstOrDefault(one => location.Path.StartsWith(one.Folder.TrimEnd('/') + "/", StringComparison.Ordinal));
+        string path = root is null ? location.Path : Path.GetRelativePath(root.Folder, location.Path);
         json.WriteString(
             "uri",
-            Path.IsPathRooted(location.Path)
-                ? new Uri(location.Path).AbsoluteUri
-                : Uri.EscapeDataString(location.Path).Replace("%2F", "/", StringComparison.Ordinal)
+            Path.IsPathRooted(path) ? new Uri(path).AbsoluteUri : Uri.EscapeDataString(path).Replace("%2F", "/", StringComparison.Ordinal)
         );
+        if (root is not null)
+            json.WriteString("uriBaseId", root.Id);
         json.WriteEndObject();
         if (location.Line > 0)
         {

@@ -76,6 +76,34 @@ public static class ProjectDiagnostics
         "'{0}' of {1} matches no file"
     );
 
+    /// <summary>KSP2050: publishing or packing found no package.</summary>
+    public static readonly DiagnosticDescriptor NoPackage = Error(
+        "KSP2050",
+        "There is no update to publish or pack",
+        "{0}; build the project first, or publish and pack without --no-build"
+    );
+
+    /// <summary>KSP2052: the version cannot be part of a file name.</summary>
+    public static readonly DiagnosticDescriptor BadVersion = Error(
+        "KSP2052",
+        "A version of another form",
+        "'{0}' cannot be UpdateVersion: wanted are at most 64 letters, digits and . + ~ - with a letter or digit in front, such as 1.2-rc1"
+    );
+
+    /// <summary>KSP2053: no id of an advisory.</summary>
+    public static readonly DiagnosticDescriptor BadAdvisory = Error(
+        "KSP2053",
+        "An advisory of another form",
+        "'{0}' cannot be an UpdateAdvisory; wanted is one id for each item, such as CVE-2022-0847 or DSA-5092-1"
+    );
+
+    /// <summary>KSP2055: of several kernels some have no update.</summary>
+    public static readonly DiagnosticDescriptor ReleasesMissing = Error(
+        "KSP2055",
+        "Not every kernel has an update",
+        "an update of KernelReleases was not built, for the reasons above; {0} is written when all are built"
+    );
+
     private static DiagnosticDescriptor Warning(string id, string title, string message) =>
         new(id, title, message, DiagnosticSeverity.Warning);
 

@@ -110,7 +110,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     {
         ArgumentNullException.ThrowIfNull(core);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        if (!CheckHeaders(diagnostics))
+        if (!CheckHeaders(diagnostics) || !CheckWorkFolder(outputDirectory, diagnostics))
             return null;
         using var work = new WorkFolder(outputDirectory);
         work.CopyTree(Path.Combine(kernelSources, "include"), "include");
@@ -201,6 +201,14 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         return false;
     }
 
+    private static bool CheckWorkFolder(string outputDirectory, DiagnosticBag diagnostics) =>
+        ToolPath.CheckForKbuild(
+            "the folder for temporary files",
+            WorkFolder.PlaceOf(outputDirectory),
+            "set TMPDIR to another folder, or build in a folder with another name",
+            diagnostics
+        );
+
     private async Task<bool> MakeAsync(
         string root,
         string folder,
@@ -224,7 +232,12 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
             .. variables,
         ];
-        if (await new Tool("make", arguments).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } made)
+        if (
+            await new Tool("make", arguments) { Logger = logger }
+                .RunAsync(diagnostics, cancellation)
+                .ConfigureAwait(false)
+            is not { } made
+        )
             return false;
         LogOutput(logger, made.Output);
         if (!made.Succeeded)
@@ -255,9 +268,14 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         return true;
     }
 
-    private static async Task<bool> StripAsync(string module, DiagnosticBag diagnostics, CancellationToken cancellation)
+    private async Task<bool> StripAsync(string module, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
-        if (await new Tool("strip", "--strip-debug", module).RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } stripped)
+        if (
+            await new Tool("strip", "--strip-debug", module) { Logger = logger }
+                .RunAsync(diagnostics, cancellation)
+                .ConfigureAwait(false)
+            is not { } stripped
+        )
             return false;
         if (!stripped.Succeeded)
             diagnostics.Report(GenerationDiagnostics.KernelBuildFailed, null, Path.GetFileName(module), "strip", stripped.Said);
@@ -267,7 +285,8 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Output}")]
     private static partial void LogOutput(ILogger logger, string output);
 
-    // A folder beside the output, on the same file system, so that results are renamed into place.
+    // A folder beside the output, on the same file system, so that results are renamed into place; one for temporary files where kbuild
+    // does not take the output's path.
     private sealed class WorkFolder : IDisposable
     {
         private readonly string _output;
@@ -276,9 +295,12 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         {
             _output = System.IO.Path.GetFullPath(outputDirectory);
             Directory.CreateDirectory(_output);
-            Path = System.IO.Path.Combine(_output, ".build-" + System.IO.Path.GetRandomFileName());
+            Path = System.IO.Path.Combine(PlaceOf(_output), ".build-" + System.IO.Path.GetRandomFileName());
             Directory.CreateDirectory(Path);
         }
+
+        public static string PlaceOf(string output) =>
+            ToolPath.IsForKbuild(System.IO.Path.GetFullPath(output)) ? System.IO.Path.GetFullPath(output) : System.IO.Path.GetTempPath();
 
         public string Path { get; }
 

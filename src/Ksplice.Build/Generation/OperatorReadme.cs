@@ -14,6 +14,12 @@ public static class OperatorReadme
         ArgumentNullException.ThrowIfNull(manifest);
         StringBuilder text = new();
         text.Append("Update ").Append(manifest.Id).Append(": ").Append(manifest.Name).Append('\n');
+        if (manifest.Version is { } version)
+            text.Append("version ").Append(version).Append('\n');
+        if (manifest.Description is { } description)
+            text.Append(description).Append('\n');
+        if (manifest.Advisories.Count != 0)
+            text.Append("answers ").AppendJoin(", ", manifest.Advisories).Append('\n');
         text.Append("for the running kernel ")
             .Append(manifest.Kernel.Release)
             .Append("\n    ")

@@ -22,7 +22,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
     private const int CompressionLevel = 19;
 
     /// <summary>
-    /// Writes a package as the folder ksplice-ID below <paramref name="outputDirectory"/> and as ksplice-ID.tar.zst beside it,
+    /// Writes a package as the folder <see cref="NameOf"/> below <paramref name="outputDirectory"/> and as an archive beside it,
     /// both under temporary names first. <paramref name="files"/> are all but the manifest; with a <paramref name="signer"/> the manifest's
     /// signature lies beside it.
     /// </summary>
@@ -45,7 +45,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         if (signer is not null)
             all.Add(PackageSignature.FileName, PackageSignature.Sign(text, signer.Key, signer.Certificate));
 
-        string name = "ksplice-" + manifest.Id;
+        string name = NameOf(manifest.Id, manifest.Version);
         string folder = Path.Combine(outputDirectory, name),
             archive = folder + ".tar.zst";
         string newFolder = folder + ".new",
@@ -65,6 +65,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
         File.Move(newArchive, archive, overwrite: true);
         return (folder, archive);
     }
+
+    /// <summary>The name of a package, its archive and report without their endings: ksplice-ID or ksplice-ID-VERSION.</summary>
+    public static string NameOf(string id, string? version) => version is null ? "ksplice-" + id : $"ksplice-{id}-{version}";
 
     /// <summary>
     /// What a package calls the file of its patch <paramref name="number"/>: two folders may have a patch of one

@@ -34,6 +34,15 @@ internal sealed class AddedUnits(PreparedKernel kernel, PostTree tree, PostTree?
         ];
         if (makefiles.Length == 0)
             return [];
+        if (
+            !ToolPath.CheckForKbuild(
+                "the folder of the patched tree",
+                KernelCache.RealPath(tree.Root),
+                "build a project whose patches change a Makefile in another folder, or set KspliceIntermediatePath",
+                diagnostics
+            )
+        )
+            return null;
         var work = Directory.CreateTempSubdirectory("ksplice-listing-");
         try
         {

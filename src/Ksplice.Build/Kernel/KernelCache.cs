@@ -152,7 +152,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         {
             Directory.CreateDirectory(source);
             LogUnpacking(logger, release.Source);
-            Tool unpack = new("tar", "-xf", release.Source, "-C", source, "--strip-components=1") { Folder = folder };
+            Tool unpack = new("tar", "-xf", release.Source, "-C", source, "--strip-components=1") { Folder = folder, Logger = logger };
             if (await unpack.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } unpacked)
                 return false;
             if (!unpacked.Succeeded)
@@ -171,7 +171,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
         {
             if (
-                await new Tool("make", [.. make, .. goals]) { Folder = folder }
+                await new Tool("make", [.. make, .. goals]) { Folder = folder, Logger = logger }
                     .RunAsync(diagnostics, cancellation)
                     .ConfigureAwait(false)
                 is not { } made
@@ -212,6 +212,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         Tool list = new("make", dryRun)
         {
             Folder = folder,
+            Logger = logger,
             Lines = lines.Add,
             MayFail = true,
         };

@@ -140,6 +140,15 @@ public static class KernelDiagnostics
         DiagnosticSeverity.Warning
     );
 
+    /// <summary>KSP2051: the source is of another revision of Debian's package.</summary>
+    public static readonly DiagnosticDescriptor OtherRevision = new(
+        "KSP2051",
+        "The kernel source is of another revision",
+        "'{0}' is of linux-source {1}, but kernel {2} is of {3}: a function may differ that no patch of yours touches; "
+            + "install linux-source in version {3} or set KernelSource",
+        DiagnosticSeverity.Warning
+    );
+
     /// <summary>KSP2030: a module's file was not found.</summary>
     public static readonly DiagnosticDescriptor MissingModule = new(
         "KSP2030",

@@ -40,6 +40,9 @@ public sealed record KernelRelease
     /// <summary>The version of Linux that the source must have, <c>6.1.192</c>.</summary>
     public required string Version { get; init; }
 
+    /// <summary>The version of Debian's package with the kernel, <c>6.1.192-2</c>; empty if it is not Debian's.</summary>
+    public required string Revision { get; init; }
+
     /// <summary>The headers folder.</summary>
     public required string Headers { get; init; }
 

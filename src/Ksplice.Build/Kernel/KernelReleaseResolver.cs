@@ -25,6 +25,8 @@ public static partial class KernelReleaseResolver
         string series = SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
         string cache = options.Cache ?? KernelCache.DefaultRoot;
 
+        if (!ToolPath.CheckForKbuild("the kernel cache", KernelCache.RealPath(cache), "set KernelCache to another folder", diagnostics))
+            return null;
         string unpacked = Path.Combine(cache, "images", release);
         string? headers = Find(
             options.Headers,
@@ -81,18 +83,21 @@ public static partial class KernelReleaseResolver
         if (headers is null || config is null || image is null || source is null)
             return null;
 
+        if (!CheckPaths(headers, source, diagnostics))
+            return null;
         if (!CheckConfig(config, Path.Combine(headers, ".config"), release, diagnostics))
             return null;
         var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
             return null;
         WarnOfPatchLevel(release, config, compiler.Value.Program, compiler.Value.Version, diagnostics);
-        if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version, diagnostics))
+        if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version.Version, diagnostics))
             return null;
         return new KernelRelease
         {
             Release = release,
-            Version = version,
+            Version = version.Version,
+            Revision = version.Revision,
             Headers = headers,
             Config = config,
             Image = image,
@@ -123,6 +128,24 @@ public static partial class KernelReleaseResolver
                 program,
                 version,
                 wanted.Split(' ')[0]
+            );
+    }
+
+    /// <summary>
+    /// Warns if the source is of another revision of Debian's package than the kernel. Each build asks: nobody shall miss it.
+    /// </summary>
+    public static void CheckRevision(KernelRelease release, DiagnosticBag diagnostics)
+    {
+        ArgumentNullException.ThrowIfNull(release);
+        ArgumentNullException.ThrowIfNull(diagnostics);
+        if (release.Revision.Length != 0 && DebianRevision.OfSource(release.Source) is { } found && found != release.Revision)
+            diagnostics.Report(
+                KernelDiagnostics.OtherRevision,
+                new SourceLocation(release.Source),
+                release.Source,
+                found,
+                release.Release,
+                release.Revision
             );
     }
 
@@ -194,6 +217,19 @@ public static partial class KernelReleaseResolver
                 + string.Join(", ", releases.Take(Shown))
                 + (releases.Length > Shown ? $" and {releases.Length - Shown} more" : "");
     }
+
+    // What kbuild works in. A tarball is unpacked into the cache.
+    private static bool CheckPaths(string headers, string source, DiagnosticBag diagnostics) =>
+        ToolPath.CheckForKbuild("the folder of the headers", headers, "put them elsewhere, and set KernelHeaders", diagnostics)
+        & (
+            File.Exists(source)
+            || ToolPath.CheckForKbuild(
+                "the source tree",
+                KernelCache.RealPath(source),
+                "put it elsewhere, and set KernelSource",
+                diagnostics
+            )
+        );
 
     // Units are compiled by the configuration, the update's modules by the headers: both must be the running kernel's.
     private static bool CheckConfig(string config, string ofHeaders, string release, DiagnosticBag diagnostics)
@@ -274,7 +310,7 @@ public static partial class KernelReleaseResolver
     /// <summary>gcc-12 and gcc are one program under two names; what follows the name tells compilers apart.</summary>
     private static string AfterName(string version) => version.Split(' ', 2) is [_, var rest] ? rest : version;
 
-    private static string? ReadVersion(string path, string release, DiagnosticBag diagnostics)
+    private static (string Version, string Revision)? ReadVersion(string path, string release, DiagnosticBag diagnostics)
     {
         if (KernelImage.Open(path, diagnostics) is not { } image)
             return null;
@@ -286,7 +322,7 @@ public static partial class KernelReleaseResolver
 
         // Debian writes the version of the source package at the end; elsewhere the release begins with it.
         var match = DebianVersionPattern().Match(image.Banner);
-        return match.Success ? match.Groups[1].Value : release.Split('-')[0];
+        return (match.Success ? match.Groups[1].Value : release.Split('-')[0], DebianRevision.OfBanner(image.Banner));
     }
 
     [GeneratedRegex(@"^\d+\.\d+")]

@@ -208,9 +208,10 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         return Array.Find(lines, line => line.Contains("error:", StringComparison.Ordinal)) ?? lines[^1];
     }
 
-    private Tool Run(string program, IReadOnlyList<string> arguments) => new(program, arguments) { Folder = kernel.OutputDirectory };
+    private Tool Run(string program, IReadOnlyList<string> arguments) =>
+        new(program, arguments) { Folder = kernel.OutputDirectory, Logger = logger };
 
-    /// <summary>make's rule format: a target, a colon, names with escaped blanks and continued lines.</summary>
+    /// <summary>make's rule format: a target, a colon, names with blanks, # and $ escaped, and continued lines.</summary>
     private ImmutableArray<string> ReadDependencies(string file)
     {
         string text = File.ReadAllText(file).Replace("\\\n", " ", StringComparison.Ordinal);
@@ -218,12 +219,17 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         [
             .. DependencyPattern()
                 .Matches(text[(text.IndexOf(':', StringComparison.Ordinal) + 1)..])
-                .Select(match => Path.Combine(kernel.OutputDirectory, match.Value.Replace("\\ ", " ", StringComparison.Ordinal)))
+                .Select(match => Path.Combine(kernel.OutputDirectory, Unescaped(match.Value)))
                 .Select(Lexical)
                 .Distinct(StringComparer.Ordinal)
                 .Order(StringComparer.Ordinal),
         ];
     }
+
+    private static string Unescaped(string name) =>
+        name.Replace("\\ ", " ", StringComparison.Ordinal)
+            .Replace(@"\#", "#", StringComparison.Ordinal)
+            .Replace("$$", "$", StringComparison.Ordinal);
 
     /// <summary>Drops "./" but leaves "..", which the file system resolves.</summary>
     private static string Lexical(string path) => path.Replace("/./", "/", StringComparison.Ordinal);
@@ -274,7 +280,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             );
     }
 
-    [GeneratedRegex(@"(?:[^\s\\]|\\ )+")]
+    [GeneratedRegex(@"(?:[^\s\\]|\\[ #])+")]
     private static partial Regex DependencyPattern();
 
     [GeneratedRegex(@"^(?<path>.+?):(?<line>\d+):(?<column>\d+): (?:fatal )?error: (?<problem>.*)$", RegexOptions.Multiline)]

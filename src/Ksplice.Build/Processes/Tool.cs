@@ -10,6 +10,7 @@ using System.ComponentModel;
 using System.Text.RegularExpressions;
 using CliWrap;
 using Ksplice.Build.Diagnostics;
+using Microsoft.Extensions.Logging;
 
 namespace Ksplice.Build.Processes;
 
@@ -59,6 +60,9 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
     /// <summary>Takes each line of its standard output, which is then not kept.</summary>
     public Action<string>? Lines { get; init; }
 
+    /// <summary>Takes its command line, for those who look for why it did what it did.</summary>
+    public ILogger? Logger { get; init; }
+
     /// <summary>What to do if it is missing; null where a package has it.</summary>
     public string? Remedy { get; init; }
 
@@ -75,6 +79,7 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
     public async Task<ToolResult?> RunAsync(DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
+        Logger?.Log(LogLevel.Debug, default, $"run: {CommandLine}", null, (text, _) => text);
         BoundedText output = new(OutputLimit),
             errors = new(OutputLimit);
         try
@@ -104,6 +109,14 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
         }
         return null;
     }
+
+    // As a shell would take it.
+    private string CommandLine => string.Join(' ', Arguments.Prepend(Program).Select(Quoted));
+
+    private static string Quoted(string word) => Plain().IsMatch(word) ? word : $"'{word.Replace("'", @"'\''", StringComparison.Ordinal)}'";
+
+    [GeneratedRegex(@"^[\w./=:,+@%-]+\z")]
+    private static partial Regex Plain();
 
     // The kernel gives one error for a program and for a folder that is not there.
     private string Reason(Win32Exception problem) =>

@@ -13,4 +13,12 @@ public static class ToolDiagnostics
         "'{0}' cannot be run: {1}; {2}",
         DiagnosticSeverity.Error
     );
+
+    /// <summary>KSP2054: a path with a character that a program takes for something else.</summary>
+    public static readonly DiagnosticDescriptor BadPath = new(
+        "KSP2054",
+        "A path that the tools cannot take",
+        "{0} is '{1}', and {2} cannot take {3} in a path; {4}",
+        DiagnosticSeverity.Error
+    );
 }

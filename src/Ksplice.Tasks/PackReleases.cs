@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// A project for several kernels makes an update for each, and one archive of all: plain tar, since its parts are packed already. It has the
+// update's archive in a folder for each release, by the name that `uname -r` shows, and the table of results.
+using System.Formats.Tar;
+using System.Text;
+using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
+using Microsoft.Build.Framework;
+
+namespace Ksplice.Tasks;
+
+/// <summary>Shows what was built for each of several kernels, and packs it if nothing is missing.</summary>
+public sealed class PackReleases : KspliceTask
+{
+    private const string TableName = "updates.txt";
+
+    /// <summary>The project, as the place of errors.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <summary>The releases that the project names.</summary>
+    [Required]
+    public ITaskItem[] Releases { get; set; } = [];
+
+    /// <summary>What was built: the packages, with KernelRelease, UpdateId and Archive.</summary>
+    public ITaskItem[] Updates { get; set; } = [];
+
+    /// <summary>The archive to write.</summary>
+    [Required]
+    public string Output { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        var built = Updates.ToDictionary(update => update.GetMetadata("KernelRelease"), StringComparer.Ordinal);
+        string[] releases = [.. Releases.Select(release => release.ItemSpec).Distinct(StringComparer.Ordinal)];
+        int width = releases.Max(release => release.Length);
+        string Built(string release) => built.TryGetValue(release, out var update) ? Path.GetFileName(update.ItemSpec) : "";
+        string table = string.Concat(releases.Select(release => $"{release.PadRight(width)}  {Built(release)}\n"));
+        if (releases.Any(release => !built.ContainsKey(release)))
+        {
+            if (File.Exists(Output))
+                File.Delete(Output);
+            Diagnostics.Report(ProjectDiagnostics.ReleasesMissing, new(ProjectFile), Path.GetFileName(Output));
+            return Task.FromResult(false);
+        }
+        Log.LogMessageFromText($"{Path.GetFileNameWithoutExtension(ProjectFile)} -> {Output}", MessageImportance.High);
+        foreach (string line in table.TrimEnd().Split('\n'))
+            Log.LogMessageFromText("  " + line, MessageImportance.High);
+        using MemoryStream bytes = new();
+        using (TarWriter tar = new(bytes, TarEntryFormat.Ustar, leaveOpen: true))
+        {
+            foreach (var (release, update) in built.OrderBy(pair => pair.Key, StringComparer.Ordinal))
+            {
+                string archive = update.GetMetadata("Archive");
+                Add(tar, $"{release}/{Path.GetFileName(archive)}", File.ReadAllBytes(archive));
+            }
+            Add(tar, TableName, Encoding.UTF8.GetBytes(table));
+        }
+        AtomicFile.WriteIfDifferent(Output, bytes.ToArray());
+        return Task.FromResult(true);
+    }
+
+    // No time and no owner: equal content makes equal bytes.
+    private static void Add(TarWriter tar, string name, byte[] content) =>
+        tar.WriteEntry(
+            new UstarTarEntry(TarEntryType.RegularFile, name)
+            {
+                ModificationTime = DateTimeOffset.UnixEpoch,
+                Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
+                DataStream = new MemoryStream(content),
+            }
+        );
+}

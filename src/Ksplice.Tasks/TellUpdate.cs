@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Ksplice.Build.Updates;
+using Microsoft.Build.Framework;
+
+namespace Ksplice.Tasks;
+
+/// <summary>Says at the end of each build what there is, also if this build had nothing to do.</summary>
+public sealed class TellUpdate : KspliceTask
+{
+    /// <summary>What <see cref="GenerateModules"/> says of the update.</summary>
+    [Required]
+    public string UpdateFile { get; set; } = "";
+
+    /// <summary>What <see cref="ReadPackage"/> found.</summary>
+    public ITaskItem[] Updates { get; set; } = [];
+
+    /// <summary>The project, whose name the terminal's logger looks for in front of an output's path.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    {
+        var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
+        foreach (var package in Updates)
+        {
+            Tell($"{Path.GetFileNameWithoutExtension(ProjectFile)} -> {package.ItemSpec}");
+            Tell(
+                string.Join(
+                    ", ",
+                    Count(update.Units.Sum(unit => unit.Replaced.Count), "function replaced", "functions replaced"),
+                    Count(update.Units.Sum(unit => unit.New.Count), "new function", "new functions"),
+                    Count(update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"), "warning", "warnings"),
+                    Count(update.Acknowledged.Count, "acknowledged error", "acknowledged errors")
+                ) + $"; report: {package.GetMetadata("Report")}"
+            );
+        }
+        return Task.FromResult(true);
+    }
+
+    private void Tell(string text) => Log.LogMessageFromText(text, MessageImportance.High);
+
+    private static string Count(int count, string one, string several) =>
+        string.Create(CultureInfo.InvariantCulture, $"{count} {(count == 1 ? one : several)}");
+}
