@@ -29,15 +29,14 @@ public sealed class TargetTests
         using var manifest = JsonDocument.Parse(
             await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
         );
-        Assert.Equal(
-            ["devkmsg_read", "loop_attr_do_show_backing_file", "m_next", "m_start", "show_smap"],
-            manifest
-                .RootElement.GetProperty("targets")
-                .EnumerateArray()
-                .SelectMany(target => target.GetProperty("functions").EnumerateArray())
-                .Select(function => function.GetProperty("name").GetString())
-                .Order(StringComparer.Ordinal)
-        );
+        var functions = manifest
+            .RootElement.GetProperty("targets")
+            .EnumerateArray()
+            .SelectMany(target => target.GetProperty("functions").EnumerateArray())
+            .Select(function => function.GetProperty("name").GetString());
+        // Two patches of one file may make the compiler inline further functions.
+        string?[] wanted = ["devkmsg_read", "loop_attr_do_show_backing_file", "m_next", "m_start", "show_smap"];
+        Assert.Empty(wanted.Except(functions));
     }
 
     [Fact]
