@@ -69,15 +69,7 @@ public sealed class GenerateModules : UpdateTask
                 .Diagnostics.Select(Severities.Apply)
                 .OfType<Diagnostic>()
                 .Select(InPatch)
-                .Select(diagnostic => new ReportedDiagnostic(
-                    diagnostic.Id,
-                    SarifLog.Level(diagnostic.Severity),
-                    diagnostic.Location,
-                    diagnostic.Message
-                )
-                {
-                    File = InTree(diagnostic.Location?.Path),
-                }),
+                .Select(diagnostic => Reported(diagnostic) with { File = InTree(diagnostic.Location?.Path) }),
         ];
 
     private string? InTree(string? path) =>

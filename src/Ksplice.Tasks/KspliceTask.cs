@@ -164,13 +164,16 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Puts a diagnostic where a person can mend it.</summary>
     protected virtual Diagnostic Locate(Diagnostic diagnostic) => diagnostic;
 
+    /// <summary>The address of <see cref="HelpFolder"/>; null if there is none.</summary>
+    private protected string? HelpAddress => HelpFolder is null ? null : new Uri(Path.GetFullPath(HelpFolder)).AbsoluteUri.TrimEnd('/');
+
     private void Report(Diagnostic diagnostic) => Show(diagnostic.Severity, diagnostic.Id, diagnostic.Location, diagnostic.Message);
 
     /// <summary>Passes a diagnostic on as it stands.</summary>
     private protected void Show(DiagnosticSeverity severity, string id, SourceLocation? location, string message)
     {
         var place = location ?? new SourceLocation("");
-        string? help = HelpFolder is null ? null : new Uri(Path.Combine(Path.GetFullPath(HelpFolder), id + ".md")).AbsoluteUri;
+        string? help = HelpAddress is null ? null : $"{HelpAddress}/{id}.md";
         // The message goes through string.Format.
         string text = message.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
         if (severity == DiagnosticSeverity.Warning && IsErrorOfTheCaller(id))

@@ -6,8 +6,10 @@ using System.Security.Cryptography;
 using System.Text;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
+using Ksplice.Build.Reporting;
 using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 using UpdateEngine = Ksplice.Build.Updates.UpdateBuild;
@@ -59,7 +61,9 @@ public abstract class UpdateTask : KspliceTask
         int before = Update.Times.Count;
         try
         {
-            return Task.FromResult(RunStage(cancellation));
+            bool done = RunStage(cancellation);
+            WriteRefusal(done);
+            return Task.FromResult(done);
         }
         finally
         {
@@ -67,6 +71,28 @@ public abstract class UpdateTask : KspliceTask
                 Log.LogMessage(MessageImportance.Normal, "{0}: {1:f0} ms", stage, time.TotalMilliseconds);
         }
     }
+
+    // A refused build has a report too, in the intermediate folder. What the build says next makes it out of date.
+    private void WriteRefusal(bool done)
+    {
+        string file = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(UnitsFile))!, "refused.html");
+        if (done)
+        {
+            File.Delete(file);
+            return;
+        }
+        RefusedBuild build = new(
+            Path.GetFileNameWithoutExtension(BuildEngine.ProjectFileOfTaskNode),
+            Release.Release,
+            [.. Patches.Select(patch => (patch.ItemSpec, File.ReadAllText(patch.GetMetadata("FullPath"))))],
+            [.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>().Select(InPatch).Select(Reported)]
+        );
+        AtomicFile.Write(file, new UTF8Encoding(false).GetBytes(HtmlReport.WriteRefused(build, HelpAddress)));
+        Log.LogMessage(MessageImportance.High, "refused; report: {0}", file);
+    }
+
+    private protected static ReportedDiagnostic Reported(Diagnostic diagnostic) =>
+        new(diagnostic.Id, SarifLog.Level(diagnostic.Severity), diagnostic.Location, diagnostic.Message);
 
     /// <summary>Runs the stage; false after an error.</summary>
     private protected abstract bool RunStage(CancellationToken cancellation);

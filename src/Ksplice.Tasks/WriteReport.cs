@@ -27,23 +27,27 @@ public sealed class WriteReport : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         string package = PackagePath.Read(IdFile, OutputFolder);
-        var manifest = UpdateManifest.Read(Path.Combine(package, UpdateManifest.FileName), TaskFiles.Remedy);
+        if (UpdatePackage.Open(package, Diagnostics) is not { } whole)
+            return Task.FromResult(false);
+        var manifest = whole.Manifest;
         var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         string output = ReportOf(package);
-        AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(manifest, update)));
+        AtomicFile.Write(output, new UTF8Encoding(false).GetBytes(HtmlReport.Write(whole, update, HelpAddress)));
         if (Record is not null)
             StageRecord.Write(Record, "", [UpdateFile, IdFile, Path.Combine(package, UpdateManifest.FileName)], [output]);
         Log.LogMessage(
             MessageImportance.High,
-            "{0} replaced, {1} new functions; {2} warnings, {3} acknowledged errors; report: {4}",
-            update.Units.Sum(unit => unit.Replaced.Count),
+            "{0} replaced, {1} new; {2}, {3}; report: {4}",
+            Count(update.Units.Sum(unit => unit.Replaced.Count), "function"),
             update.Units.Sum(unit => unit.New.Count),
-            update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"),
-            manifest.Acknowledged.Count,
+            Count(update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"), "warning"),
+            Count(manifest.Acknowledged.Count, "acknowledged error"),
             output
         );
         return Task.FromResult(true);
     }
+
+    private static string Count(int number, string one) => $"{number} {one}{(number == 1 ? "" : "s")}";
 
     /// <summary>The report that belongs to a package's folder.</summary>
     public static string ReportOf(string package) => package + ".html";

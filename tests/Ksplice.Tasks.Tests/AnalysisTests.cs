@@ -136,7 +136,7 @@ public sealed class AnalysisTests
         );
         var built = (await project.BuildAsync()).MustSucceed();
         Assert.Contains("warning KSP5072: KSP3001 of 'no_such_variable'", built.Output, StringComparison.Ordinal);
-        Assert.Contains("0 replaced, 1 new functions; 1 warnings, 1 acknowledged errors; report: ", built.Output, StringComparison.Ordinal);
+        Assert.Contains("0 functions replaced, 1 new; 1 warning, 1 acknowledged error; report: ", built.Output, StringComparison.Ordinal);
         using var manifest = JsonDocument.Parse(
             await File.ReadAllBytesAsync(Path.Combine(project.Package, "manifest.json"), TestContext.Current.CancellationToken)
         );

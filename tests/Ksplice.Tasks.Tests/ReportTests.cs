@@ -21,8 +21,12 @@ public sealed class ReportTests
         string report = project.Package + ".html";
         string dom = (await ChromiumAsync("--dump-dom", report)).StandardOutput;
         Assert.Contains("<a href=\"#f0\">show_smap</a>", dom, StringComparison.Ordinal);
-        Assert.Contains("<section id=\"f0\">", dom, StringComparison.Ordinal);
-        Assert.Matches("<code>ffffffff8[0-9a-f]{7}</code>", dom);
+        Assert.Contains("<section id=\"f0\" class=\"function\">", dom, StringComparison.Ordinal);
+        Assert.Matches("<abbr title=\"ffffffff8[0-9a-f]{7}\">8[0-9a-f]{7}</abbr>", dom);
+        // The source before and now, and the instructions folded away.
+        Assert.Matches("<td class=\"new added\"><code>[^<]*vma_pages", dom);
+        Assert.Contains("<details class=\"assembly\"><summary>", dom, StringComparison.Ordinal);
+        Assert.Contains("<code class=\"added\">+", dom, StringComparison.Ordinal);
         Assert.Contains("<td class=\"sign\">+</td>", dom, StringComparison.Ordinal);
         Assert.Contains("task_mmu.c:", dom, StringComparison.Ordinal);
         Assert.Equal(dom.Split("class=\"code\"").Length, dom.Split("role=\"region\" tabindex=\"0\" aria-label=\"").Length);
@@ -30,8 +34,8 @@ public sealed class ReportTests
         string picture = project.At("report.png");
         await ChromiumAsync("--screenshot=" + picture, report, "--window-size=1200,900");
         Assert.Equal((1200, 900, 0xffffff), Picture(await File.ReadAllBytesAsync(picture, TestContext.Current.CancellationToken)));
-        await ChromiumAsync("--screenshot=" + picture, report, "--window-size=1200,900", "--blink-settings=preferredColorScheme=0");
-        Assert.Equal((1200, 900, 0x16181c), Picture(await File.ReadAllBytesAsync(picture, TestContext.Current.CancellationToken)));
+        await ChromiumAsync("--screenshot=" + picture, report, "--window-size=420,900", "--blink-settings=preferredColorScheme=0");
+        Assert.Equal((420, 900, 0x16181c), Picture(await File.ReadAllBytesAsync(picture, TestContext.Current.CancellationToken)));
     }
 
     [Fact]
@@ -74,7 +78,19 @@ public sealed class ReportTests
 
     private static async Task<BufferedCommandResult> ChromiumAsync(string action, string report, params string[] more) =>
         await Cli.Wrap(Browser)
-            .WithArguments(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", action, .. more, "file://" + report])
+            .WithArguments([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--no-first-run",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--user-data-dir=" + Path.Combine(Path.GetDirectoryName(report)!, "browser"),
+                action,
+                .. more,
+                "file://" + report,
+            ])
             .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
 
     // Width, height and the colour of the first pixel: in the first line and column, whatever the filter, that stands as it is.

@@ -95,6 +95,14 @@ public static partial class LineDirectives
     {
         ArgumentNullException.ThrowIfNull(lines);
         Dictionary<(string, int), string> read = [];
+        foreach (var (name, number, line) in List(path, lines))
+            read.TryAdd((name, number), line);
+        return read;
+    }
+
+    /// <summary>The same lines in their order: those of the file without the directives.</summary>
+    internal static IEnumerable<(string Name, int Number, string Text)> List(string path, IEnumerable<string> lines)
+    {
         var (name, number) = (path, 1);
         foreach (string line in lines)
         {
@@ -105,9 +113,8 @@ public static partial class LineDirectives
                     name = given.Length == 0 ? path : given;
             }
             else
-                read.TryAdd((name, number++), line);
+                yield return (name, number++, line);
         }
-        return read;
     }
 
     private static string Mark(int update) => string.Create(CultureInfo.InvariantCulture, $"{Marks}{update}/");

@@ -14,6 +14,8 @@ namespace Ksplice.Build.Updates;
 /// <param name="postRoot">The tree that the objects after are made from.</param>
 public sealed class UpdateDescriber(string preRoot, string postRoot)
 {
+    private readonly FunctionSource _before = new(preRoot),
+        _now = new(postRoot);
     private readonly Dictionary<string, IReadOnlyDictionary<(string Name, int Number), string>> _files = new(StringComparer.Ordinal);
 
     /// <summary>The description of <paramref name="build"/>, whose stages have all succeeded.</summary>
@@ -103,9 +105,16 @@ public sealed class UpdateDescriber(string preRoot, string postRoot)
                 function.Post.Sum(range => (long)range.Size),
                 [.. listing.Pre.Select(part => Instructions(part, preRoot))],
                 [.. listing.Post.Select(part => Instructions(part, postRoot))]
-            ),
+            )
+            {
+                SourceBefore = _before.Find(function.Name, Head(listing.Pre)),
+                SourceNow = _now.Find(function.Name, Head(listing.Post)),
+            },
         };
     }
+
+    private static SourceLocation? Head(IReadOnlyList<IReadOnlyList<InstructionText>> parts) =>
+        parts.FirstOrDefault()?.FirstOrDefault()?.Source;
 
     private List<InstructionDescription> Instructions(IReadOnlyList<InstructionText> listed, string root) =>
         [

@@ -196,7 +196,22 @@ public sealed record CodeDescription(
     long SizeNow,
     IReadOnlyList<IReadOnlyList<InstructionDescription>> Before,
     IReadOnlyList<IReadOnlyList<InstructionDescription>> Now
-);
+)
+{
+    /// <summary>The function's source before; null where it cannot be told.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SourceListing? SourceBefore { get; init; }
+
+    /// <summary>Its source now.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SourceListing? SourceNow { get; init; }
+}
+
+/// <summary>Lines of a source file.</summary>
+/// <param name="Path">The file, in the source tree.</param>
+/// <param name="FirstLine">The number of the first line, in the file as it was or as it is patched.</param>
+/// <param name="Lines">The lines.</param>
+public sealed record SourceListing(string Path, int FirstLine, IReadOnlyList<string> Lines);
 
 /// <summary>Where a function is in a shipped file.</summary>
 /// <param name="Start">Its address there.</param>

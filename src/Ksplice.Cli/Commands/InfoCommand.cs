@@ -61,12 +61,24 @@ public static class InfoCommand
     internal static IEnumerable<(string Name, string Text)> Identity(UpdateManifest manifest)
     {
         yield return ("name", manifest.Name);
+        if (manifest.Version is { } version)
+            yield return ("version", version);
+        if (manifest.Description is { } description)
+            yield return ("for", description);
+        foreach (string advisory in manifest.Advisories)
+            yield return ("advisory", advisory);
     }
 
     /// <summary>The same as properties, and who signed it.</summary>
     internal static void WriteIdentity(Utf8JsonWriter writer, KnownPackage package, TrustedCertificates trusted)
     {
-        writer.WriteString("name", package.Manifest.Name);
+        var manifest = package.Manifest;
+        writer.WriteString("name", manifest.Name);
+        if (manifest.Version is { } version)
+            writer.WriteString("version", version);
+        if (manifest.Description is { } description)
+            writer.WriteString("description", description);
+        JsonText.WriteNames(writer, "advisories", manifest.Advisories);
         writer.WritePropertyName("signature");
         WriteSignature(writer, trusted.Judge(package));
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using CsCheck;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Reporting;
@@ -48,7 +49,10 @@ public class HtmlReportTests
             Kernel = new("6.1.0-1-cloud-amd64", "Linux version 6.1"),
             Targets = [],
             Pinned = false,
-            Patches = [],
+            Version = "1.2",
+            Description = "What it is for",
+            Advisories = ["CVE-2022-0847"],
+            Patches = ["patches/00-a.patch"],
             Files = [new("a.ko", 4711, "")],
             Tool = "tool",
         };
@@ -86,7 +90,16 @@ public class HtmlReportTests
                 Acknowledged = [],
             };
             // What a later task reads is what this one wrote.
-            return HtmlReport.Write(manifest, UpdateDescription.FromJson(update.ToJson()));
+            UpdatePackage package = new(
+                manifest,
+                new Dictionary<string, ReadOnlyMemory<byte>>
+                {
+                    ["patches/00-a.patch"] = Encoding.UTF8.GetBytes(
+                        "Why it is.\n\n--- a/unit.c\n+++ b/unit.c\n@@ -1 +1 @@\n-int a;\n+ksplice_pre_apply(f);\n"
+                    ),
+                }
+            );
+            return HtmlReport.Write(package, UpdateDescription.FromJson(update.ToJson()), "https://example.org/rules");
         }
         finally
         {
@@ -101,20 +114,48 @@ public class HtmlReportTests
         foreach (
             string expected in (string[])
                 [
-                    "<h1>Update 0123abcd: fix</h1>",
-                    "<code>ffffffff81234560</code>",
+                    "<h1>fix <span class=\"small\">1.2</span></h1>",
+                    "What it is for",
+                    "<li>CVE-2022-0847</li>",
+                    "<div class=\"words\">Why it is.</div>",
+                    "<code class=\"removed\">-int a;</code>",
+                    "when the update is applied or undone: pre_apply.",
+                    "not signed",
+                    "<abbr title=\"ffffffff81234560\">81234560</abbr>",
                     "4711",
-                    "<td>a.c:3</td><td>paths differ</td>",
+                    "<a href=\"https://example.org/rules/KSP5015.md\">KSP5015</a> <span class=\"small\">a.c:3</span></p>",
+                    "<p>paths differ</p>",
+                    "<p>Why: its own code.",
                     "<td class=\"sign\">+</td>",
                     "# probe",
                     "new line ",
-                    "<p>The primary module stays loaded after an undo: f holds the address of level</p>",
-                    "<p>Strings and constants stay loaded after an undo, in the data module: f holds the address of &quot;text&quot;</p>",
+                    "<li>The primary module stays loaded until reboot:<ul><li>f holds the address of level</li></ul></li>",
+                    "in a data module without code:<ul><li>f holds the address of &quot;text&quot;</li></ul></li>",
                     "old line ",
                 ]
         )
             Assert.Contains(expected, html, StringComparison.Ordinal);
-        Assert.Contains("<td class=\"number\">", html, StringComparison.Ordinal);
+        Assert.Contains("<details class=\"assembly\">", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_refused_build_has_a_report_with_its_reasons_first_and_the_patch()
+    {
+        string html = HtmlReport.WriteRefused(
+            new(
+                "fix <1>",
+                "6.1.0-1-cloud-amd64",
+                [("a.patch", "--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-<a>\n+<b>\n")],
+                [new("KSP1035", "warning", null, "order"), new("KSP3001", "error", new("a.patch", 5), "it changes <data>")]
+            )
+        );
+        int error = html.IndexOf("it changes &lt;data&gt;", StringComparison.Ordinal);
+        Assert.InRange(error, 1, html.IndexOf("<p>order</p>", StringComparison.Ordinal));
+        Assert.InRange(error, 1, html.IndexOf("<code class=\"added\">+&lt;b&gt;</code>", StringComparison.Ordinal));
+        Assert.Contains("<h1>fix &lt;1&gt;</h1>", html, StringComparison.Ordinal);
+        Assert.Contains("<dd>1 error</dd>", html, StringComparison.Ordinal);
+        // Without the address of the pages nothing is linked.
+        Assert.DoesNotMatch("href=\"[^#]", html);
     }
 
     [Fact]
@@ -123,7 +164,7 @@ public class HtmlReportTests
         string html = Report("<script>alert(1)</script>", new ReportedDiagnostic("X", "error", null, "<img src=http://example>"));
         Assert.Contains("default-src 'none'", html, StringComparison.Ordinal);
         Assert.DoesNotMatch("<(script|img|link|iframe|object)", html);
-        Assert.DoesNotMatch("(src|href)=\"[^#]", html);
+        Assert.DoesNotMatch("src=\"|href=\"(?!#|https://example.org/rules/X.md\")", html);
         Assert.Contains("&lt;script&gt;", html, StringComparison.Ordinal);
     }
 }
