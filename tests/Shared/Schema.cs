@@ -4,11 +4,11 @@ using System.Text.Json.Nodes;
 namespace Ksplice.Tests;
 
 /// <summary>
-/// The JSON schemas in docs/, as far as they go: names, in that order and those that are required all there; patterns and lists of texts.
+/// The JSON schemas in docs/, as far as they go: names, in that order the required ones all there; patterns and lists of texts.
 /// </summary>
 internal static class Schema
 {
-    /// <summary>Fails unless <paramref name="json"/> has what the schema of that name requires, and nothing that it does not name.</summary>
+    /// <summary>Fails unless <paramref name="json"/> has what the schema of that name requires and nothing else.</summary>
     public static void Check(string name, string json)
     {
         var schema = JsonNode.Parse(File.ReadAllText(Repository.At("docs", name)))!;

@@ -18,7 +18,9 @@ using Ksplice.Build.Files;
 
 namespace Ksplice.Build.Kernel;
 
-/// <summary>The files that the units of a configuration can read, and which of them can include which; kept beside the prepared tree.</summary>
+/// <summary>
+/// The files that the units of a configuration can read, and which of them can include which. Kept beside the prepared tree.
+/// </summary>
 internal sealed partial class IncludeGraph
 {
     private readonly StoredGraph _stored;

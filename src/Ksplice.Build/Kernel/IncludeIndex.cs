@@ -41,7 +41,9 @@ public sealed partial class IncludeIndex
         return new IncludeIndex(kernel, await IncludeGraph.OpenAsync(kernel, cancellation).ConfigureAwait(false), logger);
     }
 
-    /// <summary>False if no file can include <paramref name="path"/> (relative to the source tree): at most it is a unit's own source.</summary>
+    /// <summary>
+    /// False if no file can include <paramref name="path"/> (relative to the source tree): at most it is a unit's own source.
+    /// </summary>
     public bool MayBeIncluded(string path) => _graph.MayBeIncluded(Path.Combine(_kernel.SourceDirectory, path));
 
     /// <summary>

@@ -19,7 +19,8 @@ public sealed partial class HtmlReport
         var hooks = Hooks(package).ToList();
         if (hooks.Count != 0)
             Line(
-                $"<li>The patch brings hooks, functions that run when the update is applied or undone: {Text(string.Join(", ", hooks))}.</li>"
+                $"<li>The patch brings hooks, functions that run when the update is applied or undone: "
+                    + $"{Text(string.Join(", ", hooks))}.</li>"
             );
         Line(
             "<li>The machine stands still for a moment. Where a thread is inside of a function that is to be replaced, nothing is changed, "

@@ -64,7 +64,8 @@ public sealed partial class HtmlReport
         Line(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"<section id=\"f{index}\" class=\"function\"><h3><code>{Text(function.Name)}</code> <span class=\"small\">{Text(unit)}</span></h3>"
+                $"<section id=\"f{index}\" class=\"function\"><h3><code>{Text(function.Name)}</code> "
+                    + $"<span class=\"small\">{Text(unit)}</span></h3>"
             )
         );
         Line(
@@ -92,7 +93,8 @@ public sealed partial class HtmlReport
         string caption = $"{name}: source before and now";
         Line(
             $"<table class=\"pair\"><caption class=\"hidden\">{Text(caption)}</caption>"
-                + "<colgroup><col class=\"no\"><col><col class=\"no\"><col></colgroup><thead><tr><th scope=\"col\" colspan=\"2\">Before</th>"
+                + "<colgroup><col class=\"no\"><col><col class=\"no\"><col></colgroup>"
+                + "<thead><tr><th scope=\"col\" colspan=\"2\">Before</th>"
                 + "<th scope=\"col\" colspan=\"2\">Now</th></tr></thead>"
         );
         var rows = Beside(Alignment.Of(before.Lines, now.Lines));

@@ -53,7 +53,8 @@ public sealed partial class HtmlReport
             string place = Place(diagnostic);
             Line(
                 $"<div class=\"said {Text(diagnostic.Level)}\"><p><b>{Text(diagnostic.Level)}</b> {Rule(diagnostic.Id)}"
-                    + $"{(place.Length == 0 ? "" : $" <span class=\"small\">{Text(place)}</span>")}</p><p>{Text(diagnostic.Message)}</p></div>"
+                    + $"{(place.Length == 0 ? "" : $" <span class=\"small\">{Text(place)}</span>")}</p>"
+                    + $"<p>{Text(diagnostic.Message)}</p></div>"
             );
         }
     }

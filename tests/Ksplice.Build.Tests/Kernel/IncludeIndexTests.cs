@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Build.Tests.Kernel;
 
-/// <summary>Who reads a file: text tells who can, the preprocessor who does, and each unit is asked once. On a tree of a few files.</summary>
+/// <summary>Who reads a file: text tells who can, the preprocessor who does, each unit once. On a tree of a few files.</summary>
 public sealed class IncludeIndexTests : IDisposable
 {
     private readonly TestTree _tree = new();
@@ -133,7 +133,8 @@ public sealed class IncludeIndexTests : IDisposable
     {
         var cancellation = TestContext.Current.CancellationToken;
         var commands = new[] { "other", "unit" }.Select(name =>
-            $"gcc -D__KERNEL__ -fno-pie -mcmodel=kernel -I{_tree["include"]} -include {_tree["include/all.h"]} -c -o {name}.o {_tree[name + ".c"]}"
+            $"gcc -D__KERNEL__ -fno-pie -mcmodel=kernel -I{_tree["include"]} -include {_tree["include/all.h"]} "
+            + $"-c -o {name}.o {_tree[name + ".c"]}"
         );
         var kernel = (await KernelUnderTest.PreparedAsync()) with
         {
