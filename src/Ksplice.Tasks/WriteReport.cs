@@ -27,6 +27,8 @@ public sealed class WriteReport : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         string package = PackagePath.Read(IdFile, OutputFolder).Folder;
+        // Says of the file itself if it is damaged.
+        _ = UpdateManifest.Read(Path.Combine(package, UpdateManifest.FileName), TaskFiles.Remedy);
         if (UpdatePackage.Open(package, Diagnostics) is not { } whole)
             return Task.FromResult(false);
         var update = UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);

@@ -136,7 +136,7 @@ public sealed class StatusTests : CommandFixture
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
         Assert.Equal(
-            ["id", "name", "signature"],
+            ["id", "name", "advisories", "signature"],
             JsonDocument.Parse(Output).RootElement[0].EnumerateObject().Select(property => property.Name)
         );
 

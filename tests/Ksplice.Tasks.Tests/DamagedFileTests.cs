@@ -106,11 +106,13 @@ public sealed class DamagedFileTests(BuiltProject built) : IClassFixture<BuiltPr
                 );
             default:
                 bool isManifest = file == "manifest.json";
-                string package = _folder.CreateSubdirectory("ksplice-01234567").FullName,
+                string package = Path.Combine(_folder.FullName, Path.GetFileName(built.Project.Package)),
                     manifest = Path.Combine(package, "manifest.json"),
                     path = Path.Combine(_folder.FullName, "path");
-                File.Copy(isManifest ? damaged : SourceOf("manifest.json"), manifest);
-                File.WriteAllText(path, "01234567");
+                Assert.Equal(0, Programs.Run("cp", ["-r", built.Project.Package, package]).ExitCode);
+                if (isManifest)
+                    File.Copy(damaged, manifest, overwrite: true);
+                File.WriteAllText(path, built.Project.Id);
                 return (
                     new WriteReport
                     {

@@ -22,7 +22,9 @@ public sealed class TargetTests
     public async Task The_samples_build_for_the_newer_series_without_a_word_of_kbuild()
     {
         using PatchProject project = new(await NewerSeries.ReleaseAsync());
-        foreach (string patch in Directory.GetFiles(Repository.At("samples"), "*.patch", SearchOption.AllDirectories))
+        foreach (
+            string patch in Directory.GetDirectories(Repository.At("samples")).SelectMany(sample => Directory.GetFiles(sample, "*.patch"))
+        )
             project.Write(Path.GetFileName(patch), await File.ReadAllTextAsync(patch, TestContext.Current.CancellationToken));
         var result = (await project.BuildAsync()).MustSucceed();
         Assert.DoesNotContain("KSP6008", result.Output, StringComparison.Ordinal);
