@@ -29,7 +29,7 @@ public sealed class ReportTests
         Assert.Contains("<code class=\"added\">+", dom, StringComparison.Ordinal);
         Assert.Contains("<td class=\"sign\">+</td>", dom, StringComparison.Ordinal);
         Assert.Contains("task_mmu.c:", dom, StringComparison.Ordinal);
-        Assert.Equal(dom.Split("class=\"code\"").Length, dom.Split("role=\"region\" tabindex=\"0\" aria-label=\"").Length);
+        Assert.Equal(dom.Split("<div class=\"code").Length, dom.Split("role=\"region\" tabindex=\"0\" aria-label=\"").Length);
 
         string picture = project.At("report.png");
         await ChromiumAsync("--screenshot=" + picture, report, "--window-size=1200,900");
