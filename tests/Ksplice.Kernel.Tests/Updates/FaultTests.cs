@@ -50,7 +50,8 @@ public sealed class FaultTests(Guest guest)
             for part in 0_helper 1_helper 2_helper 3_helper 0_primary 1_primary 2_primary 3_primary; do
                 insmod $update/ksplice_${id}_$part.ko || return 1
             done
-            ask applied
+            # TAINT_LIVEPATCH, from the first update that is in force.
+            ask applied && tainted=$((tainted | 1 << 15))
         }
         unload() {
             for part in 0_primary 1_primary 2_primary 3_primary 0_helper 1_helper 2_helper 3_helper; do
