@@ -33,8 +33,8 @@ public static class EnableCommand
     }
 
     /// <summary>
-    /// Applies all that are stored for this kernel, in order; one that fails stops none of the others. Where the core is kept out nothing is
-    /// applied, and that is no failure.
+    /// Applies all that are stored for this kernel, in order; one that fails stops none of the others. Where the core is kept out nothing
+    /// is applied, and that is no failure.
     /// </summary>
     public static async Task<int> RestoreAsync(Session session, CancellationToken cancellation)
     {

@@ -81,7 +81,8 @@ public sealed class FaultTests(Guest guest)
         mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups &&
             echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
         insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko || exit 1
-        for point in 'memory for the command line' 'memory for tasks on their way out' 'probe on tasks that are gone' 'probe on tasks on their way out'; do
+        for point in 'memory for the command line' 'memory for tasks on their way out' \
+            'probe on tasks that are gone' 'probe on tasks on their way out'; do
             insmod /ksplice.ko fail_at="\"$point\"" 2>/dev/null && fail "loaded in spite of $point"
             name=$point n=1; row "the core comes"
         done
