@@ -43,6 +43,9 @@ public enum ExitCode
 
     /// <summary>The package is not signed by anybody whom this machine trusts.</summary>
     Untrusted = 10,
+
+    /// <summary>The core does not load, because an operator keeps it out.</summary>
+    KeptOut = 11,
 }
 
 /// <summary>An end with an error that the operator is told, details a line each.</summary>

@@ -78,6 +78,21 @@ public sealed class EnableTests : CommandFixture
     }
 
     [Fact]
+    public async Task Restores_nothing_where_the_core_is_kept_out_and_does_not_fail()
+    {
+        await RunAsync("enable", Package.Folder);
+        Kernel.LoadErrors["ksplice"] = 125;
+        Assert.Equal(ExitCode.KeptOut, await RunAsync("apply", Package.Folder));
+        Assert.Contains("noksplice or ksplice.off", Errors, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Ok, await RunAsync("restore"));
+        Assert.Contains("nothing is restored: the core is kept out", Output, StringComparison.Ordinal);
+        Kernel.LoadErrors["ksplice"] = 1;
+        Assert.Equal(ExitCode.Refused, await RunAsync("restore"));
+        Assert.Contains("module_blacklist", Errors, StringComparison.Ordinal);
+        Assert.Null(Kernel.Find(TestPackage.Id));
+    }
+
+    [Fact]
     public async Task Forgets_an_update_and_with_the_last_one_the_unit()
     {
         await RunAsync("enable", Package.Folder);

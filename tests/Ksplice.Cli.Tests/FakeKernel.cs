@@ -29,8 +29,11 @@ internal sealed class FakeKernel : Machine
     /// <summary>The updates that stand on others, with the ids of these: what is below is not undone before them.</summary>
     public Dictionary<string, string> StandsOn { get; } = [];
 
+    // The files of an update that everybody may read.
+    private static readonly string[] s_public = ["stage", "busy", "abort_cause", "tries", "pause_ns"];
+
     protected override string Text(string path) =>
-        Root || !path.StartsWith(UpdatesDirectory, StringComparison.Ordinal)
+        Root || !path.StartsWith(UpdatesDirectory, StringComparison.Ordinal) || s_public.Contains(Path.GetFileName(path))
             ? base.Text(path)
             : throw new UnauthorizedAccessException("Permission denied");
 

@@ -121,7 +121,7 @@ public sealed class StatusTests : CommandFixture
         Assert.Equal(ExitCode.Ok, await RunAsync("status"));
     }
 
-    // The core's files are root's. Names come from what apply left for everybody.
+    // Of the core's files some are root's. Names come from what apply left for everybody.
     [Fact]
     public async Task Shows_those_who_are_not_root_what_there_is_for_them_and_says_that_it_is_not_all()
     {
@@ -129,20 +129,21 @@ public sealed class StatusTests : CommandFixture
         Kernel.Root = false;
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view"));
-        Assert.Matches($"{TestPackage.Id} +- +- +- +- +test", Output);
+        Assert.Matches($"{TestPackage.Id} +applied +- +[0-9.]+ ms +ok +test", Output);
         Assert.Equal(ExitCode.Ok, await RunAsync("view", TestPackage.Id));
         Assert.Contains($"id:        {TestPackage.Id}\nname:      test\n", Output, StringComparison.Ordinal);
+        Assert.Contains("tries:     1\n", Output, StringComparison.Ordinal);
         Assert.Contains("the kernel shows root more", Errors, StringComparison.Ordinal);
         ForgetOutput();
         Assert.Equal(ExitCode.Ok, await RunAsync("view", "--json"));
         Assert.Equal(
-            ["id", "name", "advisories", "signature"],
+            ["id", "name", "advisories", "signature", "stage", "busy", "abortCause", "tries", "pauseNanoseconds"],
             JsonDocument.Parse(Output).RootElement[0].EnumerateObject().Select(property => property.Name)
         );
 
         ForgetOutput();
         Assert.Equal(ExitCode.NotRoot, await RunAsync("status"));
-        Assert.Contains($"update:     {TestPackage.Id} loaded (test)\n", Output, StringComparison.Ordinal);
+        Assert.Contains($"update:     {TestPackage.Id} applied (test)\n", Output, StringComparison.Ordinal);
         Assert.Contains("this is not all", Errors, StringComparison.Ordinal);
         ForgetOutput();
         Assert.Equal(ExitCode.NotRoot, await RunAsync("status", "--json"));
@@ -151,7 +152,8 @@ public sealed class StatusTests : CommandFixture
         ForgetOutput();
         Assert.Equal(ExitCode.NotRoot, await RunAsync("status", "--prometheus"));
         Assert.DoesNotContain("ksplice_ok", Output, StringComparison.Ordinal);
-        Assert.DoesNotContain("ksplice_update_applied", Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("ksplice_update_functions", Output, StringComparison.Ordinal);
+        Assert.Contains($"ksplice_update_applied{{id=\"{TestPackage.Id}\"}} 1\n", Output, StringComparison.Ordinal);
     }
 
     [Fact]

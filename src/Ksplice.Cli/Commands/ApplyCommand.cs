@@ -15,6 +15,7 @@ public static class ApplyCommand
         NotPermitted = 1,
         NoKey = 126,
         KeyRejected = 129,
+        Canceled = 125,
         BadFormat = 8;
 
     public static async Task RunAsync(Session session, string path, TimeSpan wait, CancellationToken cancellation)
@@ -200,12 +201,19 @@ public static class ApplyCommand
         // A helper that did not match says why in sysfs.
         if (machine.Find(package.Manifest.Id) is { } update && update.AbortCause is not ("ok" or ""))
             throw Session.Failure(update, session.NotApplied);
+        if (error == Canceled && module == Session.CoreModule)
+            throw new CommandException(
+                ExitCode.KeptOut,
+                "the core is kept out: noksplice or ksplice.off is on the kernel's command line",
+                "to apply updates, boot without this word"
+            );
         throw new CommandException(
             ExitCode.Refused,
             $"the kernel does not load {module}.ko: {Machine.Describe(error)}",
             error switch
             {
-                NotPermitted => "modules may be locked (kernel.modules_disabled) or must be signed (lockdown)",
+                NotPermitted => "modules may be locked (kernel.modules_disabled), must be signed (lockdown), "
+                    + "or this one is kept out (module_blacklist)",
                 NoKey or KeyRejected =>
                     "this kernel loads signed modules only: build the update with UpdateSigningKey and UpdateSigningCertificate, "
                         + "a certificate that the kernel trusts",

@@ -32,7 +32,10 @@ public static class EnableCommand
         session.Out.MarkupLineInterpolated($"update [bold]{id}[/] is not applied at boot any more");
     }
 
-    /// <summary>Applies all that are stored for this kernel, in order; one that fails stops none of the others.</summary>
+    /// <summary>
+    /// Applies all that are stored for this kernel, in order; one that fails stops none of the others. Where the core is kept out nothing
+    /// is applied, and that is no failure.
+    /// </summary>
     public static async Task<int> RestoreAsync(Session session, CancellationToken cancellation)
     {
         session.RequireRoot();
@@ -58,6 +61,11 @@ public static class EnableCommand
                 }
 
                 await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
+            }
+            catch (CommandException e) when (e.Code == ExitCode.KeptOut)
+            {
+                session.Out.MarkupLineInterpolated($"nothing is restored: {e.Message}");
+                return (int)ExitCode.Ok;
             }
             catch (CommandException e)
             {

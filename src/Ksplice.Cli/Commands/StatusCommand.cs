@@ -152,7 +152,9 @@ public static class StatusCommand
         text.Add(
             "ksplice_update_functions_overridden",
             "How many functions of an applied update do not run, because a livepatch that came later takes their calls.",
-            state.Updates.Where(update => update.Stage == Update.Applied).Select(update => (Id(update.Id), (double)update.Troubles.Count()))
+            state
+                .Updates.Where(update => update.Stage == Update.Applied && update.Overridden is not null)
+                .Select(update => (Id(update.Id), (double)update.Troubles.Count()))
         );
         text.Add(
             "ksplice_update_pause_seconds",

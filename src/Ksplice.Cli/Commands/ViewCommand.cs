@@ -23,7 +23,7 @@ public static class ViewCommand
         else
             List(session.Out, updates);
         if (!json && updates.Any(update => !update.IsWhole))
-            session.Error.MarkupLine("the kernel shows root more of an update than its id");
+            session.Error.MarkupLine("the kernel shows root more of an update");
     }
 
     private static void List(IAnsiConsole console, UpdateState[] updates)
@@ -74,10 +74,12 @@ public static class ViewCommand
         if (update.Tries is { } tries)
             Line(
                 "tries:",
-                string.Create(CultureInfo.InvariantCulture, $"{tries} of {update.MaxTries}, {update.RetryMilliseconds} ms apart")
+                update.MaxTries is { } most
+                    ? string.Create(CultureInfo.InvariantCulture, $"{tries} of {most}, {update.RetryMilliseconds} ms apart")
+                    : tries.ToString(CultureInfo.InvariantCulture)
             );
         if (update.AbortCause is { } cause and not "ok")
-            Line("failed:", $"{cause}: {update.Reason}");
+            Line("failed:", update.Reason is { } reason ? $"{cause}: {reason}" : cause);
         foreach (var conflict in update.Conflicts ?? [])
             Line("in use by:", conflict);
         foreach (var target in update.Targets ?? [])

@@ -4,8 +4,8 @@ using Ksplice.Cli.Packages;
 namespace Ksplice.Cli.Machines;
 
 /// <summary>
-/// What the core module shows of an update at one moment. The core's files belong to root: what this user may not read is null, and so is
-/// what an older core does not tell.
+/// What the core module shows of an update at one moment. Some of the core's files are for root alone: what this user may not read is null,
+/// and so is what an older core does not tell.
 /// </summary>
 /// <param name="Id">The update's id, which everybody may see.</param>
 public sealed record UpdateState(string Id)

@@ -17,6 +17,7 @@
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/module.h>
+#include <linux/panic.h>
 #include <linux/rcupdate.h>
 
 #include "core.h"
@@ -81,6 +82,9 @@ static int operate_update(struct ksplice_update *update, bool undo)
 		err = ksplice_stop(update, &hooks, undo);
 	}
 	if (!err) {
+		/* For who reads an oops of this kernel; it stays after an undo. */
+		if (!undo)
+			add_taint(TAINT_LIVEPATCH, LOCKDEP_STILL_OK);
 		set_stage(update, direction->stage);
 		keep_data(update);
 	}

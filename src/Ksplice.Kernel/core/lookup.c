@@ -16,6 +16,7 @@
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/init.h>
 #include <linux/memory.h>
 #include <linux/string.h>
 
@@ -40,6 +41,7 @@ static const struct function functions[] = {
 /* What is assigned must have the type that the headers declare. */
 static_assert(__same_type(*kernel.text_mutex, text_mutex));
 static_assert(__same_type(*kernel.optinsn_slots, kprobe_optinsn_slots));
+static_assert(__same_type(*kernel.command_line, saved_command_line));
 
 static const struct {
 	const char *name;
@@ -52,6 +54,7 @@ static const struct {
 	{ "ftrace_lock", &kernel.ftrace_lock },
 	{ "kprobe_optinsn_slots", &kernel.optinsn_slots },
 	{ "modules", &kernel.modules },
+	{ "saved_command_line", &kernel.command_line },
 	{ "__start___jump_table", &kernel.start_jump_table },
 	{ "__stop___jump_table", &kernel.stop_jump_table },
 	{ "__start_static_call_sites", &kernel.start_static_calls },

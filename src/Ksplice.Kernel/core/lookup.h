@@ -59,6 +59,7 @@ struct ksplice_kernel {
 	struct mutex *ftrace_lock;	/* handlers of the tracer come and go */
 	struct kprobe_insn_cache *optinsn_slots;
 	struct list_head *modules;
+	char **command_line;
 	struct jump_entry *start_jump_table;
 	struct jump_entry *stop_jump_table;
 	struct static_call_site *start_static_calls;

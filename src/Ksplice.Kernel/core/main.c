@@ -14,15 +14,58 @@
  */
 #define pr_fmt(fmt) "ksplice: " fmt
 
+#include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "core.h"
+
+static bool off;
+module_param(off, bool, 0400);
+MODULE_PARM_DESC(off, "do not load, so that nothing is applied");
+
+/*
+ * Says the kernel's command line that nothing is to be applied?  The kernel
+ * hands what stands there for a module to modprobe alone, so ksplice.off is
+ * looked for too.
+ */
+static int __init look_at_command_line(void)
+{
+	char *copy, *rest, *word, *value;
+	bool found = false;
+
+	copy = ksplice_fails("memory for the command line") ? NULL :
+		kstrdup(*kernel.command_line, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	for (rest = skip_spaces(copy); *rest && !found;) {
+		bool is_set = true;
+
+		rest = next_arg(rest, &word, &value);
+		if (!strcmp(word, "noksplice"))
+			found = true;
+		else if (!strcmp(word, "ksplice.off"))
+			found = !value || (!kstrtobool(value, &is_set) && is_set);
+		if (found)
+			pr_info("not loaded: %s is on the kernel's command line\n", word);
+	}
+	kfree(copy);
+	return found ? -ECANCELED : 0;
+}
 
 static int __init ksplice_init(void)
 {
 	int err;
 
+	if (off) {
+		pr_info("not loaded: the parameter off is set\n");
+		return -ECANCELED;
+	}
 	err = ksplice_lookup_init();
+	if (err)
+		return err;
+	err = look_at_command_line();
 	if (err)
 		return err;
 	ksplice_shadow_init();

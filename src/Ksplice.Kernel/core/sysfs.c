@@ -165,24 +165,23 @@ struct update_attribute {
 	ssize_t (*store)(struct ksplice_update *update, const char *text, size_t size);
 };
 
-#define READABLE(name) \
+#define ATTRIBUTE(name, mode, store) \
 	static struct update_attribute name##_attribute = \
-		{ { __stringify(name), 0400 }, name##_show, NULL }
-#define WRITABLE(name) \
-	static struct update_attribute name##_attribute = \
-		{ { __stringify(name), 0600 }, name##_show, name##_store }
+		{ { __stringify(name), mode }, name##_show, store }
 
-WRITABLE(stage);
-WRITABLE(max_tries);
-WRITABLE(retry_ms);
-WRITABLE(scan_ms);
-READABLE(busy);
-READABLE(abort_cause);
-READABLE(reason);
-READABLE(conflicts);
-READABLE(tries);
-READABLE(stops);
-READABLE(pause_ns);
+/* For everybody: no address, and no name of a process or a function. */
+ATTRIBUTE(stage, 0644, stage_store);
+ATTRIBUTE(busy, 0444, NULL);
+ATTRIBUTE(abort_cause, 0444, NULL);
+ATTRIBUTE(tries, 0444, NULL);
+ATTRIBUTE(pause_ns, 0444, NULL);
+/* For root. */
+ATTRIBUTE(reason, 0400, NULL);
+ATTRIBUTE(conflicts, 0400, NULL);
+ATTRIBUTE(stops, 0400, NULL);
+ATTRIBUTE(max_tries, 0600, max_tries_store);
+ATTRIBUTE(retry_ms, 0600, retry_ms_store);
+ATTRIBUTE(scan_ms, 0600, scan_ms_store);
 
 static struct attribute *update_attrs[] = {
 	&stage_attribute.attr,

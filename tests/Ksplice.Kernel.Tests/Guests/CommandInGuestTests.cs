@@ -70,9 +70,12 @@ public sealed class CommandInGuestTests(Guest guest)
         var result = await guest.RunAsync(
             $"""
             echo "nobody:x:65534:65534:nobody:/:/bin/sh" >/etc/passwd
+            livepatched() ( echo "livepatched $(($(cat /proc/sys/kernel/tainted) >> 15 & 1))" )
             ksplice check {a} | head -1
+            livepatched
             grep -q ^Pages: /proc/self/smaps; echo "pages $?, modules $(grep -c ^ksplice /proc/modules)"
             ksplice apply {a} >/dev/null; echo "apply $?"
+            livepatched
             ksplice apply {a}
             ksplice apply {c} >/dev/null; echo "apply $?"
             su nobody -s /bin/sh -c "ksplice view {first.Id} 2>/dev/null; ksplice status >/dev/null 2>&1; echo status \$?"
@@ -86,10 +89,19 @@ public sealed class CommandInGuestTests(Guest guest)
         result.MustEndWith(0);
         Assert.Matches($"^update {first.Id} matches this kernel: [0-9]+ functions? would be replaced$", result.Lines[0]);
         Assert.Equal(
-            ["pages 1, modules 0", "apply 0", $"update {first.Id} is applied already: unchanged", "apply 0", $"id:        {first.Id}"],
-            result.Lines.Skip(1).Take(5)
+            [
+                "livepatched 0",
+                "pages 1, modules 0",
+                "apply 0",
+                "livepatched 1",
+                $"update {first.Id} is applied already: unchanged",
+                "apply 0",
+                $"id:        {first.Id}",
+            ],
+            result.Lines.Skip(1).Take(7)
         );
-        Assert.DoesNotContain(result.Lines, line => line.StartsWith("stage:", StringComparison.Ordinal));
+        Assert.Contains("stage:     applied", result.Lines);
+        Assert.DoesNotContain(result.Lines, line => line.Contains("target:", StringComparison.Ordinal));
         Assert.Equal(["status 4", "undo 0, modules 0", "0"], result.Lines.TakeLast(3));
     }
 }

@@ -50,7 +50,8 @@ public sealed class FaultTests(Guest guest)
             for part in 0_helper 1_helper 2_helper 3_helper 0_primary 1_primary 2_primary 3_primary; do
                 insmod $update/ksplice_${id}_$part.ko || return 1
             done
-            ask applied
+            # TAINT_LIVEPATCH, from the first update that is in force.
+            ask applied && tainted=$((tainted | 1 << 15))
         }
         unload() {
             for part in 0_primary 1_primary 2_primary 3_primary 0_helper 1_helper 2_helper 3_helper; do
@@ -80,7 +81,8 @@ public sealed class FaultTests(Guest guest)
         mkdir /tmp/groups && mount -t cgroup2 none /tmp/groups &&
             echo +io >/tmp/groups/cgroup.subtree_control && mkdir /tmp/groups/one || exit 1
         insmod /zsmalloc.ko && insmod /zram.ko && insmod /loop.ko && insmod /bfq.ko || exit 1
-        for point in 'memory for tasks on their way out' 'probe on tasks that are gone' 'probe on tasks on their way out'; do
+        for point in 'memory for the command line' 'memory for tasks on their way out' \
+            'probe on tasks that are gone' 'probe on tasks on their way out'; do
             insmod /ksplice.ko fail_at="\"$point\"" 2>/dev/null && fail "loaded in spite of $point"
             name=$point n=1; row "the core comes"
         done
@@ -150,6 +152,7 @@ public sealed class FaultTests(Guest guest)
     [
         "taking off a handler",
         "memory for a shadow field",
+        "memory for the command line",
         "memory for tasks on their way out",
         "probe on tasks that are gone",
         "probe on tasks on their way out",
