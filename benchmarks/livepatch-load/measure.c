@@ -4,7 +4,8 @@
  *
  *   measure load MODULE …          loads modules
  *   measure stage FOLDER STAGE S   asks an update for a stage, again while threads are in the way, for S seconds at most;
- *                                  prints the tries and the last pause in ns, too
+ *                                  prints the tries, how often the machine was stopped, how many threads were held and the last
+ *                                  pause in ns, too
  *   measure zero FILE S            waits until a file says 0, or is gone
  *   measure effect                 prints the error of a read that is too short
  *
@@ -64,7 +65,7 @@ static int load(char **modules)
 static int ask(const char *folder, const char *stage, double end)
 {
 	char path[256];
-	int tries = 0;
+	int tries = 0, stops = 0, held = 0;
 
 	snprintf(path, sizeof(path), "%s/stage", folder);
 	do {
@@ -78,8 +79,10 @@ static int ask(const char *folder, const char *stage, double end)
 		while (!strcmp(contents(folder, "busy"), "1"))
 			usleep(1000);
 		tries += atoi(contents(folder, "tries"));
+		stops += atoi(contents(folder, "stops"));
+		held += atoi(contents(folder, "held"));
 		if (!strcmp(contents(folder, "stage"), stage)) {
-			printf("%d %s ", tries, contents(folder, "pause_ns"));
+			printf("%d %d %d %s ", tries, stops, held, contents(folder, "pause_ns"));
 			return 0;
 		}
 		if (strcmp(contents(folder, "abort_cause"), "code_busy")) {
@@ -87,7 +90,7 @@ static int ask(const char *folder, const char *stage, double end)
 			return 2;
 		}
 	} while (now() < end);
-	printf("%d 0 ", tries);
+	printf("%d %d %d 0 ", tries, stops, held);
 	return 1;
 }
 

@@ -260,6 +260,8 @@ void ksplice_work(struct kthread_work *work)
 	update->tries = 0;
 	update->stops = 0;
 	update->pause_ns = 0;
+	update->held = 0;
+	update->held_ns = 0;
 	update->n_conflicts = 0;
 	mutex_unlock(&update->report);
 	if (!is_whole(update))

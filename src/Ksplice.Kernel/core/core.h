@@ -179,6 +179,8 @@ struct ksplice_update {
 	unsigned int retry_ms;
 	unsigned int scan_ms;
 	u64 pause_ns;
+	unsigned int held;	/* how many times a thread was held */
+	u64 held_ns;		/* the longest time */
 };
 
 #define for_each_target(target, update) \
@@ -344,6 +346,18 @@ void ksplice_conflict_add(struct ksplice_update *update, const struct task_struc
 			  const char *what, const struct ksplice_range *range,
 			  unsigned long address);
 
+/* door.c */
+struct ksplice_frames {
+	const unsigned long *below;	/* words below this one are read, those above are: */
+	unsigned int n;			/* 0 if they are not known */
+	unsigned long entries[32];	/* return addresses */
+};
+
+void ksplice_door_ask(struct task_struct *task, unsigned long wake_after, unsigned long limit);
+const struct ksplice_frames *ksplice_door_frames(const struct task_struct *task);
+unsigned int ksplice_door_open(u64 *longest);
+void ksplice_door_exit(void);
+
 /* scan.c */
 struct ksplice_scan {
 	u32 n;
@@ -360,6 +374,22 @@ int ksplice_scan_refresh(struct ksplice_scan *scan, struct ksplice_update *updat
 			 const struct ksplice_ranges *ranges);
 void ksplice_scan_drop(struct ksplice_scan *scan);
 bool ksplice_has_rested(struct ksplice_scan *scan, const struct task_struct *task);
+void ksplice_scan_in_the_way(const struct ksplice_scan *scan,
+			     void (*found)(struct task_struct *task, void *arg), void *arg);
+
+/* hold.c */
+struct ksplice_hold {
+	bool is_due;			/* @due is set: threads were in the way */
+	unsigned long due;		/* the next round */
+	bool is_on;			/* a round is under way */
+	unsigned long start;
+	unsigned long end;
+};
+
+void ksplice_hold(struct ksplice_hold *hold, struct ksplice_update *update,
+		  const struct ksplice_scan *scan);
+bool ksplice_is_holding(const struct ksplice_hold *hold);
+void ksplice_let_go(struct ksplice_hold *hold, struct ksplice_update *update);
 
 /* quiesce.c */
 int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ranges *ranges,

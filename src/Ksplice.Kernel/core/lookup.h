@@ -21,8 +21,10 @@
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
+#include <linux/stacktrace.h>
 #include <linux/static_call.h>
 #include <linux/stop_machine.h>
+#include <linux/task_work.h>
 #include <asm/text-patching.h>
 
 /* Declared in kernel/trace/trace.h, which modules do not see; the same in all that are supported (K9). */
@@ -35,6 +37,10 @@ int ftrace_is_dead(void);
 	DO(text_poke)			\
 	DO(stop_machine_cpuslocked)	\
 	DO(idle_task)			\
+	DO(wake_up_state)		\
+	DO(task_work_add)		\
+	DO(task_work_cancel_match)	\
+	DO(stack_trace_save_tsk_reliable)	\
 	DO(put_task_stack)		\
 	DO(get_kprobe)			\
 	DO(__is_insn_slot_addr)		\

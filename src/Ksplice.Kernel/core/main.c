@@ -98,6 +98,7 @@ static void __exit ksplice_exit(void)
 	ksplice_updates_exit();
 	ksplice_sysfs_exit();
 	ksplice_worker_exit();
+	ksplice_door_exit();
 	ksplice_exiting_exit();
 	ksplice_shadow_exit();
 }

@@ -168,6 +168,7 @@ static const unsigned long *stopper_stack(const struct check *check,
 static int check_task(const struct check *check, struct task_struct *task, bool undo)
 {
 	const unsigned long *stack, *end;
+	const struct ksplice_frames *frames;
 
 	if (ksplice_has_rested(check->scan, task))
 		goto check_restart;
@@ -183,6 +184,12 @@ static int check_task(const struct check *check, struct task_struct *task, bool 
 	end = (const unsigned long *)(task_stack_page(task) + THREAD_SIZE);
 	if ((void *)stack < task_stack_page(task) || stack > end || !IS_ALIGNED((unsigned long)stack, sizeof(long)))
 		return -EINVAL;
+	frames = ksplice_door_frames(task);
+	if (frames) {
+		end = frames->below;
+		if (check_words(check, task, frames->entries, frames->entries + frames->n))
+			return 0;
+	}
 	if (check_words(check, task, stack, end) || check_parked(check, task))
 		return 0;
 check_restart:

@@ -108,6 +108,18 @@ static enum seen_as read_words(struct reading *reading, const unsigned long *wor
 	return as;
 }
 
+static enum seen_as read_stack(struct reading *reading, const struct task_struct *task,
+			       const unsigned long *stack, const unsigned long *end)
+{
+	const struct ksplice_frames *frames = ksplice_door_frames(task);
+	enum seen_as as;
+
+	if (!frames)
+		return read_words(reading, stack, end);
+	as = read_words(reading, stack, frames->below);
+	return as == CLEAN ? read_words(reading, frames->entries, frames->entries + frames->n) : as;
+}
+
 /* K13; the list and the array are the task's own and stand still while it rests. */
 static enum seen_as read_parked(struct reading *reading, struct task_struct *task)
 {
@@ -153,7 +165,7 @@ static enum seen_as read_task(struct reading *reading, struct task_struct *task,
 	end = (const unsigned long *)(task_stack_page(task) + THREAD_SIZE);
 	if ((void *)stack >= task_stack_page(task) && stack <= end &&
 	    IS_ALIGNED((unsigned long)stack, sizeof(long))) {
-		as = read_words(reading, stack, end);
+		as = read_stack(reading, task, stack, end);
 		if (as == CLEAN)
 			as = read_parked(reading, task);
 	}
@@ -264,6 +276,23 @@ int ksplice_scan_refresh(struct ksplice_scan *scan, struct ksplice_update *updat
 		cond_resched();
 	}
 	return update->n_found ? -EBUSY : 0;
+}
+
+/**
+ * ksplice_scan_in_the_way - the threads that were in the way when they were read last
+ * @scan: the scan
+ * @found: called with each, which is alive or a zombie
+ * @arg: for @found
+ */
+void ksplice_scan_in_the_way(const struct ksplice_scan *scan,
+			     void (*found)(struct task_struct *task, void *arg), void *arg)
+{
+	u32 i;
+
+	for (i = 0; i < scan->n; i++) {
+		if (scan->seen[i].as == IN_THE_WAY)
+			found(scan->seen[i].task, arg);
+	}
 }
 
 /**

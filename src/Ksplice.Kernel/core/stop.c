@@ -30,6 +30,7 @@ struct stop {
 	const struct ksplice_hooks *hooks;
 	struct ksplice_ranges ranges;
 	struct ksplice_scan scan;
+	struct ksplice_hold hold;
 	bool undo;
 	unsigned int n_cpus;
 	atomic_t arrived;
@@ -227,6 +228,8 @@ static int look_and_stop(struct ksplice_update *update, struct stop *stop)
 		err = check_others_and_stop(update, stop);
 		unmap_redirects(update);
 	}
+	if (err == -EBUSY && update->n_found)
+		ksplice_hold(&stop->hold, update, &stop->scan);
 	ksplice_scan_drop(&stop->scan);
 	kvfree(stop->ranges.items);
 	return err;
@@ -234,13 +237,14 @@ static int look_and_stop(struct ksplice_update *update, struct stop *stop)
 
 /*
  * One try: looks again and again until nobody is in the way and the machine has
- * been stopped, or until the next try.  After each look as much
- * time passes as it took, and some more, so that looking costs no more than half
- * of one CPU.
+ * been stopped, or until the next try; not before threads that are held have
+ * had their time.  After each look as much time passes as it took, and some
+ * more, so that looking costs no more than half of one CPU.
  */
 static int try_once(struct ksplice_update *update, struct stop *stop, unsigned long end)
 {
 	unsigned int stops = update->stops, wait_ms = 1;
+	bool in_the_way;
 	int err;
 
 	for (;;) {
@@ -252,26 +256,30 @@ static int try_once(struct ksplice_update *update, struct stop *stop, unsigned l
 		mutex_lock(&ksplice_operation);
 		update->n_found = 0;
 		err = look_and_stop(update, stop);
-		if ((!update->n_found && err != -EAGAIN) || (err != -EBUSY && err != -EAGAIN) ||
-		    update->stops != stops || !time_before(jiffies, end))
+		/* Threads, or tasks that were not even looked at; not a module that comes or goes. */
+		in_the_way = err == -EAGAIN || (err == -EBUSY && update->n_found);
+		if (!in_the_way || update->stops != stops ||
+		    !(time_before(jiffies, end) || ksplice_is_holding(&stop->hold)))
 			break;
-		wait_ms = min(2 * wait_ms, max(1U, READ_ONCE(update->scan_ms)));
+		wait_ms = ksplice_is_holding(&stop->hold) ? 1 :
+			  min(2 * wait_ms, max(1U, READ_ONCE(update->scan_ms)));
 		mutex_unlock(&ksplice_operation);
 		msleep(wait_ms + min_t(s64, ktime_ms_delta(ktime_get(), start), KSPLICE_MOST_SCAN_MS));
 		mutex_lock(&ksplice_operation);
 	}
+	ksplice_let_go(&stop->hold, update);
 
 	mutex_lock(&update->report);
 	update->tries++;
 	update->n_conflicts = update->n_found;
 	memcpy(update->conflicts, update->found, sizeof(update->found));
 	mutex_unlock(&update->report);
-	if (err == -EBUSY && update->n_found)
+	if (in_the_way && err == -EBUSY)
 		ksplice_report(update, KSPLICE_CODE_BUSY,
 			       "%u threads are in the code to be replaced, the first is %s (%d) in %s at %lx",
 			       update->n_found, update->found[0].comm, update->found[0].pid,
 			       update->found[0].name, update->found[0].address);
-	else if (err == -EAGAIN)
+	else if (in_the_way)
 		ksplice_report(update, KSPLICE_CODE_BUSY,
 			       "more tasks are on their way out than there was room to keep track of: %u are not gone yet",
 			       ksplice_exiting_missed());

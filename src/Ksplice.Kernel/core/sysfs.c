@@ -99,25 +99,20 @@ static ssize_t conflicts_show(struct ksplice_update *update, char *page)
 	return size;
 }
 
-static ssize_t tries_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%u\n", update->tries);
-}
+#define SHOW(name, format) \
+	static ssize_t name##_show(struct ksplice_update *update, char *page) \
+	{ \
+		return sysfs_emit(page, format "\n", update->name); \
+	}
 
-static ssize_t stops_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%u\n", update->stops);
-}
-
-static ssize_t pause_ns_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%llu\n", update->pause_ns);
-}
-
-static ssize_t max_tries_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%u\n", update->max_tries);
-}
+SHOW(tries, "%u")
+SHOW(stops, "%u")
+SHOW(pause_ns, "%llu")
+SHOW(held, "%u")
+SHOW(held_ns, "%llu")
+SHOW(max_tries, "%u")
+SHOW(retry_ms, "%u")
+SHOW(scan_ms, "%u")
 
 /* A request ends: what root can set keeps it from going on for hours. */
 static ssize_t store_number(const char *text, size_t size, unsigned int least, unsigned int most,
@@ -139,19 +134,9 @@ static ssize_t max_tries_store(struct ksplice_update *update, const char *text, 
 	return store_number(text, size, 1, KSPLICE_MOST_TRIES, &update->max_tries);
 }
 
-static ssize_t retry_ms_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%u\n", update->retry_ms);
-}
-
 static ssize_t retry_ms_store(struct ksplice_update *update, const char *text, size_t size)
 {
 	return store_number(text, size, 0, KSPLICE_MOST_RETRY_MS, &update->retry_ms);
-}
-
-static ssize_t scan_ms_show(struct ksplice_update *update, char *page)
-{
-	return sysfs_emit(page, "%u\n", update->scan_ms);
 }
 
 static ssize_t scan_ms_store(struct ksplice_update *update, const char *text, size_t size)
@@ -175,6 +160,8 @@ ATTRIBUTE(busy, 0444, NULL);
 ATTRIBUTE(abort_cause, 0444, NULL);
 ATTRIBUTE(tries, 0444, NULL);
 ATTRIBUTE(pause_ns, 0444, NULL);
+ATTRIBUTE(held, 0444, NULL);
+ATTRIBUTE(held_ns, 0444, NULL);
 /* For root. */
 ATTRIBUTE(reason, 0400, NULL);
 ATTRIBUTE(conflicts, 0400, NULL);
@@ -195,6 +182,8 @@ static struct attribute *update_attrs[] = {
 	&retry_ms_attribute.attr,
 	&scan_ms_attribute.attr,
 	&pause_ns_attribute.attr,
+	&held_attribute.attr,
+	&held_ns_attribute.attr,
 	NULL,
 };
 

@@ -10,6 +10,9 @@ namespace Ksplice.Kernel.Tests.Updates;
 
 public sealed class BusyTests(Guest guest)
 {
+    // Such a thread would be held at its return to user mode (K32).
+    private const string NotHeld = "insmod $package/ksplice.ko hold_ms=0 || exit 1";
+
     private const string Park = """
         cat /dev/kmsg >/dev/null &
         parked=$!
@@ -41,6 +44,7 @@ public sealed class BusyTests(Guest guest)
         var result = await RunAsync(
             $"""
             echo 0 >/proc/sys/kernel/dmesg_restrict
+            {NotHeld}
             {Park}
             ksplice apply $package
             echo "apply $?, restrict $(cat /proc/sys/kernel/dmesg_restrict)"
@@ -69,6 +73,7 @@ public sealed class BusyTests(Guest guest)
     {
         var result = await RunAsync(
             $"""
+            {NotHeld}
             ksplice apply $package || exit 1
             {Park}
             ksplice undo $id
@@ -98,6 +103,7 @@ public sealed class BusyTests(Guest guest)
     {
         var result = await RunAsync(
             $"""
+            {NotHeld}
             cd /sys/kernel/tracing
             {trace}
             cat /dev/kmsg >/dev/null &
@@ -525,7 +531,7 @@ public sealed class BusyTests(Guest guest)
         var result = await RunAsync(
             $$"""
             sys=/sys/kernel/ksplice/$id
-            insmod $package/ksplice.ko || exit 1
+            {{NotHeld}}
             for module in $package/*_helper.ko $package/*_data.ko $package/*_primary.ko; do
                 [ ! -e $module ] || insmod $module || exit 1
             done

@@ -351,6 +351,7 @@ public sealed class CoexistenceTests(Guest guest)
         var result = await guest.RunAsync(
             $$"""
             ask() { insmod /asker.ko 2>/dev/null; echo "$1 $?"; rmmod asker 2>/dev/null; }
+            insmod {{UpdateGuest.Place(project)}}/ksplice.ko hold_ms=0 || exit 1
             cat /dev/kmsg >/dev/null &
             parked=$!
             until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done

@@ -439,7 +439,7 @@ public sealed class HookTests(Guest guest)
             }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             cd {{UpdateGuest.Place(project)}}
-            insmod ksplice.ko && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
+            insmod ksplice.ko hold_ms=0 && insmod *_helper.ko && insmod *_data.ko && insmod *_primary.ko || exit 1
             echo 1 >$sys/max_tries
             park
             ask applied

@@ -475,7 +475,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             look() { echo "$1: busy $(cat $sys/busy), $(cd /sys/block && echo *oo*0)"; }
             park() { cat /dev/kmsg >/dev/null & parked=$!; until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done; }
             leave() { kill $parked; wait $parked 2>/dev/null; }
-            insmod {{UpdateGuest.Place(project)}}/ksplice.ko
+            insmod {{UpdateGuest.Place(project)}}/ksplice.ko hold_ms=0
             for part in 0_helper 1_helper data 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
             echo 1000 >$sys/max_tries; echo 2000 >$sys/retry_ms
 

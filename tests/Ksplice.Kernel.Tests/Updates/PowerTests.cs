@@ -205,6 +205,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
             see before
             sleep_now
             see awake
+            echo 0 >/sys/module/ksplice/parameters/hold_ms
             cat /dev/kmsg >/dev/null & parked=$!
             while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
             ksplice apply --wait 300 {{UpdateGuest.Place(other)}} >/dev/null & asker=$!

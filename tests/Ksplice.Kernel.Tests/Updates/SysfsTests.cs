@@ -74,6 +74,11 @@ public sealed class SysfsTests(Guest guest)
                 echo ${set#*=} >${set%=*} 2>/dev/null && echo "taken $set"
             done
             echo "left with $(cat max_tries retry_ms | tr '\n' ' ')"
+            cd /sys/module/ksplice/parameters
+            for set in hold_ms=10001 hold_ms=10000 hold_ms=0 hold_after_ms=-1 interrupt_after_ms=70; do
+                echo ${set#*=} >${set%=*} 2>/dev/null && echo "taken $set"
+            done
+            echo $(stat -c %n:%a *hold* inter*) left with $(cat hold_after_ms interrupt_after_ms hold_ms)
             """,
             UpdateGuest.Package(project)
         );
@@ -81,15 +86,19 @@ public sealed class SysfsTests(Guest guest)
         Assert.Equal(
             [
                 "pieces 0",
-                "abort_cause:444 busy:444 conflicts:400 functions:400 max_tries:600 overridden:400 pause_ns:444 reason:400 retry_ms:600 "
+                "abort_cause:444 busy:444 conflicts:400 functions:400 held:444 held_ns:444 max_tries:600 overridden:400 pause_ns:444 reason:400 retry_ms:600 "
                     + "scan_ms:600 stage:644 stops:400 targets:400 tries:444",
                 "taken max_tries=1000",
                 "taken retry_ms=0",
                 "left with 1000 0 ",
+                "taken hold_ms=10000",
+                "taken hold_ms=0",
+                "taken interrupt_after_ms=70",
+                "hold_after_ms:600 hold_ms:600 interrupt_after_ms:600 left with 50 70 0",
             ],
-            result.Lines.TakeLast(5)
+            result.Lines.TakeLast(9)
         );
-        string[] lines = [.. result.Lines.SkipLast(5)];
+        string[] lines = [.. result.Lines.SkipLast(9)];
         Assert.True(lines.Sum(line => line.Length + 1) > 4096, $"{lines.Length} functions");
         Assert.All(lines, line => Assert.Matches("^[\\w.]+ ffffffff[0-9a-f]{8} ffffffff[0-9a-f]{8} vmlinux (jump|tracer)$", line));
         Assert.Equal(replaced, lines.Select(line => line.Split(' ')[0]).Order(StringComparer.Ordinal));

@@ -2,7 +2,8 @@
 /*
  * A thread that sleeps with a word of the loader's choice on its stack, or with
  * a function of that choice to restart a system call through, or that says of
- * itself that it runs, for tests of the stack check.
+ * itself that it runs, for tests of the stack check.  One that leaves forgets the
+ * word when it is woken.
  *
  * DOC: context
  *
@@ -19,6 +20,8 @@ static unsigned long restart;
 module_param(restart, ulong, 0);
 static bool running;
 module_param(running, bool, 0);
+static bool leaves;
+module_param(leaves, bool, 0);
 
 static struct task_struct *thread;
 
@@ -31,7 +34,9 @@ static int park(void *unused)
 		current->restart_block.fn = (void *)restart;
 	while (!kthread_should_stop()) {
 		barrier_data(&kept);
-		schedule_timeout_interruptible(HZ);
+		schedule_timeout_interruptible(leaves ? MAX_SCHEDULE_TIMEOUT : HZ);
+		if (leaves)
+			kept = 0;
 	}
 	current->restart_block.fn = before;
 	return 0;
