@@ -42,7 +42,7 @@
  * DOC: context, locking and lifetime
  *
  * All but the callback runs on the core's thread, or in the stop while that
- * waits: no lock.  A struct guest has two owners, the core and, from
+ * waits: no lock.  A struct held has two owners, the core and, from
  * task_work_add() until it is taken back or its callback is done, the thread.
  * What is taken back is not run: then the core has both shares.  What cannot be
  * taken back is being run, or about to be: the thread's share is the callback's.
@@ -67,7 +67,7 @@
 #include "core.h"
 
 /* A thread that was asked to the door, or would be if it could be held. */
-struct guest {
+struct held {
 	struct callback_head work;
 	refcount_t owners;
 	struct hlist_node node;
@@ -82,21 +82,21 @@ struct guest {
 };
 
 static DECLARE_WAIT_QUEUE_HEAD(door);
-static DEFINE_HASHTABLE(guests, 8);	/* by task */
+static DEFINE_HASHTABLE(all_held, 8);	/* by task */
 static atomic_t n_callbacks = ATOMIC_INIT(0);
 static bool was_used;
 
-static void put_guest(struct guest *guest)
+static void put_held(struct held *held)
 {
-	if (refcount_dec_and_test(&guest->owners))
-		kfree(guest);
+	if (refcount_dec_and_test(&held->owners))
+		kfree(held);
 }
 
 /* Runs in the thread. */
 static void stand_at_the_door(struct callback_head *work)
 {
-	struct guest *guest = container_of(work, struct guest, work);
-	struct ksplice_frames *frames = &guest->frames;
+	struct held *held = container_of(work, struct held, work);
+	struct ksplice_frames *frames = &held->frames;
 
 	if (!(current->flags & PF_EXITING)) {
 		frames->below = __builtin_frame_address(0);
@@ -104,14 +104,14 @@ static void stand_at_the_door(struct callback_head *work)
 									      ARRAY_SIZE(frames->entries)));
 		ksplice_clear_used_stack();
 		/* Who sees this sees the frames. */
-		smp_store_release(&guest->came, ktime_get_ns());
-		wait_event_killable_timeout(door, READ_ONCE(guest->let_go), guest->limit);
-		WRITE_ONCE(guest->went, ktime_get_ns());
+		smp_store_release(&held->came, ktime_get_ns());
+		wait_event_killable_timeout(door, READ_ONCE(held->let_go), held->limit);
+		WRITE_ONCE(held->went, ktime_get_ns());
 		/* For tests of what is unloaded meanwhile. */
 		if (ksplice_fails_by_name("linger at the door"))
 			msleep(3000);
 	}
-	put_guest(guest);
+	put_held(held);
 	atomic_dec(&n_callbacks);
 }
 
@@ -127,14 +127,14 @@ static bool may_be_held(const struct task_struct *task)
 }
 
 /* One that exits does not come. */
-static void ask(struct guest *guest, enum task_work_notify_mode how)
+static void ask(struct held *held, enum task_work_notify_mode how)
 {
-	refcount_inc(&guest->owners);
+	refcount_inc(&held->owners);
 	atomic_inc(&n_callbacks);
-	init_task_work(&guest->work, stand_at_the_door);
-	if (static_call(task_work_add)(guest->task, &guest->work, how)) {
+	init_task_work(&held->work, stand_at_the_door);
+	if (static_call(task_work_add)(held->task, &held->work, how)) {
 		atomic_dec(&n_callbacks);
-		put_guest(guest);
+		put_held(held);
 	}
 }
 
@@ -144,22 +144,22 @@ static bool is_work(struct callback_head *work, void *wanted)
 }
 
 /* Returns false if the thread is at the door, on its way there, or has been there. */
-static bool take_back(struct guest *guest)
+static bool take_back(struct held *held)
 {
-	if (!static_call(task_work_cancel_match)(guest->task, is_work, &guest->work))
+	if (!static_call(task_work_cancel_match)(held->task, is_work, &held->work))
 		return false;
 	atomic_dec(&n_callbacks);
-	put_guest(guest);
+	put_held(held);
 	return true;
 }
 
-static struct guest *find_guest(const struct task_struct *task)
+static struct held *find_held(const struct task_struct *task)
 {
-	struct guest *guest;
+	struct held *held;
 
-	hash_for_each_possible(guests, guest, node, (unsigned long)task) {
-		if (guest->task == task)
-			return guest;
+	hash_for_each_possible(all_held, held, node, (unsigned long)task) {
+		if (held->task == task)
+			return held;
 	}
 	return NULL;
 }
@@ -176,29 +176,29 @@ static struct guest *find_guest(const struct task_struct *task)
  */
 void ksplice_door_ask(struct task_struct *task, unsigned long wake_after, unsigned long limit)
 {
-	struct guest *guest = find_guest(task);
+	struct held *held = find_held(task);
 
-	if (!guest) {
-		guest = ksplice_fails("memory for a thread at the door") ? NULL :
-			kzalloc(sizeof(*guest), GFP_KERNEL);
-		if (!guest)
+	if (!held) {
+		held = ksplice_fails("memory for a thread at the door") ? NULL :
+			kzalloc(sizeof(*held), GFP_KERNEL);
+		if (!held)
 			return;
 		was_used = true;
-		refcount_set(&guest->owners, 1);
-		guest->task = get_task_struct(task);
-		guest->since = jiffies;
-		guest->limit = limit;
-		hash_add(guests, &guest->node, (unsigned long)task);
+		refcount_set(&held->owners, 1);
+		held->task = get_task_struct(task);
+		held->since = jiffies;
+		held->limit = limit;
+		hash_add(all_held, &held->node, (unsigned long)task);
 		if (may_be_held(task))
-			ask(guest, TWA_RESUME);
+			ask(held, TWA_RESUME);
 	}
-	if (guest->woken || time_before(jiffies, guest->since + wake_after))
+	if (held->woken || time_before(jiffies, held->since + wake_after))
 		return;
-	guest->woken = true;
+	held->woken = true;
 	if (!may_be_held(task))
 		static_call(wake_up_state)(task, TASK_INTERRUPTIBLE);
-	else if (take_back(guest))
-		ask(guest, TWA_SIGNAL);
+	else if (take_back(held))
+		ask(held, TWA_SIGNAL);
 }
 
 /**
@@ -209,11 +209,11 @@ void ksplice_door_ask(struct task_struct *task, unsigned long wake_after, unsign
  */
 const struct ksplice_frames *ksplice_door_frames(const struct task_struct *task)
 {
-	const struct guest *guest = find_guest(task);
+	const struct held *held = find_held(task);
 
 	/* Pairs with the release in the callback. */
-	return guest && smp_load_acquire(&guest->came) && !READ_ONCE(guest->went) && guest->frames.n ?
-	       &guest->frames : NULL;
+	return held && smp_load_acquire(&held->came) && !READ_ONCE(held->went) && held->frames.n ?
+	       &held->frames : NULL;
 }
 
 /**
@@ -227,24 +227,24 @@ unsigned int ksplice_door_open(u64 *longest)
 {
 	unsigned int bucket, n = 0;
 	struct hlist_node *next;
-	struct guest *guest;
+	struct held *held;
 	u64 now;
 
-	hash_for_each(guests, bucket, guest, node)
-		WRITE_ONCE(guest->let_go, true);
+	hash_for_each(all_held, bucket, held, node)
+		WRITE_ONCE(held->let_go, true);
 	wake_up_all(&door);
 	now = ktime_get_ns();
-	hash_for_each_safe(guests, bucket, next, guest, node) {
-		u64 came = READ_ONCE(guest->came), went = READ_ONCE(guest->went);
+	hash_for_each_safe(all_held, bucket, next, held, node) {
+		u64 came = READ_ONCE(held->came), went = READ_ONCE(held->went);
 
 		if (came) {
 			n++;
 			*longest = max(*longest, (went ?: max(now, came)) - came);
 		}
-		hash_del(&guest->node);
-		take_back(guest);
-		put_task_struct(guest->task);
-		put_guest(guest);
+		hash_del(&held->node);
+		take_back(held);
+		put_task_struct(held->task);
+		put_held(held);
 	}
 	return n;
 }

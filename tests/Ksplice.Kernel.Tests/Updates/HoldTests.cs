@@ -11,10 +11,16 @@ public sealed class HoldTests(Guest guest)
     private const string Requests = """
         sys=/sys/kernel/ksplice/$id parameters=/sys/module/ksplice/parameters
         modules="ksplice_${id}_0_helper ksplice_${id}_0_primary"
-        load() { insmod ${core:-$package/ksplice.ko} "$@" || exit 1; for module in $modules; do insmod $package/$module.ko || exit 1; done; }
+        load() {
+            insmod ${core:-$package/ksplice.ko} "$@" || exit 1
+            for module in $modules; do insmod $package/$module.ko || exit 1; done
+        }
         unload() { rmmod ksplice_${id}_0_primary ksplice_${id}_0_helper ksplice && echo unloaded; }
         await() { while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done; }
-        see() { echo "$1 $(cat $sys/abort_cause), stops $(cat $sys/stops), held $(cat $sys/held) for $(($(cat $sys/held_ns) / 1000000)) ms"; }
+        see() {
+            ms=$(($(cat $sys/held_ns) / 1000000))
+            echo "$1 $(cat $sys/abort_cause), stops $(cat $sys/stops), held $(cat $sys/held) for $ms ms"
+        }
         ask() { echo $1 >$sys/stage; await; see $1; }
         on() { printf 0x%x $((0x$(sed -n "s/ t $1$//p" /proc/kallsyms) + 32)); }
 
@@ -24,7 +30,10 @@ public sealed class HoldTests(Guest guest)
     {
         PatchProject project = new(guest.Release);
         foreach (var (file, old, @new) in changes)
-            project.Write(Path.GetFileNameWithoutExtension(file) + ".patch", await KernelTree.ChangeAsync(guest.Release, file, (old, @new)));
+        {
+            string patch = await KernelTree.ChangeAsync(guest.Release, file, (old, @new));
+            project.Write(Path.GetFileNameWithoutExtension(file) + ".patch", patch);
+        }
         (await project.BuildAsync()).MustSucceed();
         return project;
     }
@@ -207,38 +216,67 @@ public sealed class HoldTests(Guest guest)
         Assert.Equal(["applied code_busy, stops 0, held 0 for 0 ms", "unloaded", "1"], result.Lines);
     }
 
-    [Fact]
-    public async Task The_core_stays_until_the_last_thread_has_left_the_door()
+    // With a core that fails on purpose, from $core.
+    private async Task<GuestResult> RunWithFaultsAsync(string script)
     {
         using var project = await BuildAsync();
         var work = Directory.CreateTempSubdirectory("ksplice-door-");
         try
         {
-            var result = await RunAsync(
+            return await RunAsync(
                 project,
-                """
-                core=/ksplice.ko
-                load
-                held read 0 & pid=$!
-                sleep 1
-                echo 'linger at the door' >$parameters/fail_at
-                ask applied
-                ask reversed
-                grep -c stand_at_the_door /proc/$pid/stack
-                unload
-                sleep 4
-                kill -0 $pid && echo alive
-                """,
+                "core=/ksplice.ko\n" + script,
                 await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y")
             );
-            result.MustEndWith(0);
-            Assert.Equal(("ok", "ok"), (Report(result, "applied").Cause, Report(result, "reversed").Cause));
-            Assert.Equal(["1", "unloaded", "alive"], result.Lines.TakeLast(3));
         }
         finally
         {
             work.Delete(recursive: true);
         }
+    }
+
+    [Fact]
+    public async Task The_core_stays_until_the_last_thread_has_left_the_door()
+    {
+        var result = await RunWithFaultsAsync(
+            """
+            load
+            held read 0 & pid=$!
+            sleep 1
+            echo 'linger at the door' >$parameters/fail_at
+            ask applied
+            ask reversed
+            grep -c stand_at_the_door /proc/$pid/stack
+            unload
+            sleep 4
+            kill -0 $pid && echo alive
+            """
+        );
+        result.MustEndWith(0);
+        Assert.Equal(("ok", "ok"), (Report(result, "applied").Cause, Report(result, "reversed").Cause));
+        Assert.Equal(["1", "unloaded", "alive"], result.Lines.TakeLast(3));
+    }
+
+    // The core waits between the scan, which sees the thread at the door, and the stop.
+    [Fact]
+    public async Task A_thread_that_has_left_the_door_and_is_in_the_function_again_is_found()
+    {
+        var result = await RunWithFaultsAsync(
+            """
+            load
+            held read 0 & pid=$!
+            sleep 1
+            echo 1 >$sys/max_tries
+            echo 'wait between scan and stop' >$parameters/fail_at
+            ask applied
+            cut -d' ' -f1,3 $sys/conflicts
+            ask applied
+            """
+        );
+        result.MustEndWith(0);
+        Assert.Matches("^applied code_busy, stops 1, held 1 for ", result.Lines[0]);
+        Assert.Equal("held eventfd_read", result.Lines[1]);
+        Assert.Matches("^applied ok, stops 1, held 1 for ", result.Lines[2]);
     }
 
     [Fact]

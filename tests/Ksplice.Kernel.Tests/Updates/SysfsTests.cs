@@ -86,8 +86,8 @@ public sealed class SysfsTests(Guest guest)
         Assert.Equal(
             [
                 "pieces 0",
-                "abort_cause:444 busy:444 conflicts:400 functions:400 held:444 held_ns:444 max_tries:600 overridden:400 pause_ns:444 reason:400 retry_ms:600 "
-                    + "scan_ms:600 stage:644 stops:400 targets:400 tries:444",
+                "abort_cause:444 busy:444 conflicts:400 functions:400 held:444 held_ns:444 max_tries:600 overridden:400 pause_ns:444 "
+                    + "reason:400 retry_ms:600 scan_ms:600 stage:644 stops:400 targets:400 tries:444",
                 "taken max_tries=1000",
                 "taken retry_ms=0",
                 "left with 1000 0 ",
