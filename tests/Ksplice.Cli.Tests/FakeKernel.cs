@@ -41,6 +41,11 @@ internal sealed class FakeKernel : Machine
 
     public override string KernelRelease => TestPackage.Release;
 
+    /// <summary>What the kernel was booted with.</summary>
+    public string Words { get; set; } = "quiet";
+
+    protected override string CommandLine => Words + "\n";
+
     public override IReadOnlyList<string> StackOf(int thread) => thread == 123 ? ["schedule+0x5/0x90", "devkmsg_read+0x1/0x2"] : [];
 
     /// <summary>Loads and unloads, in order: "+module", "-module".</summary>

@@ -39,6 +39,35 @@ public sealed class StatusTests : CommandFixture
         Assert.False(enabled.GetProperty("missing").GetBoolean());
     }
 
+    [Theory]
+    [InlineData("noksplice", "noksplice")]
+    [InlineData("quiet ksplice.off splash", "ksplice.off")]
+    [InlineData("ksplice.off=1", "ksplice.off")]
+    [InlineData("ksplice.off=\"yes\"", "ksplice.off")]
+    [InlineData("ksplice.off=On", "ksplice.off")]
+    [InlineData("noksplicer xnoksplice word=\"a noksplice\" ksplice.off=0 ksplice.off=off ksplice.off=", null)]
+    public async Task Says_by_which_word_on_the_kernels_command_line_the_core_is_kept_out(string words, string? expected)
+    {
+        Kernel.Words = words;
+        await RunAsync("enable", Package.Folder);
+        ForgetOutput();
+        Assert.Equal(ExitCode.Refused, await RunAsync("status"));
+        Assert.Contains(
+            expected is null ? "core:       not loaded\n" : $"core:       kept out: {expected} is on the kernel's command line\n",
+            Output,
+            StringComparison.Ordinal
+        );
+        Assert.Contains("NOT APPLIED", Output, StringComparison.Ordinal);
+        ForgetOutput();
+        await RunAsync("status", "--json");
+        Schema.Check("status.schema.json", Output);
+        bool isTold = JsonDocument.Parse(Output).RootElement.TryGetProperty("coreKeptOutBy", out var word);
+        Assert.Equal(expected, isTold ? word.GetString() : null);
+        ForgetOutput();
+        await RunAsync("status", "--prometheus");
+        Assert.Contains($"ksplice_core_kept_out {(expected is null ? 0 : 1)}\n", Output, StringComparison.Ordinal);
+    }
+
     // K20: it is all that is left of an update that was undone.
     [Fact]
     public async Task Shows_data_modules_also_without_the_core()

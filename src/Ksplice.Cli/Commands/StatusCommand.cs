@@ -50,7 +50,11 @@ public static class StatusCommand
     {
         var console = session.Out;
         console.MarkupLineInterpolated($"kernel:     {state.Kernel}");
-        console.MarkupLineInterpolated($"core:       {(state.IsCoreLoaded ? "loaded" : "not loaded")}");
+        console.MarkupLineInterpolated(
+            $"core:       {(state.IsCoreLoaded ? "loaded"
+                : state.KeptOutBy is { } word ? $"kept out: {word} is on the kernel's command line"
+                : "not loaded")}"
+        );
         console.MarkupLineInterpolated($"signatures: {(state.AreSignaturesDemanded ? "demanded" : "not looked at")}");
         foreach (var update in state.Updates)
         {
@@ -81,6 +85,8 @@ public static class StatusCommand
             writer.WriteString("kernel", state.Kernel);
             writer.WriteBoolean("complete", state.IsWhole);
             writer.WriteBoolean("coreLoaded", state.IsCoreLoaded);
+            if (state.KeptOutBy is { } word)
+                writer.WriteString("coreKeptOutBy", word);
             writer.WriteBoolean("signaturesDemanded", state.AreSignaturesDemanded);
             if (state.Tracer is { } tracer)
                 writer.WriteString("ftrace", tracer);
@@ -124,6 +130,11 @@ public static class StatusCommand
     {
         PrometheusText text = new();
         text.Add("ksplice_core_loaded", "Whether the core module is loaded.", [("", state.IsCoreLoaded)]);
+        text.Add(
+            "ksplice_core_kept_out",
+            "Whether a word on the kernel's command line keeps the core out.",
+            [("", state.KeptOutBy is not null)]
+        );
         text.Add(
             "ksplice_update_info",
             "An update that is loaded, its stage and its name.",
@@ -191,6 +202,7 @@ public static class StatusCommand
     private sealed record MachineState(
         string Kernel,
         bool IsCoreLoaded,
+        string? KeptOutBy,
         bool AreSignaturesDemanded,
         string? Tracer,
         IReadOnlyList<UpdateState> Updates,
@@ -202,6 +214,7 @@ public static class StatusCommand
             new(
                 machine.KernelRelease,
                 machine.IsLoaded(Session.CoreModule),
+                machine.KeptOutBy,
                 machine.Trusted.AreDemanded,
                 machine.Tracer,
                 [.. machine.Updates().Select(update => update.Look())],

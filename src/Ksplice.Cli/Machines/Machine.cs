@@ -59,6 +59,12 @@ public partial class Machine
     /// <summary>The release of the running kernel, as uname tells it.</summary>
     public virtual string KernelRelease => File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
 
+    /// <summary>The word on the kernel's command line by which the core does not load, or null.</summary>
+    public string? KeptOutBy => KernelCommandLine.KeepsOut(CommandLine);
+
+    /// <summary>The running kernel's command line.</summary>
+    protected virtual string CommandLine => File.ReadAllText("/proc/cmdline");
+
     /// <summary>The core module's directory; it exists while that module is loaded.</summary>
     public string UpdatesDirectory => Path.Combine(Sysfs, "kernel", "ksplice");
 
