@@ -9,18 +9,8 @@ using Microsoft.Build.Framework;
 namespace Ksplice.Tasks;
 
 /// <summary>Writes the post tree and lists the units that the patches touch.</summary>
-public sealed class ApplyPatches : KspliceTask
+public sealed class ApplyPatches : PatchTask
 {
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
-    [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
-    public string? Cache { get; set; }
-
-    /// <summary>The patches, in the order of their application.</summary>
-    public ITaskItem[] Patches { get; set; } = [];
-
     /// <summary>Packages of updates that this one goes on top of, folders or archives, the lowest first.</summary>
     public ITaskItem[] BaseUpdates { get; set; } = [];
 
@@ -38,10 +28,6 @@ public sealed class ApplyPatches : KspliceTask
     /// <summary>The folder of the post tree.</summary>
     [Required]
     public string PostTree { get; set; } = "";
-
-    /// <summary>The list of units to write.</summary>
-    [Required]
-    public string UnitsFile { get; set; } = "";
 
     /// <summary>The project, as the place of what is missing in it.</summary>
     [Required]

@@ -12,22 +12,11 @@ namespace Ksplice.Tasks;
 /// replace must come out the same from both, and every source that the patches add must have been read. The time of its own record moves
 /// only when an object was made.
 /// </summary>
-public sealed class CompileUnits : KspliceTask
+public sealed class CompileUnits : PatchTask
 {
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
-    [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
-    public string? Cache { get; set; }
-
     /// <summary>The units, with Pre and Post.</summary>
     [Required]
     public ITaskItem[] Units { get; set; } = [];
-
-    /// <summary>The list of units, for the origin of patched lines.</summary>
-    [Required]
-    public string UnitsFile { get; set; } = "";
 
     /// <summary>The updates that this one goes on top of, as <see cref="ApplyPatches"/> wrote them.</summary>
     [Required]
@@ -93,12 +82,18 @@ public sealed class CompileUnits : KspliceTask
         }
         jobs.AddRange(apart.SelectMany(unit => new[] { unit.Pre, unit.Post }));
         int made = 0;
+        SparseProgress progress = new(
+            TimeProvider.System,
+            done => Log.LogMessage(MessageImportance.High, "{0} of {1} objects are compiled", done, jobs.Count),
+            jobs.Count
+        );
         ParallelOptions parallel = new() { CancellationToken = cancellation, MaxDegreeOfParallelism = Environment.ProcessorCount };
         await Parallel
             .ForEachAsync(jobs, parallel, async (job, token) =>
             {
                 if (await CompileAsync(compiler, job, token).ConfigureAwait(false))
                     Interlocked.Increment(ref made);
+                progress.Add();
             })
             .ConfigureAwait(false);
         if (Diagnostics.HasErrors)

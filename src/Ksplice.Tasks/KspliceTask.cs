@@ -85,10 +85,16 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
         // A warning that the project makes an error comes again as well.
         if (RemovesRecord && (!done || Diagnostics.HasErrors || Log.HasLoggedErrors))
             Guard(() => StageRecord.Remove(Record));
+        done = done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+        if (!_canceled.IsCancellationRequested)
+            Guard(() => Ended(done, shown));
         foreach (var diagnostic in Diagnostics.Skip(known))
             Report(diagnostic);
-        return done && !Diagnostics.HasErrors && !Log.HasLoggedErrors;
+        return done && !Diagnostics.HasErrors;
     }
+
+    /// <summary>Takes notice of how the stage ended, and of what it has shown.</summary>
+    private protected virtual void Ended(bool done, IReadOnlyList<Diagnostic> shown) { }
 
     /// <summary>The folder of intermediate files; null if the task has none.</summary>
     private protected virtual string? IntermediateFolder =>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A project for several kernels makes an update for each, and one archive of all: plain tar, since its parts are packed already. It has the
 // update's archive in a folder for each release, by the name that `uname -r` shows, and the table of results.
-using System.Formats.Tar;
 using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
@@ -19,7 +18,6 @@ public sealed class PackReleases : KspliceTask
     public string ProjectFile { get; set; } = "";
 
     /// <summary>The releases that the project names.</summary>
-    [Required]
     public ITaskItem[] Releases { get; set; } = [];
 
     /// <summary>What was built: the packages, with KernelRelease, UpdateId and Archive.</summary>
@@ -33,7 +31,12 @@ public sealed class PackReleases : KspliceTask
     protected override Task<bool> RunAsync(CancellationToken cancellation)
     {
         var built = Updates.ToDictionary(update => update.GetMetadata("KernelRelease"), StringComparer.Ordinal);
-        string[] releases = [.. Releases.Select(release => release.ItemSpec).Distinct(StringComparer.Ordinal)];
+        string[] releases = [.. Releases.Select(release => release.ItemSpec)];
+        if (releases.Length == 0)
+        {
+            Diagnostics.Report(ProjectDiagnostics.NoRelease, new(ProjectFile));
+            return Task.FromResult(false);
+        }
         int width = releases.Max(release => release.Length);
         string Built(string release) => built.TryGetValue(release, out var update) ? Path.GetFileName(update.ItemSpec) : "";
         string table = string.Concat(releases.Select(release => $"{release.PadRight(width)}  {Built(release)}\n"));
@@ -47,28 +50,11 @@ public sealed class PackReleases : KspliceTask
         Log.LogMessageFromText($"{Path.GetFileNameWithoutExtension(ProjectFile)} -> {Output}", MessageImportance.High);
         foreach (string line in table.TrimEnd().Split('\n'))
             Log.LogMessageFromText("  " + line, MessageImportance.High);
-        using MemoryStream bytes = new();
-        using (TarWriter tar = new(bytes, TarEntryFormat.Ustar, leaveOpen: true))
-        {
-            foreach (var (release, update) in built.OrderBy(pair => pair.Key, StringComparer.Ordinal))
-            {
-                string archive = update.GetMetadata("Archive");
-                Add(tar, $"{release}/{Path.GetFileName(archive)}", File.ReadAllBytes(archive));
-            }
-            Add(tar, TableName, Encoding.UTF8.GetBytes(table));
-        }
-        AtomicFile.WriteIfDifferent(Output, bytes.ToArray());
+        var archives = built
+            .OrderBy(pair => pair.Key, StringComparer.Ordinal)
+            .Select(pair => (Release: pair.Key, Archive: pair.Value.GetMetadata("Archive")))
+            .Select(one => ($"{one.Release}/{Path.GetFileName(one.Archive)}", (ReadOnlyMemory<byte>)File.ReadAllBytes(one.Archive)));
+        AtomicFile.WriteIfDifferent(Output, TarArchive.Write([.. archives, (TableName, Encoding.UTF8.GetBytes(table))]));
         return Task.FromResult(true);
     }
-
-    // No time and no owner: equal content makes equal bytes.
-    private static void Add(TarWriter tar, string name, byte[] content) =>
-        tar.WriteEntry(
-            new UstarTarEntry(TarEntryType.RegularFile, name)
-            {
-                ModificationTime = DateTimeOffset.UnixEpoch,
-                Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
-                DataStream = new MemoryStream(content),
-            }
-        );
 }

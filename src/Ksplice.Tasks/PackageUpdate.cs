@@ -41,6 +41,13 @@ public sealed class PackageUpdate : KspliceTask
     [Required]
     public string BasesFile { get; set; } = "";
 
+    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
+    [Required]
+    public string KernelFile { get; set; } = "";
+
+    /// <summary>Who builds, as a URI: then the package's <see cref="Provenance"/> is written beside it.</summary>
+    public string BuilderId { get; set; } = "";
+
     /// <summary>The private key to sign the manifest with; it is not signed without.</summary>
     public string SigningKey { get; set; } = "";
 
@@ -60,11 +67,11 @@ public sealed class PackageUpdate : KspliceTask
     public string IdFile { get; set; } = "";
 
     /// <inheritdoc/>
-    protected override Task<bool> RunAsync(CancellationToken cancellation)
+    protected override async Task<bool> RunAsync(CancellationToken cancellation)
     {
         RemoveOld();
         if (ReadIdentity() is not { } identity)
-            return Task.FromResult(false);
+            return false;
         var update = Build.Updates.UpdateDescription.Read(UpdateFile, TaskFiles.Remedy);
         SortedDictionary<string, ReadOnlyMemory<byte>> files = new(StringComparer.Ordinal);
         foreach (string module in Directory.GetFiles(ModuleFolder, "*.ko"))
@@ -107,8 +114,24 @@ public sealed class PackageUpdate : KspliceTask
         files.Add("README.txt", Encoding.UTF8.GetBytes(OperatorReadme.Write(manifest)));
         AtomicFile.Write(IdFile, Encoding.UTF8.GetBytes(PackagePath.Text(update.Id, identity.Version)));
         if (!SigningIdentity.TryRead(SigningKey, SigningCertificate, Diagnostics, out var signer))
-            return Task.FromResult(false);
+            return false;
         var (folder, archive) = UpdatePackage.Write(Path.GetFullPath(OutputFolder), manifest, files, signer);
+        string[] provenance =
+            BuilderId.Length == 0
+                ? []
+                :
+                [
+                    await Provenance
+                        .WriteAsync(
+                            archive,
+                            manifest,
+                            patches.Concat(bases.SelectMany(below => below.Patches)).Select(name => (name, files[name])),
+                            ResolvedKernel.Open(KernelFile).Release,
+                            BuilderId,
+                            cancellation
+                        )
+                        .ConfigureAwait(false),
+                ];
         if (Record is not null)
         {
             var inputs = Directory.GetFiles(ModuleFolder, "*.ko").Concat(Patches.Select(patch => patch.GetMetadata("FullPath")));
@@ -116,10 +139,10 @@ public sealed class PackageUpdate : KspliceTask
                 Record,
                 update.Id,
                 [UpdateFile, BasesFile, .. inputs],
-                [archive, IdFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
+                [archive, .. provenance, IdFile, .. Directory.GetFiles(folder, "*", SearchOption.AllDirectories)]
             );
         }
-        return Task.FromResult(true);
+        return true;
     }
 
     // Null after an error.
@@ -131,6 +154,13 @@ public sealed class PackageUpdate : KspliceTask
         string[] advisories = [.. Advisories.Select(item => item.ItemSpec.Trim()).Distinct(StringComparer.Ordinal)];
         foreach (string advisory in advisories.Where(advisory => !UpdateIdentity.IsAdvisory(advisory)))
             Diagnostics.Report(ProjectDiagnostics.BadAdvisory, new(ProjectFile), advisory);
+        BuilderId = BuilderId.Trim();
+        // A path is one too, to .NET.
+        if (
+            BuilderId.Length != 0
+            && !(Uri.TryCreate(BuilderId, UriKind.Absolute, out var builder) && BuilderId.Contains(builder.Scheme + ":"))
+        )
+            Diagnostics.Report(ProjectDiagnostics.BadBuilder, new(ProjectFile), BuilderId);
         if (Diagnostics.HasErrors)
             return null;
         PatchMail[] mails = [.. Patches.Select(patch => PatchMail.Read(File.ReadAllBytes(patch.GetMetadata("FullPath"))))];
@@ -162,7 +192,8 @@ public sealed class PackageUpdate : KspliceTask
             return;
         if (Directory.Exists(old))
             Directory.Delete(old, recursive: true);
-        File.Delete(old + ".tar.zst");
+        File.Delete(old + UpdatePackage.ArchiveSuffix);
+        File.Delete(old + Provenance.Suffix);
         File.Delete(WriteReport.ReportOf(old));
     }
 }
@@ -178,7 +209,7 @@ public sealed class ReadPackage : KspliceTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
-    /// <summary>The folder of the package, with Archive, Report and UpdateId; none if nothing was packed.</summary>
+    /// <summary>The folder of the package, with Archive, Report, Provenance and UpdateId; none if nothing was packed.</summary>
     [Output]
     public ITaskItem[] Updates { get; set; } = [];
 
@@ -189,7 +220,8 @@ public sealed class ReadPackage : KspliceTask
         {
             var (folder, id) = PackagePath.Read(IdFile, OutputFolder);
             TaskItem update = new(folder);
-            update.SetMetadata("Archive", folder + ".tar.zst");
+            update.SetMetadata("Archive", folder + UpdatePackage.ArchiveSuffix);
+            update.SetMetadata("Provenance", folder + Provenance.Suffix);
             update.SetMetadata("Report", WriteReport.ReportOf(folder));
             update.SetMetadata("UpdateId", id);
             Updates = [update];

@@ -71,15 +71,13 @@ public sealed class ResolveKernel : KspliceTask
             Cache = Cache,
         };
         var known = ResolvedKernel.Read(KernelFile);
-        bool isKnown = known is not null && known.Stamp == Stamp(options, known.Release);
-        if (isKnown)
-            KernelReleaseResolver.WarnOfPatchLevel(known!.Release, Diagnostics);
-        var release = isKnown
-            ? known!.Release
-            : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
+        var release =
+            known is not null && known.Stamp == Stamp(options, known.Release)
+                ? known.Release
+                : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
         if (release is null)
             return false;
-        KernelReleaseResolver.CheckRevision(release, Diagnostics);
+        KernelReleaseResolver.Check(release, Diagnostics);
         new ResolvedKernel(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
         TaskItem kernel = new(release.Release);
         kernel.SetMetadata("Ready", OpenCache(Cache).ReadyOf(release));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using System.Globalization;
+using Ksplice.Build.Reporting;
 using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 
@@ -29,10 +29,10 @@ public sealed class TellUpdate : KspliceTask
             Tell(
                 string.Join(
                     ", ",
-                    Count(update.Units.Sum(unit => unit.Replaced.Count), "function replaced", "functions replaced"),
-                    Count(update.Units.Sum(unit => unit.New.Count), "new function", "new functions"),
-                    Count(update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"), "warning", "warnings"),
-                    Count(update.Acknowledged.Count, "acknowledged error", "acknowledged errors")
+                    Words.Count(update.Units.Sum(unit => unit.Replaced.Count), "function") + " replaced",
+                    Words.Count(update.Units.Sum(unit => unit.New.Count), "new function"),
+                    Words.Count(update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning"), "warning"),
+                    Words.Count(update.Acknowledged.Count, "acknowledged error")
                 ) + $"; report: {package.GetMetadata("Report")}"
             );
         }
@@ -40,7 +40,4 @@ public sealed class TellUpdate : KspliceTask
     }
 
     private void Tell(string text) => Log.LogMessageFromText(text, MessageImportance.High);
-
-    private static string Count(int count, string one, string several) =>
-        string.Create(CultureInfo.InvariantCulture, $"{count} {(count == 1 ? one : several)}");
 }

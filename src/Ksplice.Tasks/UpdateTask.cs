@@ -3,13 +3,10 @@
 // MSBuild keeps the object between them (IBuildEngine4.RegisterTaskObject). Its key says what it was made from, so a build that has other
 // objects, another kernel or another configuration makes its own. Where a task does not find one, it makes one: the result is the same.
 using System.Security.Cryptography;
-using System.Text;
 using Ksplice.Build.Analysis;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Files;
 using Ksplice.Build.Kernel;
 using Ksplice.Build.Patching;
-using Ksplice.Build.Reporting;
 using Ksplice.Build.Updates;
 using Microsoft.Build.Framework;
 using UpdateEngine = Ksplice.Build.Updates.UpdateBuild;
@@ -17,28 +14,14 @@ using UpdateEngine = Ksplice.Build.Updates.UpdateBuild;
 namespace Ksplice.Tasks;
 
 /// <summary>A task that runs a stage of an update.</summary>
-public abstract class UpdateTask : KspliceTask
+public abstract class UpdateTask : PatchTask
 {
     private UnitList? _list;
     private UpdateEngine? _update;
 
-    /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
-    [Required]
-    public string KernelFile { get; set; } = "";
-
-    /// <summary>The folder of the kernel cache, if not the usual one.</summary>
-    public string? Cache { get; set; }
-
-    /// <summary>The patches, in the order of their application.</summary>
-    public ITaskItem[] Patches { get; set; } = [];
-
     /// <summary>The units, with Pre and Post.</summary>
     [Required]
     public ITaskItem[] Units { get; set; } = [];
-
-    /// <summary>The list of units and of lines that patches brought.</summary>
-    [Required]
-    public string UnitsFile { get; set; } = "";
 
     /// <summary>The post tree.</summary>
     [Required]
@@ -61,9 +44,7 @@ public abstract class UpdateTask : KspliceTask
         int before = Update.Times.Count;
         try
         {
-            bool done = RunStage(cancellation);
-            WriteRefusal(done);
-            return Task.FromResult(done);
+            return Task.FromResult(RunStage(cancellation));
         }
         finally
         {
@@ -71,28 +52,6 @@ public abstract class UpdateTask : KspliceTask
                 Log.LogMessage(MessageImportance.Normal, "{0}: {1:f0} ms", stage, time.TotalMilliseconds);
         }
     }
-
-    // A refused build has a report too, in the intermediate folder. What the build says next makes it out of date.
-    private void WriteRefusal(bool done)
-    {
-        string file = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(UnitsFile))!, "refused.html");
-        if (done)
-        {
-            File.Delete(file);
-            return;
-        }
-        RefusedBuild build = new(
-            Path.GetFileNameWithoutExtension(BuildEngine.ProjectFileOfTaskNode),
-            Release.Release,
-            [.. Patches.Select(patch => (patch.ItemSpec, File.ReadAllText(patch.GetMetadata("FullPath"))))],
-            [.. Diagnostics.Select(Severities.Apply).OfType<Diagnostic>().Select(InPatch).Select(Reported)]
-        );
-        AtomicFile.Write(file, new UTF8Encoding(false).GetBytes(HtmlReport.WriteRefused(build, HelpAddress)));
-        Log.LogMessage(MessageImportance.High, "refused; report: {0}", file);
-    }
-
-    private protected static ReportedDiagnostic Reported(Diagnostic diagnostic) =>
-        new(diagnostic.Id, SarifLog.Level(diagnostic.Severity), diagnostic.Location, diagnostic.Message);
 
     /// <summary>Runs the stage; false after an error.</summary>
     private protected abstract bool RunStage(CancellationToken cancellation);

@@ -33,11 +33,30 @@ public sealed class ReleasesTests
         Assert.Empty(again.Compiled);
         Assert.Equal(time, File.GetLastWriteTimeUtc(set));
 
+        // One that is named twice is built once.
+        string named = string.Join(';', releases);
+        Rename(project, named, named + ";" + releases[0]);
+        (await project.BuildAsync("-m")).MustSucceed();
+        Assert.Equal(time, File.GetLastWriteTimeUtc(set));
+
         // One that there is no kernel of.
-        project.Write(
-            "update.csproj",
-            File.ReadAllText(project.At("update.csproj")).Replace(releases[1], "6.1.0-0-none", StringComparison.Ordinal)
-        );
+        Rename(project, named, $"{releases[0]};6.1.0-0-none");
         (await project.BuildAsync("-m")).MustFailWith("KSP2055");
+        Assert.False(File.Exists(set));
+    }
+
+    [Fact]
+    public async Task KSP2022_a_list_of_kernels_that_names_none()
+    {
+        using PatchProject project = new("", ("KernelReleases", " ; "));
+        project.Write("smaps.patch", Patches.Smaps);
+        (await project.BuildAsync()).MustFailWith("KSP2022");
+    }
+
+    private static void Rename(PatchProject project, string old, string now)
+    {
+        string text = File.ReadAllText(project.At("update.csproj"));
+        Assert.Contains(old, text, StringComparison.Ordinal);
+        project.Write("update.csproj", text.Replace(old, now, StringComparison.Ordinal));
     }
 }

@@ -104,6 +104,13 @@ public static class ProjectDiagnostics
         "an update of KernelReleases was not built, for the reasons above; {0} is written when all are built"
     );
 
+    /// <summary>KSP2058: the name of who builds is no URI.</summary>
+    public static readonly DiagnosticDescriptor BadBuilder = Error(
+        "KSP2058",
+        "The builder's name is no URI",
+        "'{0}' cannot be KspliceBuilderId; wanted is a URI, such as https://ci.example/runners/kernel"
+    );
+
     private static DiagnosticDescriptor Warning(string id, string title, string message) =>
         new(id, title, message, DiagnosticSeverity.Warning);
 

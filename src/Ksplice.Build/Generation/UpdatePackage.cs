@@ -6,6 +6,7 @@ using System.Formats.Tar;
 using System.Globalization;
 using System.Text.Json;
 using Ksplice.Build.Diagnostics;
+using Ksplice.Build.Files;
 using Ksplice.Build.Targets;
 using Org.BouncyCastle.Crypto.Digests;
 using ZstdSharp;
@@ -20,6 +21,9 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
     private const long MostBytes = 256L << 20;
     private const int MostFiles = 4096;
     private const int CompressionLevel = 19;
+
+    /// <summary>What follows the name of a package in the name of its archive.</summary>
+    public const string ArchiveSuffix = ".tar.zst";
 
     /// <summary>
     /// Writes a package as the folder <see cref="NameOf"/> below <paramref name="outputDirectory"/> and as an archive beside it,
@@ -47,7 +51,7 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
 
         string name = NameOf(manifest.Id, manifest.Version);
         string folder = Path.Combine(outputDirectory, name),
-            archive = folder + ".tar.zst";
+            archive = folder + ArchiveSuffix;
         string newFolder = folder + ".new",
             newArchive = archive + ".new";
         if (Directory.Exists(newFolder))
@@ -95,23 +99,8 @@ public sealed record UpdatePackage(UpdateManifest Manifest, IReadOnlyDictionary<
 
     private static byte[] Archive(string folder, SortedDictionary<string, ReadOnlyMemory<byte>> files)
     {
-        using MemoryStream plain = new();
-        using (TarWriter tar = new(plain, TarEntryFormat.Ustar, leaveOpen: true))
-        {
-            foreach (var (path, content) in files)
-            {
-                tar.WriteEntry(
-                    new UstarTarEntry(TarEntryType.RegularFile, folder + "/" + path)
-                    {
-                        ModificationTime = DateTimeOffset.UnixEpoch,
-                        Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead,
-                        DataStream = new MemoryStream(content.ToArray()),
-                    }
-                );
-            }
-        }
         using Compressor compressor = new(CompressionLevel);
-        return compressor.Wrap(plain.ToArray()).ToArray();
+        return compressor.Wrap(TarArchive.Write(files.Select(file => ($"{folder}/{file.Key}", file.Value)))).ToArray();
     }
 
     /// <summary>Reads a package, a folder or an archive, and verifies all of it; null after an error.</summary>

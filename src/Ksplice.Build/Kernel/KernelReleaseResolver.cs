@@ -90,7 +90,6 @@ public static partial class KernelReleaseResolver
         var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
             return null;
-        WarnOfPatchLevel(release, config, compiler.Value.Program, compiler.Value.Version, diagnostics);
         if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version.Version, diagnostics))
             return null;
         return new KernelRelease
@@ -108,36 +107,25 @@ public static partial class KernelReleaseResolver
         };
     }
 
-    /// <summary>Warns if the compiler of <paramref name="release"/> has another patch level than the one that built the kernel.</summary>
-    public static void WarnOfPatchLevel(KernelRelease release, DiagnosticBag diagnostics)
+    /// <summary>
+    /// Warns if the compiler has another patch level than the one that built the kernel, and if the source is of another revision of
+    /// Debian's package. Each build asks, also one that resolves nothing: nobody shall miss it.
+    /// </summary>
+    public static void Check(KernelRelease release, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(release);
         ArgumentNullException.ThrowIfNull(diagnostics);
-        WarnOfPatchLevel(release.Release, release.Config, release.Compiler, release.CompilerVersion, diagnostics);
-    }
-
-    private static void WarnOfPatchLevel(string release, string config, string program, string version, DiagnosticBag diagnostics)
-    {
-        string wanted = WantedCompiler(config);
-        if (AfterName(version) != AfterName(wanted))
+        string wanted = WantedCompiler(release.Config);
+        if (AfterName(release.CompilerVersion) != AfterName(wanted))
             diagnostics.Report(
                 KernelDiagnostics.OtherPatchLevel,
-                new SourceLocation(config),
-                release,
+                new SourceLocation(release.Config),
+                release.Release,
                 wanted,
-                program,
-                version,
+                release.Compiler,
+                release.CompilerVersion,
                 wanted.Split(' ')[0]
             );
-    }
-
-    /// <summary>
-    /// Warns if the source is of another revision of Debian's package than the kernel. Each build asks: nobody shall miss it.
-    /// </summary>
-    public static void CheckRevision(KernelRelease release, DiagnosticBag diagnostics)
-    {
-        ArgumentNullException.ThrowIfNull(release);
-        ArgumentNullException.ThrowIfNull(diagnostics);
         if (release.Revision.Length != 0 && DebianRevision.OfSource(release.Source) is { } found && found != release.Revision)
             diagnostics.Report(
                 KernelDiagnostics.OtherRevision,

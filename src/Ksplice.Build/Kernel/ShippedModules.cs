@@ -87,11 +87,14 @@ public sealed class ShippedModules
         return name.Replace('-', '_');
     }
 
+    /// <summary>The file of the module of that name; null if there is none.</summary>
+    public string? PathOf(string name) => _paths.Value.GetValueOrDefault(name);
+
     /// <summary>Opens the module of that name; null after an error.</summary>
     public ModuleFile? Open(string name, DiagnosticBag diagnostics)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
-        if (!_paths.Value.TryGetValue(name, out string? path))
+        if (PathOf(name) is not { } path)
         {
             diagnostics.Report(KernelDiagnostics.MissingModule, null, name, _release, string.Join(", ", _folders));
             return null;

@@ -42,7 +42,7 @@ public sealed partial class HtmlReport
 
     private static string Target(ManifestTarget target)
     {
-        string what = $"{Count(target.Functions.Count, "function")} of ";
+        string what = $"{Words.Count(target.Functions.Count, "function")} of ";
         return target.Name == UpdateTarget.KernelName ? what + "the kernel itself."
             : target.Late
                 ? $"{what}module <code>{Text(target.Name)}</code>. If it is not loaded it is changed when it is, before it runs; "

@@ -107,7 +107,7 @@ public sealed partial class HtmlReport
             Line(
                 near[i]
                     ? "<tbody>"
-                    : $"<tbody class=\"same\"><tr><th colspan=\"4\" scope=\"rowgroup\">{Count(end - i, "equal line")}</th></tr>"
+                    : $"<tbody class=\"same\"><tr><th colspan=\"4\" scope=\"rowgroup\">{Words.Count(end - i, "equal line")}</th></tr>"
             );
             for (; i < end; i++)
             {

@@ -43,9 +43,9 @@ public sealed partial class HtmlReport
             _ => "equal",
         };
 
-    private void WriteDiagnostics(IReadOnlyList<ReportedDiagnostic> diagnostics)
+    private void WriteDiagnostics(string title, IReadOnlyList<ReportedDiagnostic> diagnostics)
     {
-        Line("<section id=\"diagnostics\"><h2>What the analysis said</h2>");
+        Line($"<section id=\"diagnostics\"><h2>{title}</h2>");
         if (diagnostics.Count == 0)
             Line("<p>The analysis had nothing to say.</p>");
         foreach (var diagnostic in diagnostics.OrderBy(diagnostic => Rank(diagnostic.Level)))

@@ -59,10 +59,16 @@ public sealed partial class HtmlReport
         Line("<dl class=\"facts\">");
         Fact("Kernel", Text(manifest.Kernel.Release));
         int added = update.Units.Sum(unit => unit.New.Count);
-        Fact("Changes", $"{Count(functions.Count, "function")} replaced{(added == 0 ? "" : $", {Count(added, "new function")}")}");
+        Fact(
+            "Changes",
+            $"{Words.Count(functions.Count, "function")} replaced{(added == 0 ? "" : $", {Words.Count(added, "new function")}")}"
+        );
         Fact("Signer", Signer(package));
         int warnings = update.Diagnostics.Count(diagnostic => diagnostic.Level == "warning");
-        Fact("Analysis", update.Diagnostics.Count == 0 ? "nothing to say" : $"<a href=\"#diagnostics\">{Count(warnings, "warning")}</a>");
+        Fact(
+            "Analysis",
+            update.Diagnostics.Count == 0 ? "nothing to say" : $"<a href=\"#diagnostics\">{Words.Count(warnings, "warning")}</a>"
+        );
         Line("</dl></header>");
         Navigation(
             ("patch", "Patch"),
@@ -73,7 +79,7 @@ public sealed partial class HtmlReport
         );
         Line("<main>");
         WritePatches([.. manifest.Patches.Select(path => (path, Encoding.UTF8.GetString(package.Files[path].Span)))]);
-        WriteDiagnostics(update.Diagnostics);
+        WriteDiagnostics("What the analysis said", update.Diagnostics);
         foreach (var acknowledged in manifest.Acknowledged)
             Line(
                 $"<p class=\"acknowledged\">Acknowledged: {Rule(acknowledged.Id)} of <code>{Text(acknowledged.Object)}</code>: "
@@ -93,11 +99,11 @@ public sealed partial class HtmlReport
         Begin($"Refused: {build.Name}");
         Line($"<header><p class=\"kind refused\">Refused build</p><h1>{Text(build.Name)}</h1><dl class=\"facts\">");
         Fact("Kernel", Text(build.Release));
-        Fact("Reasons", Count(build.Diagnostics.Count(diagnostic => diagnostic.Level == "error"), "error"));
+        Fact("Reasons", Words.Count(build.Diagnostics.Count(diagnostic => diagnostic.Level == "error"), "error"));
         Line("</dl><p>No update came of this build. Each error says what was found; its rule's page says what to do.</p></header>");
         Navigation(("diagnostics", "Reasons"), ("patch", "Patch"));
         Line("<main>");
-        WriteDiagnostics(build.Diagnostics);
+        WriteDiagnostics("Why it was refused", build.Diagnostics);
         Line("</section>");
         WritePatches(build.Patches);
         Line("</main></body></html>");
@@ -134,7 +140,7 @@ public sealed partial class HtmlReport
     {
         Line(
             "<section id=\"files\"><h2>Package</h2><details><summary>"
-                + $"{Count(manifest.Files.Count, "file")}</summary><table><thead><tr><th scope=\"col\">File</th>"
+                + $"{Words.Count(manifest.Files.Count, "file")}</summary><table><thead><tr><th scope=\"col\">File</th>"
                 + "<th scope=\"col\" class=\"number\">Bytes</th></tr></thead><tbody>"
         );
         foreach (var file in manifest.Files)
@@ -149,9 +155,6 @@ public sealed partial class HtmlReport
     }
 
     private string Rule(string id) => _help is null ? Text(id) : $"<a href=\"{Text(_help + id)}.md\">{Text(id)}</a>";
-
-    private static string Count(int number, string one) =>
-        string.Create(CultureInfo.InvariantCulture, $"{number} {one}{(number == 1 ? "" : "s")}");
 
     private void Line(string line) => _html.Append(line).Append('\n');
 

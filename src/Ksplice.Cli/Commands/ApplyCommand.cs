@@ -2,6 +2,7 @@
 // ksplice apply: the core, the helpers of all targets, the data module and the primaries are loaded in this order, then the core is
 // asked to apply. Matching happens while a helper loads. What was loaded here is taken out again when a later step fails.
 using Ksplice.Build.Generation;
+using Ksplice.Build.Reporting;
 using Ksplice.Cli.Machines;
 using Ksplice.Cli.Packages;
 using Spectre.Console;

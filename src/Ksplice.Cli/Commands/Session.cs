@@ -2,6 +2,7 @@
 // What the commands share: the machine they work on, where they write, and the steps that apply and undo both take.
 using System.Diagnostics;
 using System.Globalization;
+using Ksplice.Build.Reporting;
 using Ksplice.Cli.Machines;
 using Spectre.Console;
 

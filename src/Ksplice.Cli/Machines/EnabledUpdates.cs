@@ -155,19 +155,9 @@ public sealed class EnabledUpdates(string root, string units, string packagedUni
     private static string Quote(string command) =>
         '"' + command.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("%", "%%").Replace("$", "$$") + '"';
 
-    private static string UnitText(string command) =>
-        $"""
-            [Unit]
-            Description=Updates of the running kernel
-            After=local-fs.target systemd-modules-load.service
-
-            [Service]
-            Type=oneshot
-            RemainAfterExit=yes
-            ExecStart={Quote(command)} restore
-
-            [Install]
-            WantedBy=multi-user.target
-
-            """;
+    private static string UnitText(string command)
+    {
+        using StreamReader text = new(typeof(EnabledUpdates).Assembly.GetManifestResourceStream(Unit)!);
+        return text.ReadToEnd().Replace("/usr/bin/ksplice", Quote(command), StringComparison.Ordinal);
+    }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// docs/reference.md lists the properties, items and targets of the Sdk. What Sdk.props and Sdk.targets read has to be on the page, and what
-// is on the page has to be in these files. Names that begin with _ are the Sdk's own.
+// docs/reference.md lists the properties, items and targets of the Sdk. What the files of its folder Sdk read has to be on the page,
+// and what is on the page has to be in these files. Names that begin with _ are the Sdk's own.
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
@@ -11,11 +11,7 @@ public sealed partial class ReferenceTests
     private const StringComparison Exact = StringComparison.Ordinal;
     private const string Ending = "DependsOn";
 
-    private static readonly string[] s_files =
-    [
-        Repository.At("src", "Ksplice.Tasks", "Sdk", "Sdk.props"),
-        Repository.At("src", "Ksplice.Tasks", "Sdk", "Sdk.targets"),
-    ];
+    private static readonly string[] s_files = Directory.GetFiles(Repository.At("src", "Ksplice.Tasks", "Sdk"));
 
     // Metadata of MSBuild itself, in lists of files.
     private static readonly string[] s_wellKnown = ["FullPath", "Identity"];

@@ -31,18 +31,18 @@ public sealed class DebianRevisionTests : IDisposable
     private List<Diagnostic> Check(string source, string revision)
     {
         DiagnosticBag diagnostics = [];
-        KernelReleaseResolver.CheckRevision(
+        KernelReleaseResolver.Check(
             new KernelRelease
             {
                 Release = "6.1.0-57-cloud-amd64",
                 Version = "6.1.192",
                 Revision = revision,
                 Headers = "",
-                Config = "",
+                Config = Write(".config", "CONFIG_CC_VERSION_TEXT=\"gcc-12 (Debian 12.2.0-14) 12.2.0\"\n"u8),
                 Image = "",
                 Source = source,
                 Compiler = "",
-                CompilerVersion = "",
+                CompilerVersion = "gcc-12 (Debian 12.2.0-14) 12.2.0",
             },
             diagnostics
         );

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 
-namespace Ksplice.Cli.Commands;
+namespace Ksplice.Build.Reporting;
 
 /// <summary>Words in sentences for people.</summary>
-internal static class Words
+public static class Words
 {
     /// <summary>A number of things: <c>1 function</c>, <c>2 functions</c>.</summary>
     public static string Count(long number, string one, string? several = null) =>
