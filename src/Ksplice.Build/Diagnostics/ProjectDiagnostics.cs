@@ -111,6 +111,13 @@ public static class ProjectDiagnostics
         "'{0}' cannot be KspliceBuilderId; wanted is a URI, such as https://ci.example/runners/kernel"
     );
 
+    /// <summary>KSP2060: no kernel to look for the new code in.</summary>
+    public static readonly DiagnosticDescriptor NoFuture = Error(
+        "KSP2060",
+        "No kernel is named to look for the new code in",
+        "KspliceVerifyFuture needs a kernel with the fix: set KernelFutureRelease to its release, or KernelFutureImage to its image"
+    );
+
     private static DiagnosticDescriptor Warning(string id, string title, string message) =>
         new(id, title, message, DiagnosticSeverity.Warning);
 

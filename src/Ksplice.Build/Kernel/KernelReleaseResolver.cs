@@ -22,7 +22,7 @@ public static partial class KernelReleaseResolver
     {
         ArgumentNullException.ThrowIfNull(options);
         string release = options.Release;
-        string series = SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
+        string series = SeriesOf(release);
         string cache = options.Cache ?? KernelCache.DefaultRoot;
 
         if (!ToolPath.CheckForKbuild("the kernel cache", KernelCache.RealPath(cache), "set KernelCache to another folder", diagnostics))
@@ -51,17 +51,7 @@ public static partial class KernelReleaseResolver
             headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"),
             $"/boot/config-{release}"
         );
-        string? image = Find(
-            options.Image,
-            File.Exists,
-            diagnostics,
-            KernelDiagnostics.MissingImage,
-            release,
-            series,
-            "",
-            $"/boot/vmlinuz-{release}",
-            Path.Combine(unpacked, "boot", "vmlinuz-" + release)
-        );
+        string? image = FindImage(release, options.Image, cache, diagnostics);
         string? source = Find(
             options.Source,
             path => File.Exists(path) || Directory.Exists(path),
@@ -106,6 +96,26 @@ public static partial class KernelReleaseResolver
             CompilerVersion = compiler.Value.Version,
         };
     }
+
+    /// <summary>The image of <paramref name="release"/>; null after an error.</summary>
+    /// <param name="release">The release.</param>
+    /// <param name="given">The image's path, if it is known.</param>
+    /// <param name="cache">The folder of the kernel cache.</param>
+    /// <param name="diagnostics">Takes that it is nowhere.</param>
+    public static string? FindImage(string release, string? given, string cache, DiagnosticBag diagnostics) =>
+        Find(
+            given,
+            File.Exists,
+            diagnostics,
+            KernelDiagnostics.MissingImage,
+            release,
+            SeriesOf(release),
+            "",
+            $"/boot/vmlinuz-{release}",
+            Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release)
+        );
+
+    private static string SeriesOf(string release) => SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
 
     /// <summary>
     /// Warns if the compiler has another patch level than the one that built the kernel, and if the source is of another revision of

@@ -97,5 +97,13 @@ public static class MatchDiagnostics
         DiagnosticSeverity.Info
     );
 
+    /// <summary>KSP4065: the vendor's kernel has other code.</summary>
+    public static readonly DiagnosticDescriptor NotInFuture = new(
+        "KSP4065",
+        "The other kernel has other code",
+        "{0} of {1} is not in kernel {2} as the update brings it: {3}",
+        DiagnosticSeverity.Warning
+    );
+
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

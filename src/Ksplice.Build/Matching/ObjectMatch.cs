@@ -20,14 +20,20 @@ public sealed record FunctionMatch(string Name, bool IsWeak, MatchData? Data, Ma
 public static class ObjectMatch
 {
     /// <summary>Matches every function of <paramref name="pre"/> that a running kernel still has.</summary>
+    /// <param name="pre">The object.</param>
+    /// <param name="unit">Its source, for messages.</param>
+    /// <param name="memory">The kernel.</param>
+    /// <param name="wanted">The names of the functions to match; null for all.</param>
     /// <exception cref="ElfFormatException">The object is malformed.</exception>
-    public static IEnumerable<FunctionMatch> Run(ElfObject pre, string unit, IMatchMemory memory)
+    public static IEnumerable<FunctionMatch> Run(ElfObject pre, string unit, IMatchMemory memory, IReadOnlySet<string>? wanted = null)
     {
         ArgumentNullException.ThrowIfNull(pre);
         ArgumentNullException.ThrowIfNull(memory);
         var graph = ObjectGraph.Of(pre);
         foreach (var function in graph.Nodes.Where(node => node is { Kind: NodeKind.Function, Role: SectionRole.Code, IsAnonymous: false }))
         {
+            if (wanted?.Contains(function.Name) == false)
+                continue;
             DiagnosticBag problems = [];
             var data = MatchDataBuilder.Build(graph, unit, function, redirect: true, [], problems);
             var result = data is null ? null : MatchInterpreter.Match(data.Bytes, memory);

@@ -117,6 +117,20 @@ public static partial class LineDirectives
         }
     }
 
+    /// <summary>
+    /// The bytes of a file that <see cref="Restore"/> made, without the directives: every line has its number in the patched file.
+    /// </summary>
+    internal static byte[] Remove(ReadOnlySpan<byte> content)
+    {
+        StringBuilder plain = new();
+        foreach (var line in SourceText.FromBytes(content).Lines)
+        {
+            if (!Directive().IsMatch(line.Text.TrimEnd('\n')))
+                plain.Append(line.Text);
+        }
+        return Encoding.Latin1.GetBytes(plain.ToString());
+    }
+
     private static string Mark(int update) => string.Create(CultureInfo.InvariantCulture, $"{Marks}{update}/");
 
     private static bool IsAssembly(string path) => path.EndsWith(".S", StringComparison.Ordinal);

@@ -63,7 +63,7 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
                 Directory.Delete(root);
             }
             else if (
-                ReadState(statePath) is { Format: Format } state
+                ReadState(root) is { Format: Format } state
                 && state.SourceRoot == sourceRoot
                 && state.SourceStamp == stamp
                 && IsLaidOutAs(state)
@@ -160,11 +160,13 @@ internal sealed class LinkFarm(string sourceRoot, string root, IReadOnlySet<stri
         }
     }
 
-    private static LinkFarmState? ReadState(string path)
+    /// <summary>What the farm at <paramref name="root"/> says about itself; null if its state file is damaged.</summary>
+    /// <exception cref="IOException">There is no such farm.</exception>
+    public static LinkFarmState? ReadState(string root)
     {
         try
         {
-            return JsonFile.Parse(File.ReadAllBytes(path), LinkFarmJson.Default.LinkFarmState);
+            return JsonFile.Parse(File.ReadAllBytes(Path.Combine(root, StateName)), LinkFarmJson.Default.LinkFarmState);
         }
         catch (JsonException)
         {

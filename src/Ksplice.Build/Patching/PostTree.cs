@@ -63,6 +63,41 @@ public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
         }
     }
 
+    /// <summary>
+    /// Makes <paramref name="plainRoot"/> the post tree at <paramref name="postRoot"/> without line directives: as a vendor compiles it
+    /// who has applied the patches. False after an error.
+    /// </summary>
+    public static bool WritePlain(string postRoot, string plainRoot, DiagnosticBag bag, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(bag);
+        postRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(postRoot));
+        plainRoot = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(plainRoot));
+        try
+        {
+            if (LinkFarm.ReadState(postRoot) is not { Complete: true } post)
+            {
+                bag.Report(PatchingDiagnostics.PostTreeFailed, new SourceLocation(postRoot), "it is not whole: build again");
+                return false;
+            }
+            return Fill(
+                new LinkFarm(post.SourceRoot, plainRoot, post.Folders?.ToHashSet(StringComparer.Ordinal)),
+                plainRoot,
+                [
+                    .. post.Patched.Select(path =>
+                        (path, ReadIfThere(System.IO.Path.Combine(postRoot, path)) is { } content ? LineDirectives.Remove(content) : null)
+                    ),
+                ],
+                bag,
+                cancellationToken
+            );
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            bag.Report(PatchingDiagnostics.PostTreeFailed, new SourceLocation(plainRoot), e.Message);
+            return false;
+        }
+    }
+
     /// <summary>The files that differ between this tree and <paramref name="other"/>, which is made from the same pre tree.</summary>
     public IReadOnlyList<PatchedFile> ChangesSince(PostTree other)
     {
@@ -119,7 +154,8 @@ public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
         var applied = PatchApplier.Apply(wanted, path => ReadIfThere(System.IO.Path.Combine(sourceRoot, path)), bag);
         if (applied is null)
             return null;
-        if (applied.Count == 0)
+        // The patches of an upper update may take back those of a lower one.
+        if (applied.Count == 0 && patches.All(patch => patch.Update == patches[0].Update))
         {
             bag.Report(PatchingDiagnostics.NothingCompiled, patches.Count == 0 ? null : new SourceLocation(patches[0].Path), "");
             return null;
@@ -189,20 +225,31 @@ public sealed record PostTree(string Root, IReadOnlyList<PatchedFile> Files)
     )
     {
         var farm = new LinkFarm(sourceRoot, postRoot, RealFolders(plan, mayInclude));
+        return Fill(farm, postRoot, [.. plan.Select(file => (file.Patched.Path, file.Content))], bag, cancellationToken);
+    }
+
+    private static bool Fill(
+        LinkFarm farm,
+        string root,
+        IReadOnlyList<(string Path, byte[]? Content)> files,
+        DiagnosticBag bag,
+        CancellationToken cancellationToken
+    )
+    {
         if (!farm.Open(cancellationToken))
         {
-            bag.Report(PatchingDiagnostics.NotAPostTree, new SourceLocation(postRoot), postRoot);
+            bag.Report(PatchingDiagnostics.NotAPostTree, new SourceLocation(root), root);
             return false;
         }
-        var paths = plan.Select(file => file.Patched.Path).ToList();
+        var paths = files.Select(file => file.Path).ToList();
         if (!farm.State.Complete || !farm.State.Patched.SequenceEqual(paths, StringComparer.Ordinal))
             farm.Save(complete: false, [.. farm.State.Patched.Union(paths, StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
         foreach (var path in farm.State.Patched.Except(paths, StringComparer.Ordinal).ToList())
             farm.Restore(path);
-        foreach (var file in plan)
+        foreach (var (path, content) in files)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            farm.Put(file.Patched.Path, file.Content);
+            farm.Put(path, content);
         }
         farm.Save(complete: true, paths);
         return true;

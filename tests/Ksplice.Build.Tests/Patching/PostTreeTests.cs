@@ -333,6 +333,36 @@ public class PostTreeTests : IDisposable
     }
 
     [Fact]
+    public void A_plain_tree_has_what_the_patches_make_of_the_files()
+    {
+        string plain = _tree["obj/plain"];
+        const string Patched = "#include \"../y.h\"\nint a;\nint n;\nint b;\nint c;\n";
+        const string Adds = "--- a/fs/x.c\n+++ b/fs/x.c\n@@ -2,2 +2,3 @@\n int a;\n+int n;\n int b;\n";
+        Write(Adds, Change("fs/z.c", "int z;", "long z;"));
+        Assert.Contains("ksplice-patched", File.ReadAllText(Path.Combine(_post, "fs/x.c")), StringComparison.Ordinal);
+        WritePlain();
+        Assert.Equal(Patched, File.ReadAllText(Path.Combine(plain, "fs/x.c")));
+        Assert.Equal("long z;\n", File.ReadAllText(Path.Combine(plain, "fs/z.c")));
+        Assert.NotNull(new FileInfo(Path.Combine(plain, "Makefile")).LinkTarget);
+
+        Write(Adds);
+        WritePlain();
+        Assert.Equal(Patched, File.ReadAllText(Path.Combine(plain, "fs/x.c")));
+        Assert.Equal("int z;\n", File.ReadAllText(Path.Combine(plain, "fs/z.c")));
+
+        File.WriteAllText(Path.Combine(_post, StateName), "{");
+        var bag = new DiagnosticBag();
+        Assert.False(PostTree.WritePlain(_post, plain, bag, TestContext.Current.CancellationToken));
+        Assert.Equal("KSP1031", Patches.TheError(bag).Id);
+
+        void WritePlain()
+        {
+            var said = new DiagnosticBag();
+            Assert.True(PostTree.WritePlain(_post, plain, said, TestContext.Current.CancellationToken), string.Join('\n', said));
+        }
+    }
+
+    [Fact]
     public void A_line_that_the_compiler_names_leads_back_to_the_patch()
     {
         var tree = Write("Message\n\n--- a/fs/x.c\n+++ b/fs/x.c\n@@ -2,3 +2,4 @@\n int a;\n+int new_one = oops;\n int b;\n int c;\n");

@@ -31,7 +31,8 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
                 .ExecuteAsync(cancellation);
             var patches = await PatchesAsync(kernel, scratch.FullName);
             Assert.Equal(Wanted, patches.Count);
-            int updated = 0;
+            int updated = 0,
+                inFuture = 0;
             foreach (var (source, patch) in patches)
             {
                 using PatchProject project = new(release, ("KernelSource", older));
@@ -47,11 +48,16 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
                     continue;
                 }
                 await ApplyAndUndoAsync(project, release);
-                output.WriteLine($"{source}: {string.Join(' ', UpdateGuest.Replaced(project))} replaced, applied and undone");
+                string equal = await VerifyFutureAsync(project);
+                output.WriteLine($"{source}: {string.Join(' ', UpdateGuest.Replaced(project))} replaced, applied and undone; {equal}");
                 updated++;
+                if (!equal.StartsWith("0 of", StringComparison.Ordinal))
+                    inFuture++;
             }
             // Which files these are changes with the archive; that none of five could be updated would be news.
             Assert.NotEqual(0, updated);
+            // The kernel of the tests is later than both and has all five: where nothing else changed, it has the same code.
+            Assert.NotEqual(0, inFuture);
         }
         finally
         {
@@ -81,6 +87,14 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
                 break;
         }
         return patches;
+    }
+
+    // "N of M functions", as the build says.
+    private async Task<string> VerifyFutureAsync(PatchProject project)
+    {
+        var build = (await project.BuildAsync("-t:KspliceVerifyFuture", "-p:KernelFutureRelease=" + guest.Release)).MustSucceed();
+        string line = build.Output.Split('\n').Single(line => line.Contains(" functions are in ", StringComparison.Ordinal));
+        return line[..line.IndexOf(" are in ", StringComparison.Ordinal)].Trim();
     }
 
     private async Task ApplyAndUndoAsync(PatchProject project, string release)
