@@ -15,6 +15,9 @@ namespace Ksplice.Tasks;
 /// </summary>
 public abstract class PatchTask : KspliceTask
 {
+    /// <summary>The update's name.</summary>
+    public string UpdateName { get; set; } = "";
+
     /// <summary>What <see cref="ResolveKernel"/> wrote.</summary>
     [Required]
     public string KernelFile { get; set; } = "";
@@ -41,7 +44,7 @@ public abstract class PatchTask : KspliceTask
         if (done)
             return;
         RefusedBuild build = new(
-            Path.GetFileNameWithoutExtension(BuildEngine.ProjectFileOfTaskNode),
+            UpdateName,
             ResolvedKernel.Open(KernelFile).Release.Release,
             [
                 .. Patches

@@ -29,6 +29,7 @@ public sealed class RefusedReportTests
             Assert.Contains($"refused; report: {report}", build.Output, StringComparison.Ordinal);
             string html = await File.ReadAllTextAsync(report, TestContext.Current.CancellationToken);
             Assert.Contains($"{id}.md\">{id}</a> <span class=\"small\">{place}", html, StringComparison.Ordinal);
+            Assert.Contains("<h1>update</h1>", html, StringComparison.Ordinal);
             Assert.Contains("<h3>fix.patch</h3>", html, StringComparison.Ordinal);
             Assert.Contains($"<dd>{Patches.Release}</dd>", html, StringComparison.Ordinal);
             string added = patch.Split('\n').First(line => line.StartsWith('+') && !line.StartsWith("+++ ", StringComparison.Ordinal));
