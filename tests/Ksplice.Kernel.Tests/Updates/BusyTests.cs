@@ -2,8 +2,6 @@
 // A thread inside of a replaced function: nothing may change until it has left. Sample c replaces devkmsg_read, where a
 // reader of /dev/kmsg sleeps once it has read everything.
 using System.Text.RegularExpressions;
-using CliWrap;
-using CliWrap.Buffered;
 using Ksplice.Build.Elf;
 
 namespace Ksplice.Kernel.Tests.Updates;
@@ -33,10 +31,7 @@ public sealed class BusyTests(Guest guest)
     }
 
     private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) =>
-        await guest.RunAsync(
-            $"package={UpdateGuest.Place(project)} id={project.Id}\n{script}",
-            [UpdateGuest.Command, UpdateGuest.Package(project), await TestModule.BuildAsync("parked", guest.Release), .. files]
-        );
+        await UpdateGuest.RunAsync(guest, project, script, [await TestModule.BuildAsync("parked", guest.Release), .. files]);
 
     [Fact]
     public async Task A_parked_thread_is_named_after_five_tries_and_nothing_has_changed()
@@ -181,118 +176,6 @@ public sealed class BusyTests(Guest guest)
         }
     }
 
-    // Where the instructions of devkmsg_read begin that a probe can be put on, from its start, for the shell.
-    private static async Task<string> InstructionsAsync(string file)
-    {
-        var listing = await Cli.Wrap("objdump")
-            .WithArguments(["-d", "--no-show-raw-insn", "--disassemble=devkmsg_read", file])
-            .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
-        ulong[] addresses =
-        [
-            .. Regex
-                .Matches(listing.StandardOutput, @"^ *([0-9a-f]+):\t(?!call|j|nop|int3|ud2)", RegexOptions.Multiline)
-                .Select(match => Convert.ToUInt64(match.Groups[1].Value, 16)),
-        ];
-        ulong start = Convert.ToUInt64(
-            Regex.Match(listing.StandardOutput, @"^([0-9a-f]+) <devkmsg_read>:", RegexOptions.Multiline).Groups[1].Value,
-            16
-        );
-        return string.Join(' ', addresses.Select(address => address - start).Where(offset => offset > 16));
-    }
-
-    // Sample c is for one kernel.
-    private async Task<PatchProject> BuildForAnyKernelAsync()
-    {
-        PatchProject project = new(guest.Release);
-        project.Write(
-            "kmsg.patch",
-            await KernelTree.ChangeAsync(
-                guest.Release,
-                "kernel/printk/printk.c",
-                ("/* LMM(devkmsg_read:A) */\n", "/* LMM(devkmsg_read:A) */\n\t\tif (count == 0x76543210)\n\t\t\tret = -EFBIG;\n")
-            )
-        );
-        (await project.BuildAsync()).MustSucceed();
-        return project;
-    }
-
-    // Puts a probe into the function at $1 that is optimised; a thread with the address of a probe's slot on its stack is parked.
-    private const string Slots = """
-        trace=/sys/kernel/tracing
-        probe() {
-            start=$1
-            shift
-            for at; do
-                echo "p:slot $(printf 0x%x $((start + at)))" >$trace/kprobe_events && echo 1 >$trace/events/kprobes/slot/enable || exit 1
-                for wait in 1 2 3 4 5 6 7 8; do
-                    ! grep -q OPTIMIZED /sys/kernel/debug/kprobes/list || return 0
-                    usleep 200000
-                done
-                forget
-            done
-            exit 1
-        }
-        forget() { echo 0 >$trace/events/kprobes/slot/enable; echo >$trace/kprobe_events; }
-        park() { insmod /parked.ko word=$(printf 0x%x $((0x$(sed -n "s/ . kprobe_optinsn_page\t.*//p" /proc/kallsyms) + 1))) || exit 1; }
-
-        """;
-
-    // K27: the instructions that a probe has displaced run in a slot of its own, which is in no function. A thread may still be in
-    // it when the probe is gone.
-    [Fact]
-    public async Task A_thread_in_the_slot_of_a_probe_in_the_function_counts_as_in_the_function()
-    {
-        using var project = await BuildForAnyKernelAsync();
-        string pre = Assert.Single(Directory.GetFiles(project.At("obj"), "printk.pre.o", SearchOption.AllDirectories));
-        var result = await RunAsync(
-            project,
-            $$"""
-            {{Slots}}
-            probe $((0x$(sed -n 's/ t devkmsg_read$//p' /proc/kallsyms))) {{await InstructionsAsync(pre)}}
-            park
-            forget
-            ksplice apply $package
-            echo "apply $?"
-            rmmod parked
-            ksplice apply $package
-            echo "apply $?"
-            ksplice undo $id || exit 1
-            """
-        );
-        result.MustEndWith(0);
-        Assert.Equal(["apply 3", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
-        Assert.Matches(@"parked\W+\d+\W+slot of a probe in devkmsg_read", result.Errors);
-    }
-
-    // K20, K27: a probe in code that goes keeps the code, and after it a thread in its slot.
-    [Fact]
-    public async Task Undo_is_refused_while_a_probe_stands_in_new_code_and_waits_for_a_thread_in_its_slot()
-    {
-        using var project = await BuildForAnyKernelAsync();
-        string primary = Assert.Single(Directory.GetFiles(project.Package, "*_0_primary.ko"));
-        var result = await RunAsync(
-            project,
-            $$"""
-            {{Slots}}
-            ksplice apply $package || exit 1
-            probe $((0x$(sed -n 's/ t devkmsg_read\t\[ksplice_.*//p' /proc/kallsyms))) {{await InstructionsAsync(primary)}}
-            park
-            ksplice undo $id
-            echo "undo $?"
-            forget
-            ksplice undo $id
-            echo "undo $?"
-            rmmod parked
-            ksplice undo $id
-            echo "undo $?"
-            """
-        );
-        result.MustEndWith(0);
-        Assert.Equal(["undo 2", "undo 3", "undo 0"], result.Lines.Where(line => line.StartsWith("undo ", StringComparison.Ordinal)));
-        Assert.Contains("a kprobe stands in the new code at devkmsg_read+0x", result.Errors, StringComparison.Ordinal);
-        Assert.Matches(@"parked\W+\d+\W+slot of a probe in new code", result.Errors);
-    }
-
     // K14: the idle tasks are on no list; a process that nobody has asked for has no stack any more.
     [Fact]
     public async Task Idle_tasks_count_and_a_zombie_does_not()
@@ -334,93 +217,6 @@ public sealed class BusyTests(Guest guest)
         Assert.Matches(@"swapper/1\W+0\W+do_idle", result.Errors);
     }
 
-    // K17: who asks for the update stands in this function until the request is taken.
-    [Fact]
-    public async Task The_writer_of_a_request_is_not_in_its_own_way()
-    {
-        using PatchProject project = new(guest.Release);
-        project.Write(
-            "kernfs.patch",
-            await KernelTree.ChangeAsync(
-                guest.Release,
-                "fs/kernfs/file.c",
-                (
-                    "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n",
-                    "\t\tlen = min_t(size_t, len, PAGE_SIZE);\n\t\tif (len == 17)\n\t\t\treturn -EFBIG;\n"
-                )
-            )
-        );
-        (await project.BuildAsync()).MustSucceed();
-        Assert.Contains("kernfs_fop_write_iter", UpdateGuest.Replaced(project));
-        var result = await RunAsync(
-            project,
-            """
-            write() { echo 0000000000000000 >/sys/kernel/rcu_expedited; echo "write $?"; }
-            write
-            ksplice apply $package || exit 1
-            write
-            ksplice undo $id || exit 1
-            write
-            """
-        );
-        result.MustEndWith(0);
-        Assert.Equal(["write 0", "write 1", "write 0"], result.Lines.Where(line => line.StartsWith("write ", StringComparison.Ordinal)));
-    }
-
-    // K30: the runtime's own threads sleep in these. No pipe around the command: its other end would sleep there too.
-    [Theory]
-    [InlineData(
-        "fs/pipe.c",
-        "\t/* Null read succeeds. */\n",
-        "\tif (total_len == 4242)\n\t\treturn -EFBIG;\n",
-        "pipe_read",
-        "echo | dd bs=4242 count=1"
-    )]
-    [InlineData(
-        "fs/read_write.c",
-        "\tif (!(file->f_mode & FMODE_READ))\n",
-        "\tif (count == 4242)\n\t\treturn -EFBIG;\n",
-        "vfs_read",
-        "dd if=/dev/zero bs=4242 count=1"
-    )]
-    [InlineData(
-        "kernel/futex/waitwake.c",
-        "\tto = futex_setup_timer(abs_time, &timeout, flags,\n",
-        "\tif (val == 4242)\n\t\treturn -EFBIG;\n",
-        "futex_wait",
-        null
-    )]
-    public async Task The_command_is_not_in_its_own_way(string file, string before, string added, string function, string? use)
-    {
-        using PatchProject project = new(guest.Release);
-        project.Write("own.patch", await KernelTree.ChangeAsync(guest.Release, file, (before, added + before)));
-        (await project.BuildAsync()).MustSucceed();
-        Assert.Contains(function, UpdateGuest.Replaced(project));
-        var result = await RunAsync(
-            project,
-            $$"""
-            use() { {{use ?? "true"}} >/dev/null 2>&1; echo "use $?"; }
-            use
-            ksplice apply $package; echo "apply $?"
-            use
-            ksplice undo $id; echo "undo $?"
-            use
-            mkdir -p /etc/systemd/system
-            ksplice enable $package >/dev/null
-            ksplice restore; echo "restore $?"
-            ksplice undo $id; echo "undo $?"
-            """
-        );
-        result.MustEndWith(0);
-        string changed = use is null ? "use 0" : "use 1";
-        Assert.Equal(
-            ["use 0", "apply 0", changed, "undo 0", "use 0", "restore 0", "undo 0"],
-            result.Lines.Where(line => Regex.IsMatch(line, "^(use|apply|undo|restore) [0-9]+$"))
-        );
-        Assert.Contains("update " + project.Id + " applied: ", result.Output, StringComparison.Ordinal);
-        Assert.DoesNotContain("warning", result.Errors, StringComparison.Ordinal);
-    }
-
     // K19: the thread comes back to that function when its system call is restarted.
     [Fact]
     public async Task Undo_waits_for_a_system_call_that_is_restarted_through_new_code()
@@ -459,69 +255,6 @@ public sealed class BusyTests(Guest guest)
         result.MustEndWith(0);
         Assert.Equal(["apply 2", "apply 0"], result.Lines.Where(line => line.StartsWith("apply ", StringComparison.Ordinal)));
         Assert.Matches(@"running_task\W.*parked \(\d+\) runs though the machine is stopped", result.Errors);
-    }
-
-    // K31: all threads are read before the machine stops, and in the stop those that ran since or are new. The core of this test waits
-    // in between, and meanwhile each of a thousand threads runs.
-    [Fact]
-    public async Task A_thread_that_goes_into_the_function_between_scan_and_stop_is_found()
-    {
-        using var project = await BuildForAnyKernelAsync();
-        var work = Directory.CreateTempSubdirectory("ksplice-scan-");
-        try
-        {
-            var result = await guest.RunAsync(
-                $$"""
-                package={{UpdateGuest.Place(project)}} sys=/sys/kernel/ksplice/{{project.Id}}
-                insmod /ksplice.ko || exit 1
-                for module in $package/*_helper.ko $package/*_data.ko $package/*_primary.ko; do
-                    [ ! -e $module ] || insmod $module || exit 1
-                done
-                echo 1 >$sys/max_tries; echo 0 >$sys/retry_ms
-                crowd 1000 &
-                crowd=$!
-                until [ "$(ls /proc/$crowd/task | wc -l)" = 1001 ]; do sleep 0.1; done
-                try() {
-                    echo 'wait between scan and stop' >/sys/module/ksplice/parameters/fail_at
-                    echo $1 >$sys/stage
-                    sleep 0.5
-                    [ -z "$2" ] || kill -$2 $crowd
-                    while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
-                    echo "$1 $2 $(cat $sys/abort_cause) stops $(cat $sys/stops) $(cut -d' ' -f1,3 $sys/conflicts)"
-                    sleep 2
-                }
-                try applied USR1
-                try applied USR1
-                try applied USR2
-                try applied
-                try reversed USR1
-                try reversed USR2
-                try reversed
-                kill -9 $crowd
-                """,
-                ["--timeout", "300"],
-                UpdateGuest.Package(project),
-                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
-                await UpdateGuest.ProgramAsync("crowd/crowd.c")
-            );
-            result.MustEndWith(0);
-            Assert.Equal(
-                [
-                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
-                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
-                    "applied USR2 code_busy stops 1 crowd devkmsg_read",
-                    "applied  ok stops 1",
-                    "reversed USR1 code_busy stops 1 crowd new",
-                    "reversed USR2 code_busy stops 1 crowd new",
-                    "reversed  ok stops 1",
-                ],
-                result.Lines.Where(line => Regex.IsMatch(line, "^(applied|reversed) ")).Select(line => line.TrimEnd())
-            );
-        }
-        finally
-        {
-            work.Delete(recursive: true);
-        }
     }
 
     // A thread that rests in the function is seen without a stop.

@@ -41,6 +41,26 @@ internal static class UpdateGuest
         return new GuestFile(program, "/bin/" + Path.GetFileName(program));
     }
 
+    /// <summary>Runs a script in a guest with the command and one package, $package, whose update is $id.</summary>
+    public static Task<GuestResult> RunAsync(Guest guest, PatchProject project, string script, params GuestFile[] files) =>
+        guest.RunAsync($"package={Place(project)} id={project.Id}\n{script}", [Command, Package(project), .. files]);
+
+    /// <summary>A change of devkmsg_read, where a reader of /dev/kmsg sleeps, for any kernel: sample c is for one.</summary>
+    public static async Task<PatchProject> BuildKmsgAsync(string release)
+    {
+        PatchProject project = new(release);
+        project.Write(
+            "kmsg.patch",
+            await KernelTree.ChangeAsync(
+                release,
+                "kernel/printk/printk.c",
+                ("/* LMM(devkmsg_read:A) */\n", "/* LMM(devkmsg_read:A) */\n\t\tif (count == 0x76543210)\n\t\t\tret = -EFBIG;\n")
+            )
+        );
+        (await project.BuildAsync()).MustSucceed();
+        return project;
+    }
+
     /// <summary>The replaced functions that the manifest names.</summary>
     public static string[] Replaced(PatchProject project)
     {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// Threads are read before the machine is stopped, while everybody else runs.
+using System.Text.RegularExpressions;
+
+namespace Ksplice.Kernel.Tests.Updates;
+
+public sealed class ScanTests(Guest guest)
+{
+    // K31: all threads are read before the machine stops, and in the stop those that ran since or are new. The core of this test waits
+    // in between, and meanwhile each of a thousand threads runs.
+    [Fact]
+    public async Task A_thread_that_goes_into_the_function_between_scan_and_stop_is_found()
+    {
+        using var project = await UpdateGuest.BuildKmsgAsync(guest.Release);
+        var work = Directory.CreateTempSubdirectory("ksplice-scan-");
+        try
+        {
+            var result = await guest.RunAsync(
+                $$"""
+                package={{UpdateGuest.Place(project)}} sys=/sys/kernel/ksplice/{{project.Id}}
+                insmod /ksplice.ko || exit 1
+                for module in $package/*_helper.ko $package/*_data.ko $package/*_primary.ko; do
+                    [ ! -e $module ] || insmod $module || exit 1
+                done
+                echo 1 >$sys/max_tries; echo 0 >$sys/retry_ms
+                crowd 1000 &
+                crowd=$!
+                until [ "$(ls /proc/$crowd/task | wc -l)" = 1001 ]; do sleep 0.1; done
+                try() {
+                    echo 'wait between scan and stop' >/sys/module/ksplice/parameters/fail_at
+                    echo $1 >$sys/stage
+                    sleep 0.5
+                    [ -z "$2" ] || kill -$2 $crowd
+                    while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
+                    echo "$1 $2 $(cat $sys/abort_cause) stops $(cat $sys/stops) $(cut -d' ' -f1,3 $sys/conflicts)"
+                    sleep 2
+                }
+                try applied USR1
+                try applied USR1
+                try applied USR2
+                try applied
+                try reversed USR1
+                try reversed USR2
+                try reversed
+                kill -9 $crowd
+                """,
+                ["--timeout", "300"],
+                UpdateGuest.Package(project),
+                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
+                await UpdateGuest.ProgramAsync("crowd/crowd.c")
+            );
+            result.MustEndWith(0);
+            Assert.Equal(
+                [
+                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
+                    "applied USR1 code_busy stops 1 crowd devkmsg_read",
+                    "applied USR2 code_busy stops 1 crowd devkmsg_read",
+                    "applied  ok stops 1",
+                    "reversed USR1 code_busy stops 1 crowd new",
+                    "reversed USR2 code_busy stops 1 crowd new",
+                    "reversed  ok stops 1",
+                ],
+                result.Lines.Where(line => Regex.IsMatch(line, "^(applied|reversed) ")).Select(line => line.TrimEnd())
+            );
+        }
+        finally
+        {
+            work.Delete(recursive: true);
+        }
+    }
+}
