@@ -61,7 +61,7 @@ public sealed class LinkModules : KspliceTask
         }
         var kernel = ResolvedKernel.Open(KernelFile);
         var cache = OpenCache(Cache);
-        KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger);
+        KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger, kernel.Release.Toolchain);
         if (Directory.Exists(OutputFolder))
             Directory.Delete(OutputFolder, recursive: true);
         var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);
@@ -89,7 +89,8 @@ public sealed class LinkModules : KspliceTask
                         signer!,
                         Path.Combine(cache.FolderOf(kernel.Release), KernelCache.OutputFolder),
                         Diagnostics,
-                        cancellation
+                        cancellation,
+                        kernel.Release.Toolchain
                     )
                     .ConfigureAwait(false)
             )

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Kernel;
+using Ksplice.Build.Processes;
 using Microsoft.Build.Framework;
 using TaskItem = Microsoft.Build.Utilities.TaskItem;
 
@@ -31,6 +32,9 @@ public sealed class ResolveKernel : KspliceTask
 
     /// <summary>The C compiler, likewise.</summary>
     public string? Compiler { get; set; }
+
+    /// <summary>The root folder in which compiler, binutils and kbuild run, likewise.</summary>
+    public string? Toolchain { get; set; }
 
     /// <summary>The folder of the kernel cache, likewise.</summary>
     public string? Cache { get; set; }
@@ -68,6 +72,7 @@ public sealed class ResolveKernel : KspliceTask
             Modules = Modules,
             Source = Source,
             Compiler = Compiler,
+            Toolchain = Toolchain,
             Cache = Cache,
         };
         var known = ResolvedKernel.Read(KernelFile);
@@ -75,7 +80,12 @@ public sealed class ResolveKernel : KspliceTask
             known is not null && known.Stamp == Stamp(options, known.Release)
                 ? known.Release
                 : await KernelReleaseResolver.ResolveAsync(options, Diagnostics, cancellation).ConfigureAwait(false);
-        if (release is null)
+        if (
+            release is null
+            || !ToolRoot.CheckShown("the project's intermediate folder", IntermediateFolder ?? KernelFile, release.Toolchain, Diagnostics)
+            || !ToolRoot.CheckShown("the Sdk's folder of kernel sources", KernelSources, release.Toolchain, Diagnostics)
+            || !ToolRoot.CheckShown("the folder for temporary files", Path.GetTempPath(), release.Toolchain, Diagnostics)
+        )
             return false;
         KernelReleaseResolver.Check(release, Diagnostics);
         new ResolvedKernel(Stamp(options, release), Engine(), release).WriteIfDifferent(KernelFile);
@@ -91,7 +101,7 @@ public sealed class ResolveKernel : KspliceTask
     private static string Stamp(KernelReleaseOptions options, KernelRelease release)
     {
         StringBuilder text = new(options.ToString());
-        foreach (string path in (string[])[release.Config, release.ModuleSymvers, release.Image, release.Source, Program(release.Compiler)])
+        foreach (string path in (string[])[release.Config, release.ModuleSymvers, release.Image, release.Source, .. ToolFiles(release)])
         {
             FileInfo file = new(path);
             text.Append('|')
@@ -103,6 +113,12 @@ public sealed class ResolveKernel : KspliceTask
         }
         return text.ToString();
     }
+
+    // The programs of a root folder change with its packages.
+    private static IEnumerable<string> ToolFiles(KernelRelease release) =>
+        release.Toolchain.Length == 0
+            ? [Program(release.Compiler)]
+            : [Path.Combine(release.Toolchain, "var/lib/dpkg/status"), Path.Combine(release.Toolchain, "packages")];
 
     private static string Program(string name) =>
         name.Contains('/', StringComparison.Ordinal)

@@ -32,7 +32,8 @@ public sealed record UpdateModules(string Helper, string Primary);
 /// <param name="headers">The folder with the kernel's headers.</param>
 /// <param name="kernelSources">The folder with this project's C files: core, match, update and include.</param>
 /// <param name="logger">Takes kbuild's output.</param>
-public sealed partial class KernelModuleBuilder(string release, string headers, string kernelSources, ILogger logger)
+/// <param name="toolchain">The root folder that kbuild runs in; empty for this machine.</param>
+public sealed partial class KernelModuleBuilder(string release, string headers, string kernelSources, ILogger logger, string toolchain = "")
 {
     /// <summary>The core's module name.</summary>
     public const string CoreName = "ksplice";
@@ -233,7 +234,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             .. variables,
         ];
         if (
-            await new Tool("make", arguments) { Logger = logger }
+            await new Tool("make", arguments) { Root = toolchain, Logger = logger }
                 .RunAsync(diagnostics, cancellation)
                 .ConfigureAwait(false)
             is not { } made
@@ -271,7 +272,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     private async Task<bool> StripAsync(string module, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         if (
-            await new Tool("strip", "--strip-debug", module) { Logger = logger }
+            await new Tool("strip", "--strip-debug", module) { Root = toolchain, Logger = logger }
                 .RunAsync(diagnostics, cancellation)
                 .ConfigureAwait(false)
             is not { } stripped

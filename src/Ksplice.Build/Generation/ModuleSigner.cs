@@ -15,14 +15,15 @@ public static class ModuleSigner
 
     /// <summary>
     /// Signs a module where it lies; false after an error. <paramref name="outputDirectory"/> is the prepared kernel's
-    /// O= tree, in which sign-file was built.
+    /// O= tree, in which sign-file was built, <paramref name="toolchain"/> the root folder that it was built in.
     /// </summary>
     public static async Task<bool> SignAsync(
         string module,
         SigningIdentity identity,
         string outputDirectory,
         DiagnosticBag diagnostics,
-        CancellationToken cancellation = default
+        CancellationToken cancellation = default,
+        string toolchain = ""
     )
     {
         ArgumentNullException.ThrowIfNull(identity);
@@ -37,7 +38,14 @@ public static class ModuleSigner
             );
             return false;
         }
-        Tool sign = new(tool, Hash, identity.KeyFile, identity.CertificateFile, module) { Remedy = KernelCache.Remedy(outputDirectory) };
+        foreach (string file in (string[])[identity.KeyFile, identity.CertificateFile])
+            if (!ToolRoot.CheckShown("a file to sign with", file, toolchain, diagnostics))
+                return false;
+        Tool sign = new(tool, Hash, identity.KeyFile, identity.CertificateFile, module)
+        {
+            Root = toolchain,
+            Remedy = KernelCache.Remedy(outputDirectory),
+        };
         if (await sign.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } result)
             return false;
         if (result.Succeeded)

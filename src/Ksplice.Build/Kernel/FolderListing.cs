@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.RegularExpressions;
 using Ksplice.Build.Diagnostics;
-using Ksplice.Build.Processes;
 
 namespace Ksplice.Build.Kernel;
 
@@ -37,7 +36,8 @@ internal sealed partial record FolderListing(IReadOnlyList<string> Lines, UnitDa
         string root = KernelCache.RealPath(sourceRoot);
         string[] variables = KernelCache.Variables(kernel.Release);
         List<string> lines = [];
-        Tool make = new("make", ["-f", Path.Combine(root, "Makefile"), .. variables, "-n", "-k", "V=1", "-j1", .. Kept, folder + "/"])
+        string[] arguments = ["-f", Path.Combine(root, "Makefile"), .. variables, "-n", "-k", "V=1", "-j1", .. Kept, folder + "/"];
+        var make = kernel.Release.Tool("make", arguments) with
         {
             Folder = output,
             Lines = line => lines.Add(line.Replace(root, kernel.SourceDirectory, StringComparison.Ordinal)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
 using Ksplice.Build.Processes;
@@ -65,6 +66,8 @@ public sealed partial class KernelCache(string root, ILogger logger)
             identity,
             Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(release.Config)))
         );
+        if (release.Toolchain.Length != 0)
+            text += '\n' + release.Toolchain;
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
     }
 
@@ -171,7 +174,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
         {
             if (
-                await new Tool("make", [.. make, .. goals]) { Folder = folder, Logger = logger }
+                await (release.Tool("make", [.. make, .. goals]) with { Folder = folder, Logger = logger })
                     .RunAsync(diagnostics, cancellation)
                     .ConfigureAwait(false)
                 is not { } made
@@ -182,6 +185,8 @@ public sealed partial class KernelCache(string root, ILogger logger)
                 diagnostics.Report(KernelDiagnostics.PrepareFailed, null, "make " + goals[^1], made.ExitCode, release.Release, made.Cause);
                 return false;
             }
+            if (!CheckOptions(release, Path.Combine(output, ".config"), diagnostics))
+                return false;
         }
 
         // Who built the kernel and when is compiled into it; the headers package has it.
@@ -194,6 +199,19 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
 
         return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
+    }
+
+    // What Kconfig asks the tools for is lost in silence if a tool is not there.
+    private static bool CheckOptions(KernelRelease release, string config, DiagnosticBag diagnostics)
+    {
+        const int Shown = 5;
+        string difference = KernelConfiguration
+            .Read(release.Config)
+            .DifferenceTo(KernelConfiguration.Read(config), Shown, option => !OfTools().IsMatch(option));
+        if (difference.Length == 0)
+            return true;
+        diagnostics.Report(KernelDiagnostics.LostOptions, new SourceLocation(release.Config), release.Release, difference);
+        return false;
     }
 
     private async Task<bool> ListUnitsAsync(
@@ -209,13 +227,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         // One job: the makes below would write into each other's lines.
         string[] dryRun = [.. make, "-n", "-k", "V=1", "-j1", "vmlinux", "modules"];
         // A dry run ends with an error, since it cannot read what it did not make.
-        Tool list = new("make", dryRun)
-        {
-            Folder = folder,
-            Logger = logger,
-            Lines = lines.Add,
-            MayFail = true,
-        };
+        var list = release.Tool("make", dryRun) with { Folder = folder, Logger = logger, Lines = lines.Add, MayFail = true };
         if (await list.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is null)
             return false;
         var units = UnitDatabase.Parse(lines, source);
@@ -225,7 +237,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
             return false;
         }
 
-        if (!await GenerateAsync(lines, Path.Combine(folder, OutputFolder), diagnostics, cancellation).ConfigureAwait(false))
+        if (!await GenerateAsync(release, lines, Path.Combine(folder, OutputFolder), diagnostics, cancellation).ConfigureAwait(false))
             return false;
         units.Save(Path.Combine(folder, "units.json"));
         return true;
@@ -233,6 +245,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
     // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
     private async Task<bool> GenerateAsync(
+        KernelRelease release,
         IEnumerable<string> lines,
         string output,
         DiagnosticBag diagnostics,
@@ -245,7 +258,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
             if (File.Exists(target))
                 continue;
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            Tool generate = new("sh", "-c", source.Command) { Folder = output, MayFail = true };
+            var generate = release.Tool("sh", "-c", source.Command) with { Folder = output, MayFail = true };
             if (await generate.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } generated)
                 return false;
             if (generated.Succeeded)
@@ -255,6 +268,10 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
         return true;
     }
+
+    // What the tools can do, and not what the kernel is made with: another patch level of a compiler may differ in it.
+    [GeneratedRegex("^CONFIG_(?:CC|AS|LD|GCC|CLANG|LLD|RUSTC|PAHOLE|TOOLS|BINDGEN)[0-9]*_|_VERSION(?:_TEXT)?$")]
+    private static partial Regex OfTools();
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
     private static partial void LogWaiting(ILogger logger, string path);

@@ -11,6 +11,29 @@ public sealed class KernelConfiguration(IReadOnlyDictionary<string, string> opti
     /// <summary>True if <paramref name="option"/>, <c>CONFIG_…</c>, is built in.</summary>
     public bool Has(string option) => options.GetValueOrDefault(option) == "y";
 
+    /// <summary>
+    /// In what <paramref name="other"/> differs: at most <paramref name="shown"/> options and how many more; empty if in none.
+    /// </summary>
+    /// <param name="other">Another configuration.</param>
+    /// <param name="shown">How many options to name.</param>
+    /// <param name="counts">The options that count; null for all.</param>
+    public string DifferenceTo(KernelConfiguration other, int shown, Func<string, bool>? counts = null)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        string[] differing =
+        [
+            .. Options
+                .Keys.Union(other.Options.Keys, StringComparer.Ordinal)
+                .Where(option => Options.GetValueOrDefault(option) != other.Options.GetValueOrDefault(option))
+                .Where(option => counts?.Invoke(option) != false)
+                .Order(StringComparer.Ordinal),
+        ];
+        return string.Join(", ", differing.Take(shown).Select(option => $"{option} is {Of(this, option)}, there {Of(other, option)}"))
+            + (differing.Length > shown ? $" and {differing.Length - shown} more" : "");
+
+        static string Of(KernelConfiguration configuration, string option) => configuration.Options.GetValueOrDefault(option) ?? "not set";
+    }
+
     /// <summary>Reads the file at <paramref name="path"/>.</summary>
     public static KernelConfiguration Read(string path) =>
         new(

@@ -140,6 +140,32 @@ public static class KernelDiagnostics
         DiagnosticSeverity.Warning
     );
 
+    /// <summary>KSP2072: the root folder of a toolchain is not there.</summary>
+    public static readonly DiagnosticDescriptor MissingToolchain = new(
+        "KSP2072",
+        "The toolchain's root is missing",
+        "the toolchain's root '{0}' does not exist; make it with 'build/setup --release {1}', or set KernelToolchain to a folder "
+            + "with the system that built the kernel, or to / for this machine's compiler",
+        DiagnosticSeverity.Error
+    );
+
+    /// <summary>KSP2074: the root folder of a toolchain lacks programs that kbuild runs.</summary>
+    public static readonly DiagnosticDescriptor IncompleteToolchain = new(
+        "KSP2074",
+        "The toolchain's root lacks programs",
+        "the toolchain's root {0} has no {1}; install the packages {2} there, or make a root with 'build/setup --release {3}'",
+        DiagnosticSeverity.Error
+    );
+
+    /// <summary>KSP2076: the kernel's configuration cannot be had here.</summary>
+    public static readonly DiagnosticDescriptor LostOptions = new(
+        "KSP2076",
+        "The kernel's configuration cannot be had",
+        "the configuration of kernel {0} does not stay as it is with this source and these tools: {1}; a program that the options "
+            + "depend on is missing or another one (pahole, of the package dwarves, for those with BTF), or the source is not the kernel's",
+        DiagnosticSeverity.Error
+    );
+
     /// <summary>KSP2051: the source is of another revision of Debian's package.</summary>
     public static readonly DiagnosticDescriptor OtherRevision = new(
         "KSP2051",

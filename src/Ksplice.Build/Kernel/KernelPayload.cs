@@ -56,7 +56,7 @@ internal static class KernelPayload
             if (head[0] == 0x1f && head[1] == 0x8b)
                 return Drain(new GZipStream(Open(payload), CompressionMode.Decompress));
             if (head[0] == 0xfd && head[1..6].SequenceEqual("7zXZ\0"u8))
-                return Drain(new XZStream(Open(payload)), trailer == 0 ? ReadSize : SizeOf(payload));
+                return Drain(new XZStream(Open(payload)), XzBlocks.SizesOf(head[..^trailer]));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0xfd2fb528)
                 return Drain(new ZstdSharp.DecompressionStream(Open(payload[..^trailer])));
             if (BinaryPrimitives.ReadUInt32LittleEndian(head) == 0x184c2102)
@@ -74,30 +74,35 @@ internal static class KernelPayload
 
     private static MemoryStream Open(ReadOnlyMemory<byte> payload) => new(payload.ToArray(), writable: false);
 
-    /// <summary>
-    /// What the boot wrapper says that a payload unpacks to. XZStream's filter for x86 code, which generic kernels are compressed
-    /// with, starts anew at each read and fails the stream's own check: such a stream must be read at once.
-    /// </summary>
-    private static int SizeOf(ReadOnlyMemory<byte> payload) =>
-        (int)Math.Clamp(BinaryPrimitives.ReadUInt32LittleEndian(payload.Span[^SizeLength..]), ReadSize, MaximumSize);
-
-    private static byte[] Drain(Stream stream, int readSize = ReadSize)
+    // XZStream's filter for x86 code, which generic kernels are compressed with, starts anew at each read, and should at each block.
+    // Else the stream fails its own check. So each block is read at once.
+    private static byte[] Drain(Stream stream, params IEnumerable<long> blocks)
     {
         using (stream)
         {
             using var output = new MemoryStream(64 << 20);
-            var buffer = new byte[readSize];
+            foreach (long size in blocks)
+            {
+                if (size > MaximumSize - output.Length)
+                    throw TooLarge();
+                var block = new byte[size];
+                stream.ReadExactly(block);
+                output.Write(block);
+            }
+            var buffer = new byte[ReadSize];
             int count;
             while ((count = stream.Read(buffer)) > 0)
             {
                 output.Write(buffer.AsSpan(0, count));
                 if (output.Length > MaximumSize)
-                    throw new InvalidDataException("its payload unpacks to more than 1 GiB");
+                    throw TooLarge();
             }
 
             return output.ToArray();
         }
     }
+
+    private static InvalidDataException TooLarge() => new("its payload unpacks to more than 1 GiB");
 
     /// <summary>The legacy frame: blocks of up to 8 MiB, each behind its compressed size.</summary>
     private static byte[] UnpackLegacyLz4(ReadOnlySpan<byte> blocks)
@@ -114,7 +119,7 @@ internal static class KernelPayload
                 throw new InvalidDataException("an lz4 block is damaged");
             output.Write(buffer.AsSpan(0, count));
             if (output.Length > MaximumSize)
-                throw new InvalidDataException("its payload unpacks to more than 1 GiB");
+                throw TooLarge();
             blocks = blocks[(4 + (int)size)..];
         }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Ksplice.Build.Processes;
+
 namespace Ksplice.Build.Kernel;
 
 /// <summary>
@@ -26,6 +28,11 @@ public sealed record KernelReleaseOptions
 
     /// <summary>The C compiler; else the one that the configuration names.</summary>
     public string? Compiler { get; init; }
+
+    /// <summary>
+    /// The root folder in which compiler, binutils and kbuild run, / for this machine; else the one that the unpacked image names.
+    /// </summary>
+    public string? Toolchain { get; init; }
 
     /// <summary>The cache, in which unpacked image packages are looked for too; else <see cref="KernelCache.DefaultRoot"/>.</summary>
     public string? Cache { get; init; }
@@ -63,6 +70,15 @@ public sealed record KernelRelease
 
     /// <summary>The first line of what the compiler says of its version.</summary>
     public required string CompilerVersion { get; init; }
+
+    /// <summary>The first line of what the assembler says of its version.</summary>
+    public string AssemblerVersion { get; init; } = "";
+
+    /// <summary>The root folder in which compiler, binutils and kbuild run; empty if they are this machine's.</summary>
+    public string Toolchain { get; init; } = "";
+
+    /// <summary>A program of the toolchain.</summary>
+    public Tool Tool(string program, params IReadOnlyList<string> arguments) => new(program, arguments) { Root = Toolchain };
 
     /// <summary>Module.symvers of the headers: what the kernel exports, with checksums.</summary>
     public string ModuleSymvers => Path.Combine(Headers, "Module.symvers");

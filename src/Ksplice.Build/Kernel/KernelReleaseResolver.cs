@@ -28,6 +28,8 @@ public static partial class KernelReleaseResolver
         if (!ToolPath.CheckForKbuild("the kernel cache", KernelCache.RealPath(cache), "set KernelCache to another folder", diagnostics))
             return null;
         string unpacked = Path.Combine(cache, "images", release);
+        if (await KernelToolchain.FindAsync(options, unpacked, diagnostics, cancellation).ConfigureAwait(false) is not { } toolchain)
+            return null;
         string? headers = Find(
             options.Headers,
             Directory.Exists,
@@ -36,9 +38,13 @@ public static partial class KernelReleaseResolver
             release,
             series,
             Others(cache),
-            $"/usr/src/linux-headers-{release}",
-            $"/lib/modules/{release}/build",
-            Path.Combine(unpacked, "usr", "src", "linux-headers-" + release)
+            [
+                .. InToolchain($"usr/src/linux-headers-{release}"),
+                .. new[] { $"/usr/src/linux-headers-{release}", $"/lib/modules/{release}/build" }.Where(place =>
+                    ToolRoot.Shows(toolchain, place)
+                ),
+                Path.Combine(unpacked, "usr", "src", "linux-headers-" + release),
+            ]
         );
         string? config = Find(
             options.Config,
@@ -51,7 +57,7 @@ public static partial class KernelReleaseResolver
             headers is null ? $"/usr/src/linux-headers-{release}/.config" : Path.Combine(headers, ".config"),
             $"/boot/config-{release}"
         );
-        string? image = FindImage(release, options.Image, cache, diagnostics);
+        string? image = FindImage(release, options.Image, cache, diagnostics, toolchain);
         string? source = Find(
             options.Source,
             path => File.Exists(path) || Directory.Exists(path),
@@ -61,11 +67,13 @@ public static partial class KernelReleaseResolver
             series,
             "",
             [
-                .. new[] { unpacked, "/" }.SelectMany(root =>
-                    new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix =>
-                        Path.Combine(root, "usr/src", $"linux-source-{series}{suffix}")
-                    )
-                ),
+                .. new[] { toolchain, unpacked, "/" }
+                    .Where(root => root.Length != 0)
+                    .SelectMany(root =>
+                        new[] { ".tar.xz", ".tar.zst", ".tar.gz", ".tar.bz2", "" }.Select(suffix =>
+                            Path.Combine(root, "usr/src", $"linux-source-{series}{suffix}")
+                        )
+                    ),
             ]
         );
         if (config is not null && !UnsupportedKernel.Check(release, config, diagnostics))
@@ -73,11 +81,11 @@ public static partial class KernelReleaseResolver
         if (headers is null || config is null || image is null || source is null)
             return null;
 
-        if (!CheckPaths(headers, source, diagnostics))
+        if (!CheckPaths(headers, source, diagnostics) || !CheckShown(toolchain, cache, headers, source, diagnostics))
             return null;
         if (!CheckConfig(config, Path.Combine(headers, ".config"), release, diagnostics))
             return null;
-        var compiler = await FindCompilerAsync(options, config, diagnostics, cancellation).ConfigureAwait(false);
+        var compiler = await FindCompilerAsync(options, toolchain, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
             return null;
         if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version.Version, diagnostics))
@@ -94,7 +102,11 @@ public static partial class KernelReleaseResolver
             Source = source,
             Compiler = compiler.Value.Program,
             CompilerVersion = compiler.Value.Version,
+            AssemblerVersion = await VersionOfAsync("as", toolchain, cancellation).ConfigureAwait(false) ?? "",
+            Toolchain = toolchain,
         };
+
+        IEnumerable<string> InToolchain(string path) => toolchain.Length == 0 ? [] : [Path.Combine(toolchain, path)];
     }
 
     /// <summary>The image of <paramref name="release"/>; null after an error.</summary>
@@ -102,7 +114,8 @@ public static partial class KernelReleaseResolver
     /// <param name="given">The image's path, if it is known.</param>
     /// <param name="cache">The folder of the kernel cache.</param>
     /// <param name="diagnostics">Takes that it is nowhere.</param>
-    public static string? FindImage(string release, string? given, string cache, DiagnosticBag diagnostics) =>
+    /// <param name="toolchain">The root folder of the toolchain, which may have the image too; empty if there is none.</param>
+    public static string? FindImage(string release, string? given, string cache, DiagnosticBag diagnostics, string toolchain = "") =>
         Find(
             given,
             File.Exists,
@@ -111,8 +124,11 @@ public static partial class KernelReleaseResolver
             release,
             SeriesOf(release),
             "",
-            $"/boot/vmlinuz-{release}",
-            Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release)
+            [
+                .. toolchain.Length == 0 ? [] : (string[])[Path.Combine(toolchain, "boot", "vmlinuz-" + release)],
+                $"/boot/vmlinuz-{release}",
+                Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release),
+            ]
         );
 
     private static string SeriesOf(string release) => SeriesPattern().Match(release) is { Success: true } match ? match.Value : release;
@@ -132,7 +148,7 @@ public static partial class KernelReleaseResolver
                 new SourceLocation(release.Config),
                 release.Release,
                 wanted,
-                release.Compiler,
+                Shown(release.Compiler, release.Toolchain),
                 release.CompilerVersion,
                 wanted.Split(' ')[0]
             );
@@ -229,42 +245,27 @@ public static partial class KernelReleaseResolver
             )
         );
 
+    private static bool CheckShown(string toolchain, string cache, string headers, string source, DiagnosticBag diagnostics) =>
+        ToolRoot.CheckShown("the kernel cache", cache, toolchain, diagnostics)
+        & ToolRoot.CheckShown("the folder of the headers", headers, toolchain, diagnostics)
+        & (File.Exists(source) || ToolRoot.CheckShown("the source tree", source, toolchain, diagnostics));
+
     // Units are compiled by the configuration, the update's modules by the headers: both must be the running kernel's.
     private static bool CheckConfig(string config, string ofHeaders, string release, DiagnosticBag diagnostics)
     {
         if (config == ofHeaders || !File.Exists(ofHeaders))
             return true;
-        var (given, wanted) = (KernelConfiguration.Read(config).Options, KernelConfiguration.Read(ofHeaders).Options);
-        string[] differing =
-        [
-            .. given
-                .Keys.Union(wanted.Keys, StringComparer.Ordinal)
-                .Where(option => given.GetValueOrDefault(option) != wanted.GetValueOrDefault(option))
-                .Order(StringComparer.Ordinal),
-        ];
-        if (differing.Length == 0)
-            return true;
         const int Shown = 3;
-        diagnostics.Report(
-            KernelDiagnostics.WrongConfig,
-            new SourceLocation(config),
-            config,
-            release,
-            ofHeaders,
-            string.Join(
-                ", ",
-                differing
-                    .Take(Shown)
-                    .Select(option =>
-                        $"{option} is {given.GetValueOrDefault(option) ?? "not set"}, there {wanted.GetValueOrDefault(option) ?? "not set"}"
-                    )
-            ) + (differing.Length > Shown ? $" and {differing.Length - Shown} more" : "")
-        );
+        string difference = KernelConfiguration.Read(config).DifferenceTo(KernelConfiguration.Read(ofHeaders), Shown);
+        if (difference.Length == 0)
+            return true;
+        diagnostics.Report(KernelDiagnostics.WrongConfig, new SourceLocation(config), config, release, ofHeaders, difference);
         return false;
     }
 
     private static async Task<(string Program, string Version)?> FindCompilerAsync(
         KernelReleaseOptions options,
+        string toolchain,
         string config,
         DiagnosticBag diagnostics,
         CancellationToken cancellation
@@ -273,17 +274,18 @@ public static partial class KernelReleaseResolver
         string wanted = WantedCompiler(config);
         string named = wanted.Split(' ')[0];
         string[] programs = string.IsNullOrEmpty(options.Compiler) ? [named.Length > 0 ? named : "gcc", "gcc"] : [options.Compiler];
-        string found = $"'{string.Join("' and '", programs.Distinct(StringComparer.Ordinal))}' cannot be run";
+        string place = toolchain.Length == 0 ? "" : $" in the toolchain's root {toolchain}";
+        string found = $"'{string.Join("' and '", programs.Distinct(StringComparer.Ordinal))}' cannot be run{place}";
         (string Program, string Version)? near = null;
         foreach (string program in programs.Distinct(StringComparer.Ordinal))
         {
-            if (await VersionOfAsync(program, cancellation).ConfigureAwait(false) is not { } version)
+            if (await VersionOfAsync(program, toolchain, cancellation).ConfigureAwait(false) is not { } version)
                 continue;
             if (AfterName(version) == AfterName(wanted))
                 return (program, version);
             if (MajorOf(version) is { } major && major == MajorOf(wanted))
                 near ??= (program, version);
-            found = $"'{program}' is '{version}'";
+            found = $"'{Shown(program, toolchain)}' is '{version}'";
         }
         if (near is not null)
             return near;
@@ -293,10 +295,15 @@ public static partial class KernelReleaseResolver
     }
 
     // That the compiler is missing is said together with which one is wanted.
-    private static async Task<string?> VersionOfAsync(string program, CancellationToken cancellation) =>
-        await new Tool(program, "--version").RunAsync([], cancellation).ConfigureAwait(false) is { Succeeded: true } result
+    private static async Task<string?> VersionOfAsync(string program, string toolchain, CancellationToken cancellation) =>
+        await new Tool(program, "--version") { Root = toolchain }
+            .RunAsync([], cancellation)
+            .ConfigureAwait(false)
+            is { Succeeded: true } result
             ? result.Output.Split('\n')[0].Trim()
             : null;
+
+    private static string Shown(string program, string toolchain) => toolchain.Length == 0 ? program : $"{program} in {toolchain}";
 
     private static string WantedCompiler(string config) =>
         File.ReadLines(config).Select(line => CompilerPattern().Match(line)).FirstOrDefault(match => match.Success)?.Groups[1].Value ?? "";

@@ -209,7 +209,11 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     }
 
     private Tool Run(string program, IReadOnlyList<string> arguments) =>
-        new(program, arguments) { Folder = kernel.OutputDirectory, Logger = logger };
+        kernel.Release.Tool(program, arguments) with
+        {
+            Folder = kernel.OutputDirectory,
+            Logger = logger,
+        };
 
     /// <summary>make's rule format: a target, a colon, names with blanks, # and $ escaped, and continued lines.</summary>
     private ImmutableArray<string> ReadDependencies(string file)
@@ -241,6 +245,8 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         string[] words =
         [
             kernel.Release.CompilerVersion,
+            kernel.Release.AssemblerVersion,
+            kernel.Release.Toolchain,
             Path.GetFullPath(sourceRoot),
             .. unit.Compiler,
             .. unit.Objtool,

@@ -105,5 +105,13 @@ public static class MatchDiagnostics
         DiagnosticSeverity.Warning
     );
 
+    /// <summary>KSP2077: the kernel was not made from this source.</summary>
+    public static readonly DiagnosticDescriptor OtherSource = Error(
+        "KSP2077",
+        "Source and kernel are not one",
+        "kernel {0} was not compiled from this source by this compiler in this configuration: of the {2} functions in {3} of its files "
+            + "'{1}' has {4}; wanted is the source with all patches that the kernel was built with"
+    );
+
     private static DiagnosticDescriptor Error(string id, string title, string message) => new(id, title, message, DiagnosticSeverity.Error);
 }

@@ -4,6 +4,7 @@
 // - The environment is the user's, with messages in English and without the variables that change what make and kbuild make of the same
 //   inputs, or let gcc write further files. What says where a toolchain is (PATH, CPATH, HOSTCFLAGS and others) stays.
 // - A program that is missing is an error with one rule, which names the package that has it.
+// - A program of a kernel's toolchain runs in the toolchain's root folder, if it has one (ToolRoot).
 // - Cancellation kills the program and all that it has started.
 // - What it writes is kept up to a limit.
 using System.ComponentModel;
@@ -57,6 +58,9 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
     /// <summary>The folder that it runs in; null for the current one.</summary>
     public string? Folder { get; init; }
 
+    /// <summary>The root folder that it runs in; empty for this machine.</summary>
+    public string Root { get; init; } = "";
+
     /// <summary>Takes each line of its standard output, which is then not kept.</summary>
     public Action<string>? Lines { get; init; }
 
@@ -79,18 +83,20 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
     public async Task<ToolResult?> RunAsync(DiagnosticBag diagnostics, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(diagnostics);
-        Logger?.Log(LogLevel.Debug, default, $"run: {CommandLine}", null, (text, _) => text);
+        string place = Root.Length == 0 ? "" : $" in {Root}";
+        Logger?.Log(LogLevel.Debug, default, $"run{place}: {CommandLine}", null, (text, _) => text);
         BoundedText output = new(OutputLimit),
             errors = new(OutputLimit);
         try
         {
-            var ended = await Cli.Wrap(Program)
-                .WithArguments(Arguments)
-                .WithWorkingDirectory(Folder ?? Directory.GetCurrentDirectory())
+            string folder = Folder ?? Directory.GetCurrentDirectory();
+            var ended = await Cli.Wrap(Started)
+                .WithArguments(Root.Length == 0 ? Arguments : [.. ToolRoot.Arguments(Root, folder), Program, .. Arguments])
+                .WithWorkingDirectory(folder)
                 .WithEnvironmentVariables(variables =>
                 {
                     variables.Set("LC_ALL", "C");
-                    foreach (string name in Dropped)
+                    foreach (string name in Root.Length == 0 ? Dropped : Dropped.Concat(ToolRoot.Dropped))
                         variables.Set(name, null);
                 })
                 .WithStandardOutputPipe(Lines is null ? output.Pipe : PipeTarget.ToDelegate(Lines))
@@ -99,15 +105,32 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
                 .ExecuteAsync(cancellation)
                 .ConfigureAwait(false);
             ToolResult result = new(ended.ExitCode, output.ToString(), errors.ToString());
-            if (result.Succeeded || MayFail || MissingIn(result.Errors) is not { } missing)
+            if (result.Succeeded || (Root.Length != 0 && ReportRoot(result.Errors, diagnostics)))
+                return result.Succeeded ? result : null;
+            if (MayFail || MissingIn(result.Errors) is not { } missing)
                 return result;
             Report(missing, $"{Path.GetFileName(Program)} did not find it", null, diagnostics);
         }
         catch (Win32Exception problem)
         {
-            Report(Program, Reason(problem), Remedy, diagnostics);
+            Report(Started, Reason(problem), Root.Length == 0 ? Remedy : null, diagnostics);
         }
         return null;
+    }
+
+    // What is started is bwrap for a program in a root folder.
+    private string Started => Root.Length == 0 ? Program : ToolRoot.Program;
+
+    // True if bwrap, and not the program, wrote the errors.
+    private bool ReportRoot(string errors, DiagnosticBag diagnostics)
+    {
+        if (ToolRoot.MissingIn(errors) is { } missing)
+            Report(missing, $"it is not in the toolchain's root {Root}", Remedy ?? RemedyFor(missing) + " there", diagnostics);
+        else if (ToolRoot.ProblemIn(errors) is { } problem)
+            Report(Diagnostic.Create(ToolDiagnostics.CannotEnter, null, Root, problem), diagnostics);
+        else
+            return false;
+        return true;
     }
 
     // As a shell would take it.
@@ -123,14 +146,21 @@ public sealed partial record Tool(string Program, params IReadOnlyList<string> A
         Folder is not null && !Directory.Exists(Folder) ? $"its folder {Folder} does not exist"
         : problem.NativeErrorCode == NotPermitted ? "it is no program that may be executed"
         : problem.NativeErrorCode != NotFound ? problem.Message
-        : Program.Contains('/', StringComparison.Ordinal) ? "there is no such file"
+        : Started.Contains('/', StringComparison.Ordinal) ? "there is no such file"
         : $"it is in no folder of PATH ({Environment.GetEnvironmentVariable("PATH")})";
 
-    // Units are compiled side by side, and each would say it.
+    private static string RemedyFor(string program) =>
+        ToolPackages.Of(program) is { } package ? $"install the package {package}" : "install it";
+
     private static void Report(string program, string reason, string? remedy, DiagnosticBag diagnostics)
     {
-        remedy ??= ToolPackages.Of(program) is { } package ? $"install the package {package}" : "install it, or add its folder to PATH";
-        var report = Diagnostic.Create(ToolDiagnostics.CannotRun, null, program, reason, remedy);
+        remedy ??= ToolPackages.Of(program) is null ? "install it, or add its folder to PATH" : RemedyFor(program);
+        Report(Diagnostic.Create(ToolDiagnostics.CannotRun, null, program, reason, remedy), diagnostics);
+    }
+
+    // Units are compiled side by side, and each would say it.
+    private static void Report(Diagnostic report, DiagnosticBag diagnostics)
+    {
         lock (Reporting)
         {
             if (!diagnostics.Contains(report))

@@ -21,4 +21,21 @@ public static class ToolDiagnostics
         "{0} is '{1}', and {2} cannot take {3} in a path; {4}",
         DiagnosticSeverity.Error
     );
+
+    /// <summary>KSP2073: no program can be started in the root folder of a toolchain.</summary>
+    public static readonly DiagnosticDescriptor CannotEnter = new(
+        "KSP2073",
+        "The toolchain's root cannot be entered",
+        "no program can be run in the toolchain's root {0}: {1}; build where user namespaces are allowed "
+            + "(the sysctl user.max_user_namespaces is not 0), or as root, or without KernelToolchain",
+        DiagnosticSeverity.Error
+    );
+
+    /// <summary>KSP2075: a path where a toolchain's root has its own files.</summary>
+    public static readonly DiagnosticDescriptor Hidden = new(
+        "KSP2075",
+        "A path that the toolchain's root hides",
+        "{0} is '{1}', and programs in the toolchain's root {2} do not see it: of {3} they see what the root has; put it elsewhere",
+        DiagnosticSeverity.Error
+    );
 }

@@ -13,6 +13,7 @@ internal static partial class ToolPackages
         ["awk"] = "mawk",
         ["bc"] = "bc",
         ["bison"] = "bison",
+        ["bwrap"] = "bubblewrap",
         ["bzip2"] = "bzip2",
         ["cpio"] = "cpio",
         ["flex"] = "flex",

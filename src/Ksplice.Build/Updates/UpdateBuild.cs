@@ -225,14 +225,36 @@ public sealed class UpdateBuild
             var module = program.Module is null ? null : LoadedModule.Load(program.Module, modules, image, bag);
             if (module is null && program.Module is not null)
                 continue;
+            var said = NewBag();
             var result =
-                _inputs.Bases.Count != 0 ? ImageMatch.CheckOnTop(program.Data, module, image, bag)
-                : module is null ? ImageMatch.Check(program.Data, image, bag)
-                : ImageMatch.Check(program.Data, module, image, bag);
+                _inputs.Bases.Count != 0 ? ImageMatch.CheckOnTop(program.Data, module, image, said)
+                : module is null ? ImageMatch.Check(program.Data, image, said)
+                : ImageMatch.Check(program.Data, module, image, said);
+            // The difference of one function is nothing to look at if most differ.
+            if (said.HasErrors && FindOtherSource(program, module, image, cancellation) is { } other)
+                said = [other];
+            foreach (var diagnostic in said)
+                bag.Add(diagnostic);
             if (StaticKeyCheck.Check(program.Diffs.Diffs, image, bag, module))
                 matches.Add(new(program, program.Module?.Path ?? Release.Image, result));
         }
         return new(bag.HasErrors ? null : matches, [.. bag]);
+    }
+
+    private Diagnostic? FindOtherSource(TargetProgram program, LoadedModule? module, KernelImage image, CancellationToken cancellation)
+    {
+        ImageMemory memory = new(image);
+        return OtherSource.Find(
+            [
+                .. _inputs
+                    .Units.Zip(_units.Get(cancellation).Value!)
+                    .Where(unit => unit.First.Target == program.Diffs.Target.Name)
+                    .Select(unit => (unit.First.Source, unit.First.ReadWithTables() ?? unit.Second.Pre)),
+            ],
+            module is null ? memory : new ModuleMemory(module, memory),
+            module?.Path ?? image.Path,
+            Release.Release
+        );
     }
 
     private StageResult<UpdateModuleSources> Generate(CancellationToken cancellation)

@@ -104,9 +104,14 @@ public sealed class KernelImageTests : IDisposable
         Assert.True(image.TryRead(label.Key, new byte[16]));
     }
 
-    /// <summary>As generic kernels are: xz with its filter for x86 code, and the size behind it.</summary>
-    [Fact]
-    public async Task Unpacks_a_payload_with_the_filter_for_x86_code()
+    /// <summary>
+    /// As generic kernels are: xz with its filter for x86 code, and the size behind it; in one block, and in several, as xz 5.6 and newer
+    /// write them unless told otherwise.
+    /// </summary>
+    [Theory]
+    [InlineData("--threads=1")]
+    [InlineData("--block-size=1MiB")]
+    public async Task Unpacks_a_payload_with_the_filter_for_x86_code(string blocks)
     {
         var code = KernelPayload.Unpack(await File.ReadAllBytesAsync(KernelUnderTest.ImagePath, TestContext.Current.CancellationToken))[
             ..(5 << 20)
@@ -114,7 +119,7 @@ public sealed class KernelImageTests : IDisposable
         MemoryStream packed = new();
         await (
             CliWrap.PipeSource.FromBytes(code)
-            | CliWrap.Cli.Wrap("xz").WithArguments(["-c", "--check=crc32", "--x86", "--lzma2=preset=0"])
+            | CliWrap.Cli.Wrap("xz").WithArguments(["-c", "--check=crc32", blocks, "--x86", "--lzma2=preset=0"])
             | CliWrap.PipeTarget.ToStream(packed)
         ).ExecuteAsync(TestContext.Current.CancellationToken);
         packed.Write(BitConverter.GetBytes(code.Length));
@@ -126,8 +131,15 @@ public sealed class KernelImageTests : IDisposable
         packed.ToArray().CopyTo(image, 1024);
         Assert.True(code.AsSpan().SequenceEqual(KernelPayload.Unpack(image)));
 
-        image[^(int)(packed.Length / 2)] ^= 1;
-        Assert.Throws<InvalidDataException>(() => KernelPayload.Unpack(image));
+        // A byte of the code; the number of blocks in the index, and where the index begins, in the footer.
+        foreach (int place in (int[])[(int)(packed.Length / 2), 4 + 12 + IndexLength(image) - 1, 4 + 12 + IndexLength(image), 4 + 8])
+        {
+            image[^place] ^= 1;
+            Assert.Throws<InvalidDataException>(() => KernelPayload.Unpack(image));
+            image[^place] ^= 1;
+        }
+
+        static int IndexLength(byte[] image) => (BitConverter.ToInt32(image, image.Length - 4 - 8) + 1) * 4;
     }
 
     [Theory]

@@ -315,6 +315,23 @@ public sealed class PreparedKernelTests : IDisposable
         }
     }
 
+    /// <summary>As without pahole, without which Kconfig drops the options with BTF.</summary>
+    [Fact]
+    public async Task Refuses_a_configuration_that_does_not_stay_as_it_is()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string config = Path.Combine(_folder, "config");
+        // No option of this architecture; the last is what compilers can do, which does not count.
+        File.WriteAllLines(config, [.. File.ReadAllLines(kernel.Release.Config), "CONFIG_ARM64=y", "CONFIG_CC_HAS_NOTHING=y"]);
+        DiagnosticBag diagnostics = [];
+        var release = kernel.Release with { Config = config, Source = kernel.SourceDirectory };
+        var cache = new KernelCache(Path.Combine(_folder, "cache"), NullLogger.Instance);
+        Assert.Null(await cache.PrepareAsync(release, diagnostics, TestContext.Current.CancellationToken));
+        var report = Assert.Single(diagnostics);
+        Assert.Equal("KSP2076", report.Id);
+        Assert.Contains(": CONFIG_ARM64 is y, there not set;", report.Message, StringComparison.Ordinal);
+    }
+
     private static IEnumerable<(string, string, string)> Contents(CompiledUnit compiled) =>
         ElfObject
             .Read(File.ReadAllBytes(compiled.Object), compiled.Object)

@@ -6,6 +6,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Generation;
+using Ksplice.Build.Kernel;
 using Ksplice.Build.Matching;
 using Ksplice.Build.Targets;
 using Ksplice.Build.Tests.Analysis;
@@ -13,6 +14,7 @@ using Ksplice.Build.Tests.Differencing;
 using Ksplice.Build.Tests.Documentation;
 using Ksplice.Build.Tests.Kernel;
 using Ksplice.Build.Updates;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Ksplice.Build.Tests.Updates;
 
@@ -98,6 +100,30 @@ public sealed class UpdateBuildTests : IDisposable
         Assert.Equal("KSP3004", Assert.Single(differences.Diagnostics).Id);
         Assert.Equal(differences.Diagnostics, modules.Diagnostics);
         Assert.Contains(differences.Diagnostics[0], judgement.Diagnostics);
+    }
+
+    /// <summary>
+    /// As a source that lacks the kernel's patches: most functions of the unit differ, the changed one among them, and one cause is told.
+    /// </summary>
+    [Theory]
+    [InlineData("-fno-omit-frame-pointer", "KSP2077")]
+    [InlineData("", null)]
+    public async Task A_kernel_that_was_made_from_another_source_is_told_by_one_diagnostic(string options, string? id)
+    {
+        const string Unit = "fs/proc/task_mmu.c";
+        const string Show = "static int show_smap(struct seq_file *m, void *v)\n{\n";
+        var inputs = await KernelAsync((Unit, Show, Show + "\tpr_info(\"smap\\n\");\n"));
+        var objects = Assert.Single(inputs.Units);
+        var kernel = await KernelUnderTest.PreparedAsync();
+        UnitCompiler compiler = new(kernel, NullLogger.Instance);
+        var cancellation = TestContext.Current.CancellationToken;
+        string[] added = options.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var unit = kernel.Units.Find(Unit)!;
+        if (added.Length != 0)
+            Assert.NotNull(await compiler.CompileAsync(unit, kernel.SourceDirectory, objects.Pre, added, [], cancellation));
+        var matches = new UpdateBuild(inputs).Matches(cancellation);
+        Assert.Equal(id is null, matches.Value is not null);
+        Assert.Equal(id is null ? [] : [id], matches.Diagnostics.Select(diagnostic => diagnostic.Id));
     }
 
     [Fact]
