@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The fixture itself: a test that relies on the guest is worth what the guest reports.
+using Ksplice.Kernel.Tests.Updates;
+
 namespace Ksplice.Kernel.Tests.Guests;
 
 public sealed class GuestTests(Guest guest)
@@ -50,8 +52,8 @@ public sealed class GuestTests(Guest guest)
     public async Task Reports_a_kernel_message_of_warning_level()
     {
         // A module whose dependency is not loaded: the loader warns of its unknown symbols.
-        var module = Path.Combine(guest.Image, "lib/modules", guest.Release, "kernel/drivers/nvdimm/nd_virtio.ko");
-        var result = await guest.RunAsync("insmod /x.ko; true", new GuestFile(module, "/x.ko"));
+        var module = UpdateGuest.Module(guest.Release, "drivers/md/dm-crypt");
+        var result = await guest.RunAsync("insmod /dm-crypt.ko; true", module);
         result.MustEndWith(GuestResult.KernelMessages);
         Assert.Contains("Unknown symbol", result.Errors, StringComparison.Ordinal);
     }

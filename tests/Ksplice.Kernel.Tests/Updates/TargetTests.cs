@@ -110,9 +110,7 @@ public sealed class TargetTests(Guest guest)
             """
             --- a/drivers/block/zram/zram_drv.c
             +++ b/drivers/block/zram/zram_drv.c
-            @@ -34,7 +34,11 @@
-             #include <linux/part_stat.h>
-             
+            @@ -36,5 +36,9 @@
              #include "zram_drv.h"
              
             +#include <ksplice/hooks.h>

@@ -37,14 +37,18 @@ internal static class TestModule
         File.Copy(Repository.At("src/Ksplice.Kernel/Kbuild"), Path.Combine(folder, "Kbuild"));
     }
 
+    /// <summary>The headers of a release. Those that depend on their image's package are unpacked beside the image.</summary>
+    public static string Headers(string release)
+    {
+        string installed = "/usr/src/linux-headers-" + release;
+        return Directory.Exists(installed) ? installed : Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release) + installed;
+    }
+
     /// <summary>Builds the modules in a folder for a release.</summary>
     public static async Task MakeAsync(string folder, string release, params string[] arguments)
     {
-        // Headers that depend on their image's package are unpacked beside the image.
-        string installed = "/usr/src/linux-headers-" + release,
-            unpacked = Path.Combine(Build.Kernel.KernelCache.DefaultRoot, "images", release) + installed;
         var made = await Cli.Wrap("make")
-            .WithArguments(["-C", Directory.Exists(installed) ? installed : unpacked, "M=" + folder, "modules", .. arguments])
+            .WithArguments(["-C", Headers(release), "M=" + folder, "modules", .. arguments])
             .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(made.ExitCode == 0, made.StandardError);

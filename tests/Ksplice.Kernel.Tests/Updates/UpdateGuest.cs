@@ -28,6 +28,12 @@ internal static class UpdateGuest
         return new(shipped, "/" + Path.GetFileName(shipped));
     }
 
+    /// <summary>
+    /// Where the body of a function begins whose address is taken: behind its ENDBR, if the kernel has them, and the call of the tracer.
+    /// </summary>
+    public static int Body(string release) =>
+        KernelConfiguration.Read(Path.Combine(TestModule.Headers(release), ".config")).Has("CONFIG_X86_KERNEL_IBT") ? 9 : 5;
+
     /// <summary>Compiles one of this project's C programs, for a guest's /bin.</summary>
     public static async Task<GuestFile> ProgramAsync(string source)
     {
