@@ -25,7 +25,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
     public const string OutputFolder = "output";
 
-    private const string GeneratorVersion = "7";
+    private const string GeneratorVersion = "8";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>
@@ -193,74 +193,22 @@ public sealed partial class KernelCache(string root, ILogger logger)
                 File.Copy(shipped, Path.Combine(generated, header), overwrite: true);
         }
 
-        return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
-    }
-
-    private async Task<bool> ListUnitsAsync(
-        KernelRelease release,
-        string[] make,
-        string folder,
-        string source,
-        DiagnosticBag diagnostics,
-        CancellationToken cancellation
-    )
-    {
-        var lines = new List<string>();
-        // One job: the makes below would write into each other's lines.
-        string[] dryRun = [.. make, "-n", "-k", "V=1", "-j1", "vmlinux", "modules"];
-        // A dry run ends with an error, since it cannot read what it did not make.
-        Tool list = new("make", dryRun)
-        {
-            Folder = folder,
-            Logger = logger,
-            Lines = lines.Add,
-            MayFail = true,
-        };
-        if (await list.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is null)
+        if (
+            await new UnitListing(release, source, output, logger).MakeAsync(diagnostics, cancellation).ConfigureAwait(false)
+            is not { } units
+        )
             return false;
-        var units = UnitDatabase.Parse(lines, source);
         if (units.Units.Count == 0)
         {
             diagnostics.Report(KernelDiagnostics.NoUnits, null, "make -n vmlinux modules", release.Release, folder);
             return false;
         }
-
-        if (!await GenerateAsync(lines, Path.Combine(folder, OutputFolder), diagnostics, cancellation).ConfigureAwait(false))
-            return false;
         units.Save(Path.Combine(folder, "units.json"));
-        return true;
-    }
-
-    // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
-    private async Task<bool> GenerateAsync(
-        IEnumerable<string> lines,
-        string output,
-        DiagnosticBag diagnostics,
-        CancellationToken cancellation
-    )
-    {
-        foreach (var source in GeneratedSource.Find(lines))
-        {
-            string target = Path.Combine(output, source.Target);
-            if (File.Exists(target))
-                continue;
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            Tool generate = new("sh", "-c", source.Command) { Folder = output, MayFail = true };
-            if (await generate.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } generated)
-                return false;
-            if (generated.Succeeded)
-                continue;
-            File.Delete(target);
-            LogNotGenerated(logger, source.Target, generated.Cause);
-        }
         return true;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
     private static partial void LogWaiting(ILogger logger, string path);
-
-    [LoggerMessage(Level = LogLevel.Information, Message = "not generated: {Target}: {Errors}")]
-    private static partial void LogNotGenerated(ILogger logger, string target, string errors);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "unpacking {Source}")]
     private static partial void LogUnpacking(ILogger logger, string source);
