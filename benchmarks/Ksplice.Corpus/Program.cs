@@ -23,7 +23,8 @@ Option<string> work = new("--work")
 };
 Option<string> output = new("--output") { Description = "The table to write", DefaultValueFactory = _ => "corpus.csv" };
 Option<string?> only = new("--only") { Description = "Run this source file's patch again and print its row" };
-RootCommand command = new("Builds every one-file patch between two source packages") { release, older, newer, work, output, only };
+Option<int> every = new("--every") { Description = "Build each N-th patch only, by path", DefaultValueFactory = _ => 1 };
+RootCommand command = new("Builds every one-file patch between two source packages") { release, older, newer, work, output, only, every };
 var measure = new System.CommandLine.Command("measure", "Show what differencing costs on the objects that a run left in --work") { work };
 measure.SetAction(
     async (arguments, cancellation) =>
@@ -174,7 +175,8 @@ command.SetAction(
             }
             return 0;
         }
-        var changed = Changed(kernel, tree);
+        int step = arguments.GetValue(every);
+        List<string> changed = [.. Changed(kernel, tree).Where((_, i) => i % step == 0)];
         string rows = Path.Combine(folder, "rows");
         if (arguments.GetValue(only) is { } one)
         {

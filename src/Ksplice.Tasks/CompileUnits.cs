@@ -37,7 +37,7 @@ public sealed class CompileUnits : PatchTask
     /// <inheritdoc/>
     protected override bool RemovesRecord => false;
 
-    private sealed record Job(CompilationUnit Unit, string Root, string Object, string[] Arguments, string Side);
+    private sealed record Job(CompilationUnit Unit, string Root, string Object, string[] Arguments, string Side, DiagnosticBag Said);
 
     /// <inheritdoc/>
     protected override async Task<bool> RunAsync(CancellationToken cancellation)
@@ -63,8 +63,8 @@ public sealed class CompileUnits : PatchTask
                 ?? kernel.Units.Find(item.ItemSpec)
                 ?? throw new DamagedFileException(UnitsFile, $"no unit of this kernel is {item.ItemSpec}", TaskFiles.Remedy);
             var preUnit = listedUnit?.IsNew == true ? UnitCompiler.WithoutSource(unit) : unit;
-            jobs.Add(new Job(preUnit, preTree, item.GetMetadata("Pre"), arguments, "pre"));
-            jobs.Add(new Job(unit, Path.GetFullPath(PostTree), item.GetMetadata("Post"), arguments, "post"));
+            jobs.Add(new Job(preUnit, preTree, item.GetMetadata("Pre"), arguments, "pre", Diagnostics));
+            jobs.Add(new Job(unit, Path.GetFullPath(PostTree), item.GetMetadata("Post"), arguments, "post", Diagnostics));
         }
         List<(ApartUnit Listed, Job Pre, Job Post)> apart = [];
         foreach (var listed in list.Apart)
@@ -75,8 +75,8 @@ public sealed class CompileUnits : PatchTask
             apart.Add(
                 (
                     listed,
-                    new Job(unit, preTree, stem + ".pre.o", marks, "pre"),
-                    new Job(unit, Path.GetFullPath(PostTree), stem + ".post.o", marks, "post")
+                    new Job(unit, preTree, stem + ".pre.o", marks, "pre", []),
+                    new Job(unit, Path.GetFullPath(PostTree), stem + ".post.o", marks, "post", [])
                 )
             );
         }
@@ -96,19 +96,8 @@ public sealed class CompileUnits : PatchTask
                 progress.Add();
             })
             .ConfigureAwait(false);
-        if (Diagnostics.HasErrors)
-            return false;
         foreach (var (listed, pre, post) in apart)
-        {
-            if (!File.ReadAllBytes(pre.Object).AsSpan().SequenceEqual(File.ReadAllBytes(post.Object)))
-                Diagnostics.Report(
-                    PatchingDiagnostics.ReachesSeparateImage,
-                    new(listed.Because),
-                    listed.Because,
-                    pre.Unit.Source,
-                    pre.Unit.Apart!
-                );
-        }
+            await CheckApartAsync(compiler, listed, pre, post, cancellation).ConfigureAwait(false);
         if (list.Added.Count != 0)
             CheckAdded(list.Added, jobs);
         if (Diagnostics.HasErrors)
@@ -120,8 +109,40 @@ public sealed class CompileUnits : PatchTask
             Record is not null
             && (made != 0 || !File.Exists(Record) || File.GetLastWriteTimeUtc(Record) < File.GetLastWriteTimeUtc(UnitsFile))
         )
-            StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitCompiler.FilesOf(job.Object)));
+            StageRecord.Write(Record, "", [UnitsFile], jobs.SelectMany(job => UnitCompiler.FilesOf(job.Object)).Where(File.Exists));
         return true;
+    }
+
+    // What reads a file that only a whole build makes does not compile from the pre tree either, which is no fault of the patch. If the
+    // compiler would read the same text, it does not change.
+    private async Task CheckApartAsync(UnitCompiler compiler, ApartUnit listed, Job pre, Job post, CancellationToken cancellation)
+    {
+        if (pre.Said.FirstOrDefault(said => said.Id == KernelDiagnostics.CompilerError.Id) is { } error)
+        {
+            string? before = await TextAsync(pre).ConfigureAwait(false);
+            if (before is null || before != await TextAsync(post).ConfigureAwait(false))
+                Diagnostics.Report(
+                    KernelDiagnostics.ApartNotCompiled,
+                    new(listed.Because),
+                    listed.Because,
+                    pre.Unit.Source,
+                    pre.Unit.Apart!,
+                    error.Message.Split('\n')[0]
+                );
+            return;
+        }
+        foreach (var said in pre.Said.Concat(post.Said))
+            Diagnostics.Add(said);
+        if (pre.Said.Count + post.Said.Count == 0 && !File.ReadAllBytes(pre.Object).AsSpan().SequenceEqual(File.ReadAllBytes(post.Object)))
+            Diagnostics.Report(
+                PatchingDiagnostics.ReachesSeparateImage,
+                new(listed.Because),
+                listed.Because,
+                pre.Unit.Source,
+                pre.Unit.Apart!
+            );
+
+        Task<string?> TextAsync(Job job) => compiler.PreprocessAsync(job.Unit, job.Root, job.Arguments, Diagnostics, cancellation);
     }
 
     private async Task<bool> CompileAsync(UnitCompiler compiler, Job job, CancellationToken cancellation)
@@ -135,7 +156,7 @@ public sealed class CompileUnits : PatchTask
         // What depends on this object is not up to date from here on, whatever comes.
         StageRecord.Remove(Record);
         var compiled = await compiler
-            .CompileAsync(job.Unit, job.Root, job.Object, job.Arguments, Diagnostics, cancellation)
+            .CompileAsync(job.Unit, job.Root, job.Object, job.Arguments, job.Said, cancellation)
             .ConfigureAwait(false);
         if (compiled is null)
             return false;

@@ -187,9 +187,8 @@ public abstract class KspliceTask : MSBuildTask, ICancelableTask, IDisposable
     {
         var place = location ?? new SourceLocation("");
         string? help = HelpAddress is null ? null : $"{HelpAddress}/{id}.md";
-        // A plain log has no links, so the message says the address, as the C# compiler's does. It goes through string.Format.
-        string said = PageOf(id) is { } page ? $"{message} ({page})" : message;
-        string text = said.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
+        // A plain log has no links, so the message says the address, as the C# compiler's does. Without arguments it is no format.
+        string text = PageOf(id) is { } page ? $"{message} ({page})" : message;
         if (severity == DiagnosticSeverity.Warning && IsErrorOfTheCaller(id))
             severity = DiagnosticSeverity.Error;
         switch (severity)

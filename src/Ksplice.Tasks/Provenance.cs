@@ -50,7 +50,7 @@ internal sealed record Provenance(IReadOnlyList<ProvenanceResource> Subject, [pr
             ["runtime"] = System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription,
         };
         foreach (string program in (string[])["ld", "make"])
-            versions[program] = await VersionAsync(program, cancellation).ConfigureAwait(false);
+            versions[program] = await VersionAsync(release, program, cancellation).ConfigureAwait(false);
         ShippedModules modules = new(release);
         Provenance statement = new(
             [Resource(Path.GetFileName(archive), archive)],
@@ -81,8 +81,8 @@ internal sealed record Provenance(IReadOnlyList<ProvenanceResource> Subject, [pr
         return path;
     }
 
-    private static async Task<string> VersionAsync(string program, CancellationToken cancellation) =>
-        (await new Tool(program, "--version").RunAsync([], cancellation).ConfigureAwait(false))?.Output.Split('\n')[0].Trim() ?? "";
+    private static async Task<string> VersionAsync(KernelRelease release, string program, CancellationToken cancellation) =>
+        (await release.Tool(program, "--version").RunAsync([], cancellation).ConfigureAwait(false))?.Output.Split('\n')[0].Trim() ?? "";
 
     private static ProvenanceResource Resource(string name, string path)
     {

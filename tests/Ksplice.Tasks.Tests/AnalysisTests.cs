@@ -72,6 +72,27 @@ public sealed class AnalysisTests
         );
     }
 
+    // Texts of the project stand in messages as they are, with braces too, which MSBuild's formats have a use for.
+    [Fact]
+    public async Task A_section_that_is_no_glob_is_warned_of_and_quoted_as_it_stands()
+    {
+        using PatchProject project = new(Patches.Release);
+        project.Write("fix.patch", Patches.Smaps);
+        const string Setting = "dotnet_diagnostic.KSP5014.severity = none\n";
+        project.Write(".editorconfig", $"root = true\n[fs/{{proc,sysfs/*.c]\n{Setting}[fs/{{proc,sysfs}}/*.c]\n{Setting}");
+        var warned = (await project.BuildAsync("-t:KspliceConfigure")).MustSucceed();
+        string line = Assert.Single(
+            warned.Output.Split('\n').Where(line => line.Contains("KSP5075", StringComparison.Ordinal)).Distinct(StringComparer.Ordinal)
+        );
+        Assert.Contains(
+            "/.editorconfig(2): warning KSP5075: dotnet_diagnostic.ksp5014.severity has no effect here: [fs/{proc,sysfs/*.c] is no glob,",
+            line,
+            StringComparison.Ordinal
+        );
+        project.Items("<KspliceAcknowledge Include=\"KSP{5001}\" Object=\"struct a\" Reason=\"none\" />");
+        Assert.Contains("'KSP{5001}'", (await project.BuildAsync("-t:KspliceConfigure")).MustFailWith("KSP5073"), StringComparison.Ordinal);
+    }
+
     // Rules that ask the image and the list of exports speak of the kernel itself only: the build has to say which units are its.
     [Fact]
     public async Task What_the_running_kernel_forbids_is_refused_by_the_build_too()

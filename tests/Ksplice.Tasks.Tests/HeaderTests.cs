@@ -58,6 +58,7 @@ public sealed class HeaderTests
     [Theory]
     [InlineData("arch/x86/include/asm/vdso/gettimeofday.h", "(u64)rdtsc_ordered();", "(u64)rdtsc_ordered() + 2;", "the vDSO")]
     [InlineData("lib/crypto/sha256.c", "return z ^ (x & (y ^ z));", "return z ^ (x & (y | z));", "kexec's purgatory")]
+    [InlineData("arch/x86/lib/inat.c", "return inat_primary_table[opcode];", "return inat_primary_table[opcode] | 2;", "the boot image")]
     public async Task A_change_that_reaches_another_image_is_refused_by_its_name(string file, string old, string changed, string image)
     {
         using PatchProject project = new(Patches.Release);
@@ -66,6 +67,31 @@ public sealed class HeaderTests
         Assert.Contains(image, said, StringComparison.Ordinal);
         // What was refused is refused again.
         (await project.BuildAsync()).MustFailWith("KSP1033");
+    }
+
+    // arch/x86/boot/header.S needs numbers of the linked boot image.
+    [Fact]
+    public async Task A_unit_that_only_a_whole_build_can_compile_is_told_by_what_the_preprocessor_makes_of_it()
+    {
+        using PatchProject project = new(Patches.Release);
+        project.Write(
+            "fix.patch",
+            await Patches.ChangeAsync("include/linux/pe.h", "#include <linux/types.h>", "#include <linux/types.h>\n/* A. */")
+        );
+        (await project.BuildAsync()).MustFailWith("KSP6003");
+        project.Write(
+            "fix.patch",
+            await Patches.ChangeAsync(
+                "include/linux/pe.h",
+                "#define PE_OPT_MAGIC_PE32PLUS\t0x020b",
+                "#define PE_OPT_MAGIC_PE32PLUS\t0x020c"
+            )
+        );
+        Assert.Contains(
+            "reaches arch/x86/boot/header.S, which",
+            (await project.BuildAsync()).MustFailWith("KSP2056"),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]

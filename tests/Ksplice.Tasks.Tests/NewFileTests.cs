@@ -25,12 +25,12 @@ public sealed class NewFileTests
         }
         """;
 
-    private static async Task<string> AddedToProcAsync(string text, string line = "proc-y\t+= extra.o\n") =>
-        await Patches.ChangeAsync(Makefile, Line, Line + line) + KernelTree.Added("fs/proc/extra.c", text);
+    private static async Task<string> AddedToProcAsync(string text, string line = "proc-y\t+= extra.o\n", string? release = null) =>
+        await KernelTree.ChangeAsync(release ?? Patches.Release, Makefile, (Line, Line + line)) + KernelTree.Added("fs/proc/extra.c", text);
 
-    private static Task<string> VersionAsync() =>
+    private static Task<string> VersionAsync(string? release = null) =>
         KernelTree.ChangeAsync(
-            Patches.Release,
+            release ?? Patches.Release,
             "fs/proc/version.c",
             (
                 "static int version_proc_show(",
@@ -41,10 +41,10 @@ public sealed class NewFileTests
             ("\treturn 0;\n", "\textra_show(m);\n\treturn 0;\n")
         );
 
-    private static async Task<PatchProject> ProjectAsync()
+    private static async Task<PatchProject> ProjectAsync(string? release = null)
     {
-        PatchProject project = new(Patches.Release);
-        project.Write("fix.patch", await AddedToProcAsync(Extra) + await VersionAsync());
+        PatchProject project = new(release ?? Patches.Release);
+        project.Write("fix.patch", await AddedToProcAsync(Extra, release: release) + await VersionAsync(release));
         return project;
     }
 
@@ -72,14 +72,7 @@ public sealed class NewFileTests
         Assert.Equal(0, Unit(project, "fs/proc/extra.c").GetProperty("replaced").GetArrayLength());
         string manifest = File.ReadAllText(Path.Combine(project.Package, "manifest.json"));
         Assert.Contains("version_proc_show", manifest, StringComparison.Ordinal);
-        // Neither calls the other through the kernel: readelf finds both in the primary, and no undefined symbol of them.
-        string primary = Assert.Single(Directory.GetFiles(project.Package, "*_primary.ko"));
-        var symbols = Programs.Run("readelf", ["-sW", primary]).Output.Split('\n');
-        foreach (string name in (string[])["extra_show", "version_show_one"])
-        {
-            string symbol = Assert.Single(symbols, line => line.EndsWith(" " + name, StringComparison.Ordinal));
-            Assert.Contains(" FUNC ", symbol, StringComparison.Ordinal);
-        }
+        CheckPrimary(project);
 
         // Nothing is made again, until the new file changes; then its post object is.
         Assert.Empty(new BuildLog((await project.BuildAsync()).MustSucceed()).Compiled);
@@ -89,6 +82,27 @@ public sealed class NewFileTests
         );
         string compiled = Assert.Single(new BuildLog((await project.BuildAsync()).MustSucceed()).Compiled);
         Assert.StartsWith("compiling fs/proc/extra.c (post)", compiled, StringComparison.Ordinal);
+    }
+
+    // Neither unit calls the other through the kernel: readelf finds both functions in the primary, and no undefined symbol of them.
+    private static void CheckPrimary(PatchProject project)
+    {
+        string primary = Assert.Single(Directory.GetFiles(project.Package, "*_primary.ko"));
+        var symbols = Programs.Run("readelf", ["-sW", primary]).Output.Split('\n');
+        foreach (string name in (string[])["extra_show", "version_show_one"])
+        {
+            string symbol = Assert.Single(symbols, line => line.EndsWith(" " + name, StringComparison.Ordinal));
+            Assert.Contains(" FUNC ", symbol, StringComparison.Ordinal);
+        }
+    }
+
+    // Its objects are seen by objtool at the link (K2), so the listing of the folder has no command of objtool.
+    [Fact]
+    public async Task A_new_file_is_brought_to_a_kernel_of_the_other_series()
+    {
+        using var project = await ProjectAsync(await NewerSeries.ReleaseAsync());
+        (await project.BuildAsync()).MustSucceed();
+        CheckPrimary(project);
     }
 
     [Fact]

@@ -67,6 +67,20 @@ public sealed class ElfBuilder
         return _symbols.Count - 1;
     }
 
+    /// <summary>Adds a global symbol that is an address and is in no section.</summary>
+    public void AddAbsoluteSymbol(string name, ulong value) =>
+        _symbols.Add(
+            new ElfSymbol
+            {
+                Index = -1,
+                Name = name,
+                SectionIndex = ElfSymbol.Absolute,
+                IsReserved = true,
+                Value = value,
+                Binding = ElfSymbolBinding.Global,
+            }
+        );
+
     /// <summary>The handle of the undefined global symbol <paramref name="name"/>, added at first use.</summary>
     public int UndefinedSymbol(string name)
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The units that patched Makefiles add. kbuild itself says what a Makefile means: the folder is listed from the kernel's tree and from the
-// post tree, in a copy of the prepared tree, which is never written. All that may differ is commands that make new objects, and these
-// objects' names in lists. What else differs (flags of other units, objects that are gone, other steps) is refused.
+// post tree, in a folder of links to the prepared tree, which is never written. All that may differ is commands that make new objects, and
+// these objects' names in lists. What else differs (flags of other units, objects that are gone, other steps) is refused.
 //
 // A Makefile may have been patched by an update below too. What that added is in the post tree's listing as well, and in that of the pre
 // tree, which tells what this update adds itself.
@@ -17,8 +17,6 @@ internal sealed class AddedUnits(PreparedKernel kernel, PostTree tree, PostTree?
 {
     private readonly List<AffectedUnit> _units = [];
     private readonly HashSet<string?> _modules = [.. kernel.Units.Units.Select(unit => unit.Module)];
-    private readonly ImmutableArray<string> _linkObjtool = kernel.Units.Units.FirstOrDefault(unit => !unit.LinkObjtool.IsEmpty)?.LinkObjtool
-        ?? [];
 
     /// <summary>The added units; null after an error.</summary>
     public async Task<IReadOnlyList<AffectedUnit>?> FindAsync(CancellationToken cancellation)
@@ -47,11 +45,7 @@ internal sealed class AddedUnits(PreparedKernel kernel, PostTree tree, PostTree?
         try
         {
             string output = Path.Combine(work.FullName, KernelCache.OutputFolder);
-            Tool copy = new("cp", "-a", kernel.OutputDirectory, output);
-            if (await copy.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } copied)
-                return null;
-            if (!copied.Succeeded)
-                throw new IOException(copied.Cause);
+            FolderListing.LinkOutput(kernel, output);
             bool good = true;
             foreach (string path in makefiles)
                 good &= await ReadAsync(path, output, cancellation).ConfigureAwait(false);
@@ -86,7 +80,10 @@ internal sealed class AddedUnits(PreparedKernel kernel, PostTree tree, PostTree?
             return false;
         var old = Objects(pre);
         _units.AddRange(
-            units.Select(unit => new AffectedUnit(unit.Objtool.IsEmpty ? unit with { LinkObjtool = _linkObjtool } : unit, unit.Source)
+            units.Select(unit => new AffectedUnit(
+                unit.Objtool.IsEmpty ? unit with { LinkObjtool = LinkObjtoolOf(unit) } : unit,
+                unit.Source
+            )
             {
                 Origin = old.Contains(unit.Object) ? UnitOrigin.Below : UnitOrigin.New,
             })
@@ -95,6 +92,11 @@ internal sealed class AddedUnits(PreparedKernel kernel, PostTree tree, PostTree?
 
         Task<FolderListing?> ListAsync(string root) => FolderListing.ReadAsync(kernel, output, root, folder, diagnostics, cancellation);
     }
+
+    // The listing of a folder does not tell how what is linked later is treated.
+    private ImmutableArray<string> LinkObjtoolOf(CompilationUnit added) =>
+        kernel.Units.Units.FirstOrDefault(unit => (unit.Module is null) == (added.Module is null) && !unit.LinkObjtool.IsEmpty)?.LinkObjtool
+        ?? [];
 
     private static HashSet<string> Objects(FolderListing listing) =>
         [.. listing.Units.Units.Concat(listing.Units.Apart).Select(unit => unit.Object)];

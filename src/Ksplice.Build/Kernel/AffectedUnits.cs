@@ -60,32 +60,18 @@ public static class AffectedUnits
             return null;
         foreach (var unit in added)
             units.Add(unit.Unit.Object, unit);
+        FileReaders readers = new(kernel, below, includes, diagnostics);
         foreach (var file in tree.Files.Where(file => file.Kind != PatchedFileKind.Makefile))
         {
-            // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells. If an update below brought
-            // it, the files that this update patched may be those that read it.
-            if (file.Change == FileChange.Added)
-            {
-                if (below?.Files.Any(other => other.Path == file.Path) != true)
-                    continue;
-                foreach (
-                    var other in below.Files.Where(other => other.Change == FileChange.Modified && other.Kind != PatchedFileKind.Makefile)
-                )
-                {
-                    if (await UsersAsync(other).ConfigureAwait(false) is not { } readers)
-                        return null;
-                    foreach (var unit in readers)
-                        units.TryAdd(unit.Object, new AffectedUnit(unit, file.Path));
-                }
+            // A new file is read only by patched ones, or by nobody: the compiler's list of what it read tells.
+            if (file.Change == FileChange.Added && below?.Files.Any(other => other.Path == file.Path) != true)
                 continue;
-            }
-            var own = kernel.Units.Find(file.Path);
-            if (own is not null && file.Change == FileChange.Deleted)
+            if (file.Change == FileChange.Deleted && kernel.Units.Find(file.Path) is not null)
             {
                 diagnostics.Report(PatchingDiagnostics.UnitDeleted, Place(file), file.Path);
                 continue;
             }
-            if (await UsersAsync(file).ConfigureAwait(false) is not { } users)
+            if (await readers.OfAsync(file, cancellation).ConfigureAwait(false) is not { } users)
                 return null;
             if (users.Count == 0 && !added.Any(unit => unit.Unit.Source == file.Path))
             {
@@ -107,28 +93,6 @@ public static class AffectedUnits
             return null;
         }
         return [.. units.Values];
-
-        // Who reads a file that the kernel's own tree has; null after an error.
-        async Task<List<CompilationUnit>?> UsersAsync(PatchedFile file)
-        {
-            var own = kernel.Units.Find(file.Path);
-            List<CompilationUnit> users = [.. kernel.Units.Apart.Where(unit => unit.Source == file.Path)];
-            if (own is not null)
-                users.Add(own);
-            if (file.Kind == PatchedFileKind.Header || includes.MayBeIncluded(file.Path))
-            {
-                // A bag of its own: what is wrong with other files must not keep units from being asked.
-                DiagnosticBag ofIndex = [];
-                if (await includes.UsersOfAsync(file.Path, ofIndex, cancellation).ConfigureAwait(false) is not { } readers)
-                {
-                    foreach (var diagnostic in ofIndex)
-                        diagnostics.Add(diagnostic);
-                    return null;
-                }
-                users.AddRange(readers.Where(unit => unit == own || unit.Apart is not null || IsKernelCode(kernel, unit.Source)));
-            }
-            return users;
-        }
     }
 
     /// <summary>False for assembly that only wraps a file that is linked first, and has no code.</summary>

@@ -11,14 +11,19 @@ namespace Ksplice.Build.Kernel;
 internal sealed partial record FolderListing(IReadOnlyList<string> Lines, UnitDatabase Units, string Errors)
 {
     // Not made again, since they are there: the host programs of `prepare`, which even a dry run builds, and the configuration, whose
-    // Kconfig files a post tree does not have in full.
-    private static readonly string[] Kept = ["-o", "prepare", "may-sync-config="];
+    // Kconfig files a post tree does not have in full. Without the configuration's rules a Makefile of 6.12 does not ask the compiler which
+    // options it knows, unless it is told to. It also starts itself again to switch off make's messages about folders, and does not hand
+    // on what is not to be made.
+    internal static readonly string[] Kept = ["-o", "prepare", "may-sync-config=", "need-compiler=1", "--no-print-directory"];
+
+    // What make prints for a recipe that does nothing.
+    private const string NoCommand = ":";
 
     /// <summary>
     /// The listing of <paramref name="folder"/> in the tree at <paramref name="sourceRoot"/>; null if make cannot be run.
     /// </summary>
     /// <param name="kernel">The kernel.</param>
-    /// <param name="output">A copy of its O= tree: kbuild makes folders for objects even in a dry run.</param>
+    /// <param name="output">What <see cref="LinkOutput"/> made.</param>
     /// <param name="sourceRoot">The source tree.</param>
     /// <param name="folder">The folder.</param>
     /// <param name="diagnostics">Takes what keeps make from being run.</param>
@@ -40,13 +45,42 @@ internal sealed partial record FolderListing(IReadOnlyList<string> Lines, UnitDa
         var make = kernel.Release.Tool("make", arguments) with
         {
             Folder = output,
-            Lines = line => lines.Add(line.Replace(root, kernel.SourceDirectory, StringComparison.Ordinal)),
+            Lines = line =>
+            {
+                if (line != NoCommand)
+                    lines.Add(line.Replace(root, kernel.SourceDirectory, StringComparison.Ordinal));
+            },
             MayFail = true,
         };
         if (await make.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } made)
             return null;
         string errors = made.Succeeded ? "" : made.Errors.Replace(root, kernel.SourceDirectory, StringComparison.Ordinal).Trim();
         return new FolderListing(lines, UnitDatabase.Parse(lines, kernel.SourceDirectory), errors);
+    }
+
+    // Where kbuild puts no object of the kernel.
+    private static readonly string[] WithoutObjects = ["include", "scripts", "tools"];
+
+    /// <summary>
+    /// Makes <paramref name="output"/> a tree of links to the O= tree of <paramref name="kernel"/>. Folders that may hold objects are real,
+    /// since kbuild makes folders for further objects even in a dry run.
+    /// </summary>
+    public static void LinkOutput(PreparedKernel kernel, string output)
+    {
+        Link(new DirectoryInfo(kernel.OutputDirectory), output);
+
+        static void Link(DirectoryInfo folder, string copy)
+        {
+            Directory.CreateDirectory(copy);
+            foreach (var entry in folder.EnumerateFileSystemInfos())
+            {
+                string path = Path.Combine(copy, entry.Name);
+                if (entry is DirectoryInfo { LinkTarget: null } inner && !WithoutObjects.Contains(entry.Name, StringComparer.Ordinal))
+                    Link(inner, path);
+                else
+                    File.CreateSymbolicLink(path, entry.FullName);
+            }
+        }
     }
 
     /// <summary>

@@ -85,7 +85,7 @@ public sealed partial class IncludeIndex
             {
                 if (diagnostics.HasErrors)
                     return;
-                var included = await compiler.ListIncludesAsync(unit, diagnostics, token).ConfigureAwait(false);
+                var included = await compiler.ListIncludesAsync(unit, _kernel.SourceDirectory, diagnostics, token).ConfigureAwait(false);
                 if (diagnostics.HasErrors)
                     return;
                 writer.Add(unit.Object, included);

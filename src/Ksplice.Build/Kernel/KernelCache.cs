@@ -26,7 +26,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
     public const string OutputFolder = "output";
 
-    private const string GeneratorVersion = "7";
+    private const string GeneratorVersion = "9";
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>
@@ -198,7 +198,18 @@ public sealed partial class KernelCache(string root, ILogger logger)
                 File.Copy(shipped, Path.Combine(generated, header), overwrite: true);
         }
 
-        return await ListUnitsAsync(release, make, folder, source, diagnostics, cancellation).ConfigureAwait(false);
+        if (
+            await new UnitListing(release, source, output, logger).MakeAsync(diagnostics, cancellation).ConfigureAwait(false)
+            is not { } units
+        )
+            return false;
+        if (units.Units.Count == 0)
+        {
+            diagnostics.Report(KernelDiagnostics.NoUnits, null, "make -n vmlinux modules", release.Release, folder);
+            return false;
+        }
+        units.Save(Path.Combine(folder, "units.json"));
+        return true;
     }
 
     // What Kconfig asks the tools for is lost in silence if a tool is not there.
@@ -214,70 +225,12 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return false;
     }
 
-    private async Task<bool> ListUnitsAsync(
-        KernelRelease release,
-        string[] make,
-        string folder,
-        string source,
-        DiagnosticBag diagnostics,
-        CancellationToken cancellation
-    )
-    {
-        var lines = new List<string>();
-        // One job: the makes below would write into each other's lines.
-        string[] dryRun = [.. make, "-n", "-k", "V=1", "-j1", "vmlinux", "modules"];
-        // A dry run ends with an error, since it cannot read what it did not make.
-        var list = release.Tool("make", dryRun) with { Folder = folder, Logger = logger, Lines = lines.Add, MayFail = true };
-        if (await list.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is null)
-            return false;
-        var units = UnitDatabase.Parse(lines, source);
-        if (units.Units.Count == 0)
-        {
-            diagnostics.Report(KernelDiagnostics.NoUnits, null, "make -n vmlinux modules", release.Release, folder);
-            return false;
-        }
-
-        if (!await GenerateAsync(release, lines, Path.Combine(folder, OutputFolder), diagnostics, cancellation).ConfigureAwait(false))
-            return false;
-        units.Save(Path.Combine(folder, "units.json"));
-        return true;
-    }
-
-    // What needs more than a source and a host program (the vDSO's image) fails; a unit that reads it says so when it is compiled.
-    private async Task<bool> GenerateAsync(
-        KernelRelease release,
-        IEnumerable<string> lines,
-        string output,
-        DiagnosticBag diagnostics,
-        CancellationToken cancellation
-    )
-    {
-        foreach (var source in GeneratedSource.Find(lines))
-        {
-            string target = Path.Combine(output, source.Target);
-            if (File.Exists(target))
-                continue;
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            var generate = release.Tool("sh", "-c", source.Command) with { Folder = output, MayFail = true };
-            if (await generate.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } generated)
-                return false;
-            if (generated.Succeeded)
-                continue;
-            File.Delete(target);
-            LogNotGenerated(logger, source.Target, generated.Cause);
-        }
-        return true;
-    }
-
     // What the tools can do, and not what the kernel is made with: another patch level of a compiler may differ in it.
     [GeneratedRegex("^CONFIG_(?:CC|AS|LD|GCC|CLANG|LLD|RUSTC|PAHOLE|TOOLS|BINDGEN)[0-9]*_|_VERSION(?:_TEXT)?$")]
     private static partial Regex OfTools();
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]
     private static partial void LogWaiting(ILogger logger, string path);
-
-    [LoggerMessage(Level = LogLevel.Information, Message = "not generated: {Target}: {Errors}")]
-    private static partial void LogNotGenerated(ILogger logger, string target, string errors);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "unpacking {Source}")]
     private static partial void LogUnpacking(ILogger logger, string source);

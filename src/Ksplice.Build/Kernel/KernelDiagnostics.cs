@@ -123,6 +123,15 @@ public static class KernelDiagnostics
         DiagnosticSeverity.Error
     );
 
+    /// <summary>KSP2056: code that no update can replace is reached, and cannot be compiled to see whether it changes.</summary>
+    public static readonly DiagnosticDescriptor ApartNotCompiled = new(
+        "KSP2056",
+        "Whether the patch changes code that no update can replace is not known",
+        "the change of {0} reaches {1}, which is compiled into {2}, and {1} cannot be compiled here, patched or not, "
+            + "to see whether it changes: {3}",
+        DiagnosticSeverity.Error
+    );
+
     /// <summary>KSP2070: no update can be made for a kernel that is built in this way.</summary>
     public static readonly DiagnosticDescriptor UnsupportedKernel = new(
         "KSP2070",

@@ -126,31 +126,25 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
     /// Every file of the source tree that <paramref name="unit"/> reads, relative to it; null if the preprocessor fails, or cannot be
     /// run, which alone is reported. Headers that kbuild would generate on the way to this unit are taken for empty.
     /// </summary>
+    /// <param name="unit">The unit.</param>
+    /// <param name="sourceRoot">The tree to read from: the kernel's own, or a post tree.</param>
+    /// <param name="diagnostics">Takes what keeps the preprocessor from being run.</param>
+    /// <param name="cancellation">Ends it.</param>
     public async Task<IReadOnlyList<string>?> ListIncludesAsync(
         CompilationUnit unit,
+        string sourceRoot,
         DiagnosticBag diagnostics,
         CancellationToken cancellation = default
     )
     {
         ArgumentNullException.ThrowIfNull(unit);
+        string prefix = Path.GetFullPath(sourceRoot) + "/";
         string file = Path.GetTempFileName();
         try
         {
-            string[] arguments =
-            [
-                .. unit.Compiler.Where(argument =>
-                    argument is not ("-c" or "-o") && argument != unit.Object && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)
-                ),
-                "-M",
-                "-MG",
-                "-MF",
-                file,
-            ];
-            var preprocess = Run(kernel.Release.Compiler, arguments) with { MayFail = true };
+            var preprocess = Preprocess(unit, prefix, "-M", "-MG", "-MF", file);
             if (await preprocess.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { Succeeded: true })
                 return null;
-
-            string prefix = kernel.SourceDirectory + "/";
             return
             [
                 .. ReadDependencies(file)
@@ -166,6 +160,61 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
         }
     }
 
+    /// <summary>
+    /// What the compiler proper would read of <paramref name="unit"/>, without places; null if the preprocessor fails.
+    /// </summary>
+    /// <param name="unit">The unit.</param>
+    /// <param name="sourceRoot">The tree to read from: the kernel's own, or a post tree.</param>
+    /// <param name="extraArguments">As for <see cref="CompileAsync"/>.</param>
+    /// <param name="diagnostics">Takes what keeps the preprocessor from being run.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public async Task<string?> PreprocessAsync(
+        CompilationUnit unit,
+        string sourceRoot,
+        IReadOnlyList<string> extraArguments,
+        DiagnosticBag diagnostics,
+        CancellationToken cancellation = default
+    )
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        string prefix = Path.GetFullPath(sourceRoot) + "/";
+        string file = Path.GetTempFileName();
+        try
+        {
+            var preprocess = Preprocess(
+                unit,
+                prefix,
+                ["-E", "-P", $"-ffile-prefix-map={prefix}=", LineDirectives.MarkMap(0), .. extraArguments, "-o", file]
+            );
+            return await preprocess.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is { Succeeded: true }
+                // In assembly the preprocessor takes marks of patched statements for text.
+                ? string.Join('\n', File.ReadLines(file).Where(line => !line.StartsWith("# ", StringComparison.Ordinal)))
+                : null;
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    private Tool Preprocess(CompilationUnit unit, string prefix, params IEnumerable<string> arguments) =>
+        Run(
+            kernel.Release.Compiler,
+            [
+                .. unit
+                    .Compiler.Where(argument =>
+                        argument is not ("-c" or "-o")
+                        && argument != unit.Object
+                        && !argument.StartsWith("-Wp,-M", StringComparison.Ordinal)
+                    )
+                    .Select(argument => InTree(argument, prefix)),
+                .. arguments,
+            ]
+        ) with
+        {
+            MayFail = true,
+        };
+
     /// <summary><paramref name="unit"/> with an empty source: what a kernel without this unit has of it.</summary>
     public static CompilationUnit WithoutSource(CompilationUnit unit)
     {
@@ -179,8 +228,11 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
             return Path.GetFullPath(output);
         if (argument.StartsWith("-Wp,-MMD,", StringComparison.Ordinal) || argument.StartsWith("-Wp,-MD,", StringComparison.Ordinal))
             return argument[..(argument.LastIndexOf(',') + 1)] + Path.GetFullPath(dependencyFile);
-        return argument.Replace(kernel.SourceDirectory + "/", root + "/", StringComparison.Ordinal);
+        return InTree(argument, root + "/");
     }
+
+    private string InTree(string argument, string prefix) =>
+        argument.Replace(kernel.SourceDirectory + "/", prefix, StringComparison.Ordinal);
 
     private async Task<bool> RunObjtoolAsync(
         CompilationUnit unit,

@@ -17,12 +17,15 @@ public sealed class AddedUnitsTests : IDisposable
 
     public void Dispose() => _tree.Dispose();
 
-    [Fact]
-    public async Task An_object_of_a_part_of_the_kernel_is_compiled_like_its_neighbours()
+    // Kernels of the other series are listed with other steps, and objtool sees their objects at the link (K2).
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_object_of_a_part_of_the_kernel_is_compiled_like_its_neighbours(bool newer)
     {
-        var unit = await TheUnitAsync("fs/proc/Makefile", Version, Version + "proc-y += extra.o\n", "fs/proc/extra.c");
+        var unit = await TheUnitAsync("fs/proc/Makefile", Version, Version + "proc-y += extra.o\n", "fs/proc/extra.c", newer);
         Assert.Null(unit.Module);
-        var kernel = await KernelUnderTest.PreparedAsync();
+        var kernel = await PreparedAsync(newer);
         var like = kernel.Units.Find("fs/proc/version.c")!;
         Assert.Equal(like.Compiler.Select(Renamed), unit.Compiler);
         Assert.Equal(like.Objtool, unit.Objtool);
@@ -39,19 +42,38 @@ public sealed class AddedUnitsTests : IDisposable
     [Theory]
     [InlineData("fs/xfs/Makefile", "xfs_bio_io.o \\\n", "xfs_bio_io.o \\\n\t\t\t\t   xfs_extra.o \\\n", "fs/xfs/xfs_extra.c")]
     [InlineData("fs/xfs/Makefile", "xfs_bit.o \\\n", "xfs_bit.o \\\n\t\t\t\t   xfs_extra.o \\\n", "fs/xfs/libxfs/xfs_extra.c")]
-    public async Task An_object_of_a_module_s_list_is_the_module_s(string makefile, string old, string changed, string source)
+    [InlineData("fs/xfs/Makefile", "xfs_bio_io.o \\\n", "xfs_bio_io.o \\\n\t\t\t\t   xfs_extra.o \\\n", "fs/xfs/xfs_extra.c", true)]
+    public async Task An_object_of_a_module_s_list_is_the_module_s(
+        string makefile,
+        string old,
+        string changed,
+        string source,
+        bool newer = false
+    )
     {
-        var unit = await TheUnitAsync(makefile, old, changed, source);
+        var unit = await TheUnitAsync(makefile, old, changed, source, newer);
         Assert.Equal("xfs", unit.Module);
         Assert.Contains("-DMODULE", unit.Compiler);
+        var like = (await PreparedAsync(newer)).Units.Find("fs/xfs/xfs_super.c")!;
+        Assert.Equal(like.Objtool, unit.Objtool);
+        Assert.Equal(like.LinkObjtool, unit.LinkObjtool);
     }
 
-    [Fact]
-    public async Task Assembly_of_a_module_is_the_module_s() =>
-        Assert.Equal(
-            "kvm_intel",
-            (await TheUnitAsync("arch/x86/kvm/Makefile", "vmx/vmenter.o", "vmx/vmenter.o vmx/extra.o", "arch/x86/kvm/vmx/extra.S")).Module
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Assembly_of_a_module_is_the_module_s(bool newer)
+    {
+        var unit = await TheUnitAsync(
+            "arch/x86/kvm/Makefile",
+            "vmx/vmenter.o",
+            "vmx/vmenter.o vmx/extra.o",
+            "arch/x86/kvm/vmx/extra.S",
+            newer
         );
+        Assert.Equal("kvm_intel", unit.Module);
+        Assert.Equal((await PreparedAsync(newer)).Units.Find("arch/x86/kvm/vmx/vmenter.S")!.LinkObjtool, unit.LinkObjtool);
+    }
 
     [Theory]
     [InlineData("proc-$(CONFIG_NO_MMU) += extra.o\n", "builds it only with CONFIG_NO_MMU, which the configuration of ")]
@@ -69,9 +91,11 @@ public sealed class AddedUnitsTests : IDisposable
     [InlineData("obj-m += extra.o\n", "it makes a module of its own of fs/proc/extra.c (extra)")]
     [InlineData("obj-m += more.o\nmore-y := extra.o\n", "it makes a module of its own of fs/proc/extra.c (more)")]
     [InlineData("proc-y += extra.o nowhere.o\n", "make does not take it: ")]
-    public async Task What_does_more_than_to_add_objects_is_refused(string line, string message)
+    [InlineData("obj-m += extra.o\n", "it makes a module of its own of fs/proc/extra.c (extra)", true)]
+    [InlineData("proc-y += extra.o nowhere.o\n", "make does not take it: ", true)]
+    public async Task What_does_more_than_to_add_objects_is_refused(string line, string message, bool newer = false)
     {
-        Assert.Null(await FindAsync("fs/proc/Makefile", Version, Version + line, "fs/proc/extra.c"));
+        Assert.Null(await FindAsync("fs/proc/Makefile", Version, Version + line, "fs/proc/extra.c", newer));
         var error = Patches.TheError(_bag);
         Assert.Equal(("KSP1025", "test.patch"), (error.Id, error.Location!.Path));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
@@ -109,19 +133,20 @@ public sealed class AddedUnitsTests : IDisposable
 
     // What kbuild prints for a folder is what it prints for the kernel.
     [Theory]
-    [InlineData("fs/proc")]
-    [InlineData("fs/xfs")]
-    [InlineData("kernel")]
-    [InlineData("arch/x86/kvm")]
-    public async Task A_folder_s_listing_has_the_units_of_the_configuration_and_leaves_the_prepared_tree_as_it_is(string folder)
+    [InlineData("fs/proc", false)]
+    [InlineData("fs/xfs", false)]
+    [InlineData("kernel", false)]
+    [InlineData("arch/x86/kvm", false)]
+    [InlineData("fs/proc", true)]
+    [InlineData("arch/x86/kvm", true)]
+    public async Task A_folder_s_listing_has_the_units_of_the_configuration_and_leaves_the_prepared_tree_as_it_is(string folder, bool newer)
     {
-        var kernel = await KernelUnderTest.PreparedAsync();
+        var kernel = await PreparedAsync(newer);
         var before = Snapshot(kernel.OutputDirectory);
-        Directory.CreateDirectory(_tree["copy"]);
-        _tree.RunOk("cp", "-a", kernel.OutputDirectory + "/.", _tree["copy"]);
+        FolderListing.LinkOutput(kernel, _tree["links"]);
         var listing = await FolderListing.ReadAsync(
             kernel,
-            _tree["copy"],
+            _tree["links"],
             kernel.SourceDirectory,
             folder,
             _bag,
@@ -180,19 +205,28 @@ public sealed class AddedUnitsTests : IDisposable
                 .OrderBy(file => file.FullName, StringComparer.Ordinal),
         ];
 
-    private async Task<CompilationUnit> TheUnitAsync(string makefile, string old, string changed, string source)
+    private static async Task<PreparedKernel> PreparedAsync(bool newer) =>
+        newer ? (await NewerKernel.PreparedAsync()).Kernel : await KernelUnderTest.PreparedAsync();
+
+    private async Task<CompilationUnit> TheUnitAsync(string makefile, string old, string changed, string source, bool newer = false)
     {
-        var units = await FindAsync(makefile, old, changed, source);
+        var units = await FindAsync(makefile, old, changed, source, newer);
         Assert.False(_bag.HasErrors, string.Join('\n', _bag));
         var unit = Assert.Single(units!);
         Assert.Equal((source, UnitOrigin.New), (unit.Unit.Source, unit.Origin));
         return unit.Unit;
     }
 
-    private async Task<IReadOnlyList<AffectedUnit>?> FindAsync(string makefile, string old, string changed, string? source = null)
+    private async Task<IReadOnlyList<AffectedUnit>?> FindAsync(
+        string makefile,
+        string old,
+        string changed,
+        string? source = null,
+        bool newer = false
+    )
     {
         var cancellation = TestContext.Current.CancellationToken;
-        var kernel = await KernelUnderTest.PreparedAsync();
+        var kernel = await PreparedAsync(newer);
         var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
         string patch =
             await KernelTree.ChangeAsync(kernel.Release.Release, makefile, (old, changed))

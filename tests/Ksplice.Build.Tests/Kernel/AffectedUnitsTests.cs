@@ -70,27 +70,76 @@ public sealed class AffectedUnitsTests : IDisposable
     [Fact]
     public async Task A_file_that_an_update_below_added_reaches_who_that_update_made_to_read_it()
     {
-        const string version = "fs/proc/version.c";
-        var cancellation = TestContext.Current.CancellationToken;
-        var kernel = await KernelUnderTest.PreparedAsync();
-        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
-        string first = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).First(),
-            second = File.ReadLines(Path.Combine(kernel.SourceDirectory, version)).ElementAt(1);
-        var below = Patches.Parse(
-            "--- /dev/null\n+++ b/fs/proc/extra.h\n@@ -0,0 +1 @@\n+#define EXTRA 1\n"
-                + $"--- a/{version}\n+++ b/{version}\n@@ -1,2 +1,3 @@\n {first}\n+#include \"extra.h\"\n {second}\n"
+        var units = await FindAboveAsync(
+            KernelTree.Added("fs/proc/extra.h", "#define EXTRA 1") + await AfterFirstLineAsync("fs/proc/version.c", "#include \"extra.h\""),
+            "--- a/fs/proc/extra.h\n+++ b/fs/proc/extra.h\n@@ -1 +1 @@\n-#define EXTRA 1\n+#define EXTRA 2\n"
         );
-        var above = Patches.Parse("--- a/fs/proc/extra.h\n+++ b/fs/proc/extra.h\n@@ -1 +1 @@\n-#define EXTRA 1\n+#define EXTRA 2\n");
-        var pre = PostTree.Write(kernel.SourceDirectory, _tree["pre"], [below], _bag, cancellationToken: cancellation)!;
-        var post = PostTree.Write(kernel.SourceDirectory, _tree["post"], [below, above], _bag, cancellationToken: cancellation)!;
-        var changed = post with { Files = post.ChangesSince(pre) };
-        Assert.Equal("fs/proc/extra.h", Assert.Single(changed.Files).Path);
-        var units = await AffectedUnits.FindAsync(kernel, changed, pre, includes, _bag, cancellation);
-        Assert.False(_bag.HasErrors, string.Join('\n', _bag));
-        Assert.Equal(["fs/proc/version.o"], units!.Select(unit => unit.Unit.Object));
+        Assert.Equal(["fs/proc/version.o"], units);
+    }
+
+    // In the kernel's own tree version.c does not read fd.h.
+    [Fact]
+    public async Task A_header_reaches_who_an_update_below_made_to_include_it()
+    {
+        string between = KernelTree.Added("fs/proc/between.h", "#include \"fd.h\""),
+            above = await AfterFirstLineAsync("fs/proc/fd.h", "");
+        string[] own = ["fs/proc/base.o", "fs/proc/fd.o"];
+        foreach (
+            var (line, reaches) in ((string, bool)[])
+                [
+                    ("#include \"fd.h\"", true),
+                    ("#include \\\n\t\"fd.h\"", true),
+                    ("#include \"between.h\"", true),
+                    ("#ifdef NEVER\n#include \"fd.h\"\n#endif", false),
+                    ("struct fd;", false),
+                ]
+        )
+            Assert.Equal(
+                [.. own, .. reaches ? (string[])["fs/proc/version.o"] : []],
+                await FindAboveAsync(between + await AfterFirstLineAsync("fs/proc/version.c", line), above)
+            );
+        // Whoever reads what includes it now.
+        var readers = (await FindAboveAsync(await AfterFirstLineAsync("fs/proc/internal.h", "#include \"fd.h\""), above)).ToList();
+        Assert.True(readers.Count > 15);
+        Assert.Contains("fs/proc/version.o", readers);
+        Assert.Equal(await ObjectsAsync("fs/proc/internal.h"), readers);
+    }
+
+    [Fact]
+    public async Task A_source_reaches_who_an_update_below_made_to_include_it()
+    {
+        var units = await FindAboveAsync(
+            await AfterFirstLineAsync("fs/proc/version.c", "#include \"cmdline.c\""),
+            await AfterFirstLineAsync("fs/proc/cmdline.c", "")
+        );
+        Assert.Equal(["fs/proc/cmdline.o", "fs/proc/version.o"], units);
     }
 
     private IEnumerable<Diagnostic> Reported(string id) => _bag.Where(diagnostic => diagnostic.Id == id);
+
+    private static async Task<string> AfterFirstLineAsync(string file, string line)
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        string first = File.ReadLines(Path.Combine(kernel.SourceDirectory, file)).First() + "\n";
+        return await KernelTree.ChangeAsync(kernel.Release.Release, file, (first, $"{first}{line}\n"));
+    }
+
+    // The objects that a patch reaches on top of another one, by the files that it changes itself.
+    private async Task<IEnumerable<string>> FindAboveAsync(string lower, string upper)
+    {
+        var cancellation = TestContext.Current.CancellationToken;
+        var kernel = await KernelUnderTest.PreparedAsync();
+        var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
+        var (below, above) = (Patches.Parse(lower), Patches.Parse(upper));
+        // As a build asks for it, so that folders are real where files may be included.
+        var pre = PostTree.Write(kernel.SourceDirectory, _tree["pre"], [below], _bag, includes.MayBeIncluded, cancellation)!;
+        var post = PostTree.Write(kernel.SourceDirectory, _tree["above"], [below, above], _bag, includes.MayBeIncluded, cancellation)!;
+        var changed = post with { Files = post.ChangesSince(pre) };
+        Assert.Equal(above.Files.Select(file => file.Path), changed.Files.Select(file => file.Path));
+        var units = await AffectedUnits.FindAsync(kernel, changed, pre, includes, _bag, cancellation);
+        Assert.False(_bag.HasErrors, string.Join('\n', _bag));
+        return units!.Select(unit => unit.Unit.Object);
+    }
 
     private async Task<List<string>> ObjectsAsync(params string[] files)
     {

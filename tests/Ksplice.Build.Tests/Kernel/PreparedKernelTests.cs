@@ -42,6 +42,10 @@ public sealed class PreparedKernelTests : IDisposable
     [InlineData("arch/x86/purgatory/sha256.o", "kexec's purgatory")]
     [InlineData("drivers/firmware/efi/libstub/lib-ctype.o", "the boot image")]
     [InlineData("lib/raid6/int4.o", "a source that the kernel's build generates")]
+    [InlineData("arch/x86/entry/vdso/vdso-image-64.o", "a source that the kernel's build generates")]
+    [InlineData("arch/x86/boot/compressed/misc.o", "the boot image")]
+    [InlineData("arch/x86/boot/compressed/head_64.o", "the boot image")]
+    [InlineData("arch/x86/boot/header.o", "the boot image")]
     public async Task Tells_the_kernels_own_code_from_what_no_update_can_replace(string file, string? apart)
     {
         var kernel = await KernelUnderTest.PreparedAsync();
@@ -110,6 +114,30 @@ public sealed class PreparedKernelTests : IDisposable
         Assert.Contains(compiled.Dependencies, path =>
             path.StartsWith(kernel.OutputDirectory, StringComparison.Ordinal) && File.Exists(path)
         );
+    }
+
+    // It reads the addresses of the linked kernel.
+    [Fact]
+    public async Task Compiles_the_decompressor_with_the_addresses_of_the_shipped_kernel()
+    {
+        var kernel = await KernelUnderTest.PreparedAsync();
+        Assert.Contains(
+            "VO__text _AC(0xffffffff81000000,UL)",
+            File.ReadAllText(Path.Combine(kernel.OutputDirectory, "arch/x86/boot/voffset.h")),
+            StringComparison.Ordinal
+        );
+        DiagnosticBag diagnostics = [];
+        var compiled = await new UnitCompiler(kernel, NullLogger.Instance).CompileAsync(
+            kernel.Units.Apart.Single(unit => unit.Object == "arch/x86/boot/compressed/misc.o"),
+            kernel.SourceDirectory,
+            Path.Combine(_folder, "apart.o"),
+            [],
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
+        Assert.False(compiled is null, string.Join('\n', diagnostics));
+        // What stood in for a whole build's file is gone.
+        Assert.False(File.Exists(Path.Combine(kernel.OutputDirectory, "vmlinux")));
     }
 
     [Fact]
