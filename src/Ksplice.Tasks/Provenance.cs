@@ -11,7 +11,6 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Files;
 using Ksplice.Build.Generation;
 using Ksplice.Build.Kernel;
-using Ksplice.Build.Processes;
 
 namespace Ksplice.Tasks;
 
