@@ -40,7 +40,7 @@ public static class CodeDiagnostics
     public static readonly DiagnosticDescriptor LongWait = new(
         "KSP5014",
         "A thread may wait long in the function",
-        "'{0}' waits in a loop ({1}); while a thread waits there the update is not applied (code_busy)",
+        "'{0}' waits in a loop ({1}); user threads that wait there are interrupted, others keep the update from being applied (code_busy)",
         DiagnosticSeverity.Warning
     );
 

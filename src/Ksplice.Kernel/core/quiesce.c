@@ -27,7 +27,9 @@
  *
  * Every word of every kernel stack from its stack pointer on, and all of an
  * offline CPU's, that could be a return address is taken for one: a false alarm
- * costs a retry, a miss would cost the machine.
+ * costs a retry, a miss would cost the machine.  A thread that is held has made a
+ * list of the return addresses in a part of its stack, which is taken instead
+ * (door.c).
  *
  * Return addresses are not all on stacks (K13): a kretprobe or the function
  * graph tracer parks them beside the task.  Nor do all that lead into a function

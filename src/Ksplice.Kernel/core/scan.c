@@ -35,6 +35,11 @@
  * core's own thread runs while it scans, and so is unread.  A word that lies in
  * a slot of a probe is not followed here (K27), since its page may go away:
  * such a thread is unread, too.
+ *
+ * Of a thread that is held at its return to user mode some words are not read,
+ * but a list of return addresses that the thread has made of them (door.c).  It
+ * made the list before it rested, and says that the list is void before it
+ * changes these words.
  */
 
 /**

@@ -217,9 +217,8 @@ public sealed class HoldTests(Guest guest)
     }
 
     // With a core that fails on purpose, from $core.
-    private async Task<GuestResult> RunWithFaultsAsync(string script)
+    private async Task<GuestResult> RunWithFaultsAsync(PatchProject project, string script)
     {
-        using var project = await BuildAsync();
         var work = Directory.CreateTempSubdirectory("ksplice-door-");
         try
         {
@@ -238,7 +237,9 @@ public sealed class HoldTests(Guest guest)
     [Fact]
     public async Task The_core_stays_until_the_last_thread_has_left_the_door()
     {
+        using var project = await BuildAsync();
         var result = await RunWithFaultsAsync(
+            project,
             """
             load
             held read 0 & pid=$!
@@ -257,11 +258,15 @@ public sealed class HoldTests(Guest guest)
         Assert.Equal(["1", "unloaded", "alive"], result.Lines.TakeLast(3));
     }
 
-    // The core waits between the scan, which sees the thread at the door, and the stop.
+    // The core waits between the scan, which sees the thread at the door, and the stop. What of its stack was listed at the door is as high
+    // up as the frame of vfs_read.
     [Fact]
     public async Task A_thread_that_has_left_the_door_and_is_in_the_function_again_is_found()
     {
+        const string First = "\tif (!(file->f_mode & FMODE_READ))\n";
+        using var project = await BuildAsync(("fs/read_write.c", First, "\tif (count == 4242)\n\t\treturn -EFBIG;\n" + First));
         var result = await RunWithFaultsAsync(
+            project,
             """
             load
             held read 0 & pid=$!
@@ -269,14 +274,15 @@ public sealed class HoldTests(Guest guest)
             echo 1 >$sys/max_tries
             echo 'wait between scan and stop' >$parameters/fail_at
             ask applied
-            cut -d' ' -f1,3 $sys/conflicts
+            grep -c '^held .* vfs_read' $sys/conflicts
+            echo 5 >$sys/max_tries
             ask applied
             """
         );
         result.MustEndWith(0);
-        Assert.Matches("^applied code_busy, stops 1, held 1 for ", result.Lines[0]);
-        Assert.Equal("held eventfd_read", result.Lines[1]);
-        Assert.Matches("^applied ok, stops 1, held 1 for ", result.Lines[2]);
+        Assert.Matches("^applied code_busy, stops 1, held [1-9]", result.Lines[0]);
+        Assert.Equal("1", result.Lines[1]);
+        Assert.Matches("^applied ok, ", result.Lines[2]);
     }
 
     [Fact]

@@ -29,7 +29,7 @@ public sealed class ScanTests(Guest guest)
                 try() {
                     echo 'wait between scan and stop' >/sys/module/ksplice/parameters/fail_at
                     echo $1 >$sys/stage
-                    sleep 0.5
+                    until grep -q '^0 ' /sys/module/ksplice/parameters/fail_at || [ "$(cat $sys/busy)" = 0 ]; do usleep 20000; done
                     [ -z "$2" ] || kill -$2 $crowd
                     while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done
                     echo "$1 $2 $(cat $sys/abort_cause) stops $(cat $sys/stops) $(cut -d' ' -f1,3 $sys/conflicts)"
