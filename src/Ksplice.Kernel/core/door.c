@@ -179,8 +179,7 @@ void ksplice_door_ask(struct task_struct *task, unsigned long wake_after, unsign
 	struct held *held = find_held(task);
 
 	if (!held) {
-		held = ksplice_fails("memory for a thread at the door") ? NULL :
-			kzalloc(sizeof(*held), GFP_KERNEL);
+		held = kzalloc(sizeof(*held), GFP_KERNEL);
 		if (!held)
 			return;
 		was_used = true;

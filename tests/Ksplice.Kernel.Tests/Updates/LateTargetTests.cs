@@ -538,6 +538,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     }
 
     [Fact]
+    [Trait("Run", "long")]
     public async Task Modules_come_and_go_while_updates_do()
     {
         using var project = await LoopAsync();

@@ -286,6 +286,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     }
 
     [Fact]
+    [Trait("Run", "long")]
     public async Task A_kernel_that_is_started_by_kexec_has_no_update_until_they_are_restored()
     {
         SkipWithout();
@@ -318,6 +319,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
     }
 
     [Fact]
+    [Trait("Run", "long")]
     public async Task A_crash_dump_of_a_kernel_with_an_update_shows_the_redirect_and_the_rest_of_the_unit_unchanged()
     {
         SkipWithout();

@@ -13,6 +13,7 @@ public sealed class RealFixesTests(Guest guest, ITestOutputHelper output)
     private const int Wanted = 5;
 
     [Fact]
+    [Trait("Run", "long")]
     public async Task The_first_five_changed_files_are_updates_or_say_why_not()
     {
         var cancellation = TestContext.Current.CancellationToken;
