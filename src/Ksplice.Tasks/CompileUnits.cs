@@ -98,7 +98,8 @@ public sealed class CompileUnits : PatchTask
             .ConfigureAwait(false);
         foreach (var (listed, pre, post) in apart)
             await CheckApartAsync(compiler, listed, pre, post, cancellation).ConfigureAwait(false);
-        if (list.Added.Count != 0)
+        // What a unit reads that did not compile is not known.
+        if (list.Added.Count != 0 && !Diagnostics.HasErrors)
             CheckAdded(list.Added, jobs);
         if (Diagnostics.HasErrors)
         {
