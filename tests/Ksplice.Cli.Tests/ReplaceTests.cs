@@ -26,12 +26,7 @@ public sealed class ReplaceTests : CommandFixture
         Kernel.Log.Clear();
         Assert.Equal(ExitCode.Ok, await ReplaceAsync());
         Assert.Equal(
-            [
-                $"+{NextModule("helper")} replace=1",
-                "+" + NextModule("primary"),
-                "-" + TestPackage.Primary,
-                "-" + TestPackage.Helper,
-            ],
+            [$"+{NextModule("helper")} replace=1", "+" + NextModule("primary"), "-" + TestPackage.Primary, "-" + TestPackage.Helper],
             Kernel.Log
         );
         Assert.Equal(waitsByItself ? [] : ["replacing"], Kernel.Waits);
@@ -104,10 +99,7 @@ public sealed class ReplaceTests : CommandFixture
         Kernel.CoreVersion = "7";
         Kernel.Log.Clear();
         using var next = TestPackage.Another(Next);
-        Assert.Equal(
-            ExitCode.Refused,
-            await (command == "replace" ? ReplaceAsync() : RunAsync(command, next.Folder))
-        );
+        Assert.Equal(ExitCode.Refused, await (command == "replace" ? ReplaceAsync() : RunAsync(command, next.Folder)));
         Assert.Contains(
             "its modules are for a core of an old version, and the one that is loaded is of version 7\n",
             Errors,

@@ -191,13 +191,7 @@ public static class ApplyCommand
     {
         try
         {
-            Load(
-                session,
-                package,
-                Path.GetFileNameWithoutExtension(target.Helper),
-                loaded,
-                session.Replacing is null ? "" : "replace=1"
-            );
+            Load(session, package, Path.GetFileNameWithoutExtension(target.Helper), loaded, session.Replacing is null ? "" : "replace=1");
         }
         catch (CommandException) when (session.Machine.Find(package.Manifest.Id) is { AbortCause: "target_not_loaded" })
         {

@@ -48,7 +48,11 @@ public sealed class ReplaceTests(Guest guest)
 
     // The first thing in the function is a jump label: a handler leads calls on.
     private static (string File, string Old, string New) IsSeeded(string condition) =>
-        ("drivers/char/random.c", "\treturn crng_ready();\n}\nEXPORT_SYMBOL(rng_is_initialized);", $"\treturn crng_ready() && {condition};\n}}\nEXPORT_SYMBOL(rng_is_initialized);");
+        (
+            "drivers/char/random.c",
+            "\treturn crng_ready();\n}\nEXPORT_SYMBOL(rng_is_initialized);",
+            $"\treturn crng_ready() && {condition};\n}}\nEXPORT_SYMBOL(rng_is_initialized);"
+        );
 
     // Two updates, one on top of the other, and one function through the tracer. An apply of the old ones behind the undo compares each
     // byte of the functions with what was built: the kernel is as it was.
@@ -131,7 +135,11 @@ public sealed class ReplaceTests(Guest guest)
             result.Lines.Where(line => Regex.IsMatch(line, "^(plain|old|new|undone|back|way|[a-z ]+ [0-9]+$)"))
         );
         Assert.Contains($"applied in the place of ", result.Output, StringComparison.Ordinal);
-        Assert.Contains($"the update was built on update {lower.Id}, and so cannot take its place", result.Errors, StringComparison.Ordinal);
+        Assert.Contains(
+            $"the update was built on update {lower.Id}, and so cannot take its place",
+            result.Errors,
+            StringComparison.Ordinal
+        );
         Assert.Contains($"ksplice undo {upper.Id}", result.Errors, StringComparison.Ordinal);
     }
 
@@ -193,14 +201,7 @@ public sealed class ReplaceTests(Guest guest)
             await TestModule.BuildAsync("asker", guest.Release)
         );
         result.MustEndWith(0);
-        Assert.Equal(
-            [
-                "applied applied ok",
-                .. Enumerable.Repeat("replacing applied ok", 30),
-                "reversed reversed ok",
-            ],
-            Requests(result)
-        );
+        Assert.Equal(["applied applied ok", .. Enumerable.Repeat("replacing applied ok", 30), "reversed reversed ok"], Requests(result));
         Assert.DoesNotContain("wrong", result.Output, StringComparison.Ordinal);
         Assert.Equal(["reads 1", "asker 0", "unload 0"], Ends(result));
     }
