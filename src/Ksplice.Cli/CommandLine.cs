@@ -117,14 +117,16 @@ public static class CommandLine
     private static Command Apply(Func<Session> session)
     {
         var path = Package();
+        Option<bool> replace = new("--replace") { Description = "In the place of all updates that are applied, in one stop." };
         var wait = Wait();
-        var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path, wait };
+        var command = new Command("apply", "Match an update against the running kernel, and apply it.") { path, replace, wait };
         command.SetAction(
             (parsed, cancellation) =>
                 GuardAsync(session, () =>
                     ApplyCommand.RunAsync(
                         session(),
                         parsed.GetRequiredValue(path),
+                        parsed.GetValue(replace),
                         TimeSpan.FromSeconds(parsed.GetValue(wait)),
                         cancellation
                     )

@@ -77,9 +77,9 @@ internal sealed class FakeKernel : Machine
     /// <summary>The cause that the helper leaves when it does not load.</summary>
     public string MatchAnswer { get; set; } = "no_match";
 
-    public override int Load(string module, ReadOnlySpan<byte> image)
+    public override int Load(string module, ReadOnlySpan<byte> image, string parameters = "")
     {
-        Log.Add("+" + module);
+        Log.Add("+" + module + (parameters.Length == 0 ? "" : " " + parameters));
         Images[module] = image.ToArray();
         var failed = LoadErrors.TryGetValue(module, out var error);
         if (module == "ksplice" && !failed)
@@ -172,7 +172,14 @@ internal sealed class FakeKernel : Machine
         while ((now = await File.ReadAllTextAsync(file)) == before)
             await Task.Delay(5);
         Set(Path.GetFileName(Path.GetDirectoryName(file)!), "stage", before.TrimEnd());
-        Write(file, now.StartsWith(Update.Applied, StringComparison.Ordinal) ? Update.Applied : Update.Reversed);
+        string[] requests = [Update.Applied, Update.Replacing, Update.Reversed];
+        Write(file, requests.Single(request => now.StartsWith(request, StringComparison.Ordinal)));
+    }
+
+    /// <summary>The version that the loaded core has.</summary>
+    public string CoreVersion
+    {
+        set => File.WriteAllText(Path.Combine(_sysfs, "module", "ksplice", "version"), value + "\n");
     }
 
     private void Create(string id)
@@ -212,7 +219,10 @@ internal sealed class FakeKernel : Machine
             Set(id, "conflicts", string.Join('\n', Conflicts));
             if (answer == "ok")
             {
-                Set(id, "stage", text.Trim());
+                var replaces = text.Trim() == Update.Replacing;
+                foreach (var other in replaces ? Updates().Where(update => update.Stage == Update.Applied) : [])
+                    Set(other.Id, "stage", Update.Reversed);
+                Set(id, "stage", replaces ? Update.Applied : text.Trim());
                 Set(id, "pause_ns", "123456");
             }
 

@@ -10,7 +10,7 @@ namespace Ksplice.Build.Generation;
 internal static class PrimaryTables
 {
     /// <summary><c>KSPLICE_ABI</c>.</summary>
-    public const uint Abi = 5;
+    public const uint Abi = 6;
 
     /// <summary>How many kinds of hooks there are: <c>KSPLICE_N_HOOKS</c>.</summary>
     public const int HookCount = 10;

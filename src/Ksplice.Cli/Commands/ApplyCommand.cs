@@ -19,11 +19,13 @@ public static class ApplyCommand
         Canceled = 125,
         BadFormat = 8;
 
-    public static async Task RunAsync(Session session, string path, TimeSpan wait, CancellationToken cancellation)
+    /// <summary>Applies it; in the place of all that are applied if <paramref name="replace"/> says so.</summary>
+    public static async Task RunAsync(Session session, string path, bool replace, TimeSpan wait, CancellationToken cancellation)
     {
         session.RequireRoot();
         if (session.Resumption is { Point: not WaitPoint.Lock } resumption)
         {
+            session.Replacing = resumption.Replacing;
             await ResumeAsync(session, resumption, cancellation);
             return;
         }
@@ -32,16 +34,24 @@ public static class ApplyCommand
         var package = PackageFile.Open(path, machine.Trusted);
         DemandKernel(machine, package.Manifest);
         using var guard = await session.LockAsync(cancellation);
-        if (machine.Find(package.Manifest.Id) is { Stage: Update.Applied })
+        string[] others = [.. machine.Updates().Where(update => update.Stage == Update.Applied).Select(update => update.Id)];
+        if (others.Contains(package.Manifest.Id))
         {
+            if (replace && others.Length > 1)
+                throw new CommandException(
+                    ExitCode.WrongStage,
+                    $"update {package.Manifest.Id} is applied already, and so are others: it cannot take their place",
+                    [.. others.Where(id => id != package.Manifest.Id).Select(id => $"ksplice undo {id}")]
+                );
             session.Out.MarkupLineInterpolated($"update [bold]{package.Manifest.Id}[/] is applied already: unchanged");
             return;
         }
 
+        session.Replacing = replace ? new ReplacePosition(others) : null;
         var loaded = new Stack<string>();
         await OrTakeOutAsync(machine, package.Manifest.Id, loaded, async () =>
         {
-            Load(session, package, Session.CoreModule, loaded);
+            LoadCore(session, package, loaded);
             foreach (var target in package.Manifest.Targets)
                 LoadHelper(session, package, target, loaded);
             LoadData(session, package, loaded);
@@ -71,7 +81,7 @@ public static class ApplyCommand
         var loaded = new Stack<string>();
         await OrTakeOutAsync(machine, id, loaded, () =>
         {
-            Load(session, package, Session.CoreModule, loaded);
+            LoadCore(session, package, loaded);
             foreach (var target in package.Manifest.Targets)
                 LoadHelper(session, package, target, loaded);
             var update = Loaded(machine, id);
@@ -122,6 +132,7 @@ public static class ApplyCommand
         var update = Loaded(session.Machine, id);
         await session.ReachAsync(update, Update.Applied, guard, until, [.. loaded.Reverse()], cancellation);
         Report(session, update);
+        UndoCommand.TakeOut(session, session.Replacing?.Ids ?? []);
     }
 
     private static async Task OrTakeOutAsync(Machine machine, string id, Stack<string> loaded, Func<Task> work)
@@ -152,11 +163,35 @@ public static class ApplyCommand
         return null;
     }
 
+    // Modules and core speak one version of their interface; the kernel's loader would only say that a symbol does not fit.
+    private static void LoadCore(Session session, UpdatePackage package, Stack<string> loaded)
+    {
+        if (
+            session.Machine.IsLoaded(Session.CoreModule)
+            && session.Machine.VersionOf(Session.CoreModule) is var running
+            && CoreVersion.Of(package.Module(Session.CoreModule)) is var brought
+            && running != brought
+        )
+        {
+            throw new CommandException(
+                ExitCode.Refused,
+                $"update {package.Manifest.Id} {session.NotApplied}: its modules are for a core of {Version(brought)}, "
+                    + $"and the one that is loaded is of {Version(running)}",
+                "'ksplice undo --all' takes off what is applied, and that core with it; then apply this update",
+                "where a module of an undone update has to stay, that core stays too: enable this update, and reboot"
+            );
+        }
+
+        Load(session, package, Session.CoreModule, loaded);
+    }
+
+    private static string Version(string? version) => version is null ? "an old version" : $"version {version}";
+
     private static void LoadHelper(Session session, UpdatePackage package, ManifestTarget target, Stack<string> loaded)
     {
         try
         {
-            Load(session, package, Path.GetFileNameWithoutExtension(target.Helper), loaded);
+            Load(session, package, Path.GetFileNameWithoutExtension(target.Helper), loaded, session.Replacing is null ? "" : "replace=1");
         }
         catch (CommandException) when (session.Machine.Find(package.Manifest.Id) is { AbortCause: "target_not_loaded" })
         {
@@ -185,12 +220,12 @@ public static class ApplyCommand
         Load(session, package, Path.GetFileNameWithoutExtension(data.Module), loaded);
     }
 
-    private static void Load(Session session, UpdatePackage package, string module, Stack<string> loaded)
+    private static void Load(Session session, UpdatePackage package, string module, Stack<string> loaded, string parameters = "")
     {
         var machine = session.Machine;
         if (machine.IsLoaded(module))
             return;
-        var error = machine.Load(module, package.Module(module).Span);
+        var error = machine.Load(module, package.Module(module).Span, parameters);
         if (error == 0)
         {
             loaded.Push(module);
@@ -227,8 +262,9 @@ public static class ApplyCommand
     private static void Report(Session session, Update update)
     {
         var functions = update.Functions;
+        var place = session.Replacing is { Ids: [_, ..] ids } ? $" in the place of {string.Join(", ", ids)}" : "";
         session.Out.MarkupLine(
-            $"update [bold]{Markup.Escape(update.Id)}[/] applied: {Words.Count(functions.Count, "function")} replaced, "
+            $"update [bold]{Markup.Escape(update.Id)}[/] applied{place}: {Words.Count(functions.Count, "function")} replaced, "
                 + $"the machine stood still for {update.Look().Pause}"
         );
         foreach (var function in functions)

@@ -48,7 +48,7 @@ public static class EnableCommand
             {
                 if (session.Resumption is { Point: not WaitPoint.Lock })
                 {
-                    await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
+                    await ApplyCommand.RunAsync(session, update.Folder, replace: false, TimeSpan.Zero, cancellation);
                     continue;
                 }
 
@@ -60,7 +60,7 @@ public static class EnableCommand
                     continue;
                 }
 
-                await ApplyCommand.RunAsync(session, update.Folder, TimeSpan.Zero, cancellation);
+                await ApplyCommand.RunAsync(session, update.Folder, replace: false, TimeSpan.Zero, cancellation);
             }
             catch (CommandException e) when (e.Code == ExitCode.KeptOut)
             {

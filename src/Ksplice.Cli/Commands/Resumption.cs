@@ -27,6 +27,7 @@ public enum WaitPoint
 /// <param name="Loaded">The modules that it loaded, in that order.</param>
 /// <param name="Restoring">Where <c>restore</c> is.</param>
 /// <param name="Undoing">Where <c>undo --all</c> is.</param>
+/// <param name="Replacing">Where <c>apply --replace</c> is.</param>
 public sealed record Resumption(
     WaitPoint Point,
     int Lock,
@@ -34,7 +35,8 @@ public sealed record Resumption(
     long Until,
     string[] Loaded,
     RestorePosition? Restoring,
-    UndoPosition? Undoing
+    UndoPosition? Undoing,
+    ReplacePosition? Replacing
 )
 {
     /// <summary>How the wait ended: the waiter's word.</summary>
@@ -65,6 +67,10 @@ public sealed record RestorePosition(string Entry, ExitCode Worst);
 /// <summary>Where <c>undo --all</c> is.</summary>
 /// <param name="Refused">The updates that could not be undone since the last one that could.</param>
 public sealed record UndoPosition(string[] Refused);
+
+/// <summary>Where <c>apply --replace</c> is.</summary>
+/// <param name="Ids">The updates whose place the one that is asked for takes.</param>
+public sealed record ReplacePosition(string[] Ids);
 
 [JsonSerializable(typeof(Resumption))]
 internal sealed partial class ResumptionContext : JsonSerializerContext;

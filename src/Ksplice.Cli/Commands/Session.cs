@@ -42,6 +42,9 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     /// <summary>Where <c>undo --all</c> is.</summary>
     public UndoPosition? Undoing { get; set; }
 
+    /// <summary>Where <c>apply --replace</c> is; null for a mere <c>apply</c>.</summary>
+    public ReplacePosition? Replacing { get; set; }
+
     /// <summary>When a command that began now has waited for so long.</summary>
     public long Until(TimeSpan wait) => Resumption is { Point: not WaitPoint.Lock } resumption ? resumption.Until : After(wait);
 
@@ -118,6 +121,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     )
     {
         await IdleAsync(update, file, until, loaded, cancellation);
+        var request = Replacing is null ? stage : Update.Replacing;
         while (Resumption is not null || update.Stage != stage)
         {
             if (Resumption is { } resumption)
@@ -131,8 +135,8 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
             else
             {
                 var patience = Patience + TimeSpan.FromMilliseconds((double)update.MaxTries * update.RetryMilliseconds);
-                await WaitAsync(WaitPoint.Request, stage, file, update, After(patience), until, loaded, cancellation);
-                update.Ask(stage);
+                await WaitAsync(WaitPoint.Request, request, file, update, After(patience), until, loaded, cancellation);
+                update.Ask(request);
                 await EndAsync(update, patience, cancellation);
             }
 
@@ -167,7 +171,7 @@ public sealed record Session(Machine Machine, IAnsiConsole Out, IAnsiConsole Err
     {
         cancellation.ThrowIfCancellationRequested();
         var descriptor = file.PassOn();
-        Resumption state = new(point, descriptor, update?.Id, until, [.. loaded], Restoring, Undoing);
+        Resumption state = new(point, descriptor, update?.Id, until, [.. loaded], Restoring, Undoing, Replacing);
         foreach (var console in (IAnsiConsole[])[Out, Error])
             console.Profile.Out.Writer.Flush();
         var error = await Machine.BecomeWaiterAsync(new Wait(what, update?.Directory ?? "-", giveUp, descriptor), state.ToJson());

@@ -84,9 +84,30 @@ public static class UndoCommand
 
         await session.ReachAsync(update, Update.Reversed, guard, until, [], cancellation);
         session.Out.MarkupLine($"update [bold]{Markup.Escape(id)}[/] undone, the machine stood still for {update.Look().Pause}");
+        TakeOut(session, id);
+    }
+
+    /// <summary>
+    /// Unloads updates that are not in place any more. One may hold modules of another: as long as some go, the others get another chance.
+    /// What is left at the end is told.
+    /// </summary>
+    internal static void TakeOut(Session session, IReadOnlyList<string> ids)
+    {
+        var machine = session.Machine;
+        while (ids.Sum(id => machine.ModulesOf(id).Reverse().Count(module => machine.Unload(module) == 0)) != 0)
+            continue;
+        foreach (var id in ids)
+            TakeOut(session, id);
+    }
+
+    // As far as that is safe; says what is left of it.
+    private static void TakeOut(Session session, string id)
+    {
         Unload(session, id);
         if (session.Machine.Enabled.All.Any(enabled => enabled.Id == id))
-            session.Out.MarkupLineInterpolated($"  it is still enabled and comes back at the next boot; 'ksplice disable {id}' ends that");
+            session.Out.MarkupLineInterpolated(
+                $"  update {id} is still enabled and comes back at the next boot; 'ksplice disable {id}' ends that"
+            );
     }
 
     /// <summary>Every target by itself: where a primary stays, its helper has to.</summary>

@@ -79,6 +79,10 @@ public partial class Machine
     /// <summary>True if a module of that name is loaded.</summary>
     public bool IsLoaded(string module) => Directory.Exists(Path.Combine(Sysfs, "module", module));
 
+    /// <summary>The version that a loaded module says it has; null if it says none.</summary>
+    public string? VersionOf(string module) =>
+        Path.Combine(Sysfs, "module", module, "version") is var file && File.Exists(file) ? Read(file) : null;
+
     /// <summary>True if a loaded module is bound to symbols of that one.</summary>
     public bool IsUsedByModule(string module) =>
         Path.Combine(Sysfs, "module", module, "holders") is var holders
@@ -192,11 +196,13 @@ public partial class Machine
     }
 
     /// <summary>
-    /// Loads a module from memory: the very bytes whose hash was checked, so that nobody can change them in between.
+    /// Loads a module from memory: the very bytes whose hash was checked, so that nobody can change them in between; with its parameters.
     /// Returns 0 or the kernel's error number.
     /// </summary>
-    public virtual int Load(string module, ReadOnlySpan<byte> image) =>
-        Syscall(InitModule, in MemoryMarshal.GetReference(image), (nuint)image.Length, "\0"u8) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    public virtual int Load(string module, ReadOnlySpan<byte> image, string parameters = "") =>
+        Syscall(InitModule, in MemoryMarshal.GetReference(image), (nuint)image.Length, Encoding.ASCII.GetBytes(parameters + "\0")) == 0
+            ? 0
+            : Marshal.GetLastPInvokeError();
 
     /// <summary>Unloads a module. Returns 0 or the kernel's error number.</summary>
     public virtual int Unload(string module) => Syscall(DeleteModule, module, NonBlocking) == 0 ? 0 : Marshal.GetLastPInvokeError();

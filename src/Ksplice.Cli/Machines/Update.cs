@@ -29,6 +29,9 @@ public sealed class Update(Machine machine, string directory)
         Applied = "applied",
         Reversed = "reversed";
 
+    /// <summary>What is asked for to have it applied in the place of all that are.</summary>
+    public const string Replacing = "replacing";
+
     public string Id { get; } = Path.GetFileName(directory);
 
     /// <summary>Where it is in sysfs.</summary>

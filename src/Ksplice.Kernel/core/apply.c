@@ -24,17 +24,6 @@
 
 struct kthread_worker *ksplice_worker;
 
-/* The hooks around the stop, and what an update is after it. */
-struct direction {
-	enum ksplice_hook pre, post, fail;
-	enum ksplice_stage stage;
-};
-
-static const struct direction directions[] = {
-	{ KSPLICE_PRE_APPLY, KSPLICE_POST_APPLY, KSPLICE_FAIL_APPLY, KSPLICE_APPLIED },
-	{ KSPLICE_PRE_REVERSE, KSPLICE_POST_REVERSE, KSPLICE_FAIL_REVERSE, KSPLICE_REVERSED },
-};
-
 /* What an update is from now on, and for modules that come while its post hooks run. */
 static void set_stage(struct ksplice_update *update, enum ksplice_stage stage)
 {
@@ -62,37 +51,41 @@ static void keep_data(struct ksplice_update *update)
 	}
 }
 
-/* Applies or reverses; with the primaries' references held. */
-static int operate_update(struct ksplice_update *update, bool undo)
+/* The redirects of a change are written. */
+static void set_stages(const struct ksplice_change *change)
 {
-	const struct direction *direction = &directions[undo];
-	struct ksplice_hooks hooks;
-	u32 refused_by, reached = 0;
-	int err = -ECANCELED;
+	const struct ksplice_part *part;
 
-	ksplice_hooks_collect(update, &hooks);
+	for_each_part(part, change) {
+		if (ksplice_change_goes(change, part)) {
+			set_stage(part->update, KSPLICE_REVERSED);
+			continue;
+		}
+		/* For who reads an oops of this kernel; it stays after an undo. */
+		add_taint(TAINT_LIVEPATCH, LOCKDEP_STILL_OK);
+		set_stage(part->update, KSPLICE_APPLIED);
+		keep_data(part->update);
+	}
+}
+
+/* Hooks, the stop, hooks; with the primaries' references held. */
+static int operate(struct ksplice_change *change)
+{
+	int err;
+
 	mutex_unlock(&ksplice_operation);
-	refused_by = ksplice_call_checks(&hooks, direction->pre, &reached);
+	err = ksplice_change_call_pre(change);
 	mutex_lock(&ksplice_operation);
-	if (refused_by) {
-		ksplice_report(update, KSPLICE_CALL_FAILED,
-			       "pre hook %u of the patch refused", refused_by);
+	if (err) {
+		ksplice_change_report_refused(change, "pre");
 	} else {
 		ksplice_clear_used_stack();
-		err = ksplice_stop(update, &hooks, undo);
+		err = ksplice_stop(change);
 	}
-	if (!err) {
-		/* For who reads an oops of this kernel; it stays after an undo. */
-		if (!undo)
-			add_taint(TAINT_LIVEPATCH, LOCKDEP_STILL_OK);
-		set_stage(update, direction->stage);
-		keep_data(update);
-	}
+	if (!err)
+		set_stages(change);
 	mutex_unlock(&ksplice_operation);
-	if (err)
-		ksplice_call_hooks(&hooks, direction->fail, reached);
-	else
-		ksplice_call_hooks(&hooks, direction->post, hooks.n);
+	ksplice_change_call_last(change, err);
 	mutex_lock(&ksplice_operation);
 	return err;
 }
@@ -138,7 +131,7 @@ static int detach(struct ksplice_update *update)
 	return err;
 }
 
-static int attach_and_operate(struct ksplice_update *update)
+static int attach_and_operate(struct ksplice_update *update, struct ksplice_change *change)
 {
 	struct ksplice_target *target;
 	int err = 0;
@@ -149,7 +142,7 @@ static int attach_and_operate(struct ksplice_update *update)
 			goto detach;
 	}
 	update->attached = true;
-	err = operate_update(update, false);
+	err = operate(change);
 	if (!err)
 		return 0;
 detach:
@@ -177,46 +170,84 @@ static bool is_current(struct ksplice_update *update)
 	return !missing && !lower && !covered;
 }
 
+/* Was it matched, as what takes the place of others has to be? */
+static bool may_replace(struct ksplice_update *update)
+{
+	if (!update->plain)
+		ksplice_report(update, KSPLICE_NO_MATCH,
+			       "the update was matched together with what it would replace; load its modules anew to replace");
+	return update->plain;
+}
+
+/* Lets all go that went; the redirects are off. */
+static void release_gone(struct ksplice_change *change)
+{
+	struct ksplice_part *part, *end = &change->parts[change->n_go];
+
+	if (!change->n_go)
+		return;
+	for (part = change->parts; part < end; part++)
+		part->broken = detach(part->update);
+	/*
+	 * K20: no stack was in the new code.  Callbacks that it left with RCU, and
+	 * tasks that were preempted where no check looks, are waited for before the
+	 * primaries may be unloaded.
+	 */
+	mutex_unlock(&ksplice_operation);
+	synchronize_rcu_tasks();
+	rcu_barrier();
+	mutex_lock(&ksplice_operation);
+	for (part = change->parts; part < end; part++) {
+		if (!part->broken)
+			release_primaries(part->update, true);
+		if (part->update != change->update)
+			ksplice_report(part->update, KSPLICE_OK, "replaced by update %s", change->update->id);
+	}
+}
+
 static void apply(struct ksplice_update *update)
 {
-	if (!is_current(update))
+	struct ksplice_change *change;
+
+	if (!(update->replaces ? may_replace(update) : is_current(update)))
 		return;
-	if (hold_primaries(update) || attach_and_operate(update)) {
+	change = ksplice_change_make(update, false);
+	if (!change)
+		return;
+	if (hold_primaries(update) || attach_and_operate(update, change)) {
 		/*
 		 * Of the new code only hooks have run, and they are done.
 		 * Nothing of the primaries is reachable but what an earlier
 		 * time left.
 		 */
 		release_primaries(update, update->stage == KSPLICE_REVERSED);
-		return;
+	} else {
+		release_gone(change);
+		ksplice_report(update, KSPLICE_OK, "applied after %u tries, machine stopped for %llu ns",
+			       update->tries, update->pause_ns);
 	}
-	ksplice_report(update, KSPLICE_OK, "applied after %u tries, machine stopped for %llu ns",
-		       update->tries, update->pause_ns);
+	kvfree(change);
 }
 
 static void reverse(struct ksplice_update *update)
 {
 	const struct ksplice_update *upper = ksplice_find_upper(update);
-	bool broken;
+	struct ksplice_change *change;
+	int err;
 
 	if (upper) {
 		ksplice_report(update, KSPLICE_IN_USE, "update %s stands on it: undo that first", upper->id);
 		return;
 	}
-	if (operate_update(update, true))
+	change = ksplice_change_make(update, true);
+	if (!change)
 		return;
-	broken = detach(update);
-	/*
-	 * K20: the redirects are off and no stack was in the new code.  Callbacks
-	 * that it left with RCU, and tasks that were preempted where no check
-	 * looks, are waited for before the primaries may be unloaded.
-	 */
-	mutex_unlock(&ksplice_operation);
-	synchronize_rcu_tasks();
-	rcu_barrier();
-	mutex_lock(&ksplice_operation);
-	if (!broken)
-		release_primaries(update, true);
+	err = operate(change);
+	if (!err)
+		release_gone(change);
+	kvfree(change);
+	if (err)
+		return;
 	ksplice_report(update, KSPLICE_OK, "reversed after %u tries, machine stopped for %llu ns",
 		       update->tries, update->pause_ns);
 }
@@ -264,6 +295,7 @@ void ksplice_work(struct kthread_work *work)
 	update->held_ns = 0;
 	update->n_conflicts = 0;
 	mutex_unlock(&update->report);
+	update->replaces = update->wants_to_replace;
 	if (!is_whole(update))
 		;	/* reported */
 	else if (!undo && update->stage == KSPLICE_APPLIED)
@@ -274,6 +306,7 @@ void ksplice_work(struct kthread_work *work)
 		reverse(update);
 	else
 		apply(update);
+	update->replaces = false;
 	mutex_unlock(&ksplice_operation);
 	atomic_set_release(&update->busy, 0);
 }

@@ -81,6 +81,86 @@ unsigned long ksplice_symbol_of(unsigned long address)
 }
 
 /**
+ * ksplice_any_in_place - is any update applied?
+ */
+bool ksplice_any_in_place(void)
+{
+	const struct ksplice_update *update;
+
+	list_for_each_entry(update, &ksplice_updates, list) {
+		if (update->stage == KSPLICE_APPLIED)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * ksplice_has_handler - does a handler of an update in place stand on a function?
+ * @start: where the function is
+ */
+bool ksplice_has_handler(unsigned long start)
+{
+	const struct ksplice_function *function = find_function(start, false);
+
+	return function && function->handler;
+}
+
+/**
+ * ksplice_is_primary - is a module the primary of an update in place?
+ * @module: any module
+ */
+bool ksplice_is_primary(const struct module *module)
+{
+	const struct ksplice_update *update;
+	const struct ksplice_target *target;
+
+	list_for_each_entry(update, &ksplice_updates, list) {
+		if (update->stage != KSPLICE_APPLIED)
+			continue;
+		for_each_target(target, update) {
+			if (target->primary == module)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void show_original(const struct ksplice_function *function, unsigned long address,
+			  u8 *bytes, size_t n)
+{
+	u32 i;
+
+	for (i = 0; function->jump && i < KSP_JUMP_SIZE; i++) {
+		if (function->jump + i >= address && function->jump + i - address < n)
+			bytes[function->jump + i - address] = function->original[i];
+	}
+}
+
+/**
+ * ksplice_show_originals - put what was saved over what was read under redirects
+ * @address: where the bytes were read
+ * @bytes: the bytes
+ * @n: how many
+ *
+ * The newest update comes first: what it saved may be the redirect of an older one.
+ */
+void ksplice_show_originals(unsigned long address, u8 *bytes, size_t n)
+{
+	const struct ksplice_update *update;
+	const struct ksplice_target *target;
+	u32 i;
+
+	list_for_each_entry_reverse(update, &ksplice_updates, list) {
+		if (update->stage != KSPLICE_APPLIED)
+			continue;
+		for_each_target(target, update) {
+			for (i = 0; i < target->n_functions; i++)
+				show_original(&target->functions[i], address, bytes, n);
+		}
+	}
+}
+
+/**
  * ksplice_is_left_behind - is that text that an update in place replaces, and no function?
  * @address: where a symbol is
  *

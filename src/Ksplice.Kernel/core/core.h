@@ -84,6 +84,8 @@ struct ksplice_function {
 	unsigned long jump;		/* or 0: a handler on fentry leads on instead */
 	struct ksplice_handler *handler;	/* registered */
 	u8 *alias;			/* the bytes at @jump, writable, during a request (alias.c) */
+	struct ksplice_function *before;	/* whose place it takes, during a look (change.c) */
+	struct ksplice_function *after;	/* what takes its place: the opposite */
 	u8 original[KSP_JUMP_SIZE];
 	u8 redirect[KSP_JUMP_SIZE];
 	unsigned long code;
@@ -154,6 +156,8 @@ struct ksplice_update {
 	/* Under ksplice_operation. */
 	u32 n_targets;		/* that it has when it is whole */
 	bool attached;		/* its targets' handlers are registered (tracer.c) */
+	bool plain;		/* it is matched as if no update were in place, unless it is itself */
+	bool replaces;		/* during a request: all updates in place go when it comes */
 
 	/* Changed under ksplice_operation and report, read under either. */
 	struct list_head targets;
@@ -165,6 +169,7 @@ struct ksplice_update {
 	/* Set by the writer of "stage", cleared by the worker. */
 	atomic_t busy;
 	enum ksplice_stage wanted;
+	bool wants_to_replace;
 
 	/* Under report. */
 	struct mutex report;
@@ -185,6 +190,33 @@ struct ksplice_update {
 
 #define for_each_target(target, update) \
 	list_for_each_entry(target, &(update)->targets, list)
+
+/* Where the hooks of an update stand. */
+struct ksplice_hooks {
+	u32 n;
+	const struct ksplice_code *codes[KSPLICE_MAX_TARGETS];	/* by target */
+};
+
+/* One update in a change: what it brings to that. */
+struct ksplice_part {
+	struct ksplice_update *update;
+	struct ksplice_hooks hooks;
+	u32 reached;		/* of how many targets pre hooks were called */
+	bool broken;		/* a handler of it did not go */
+};
+
+/* What one stop does (change.c). */
+struct ksplice_change {
+	struct ksplice_update *update;	/* that was asked for: takes the reason of a failure */
+	const struct ksplice_update *refused;	/* whose hook refused */
+	u32 refused_by;		/* 1 + index of the hook */
+	u32 n_go;		/* the first parts, the newest update first; behind them the one that comes */
+	u32 n;
+	struct ksplice_part parts[];
+};
+
+#define for_each_part(part, change) \
+	for ((part) = (change)->parts; (part) < &(change)->parts[(change)->n]; (part)++)
 
 /* What a CPU records when it enters the stop function. */
 struct ksplice_stopped {
@@ -251,11 +283,6 @@ struct ksplice_update *ksplice_find_update(const char *id);
 void ksplice_update_free(struct ksplice_update *update);
 
 /* hooks.c */
-struct ksplice_hooks {
-	u32 n;
-	const struct ksplice_code *codes[KSPLICE_MAX_TARGETS];	/* by target */
-};
-
 bool ksplice_runs_in_stop(enum ksplice_hook kind);
 void ksplice_hooks_collect(const struct ksplice_update *update, struct ksplice_hooks *hooks);
 u32 ksplice_call_checks(const struct ksplice_hooks *hooks, enum ksplice_hook kind, u32 *reached);
@@ -264,6 +291,10 @@ void ksplice_call_hooks(const struct ksplice_hooks *hooks, enum ksplice_hook kin
 /* chain.c */
 unsigned long ksplice_code_of(unsigned long address);
 unsigned long ksplice_symbol_of(unsigned long address);
+bool ksplice_any_in_place(void);
+bool ksplice_has_handler(unsigned long start);
+bool ksplice_is_primary(const struct module *module);
+void ksplice_show_originals(unsigned long address, u8 *bytes, size_t n);
 bool ksplice_is_left_behind(unsigned long address);
 bool ksplice_is_new_code(const char *name, unsigned long start, unsigned long end);
 void ksplice_new_symbols(const char *name, void (*look)(const struct module *primary, void *arg),
@@ -287,14 +318,17 @@ int ksplice_find_overridden(struct ksplice_update *update,
 struct ksplice_memory {
 	struct ksp_env env;
 	const struct ksplice_target *target;
+	bool plain;
 };
 
-void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target);
+void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target,
+			 bool plain);
 
 /* tracer.c */
 int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target);
 int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
+void ksplice_tracer_take_over(struct ksplice_function *function);
 bool ksplice_tracer_is_dead(void);
 
 /* redirect.c */
@@ -305,7 +339,7 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 const struct ksplice_function *ksplice_redirect_check(const struct ksplice_target *target,
 						      bool undo);
 void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_function *function);
-void ksplice_redirect_write(const struct ksplice_target *target, bool undo);
+void ksplice_redirect_write(struct ksplice_target *target, bool undo);
 
 /* leftovers.c */
 unsigned long ksplice_leftovers_clear(struct ksplice_target *target);
@@ -337,9 +371,19 @@ int ksplice_target_join(struct ksplice_update *update, struct ksplice_target *ta
 void ksplice_target_forget(struct ksplice_target *target);
 void ksplice_target_destroy(struct ksplice_target *target);
 
+/* change.c */
+struct ksplice_change *ksplice_change_make(struct ksplice_update *update, bool undo);
+bool ksplice_change_goes(const struct ksplice_change *change, const struct ksplice_part *part);
+int ksplice_change_call_pre(struct ksplice_change *change);
+int ksplice_change_call_checks(struct ksplice_change *change);
+void ksplice_change_call(const struct ksplice_change *change, bool go);
+void ksplice_change_call_last(const struct ksplice_change *change, bool failed);
+void ksplice_change_report_refused(const struct ksplice_change *change, const char *step);
+int ksplice_change_pair(const struct ksplice_change *change);
+void ksplice_change_unpair(const struct ksplice_change *change);
+
 /* ranges.c */
-int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
-			   struct ksplice_ranges *ranges);
+int ksplice_ranges_collect(const struct ksplice_change *change, struct ksplice_ranges *ranges);
 const struct ksplice_range *ksplice_find_range(const struct ksplice_ranges *ranges,
 					       unsigned long address);
 void ksplice_conflict_add(struct ksplice_update *update, const struct task_struct *task,
@@ -397,7 +441,7 @@ int ksplice_check_threads(struct ksplice_update *update, const struct ksplice_ra
 			  bool undo);
 
 /* stop.c */
-int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo);
+int ksplice_stop(struct ksplice_change *change);
 
 /* notifier.c */
 int ksplice_notifier_init(void);

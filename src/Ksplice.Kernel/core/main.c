@@ -106,4 +106,5 @@ static void __exit ksplice_exit(void)
 module_init(ksplice_init);
 module_exit(ksplice_exit);
 MODULE_DESCRIPTION("Applies updates to the running kernel");
+MODULE_VERSION(__stringify(KSPLICE_ABI));
 MODULE_LICENSE("GPL");

@@ -3,6 +3,10 @@
  * The running kernel as the match interpreter sees it.  A name that a module
  * target has itself means the module's own; what it does not have is the
  * kernel's or another module's export.  Sites of a module stand in its tables.
+ *
+ * An update that is to take the place of all others is matched against the plain
+ * kernel: bytes under a redirect are the saved ones, no redirect is followed, and
+ * nothing that an update in place brought is there.
  */
 
 /**
@@ -29,14 +33,18 @@
 
 #include "core.h"
 
-static int env_read(struct ksp_env *env, u64 address, void *to, size_t n)
-{
-	return copy_from_kernel_nofault(to, (void *)address, n) ? -EFAULT : 0;
-}
-
 static struct ksplice_memory *memory_of(struct ksp_env *env)
 {
 	return container_of(env, struct ksplice_memory, env);
+}
+
+static int env_read(struct ksp_env *env, u64 address, void *to, size_t n)
+{
+	if (copy_from_kernel_nofault(to, (void *)address, n))
+		return -EFAULT;
+	if (memory_of(env)->plain)
+		ksplice_show_originals(address, to, n);
+	return 0;
 }
 
 struct search {
@@ -45,6 +53,7 @@ struct search {
 	void *arg;
 	unsigned int n;
 	bool full;
+	bool plain;
 };
 
 static int candidate(void *data, unsigned long address)
@@ -55,10 +64,10 @@ static int candidate(void *data, unsigned long address)
 	if (address >= (unsigned long)kernel.init_begin &&
 	    address < (unsigned long)kernel.init_end)
 		return 0;
-	if (ksplice_is_left_behind(address))
+	if (!search->plain && ksplice_is_left_behind(address))
 		return 0;
 	search->n++;
-	return search->found(search->arg, ksplice_symbol_of(address));
+	return search->found(search->arg, search->plain ? address : ksplice_symbol_of(address));
 }
 
 /*
@@ -103,7 +112,7 @@ static void exported_candidate(const char *name, struct search *search)
 
 	preempt_disable();
 	list_for_each_entry_rcu(module, kernel.modules, list) {
-		if (module->state == MODULE_STATE_UNFORMED)
+		if (module->state == MODULE_STATE_UNFORMED || (search->plain && ksplice_is_primary(module)))
 			continue;
 		symbol = find_export(module->syms, module->num_syms, name) ?:
 			 find_export(module->gpl_syms, module->num_gpl_syms, name);
@@ -121,7 +130,7 @@ static void look_in_primary(const struct module *primary, void *arg)
 {
 	struct search *search = arg;
 
-	if (!search->full)
+	if (!search->full && !search->plain)
 		search->full = own_candidates(primary, search->name, search);
 }
 
@@ -130,7 +139,12 @@ static int env_candidates(struct ksp_env *env, const char *name,
 {
 	const struct ksplice_target *target = memory_of(env)->target;
 	const struct module *module = target->module;
-	struct search search = { .name = name, .found = found, .arg = arg };
+	struct search search = {
+		.name = name,
+		.found = found,
+		.arg = arg,
+		.plain = memory_of(env)->plain,
+	};
 
 	/* What updates brought that are in place. */
 	ksplice_new_symbols(target->name, look_in_primary, &search);
@@ -289,12 +303,12 @@ static bool env_has_endbr(struct ksp_env *env, u64 address)
 
 static u64 env_code_of(struct ksp_env *env, u64 address)
 {
-	return ksplice_code_of(address);
+	return memory_of(env)->plain ? address : ksplice_code_of(address);
 }
 
 static u64 env_symbol_of(struct ksp_env *env, u64 address)
 {
-	return ksplice_symbol_of(address);
+	return memory_of(env)->plain ? address : ksplice_symbol_of(address);
 }
 
 static void *env_alloc(struct ksp_env *env, size_t size)
@@ -311,10 +325,13 @@ static void env_free(struct ksp_env *env, void *memory)
  * ksplice_memory_init - the running kernel as one target's match sees it
  * @memory: filled
  * @target: the target, its module referenced
+ * @plain: as if no update were in place
  */
-void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target)
+void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_target *target,
+			 bool plain)
 {
 	memory->target = target;
+	memory->plain = plain;
 	memory->env = (struct ksp_env) {
 		.read = env_read,
 		.candidates = env_candidates,

@@ -219,7 +219,7 @@ static void check_resting(const struct check *check, struct task_struct *task)
  * @ranges: where no thread may be
  * @scan: what was seen of the threads before the stop
  * @stopped: what each CPU's stopper recorded
- * @undo: @ranges are new code
+ * @undo: there is new code among @ranges
  *
  * Context: inside stop_machine.
  * Return: 0, -EBUSY with conflicts recorded, -EAGAIN while there are tasks on

@@ -23,42 +23,57 @@ static int compare_ranges(const void *a, const void *b)
 	return one->start < other->start ? -1 : one->start > other->start;
 }
 
+static u32 count_ranges(const struct ksplice_change *change)
+{
+	const struct ksplice_part *part;
+	struct ksplice_target *target;
+	u32 n = 0;
+
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			n += ksplice_change_goes(change, part) ? 1 : target->n_ranges;
+	}
+	return n;
+}
+
+/* Returns how many. */
+static u32 add_ranges(struct ksplice_range *item, const struct ksplice_target *target, bool goes)
+{
+	if (!goes) {
+		if (target->n_ranges)
+			memcpy(item, target->ranges, target->n_ranges * sizeof(*item));
+		return target->n_ranges;
+	}
+	item->name = "new code";
+	ksplice_module_text(target->primary, &item->start, &item->end);
+	item->start--;	/* no function's address is a mere pointer here */
+	item->ends_in_call = true;
+	return 1;
+}
+
 /**
- * ksplice_ranges_collect - all ranges of an update in which no thread may be
- * @update: the update, whole
- * @undo: the new code instead of the replaced code
- * @ranges: takes them, sorted; names stay the update's; free items with kvfree()
+ * ksplice_ranges_collect - all ranges in which no thread may be
+ * @change: replaced code of the update that comes counts, and new code of those that go
+ * @ranges: takes them, sorted; names stay the updates'; free items with kvfree()
  *
  * Context: process context, ksplice_operation held.
  * Return: 0 or -ENOMEM.
  */
-int ksplice_ranges_collect(const struct ksplice_update *update, bool undo,
-			   struct ksplice_ranges *ranges)
+int ksplice_ranges_collect(const struct ksplice_change *change, struct ksplice_ranges *ranges)
 {
+	const struct ksplice_part *part;
 	struct ksplice_target *target;
-	u32 i, n = 0;
+	u32 i, n = count_ranges(change);
 
-	for_each_target(target, update)
-		n += undo ? 1 : target->n_ranges;
 	ranges->n = n;
 	ranges->items = ksplice_fails("memory for ranges to check") ? NULL :
 		       kvcalloc(n, sizeof(*ranges->items), GFP_KERNEL);
 	if (!ranges->items && n)
 		return -ENOMEM;
 	n = 0;
-	for_each_target(target, update) {
-		struct ksplice_range *item = &ranges->items[n];
-
-		if (undo) {
-			item->name = "new code";
-			ksplice_module_text(target->primary, &item->start, &item->end);
-			item->start--;	/* no function's address is a mere pointer here */
-			item->ends_in_call = true;
-			n++;
-		} else if (target->n_ranges) {
-			memcpy(item, target->ranges, target->n_ranges * sizeof(*item));
-			n += target->n_ranges;
-		}
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			n += add_ranges(&ranges->items[n], target, ksplice_change_goes(change, part));
 	}
 	sort(ranges->items, n, sizeof(*ranges->items), compare_ranges, NULL);
 	ranges->lowest = ULONG_MAX;

@@ -164,7 +164,7 @@ int ksplice_redirect_map(struct ksplice_update *update, struct ksplice_target *t
 
 	for (i = 0; i < target->n_functions; i++) {
 		struct ksplice_function *function = &target->functions[i];
-		u8 *alias = function->jump ? ksplice_alias_map(function->jump) : NULL;
+		u8 *alias = function->jump && !function->after ? ksplice_alias_map(function->jump) : NULL;
 
 		if (IS_ERR(alias)) {
 			ksplice_report(update, PTR_ERR(alias) == -ENOMEM ? KSPLICE_OUT_OF_MEMORY
@@ -196,7 +196,7 @@ void ksplice_redirect_unmap(struct ksplice_target *target)
 /**
  * ksplice_redirect_check - is the text still what it has to be?
  * @target: the target
- * @undo: the jumps must be intact; otherwise what matching saw
+ * @undo: the jumps must be intact; otherwise what matching saw, or the jump whose place is taken
  *
  * Context: inside stop_machine (K16, K19), or nothing of the target runs yet.
  * Return: the first function that differs, or NULL.
@@ -208,11 +208,10 @@ const struct ksplice_function *ksplice_redirect_check(const struct ksplice_targe
 
 	for (i = 0; i < target->n_functions; i++) {
 		const struct ksplice_function *function = &target->functions[i];
+		const u8 *expected = undo ? function->redirect :
+				     function->before ? function->before->redirect : function->original;
 
-		if (function->jump &&
-		    memcmp((void *)function->jump,
-			   undo ? function->redirect : function->original,
-			   KSP_JUMP_SIZE))
+		if (function->jump && memcmp((void *)function->jump, expected, KSP_JUMP_SIZE))
 			return function;
 	}
 	return NULL;
@@ -232,21 +231,25 @@ void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_fu
 /**
  * ksplice_redirect_write - write all jumps and switch all handlers on, or off again
  * @target: the target, mapped
- * @undo: take them off
+ * @undo: take them off, but for those whose place is taken
  *
  * Context: as ksplice_redirect_check(); every CPU executes sync_core() before
  * it runs code of the target again (K15).
  */
-void ksplice_redirect_write(const struct ksplice_target *target, bool undo)
+void ksplice_redirect_write(struct ksplice_target *target, bool undo)
 {
 	u32 i;
 
 	for (i = 0; i < target->n_functions; i++) {
-		const struct ksplice_function *function = &target->functions[i];
+		struct ksplice_function *function = &target->functions[i];
 
+		if (undo && function->after)
+			continue;
 		if (function->jump)
 			memcpy(function->alias, undo ? function->original : function->redirect,
 			       KSP_JUMP_SIZE);
+		else if (function->before)
+			ksplice_tracer_take_over(function);
 		else
 			ksplice_tracer_switch(function, !undo);
 	}

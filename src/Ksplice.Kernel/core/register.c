@@ -108,6 +108,7 @@ static struct ksplice_update *join_update(const struct ksplice_helper *helper)
 	/* What is left of a failed match may have been another build's. */
 	if (list_empty(&update->targets)) {
 		update->n_targets = helper->n_targets;
+		update->plain = true;
 	} else if (strcmp(digest_of(update), helper->digest)) {
 		pr_err("%s: the helper for %s is of another build than what is loaded of this update\n",
 		       helper->id, helper->target ?: KSPLICE_KERNEL_NAME);
@@ -144,6 +145,12 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 		err = PTR_ERR(update);
 		goto unlock;
 	}
+	if (helper->replace && helper->n_bases) {
+		ksplice_report(update, KSPLICE_BASE_MISSING,
+			       "the update was built on update %s, and so cannot take its place", helper->bases[0]);
+		err = -EINVAL;
+		goto unlock;
+	}
 	missing = ksplice_missing_base(helper);
 	if (missing) {
 		ksplice_report(update, KSPLICE_BASE_MISSING,
@@ -151,6 +158,7 @@ int ksplice_helper_register(const struct ksplice_helper *helper)
 		err = -ENOENT;
 		goto unlock;
 	}
+	update->plain = update->plain && (helper->replace || !ksplice_any_in_place());
 	target = ksplice_target_create(update, helper, NULL);
 	ksplice_clear_used_stack();
 	if (IS_ERR(target)) {

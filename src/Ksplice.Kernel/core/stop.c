@@ -26,12 +26,12 @@
 #include "core.h"
 
 struct stop {
-	struct ksplice_update *update;
-	const struct ksplice_hooks *hooks;
+	struct ksplice_update *update;	/* that was asked for */
+	struct ksplice_change *change;
 	struct ksplice_ranges ranges;
 	struct ksplice_scan scan;
 	struct ksplice_hold hold;
-	bool undo;
+	bool undo;			/* new code goes */
 	unsigned int n_cpus;
 	atomic_t arrived;
 	int done;
@@ -40,48 +40,54 @@ struct stop {
 	/* What the first CPU found; valid when done. */
 	int err;
 	const struct ksplice_function *differs;	/* its text is not what it has to be */
-	u32 refused_by;		/* 1 + index of the check hook that refused */
 	u64 pause_ns;
 };
 
-static void write_redirects(const struct ksplice_update *update, bool undo)
+static void write_redirects(const struct ksplice_change *change)
 {
+	const struct ksplice_part *part;
 	struct ksplice_target *target;
 
-	for_each_target(target, update)
-		ksplice_redirect_write(target, undo);
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			ksplice_redirect_write(target, ksplice_change_goes(change, part));
+	}
+}
+
+/* The first function whose text is not what it has to be, or NULL. */
+static const struct ksplice_function *check_redirects(const struct ksplice_change *change)
+{
+	const struct ksplice_function *differs = NULL;
+	const struct ksplice_part *part;
+	struct ksplice_target *target;
+
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			differs = differs ?: ksplice_redirect_check(target, ksplice_change_goes(change, part));
+	}
+	return differs;
 }
 
 /* The first CPU's part, while all others wait: everything is checked before anything is written. */
 static void operate(struct stop *stop)
 {
-	struct ksplice_update *update = stop->update;
-	struct ksplice_target *target;
-
 	stop->err = ksplice_fails("stack of a thread") ? -EFAULT :
-		    ksplice_check_threads(update, &stop->ranges, &stop->scan, stop->stopped,
+		    ksplice_check_threads(stop->update, &stop->ranges, &stop->scan, stop->stopped,
 					  stop->undo);
 	if (stop->err)
 		return;
-	for_each_target(target, update) {
-		stop->differs = ksplice_redirect_check(target, stop->undo);
-		if (stop->differs) {
-			stop->err = -ESTALE;
-			return;
-		}
-	}
-	stop->refused_by = ksplice_call_checks(stop->hooks, stop->undo ? KSPLICE_CHECK_REVERSE
-								       : KSPLICE_CHECK_APPLY, NULL);
-	if (stop->refused_by) {
-		stop->err = -ECANCELED;
+	stop->differs = check_redirects(stop->change);
+	if (stop->differs) {
+		stop->err = -ESTALE;
 		return;
 	}
-	/* Redirects stand while apply and reverse hooks run. */
-	if (!stop->undo)
-		write_redirects(update, false);
-	ksplice_call_hooks(stop->hooks, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY, stop->hooks->n);
-	if (stop->undo)
-		write_redirects(update, true);
+	stop->err = ksplice_change_call_checks(stop->change);
+	if (stop->err)
+		return;
+	/* An update's redirects stand while its apply and reverse hooks run. */
+	ksplice_change_call(stop->change, true);
+	write_redirects(stop->change);
+	ksplice_change_call(stop->change, false);
 }
 
 static int stop_function(void *data)
@@ -118,7 +124,6 @@ static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 	stop->done = 0;
 	stop->err = 0;
 	stop->differs = NULL;
-	stop->refused_by = 0;
 	atomic_set(&stop->arrived, 0);
 	stop->n_cpus = num_online_cpus();
 	err = ksplice_fails("stop of the machine") ? -ENOENT :
@@ -140,8 +145,7 @@ static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 		ksplice_report_stale(update, stop->differs);
 		break;
 	case -ECANCELED:
-		ksplice_report(update, KSPLICE_CALL_FAILED,
-			       "check hook %u of the patch refused", stop->refused_by);
+		ksplice_change_report_refused(stop->change, "check");
 		break;
 	case -EINPROGRESS:
 		ksplice_report(update, KSPLICE_RUNNING_TASK,
@@ -157,19 +161,29 @@ static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 	return stop->err;
 }
 
-static int check_others_and_stop(struct ksplice_update *update, struct stop *stop)
+/* Others on the functions of all that come and go. */
+static int check_others(const struct ksplice_change *change)
 {
+	const struct ksplice_part *part;
 	struct ksplice_target *target;
 	int err = 0;
+
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			err = err ?: ksplice_check_others(change->update, target,
+							  ksplice_change_goes(change, part));
+	}
+	return err;
+}
+
+static int check_others_and_stop(struct ksplice_update *update, struct stop *stop)
+{
+	int err;
 
 	ksplice_keep_others_out();
 	cpus_read_lock();
 	mutex_lock(kernel.text_mutex);
-	for_each_target(target, update) {
-		err = ksplice_check_others(update, target, stop->undo);
-		if (err)
-			break;
-	}
+	err = check_others(stop->change);
 	/* That took its time: who ran meanwhile is read again, and need not be in the stop. */
 	if (!err)
 		err = ksplice_scan_refresh(&stop->scan, update, &stop->ranges);
@@ -185,26 +199,29 @@ static int check_others_and_stop(struct ksplice_update *update, struct stop *sto
 	return err;
 }
 
-static void unmap_redirects(struct ksplice_update *update)
+static void unmap_redirects(const struct ksplice_change *change)
 {
+	const struct ksplice_part *part;
 	struct ksplice_target *target;
 
-	for_each_target(target, update)
-		ksplice_redirect_unmap(target);
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			ksplice_redirect_unmap(target);
+	}
 }
 
-static int map_redirects(struct ksplice_update *update)
+static int map_redirects(const struct ksplice_change *change)
 {
+	const struct ksplice_part *part;
 	struct ksplice_target *target;
 	int err = 0;
 
-	for_each_target(target, update) {
-		err = ksplice_redirect_map(update, target);
-		if (err)
-			break;
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			err = err ?: ksplice_redirect_map(change->update, target);
 	}
 	if (err)
-		unmap_redirects(update);
+		unmap_redirects(change);
 	return err;
 }
 
@@ -213,21 +230,24 @@ static int look_and_stop(struct ksplice_update *update, struct stop *stop)
 {
 	int err;
 
-	err = stop->undo ? 0 : ksplice_loaded_are_matched(update);
+	err = stop->change->n == stop->change->n_go ? 0 : ksplice_loaded_are_matched(update);
+	if (!err)
+		err = ksplice_change_pair(stop->change);
 	if (err)
 		return err;
 	/* The machine is not stopped while the threads that rest would be in the way. */
-	err = ksplice_ranges_collect(update, stop->undo, &stop->ranges) ?:
+	err = ksplice_ranges_collect(stop->change, &stop->ranges) ?:
 	      ksplice_scan_make(&stop->scan, update, &stop->ranges);
 	if (err == -ENOMEM)
 		ksplice_report(update, KSPLICE_OUT_OF_MEMORY, "no memory for the stack check");
 	if (!err)
-		err = map_redirects(update);
+		err = map_redirects(stop->change);
 	if (!err) {
 		ksplice_clear_used_stack();
 		err = check_others_and_stop(update, stop);
-		unmap_redirects(update);
+		unmap_redirects(stop->change);
 	}
+	ksplice_change_unpair(stop->change);
 	if (err == -EBUSY && update->n_found)
 		ksplice_hold(&stop->hold, update, &stop->scan);
 	ksplice_scan_drop(&stop->scan);
@@ -287,20 +307,19 @@ static int try_once(struct ksplice_update *update, struct stop *stop, unsigned l
 }
 
 /**
- * ksplice_stop - write an update's redirects, or take them off, with the machine stopped
- * @update: the update, whole, its primaries held; takes the reason of a failure
- * @hooks: its hooks
- * @undo: take them off
+ * ksplice_stop - write and take off the redirects of a change with the machine stopped
+ * @change: the change, its updates whole, their primaries held
  *
  * Tries again while threads are in the way, or a module is on its way, as often as
- * the update says.
+ * the update says that was asked for, which takes the reason of a failure.
  *
  * Context: the core's thread, ksplice_operation held; it is given up while the
  * thread sleeps.
  * Return: 0, or an error and nothing has changed.
  */
-int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hooks, bool undo)
+int ksplice_stop(struct ksplice_change *change)
 {
+	struct ksplice_update *update = change->update;
 	/* Not on the stack, which the check reads: it knows the ends of functions. */
 	struct stop *stop = ksplice_fails("memory for a stop") ? NULL : kzalloc(sizeof(*stop), GFP_KERNEL);
 	unsigned int max_tries = READ_ONCE(update->max_tries);
@@ -315,8 +334,8 @@ int ksplice_stop(struct ksplice_update *update, const struct ksplice_hooks *hook
 		goto free;
 	}
 	stop->update = update;
-	stop->hooks = hooks;
-	stop->undo = undo;
+	stop->change = change;
+	stop->undo = change->n_go;
 	for (i = 1;; i++) {
 		unsigned long end = jiffies + msecs_to_jiffies(READ_ONCE(update->retry_ms));
 

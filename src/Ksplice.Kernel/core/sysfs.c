@@ -54,9 +54,10 @@ static ssize_t stage_show(struct ksplice_update *update, char *page)
 
 static ssize_t stage_store(struct ksplice_update *update, const char *text, size_t size)
 {
+	bool replaces = sysfs_streq(text, "replacing");
 	enum ksplice_stage wanted;
 
-	if (sysfs_streq(text, "applied"))
+	if (replaces || sysfs_streq(text, "applied"))
 		wanted = KSPLICE_APPLIED;
 	else if (sysfs_streq(text, "reversed"))
 		wanted = KSPLICE_REVERSED;
@@ -65,6 +66,7 @@ static ssize_t stage_store(struct ksplice_update *update, const char *text, size
 	if (atomic_cmpxchg(&update->busy, 0, 1))
 		return -EBUSY;
 	update->wanted = wanted;
+	update->wants_to_replace = replaces;
 	kthread_queue_work(ksplice_worker, &update->work);
 	return size;
 }

@@ -62,8 +62,14 @@ static void report_mismatch(struct ksplice_update *update, const struct ksplice_
 		       (int)failure->n_found, failure->found, failure->candidates);
 }
 
+/* Is it matched as if no update were in place?  It may be one of those. */
+static bool matches_plain(const struct ksplice_update *update)
+{
+	return update->plain && update->stage != KSPLICE_APPLIED;
+}
+
 /* The text of the target, and new code in its place: nothing else is ever redirected. */
-static bool is_target_text(const struct ksplice_target *target, u64 start, u64 end)
+static bool is_target_text(const struct ksplice_target *target, u64 start, u64 end, bool plain)
 {
 	unsigned long text, text_end;
 
@@ -74,7 +80,7 @@ static bool is_target_text(const struct ksplice_target *target, u64 start, u64 e
 		text_end = (unsigned long)kernel.etext;
 	}
 	return start < end && ((start >= text && end <= text_end) ||
-			       ksplice_is_new_code(target->name, start, end));
+			       (!plain && ksplice_is_new_code(target->name, start, end)));
 }
 
 static int keep_function(struct ksplice_update *update, struct ksplice_target *target,
@@ -82,7 +88,7 @@ static int keep_function(struct ksplice_update *update, struct ksplice_target *t
 {
 	struct ksplice_function *to = &target->functions[target->n_functions];
 
-	if (!is_target_text(target, from->start, from->end) ||
+	if (!is_target_text(target, from->start, from->end, matches_plain(update)) ||
 	    (from->jump && (from->jump < from->start || from->jump >= from->end ||
 			    from->end - from->jump < KSP_JUMP_SIZE)) ||
 	    (!from->jump && (from->fentry < from->start || from->fentry >= from->end))) {
@@ -197,7 +203,7 @@ static int match_target(struct ksplice_update *update, struct ksplice_target *ta
 	enum ksp_reason reason;
 	int err;
 
-	ksplice_memory_init(&memory, target);
+	ksplice_memory_init(&memory, target, matches_plain(update));
 	mutex_lock(kernel.text_mutex);	/* K12 */
 	reason = ksp_match(helper->match_data, helper->match_size, &memory.env, &match);
 	mutex_unlock(kernel.text_mutex);

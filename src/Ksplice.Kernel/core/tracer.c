@@ -63,7 +63,7 @@ static void notrace lead_on(unsigned long ip, unsigned long parent_ip, struct ft
 
 	preempt_disable_notrace();
 	if (READ_ONCE(handler->on))
-		ftrace_regs_set_instruction_pointer(fregs, handler->code);
+		ftrace_regs_set_instruction_pointer(fregs, READ_ONCE(handler->code));
 	preempt_enable_notrace();
 }
 
@@ -144,8 +144,8 @@ int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *
 
 /**
  * ksplice_tracer_attach - register a handler for each function without a jump
- * @update: takes the reason of a failure
- * @target: the target
+ * @update: its update, which takes the reason of a failure
+ * @target: the target; a function keeps the handler of an update that is to be replaced
  *
  * Context: process context.
  * Return: 0, or an error and no handler is left.
@@ -156,7 +156,8 @@ int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *
 	u32 i;
 
 	for (i = 0; i < target->n_functions; i++) {
-		if (target->functions[i].jump)
+		if (target->functions[i].jump ||
+		    (update->replaces && ksplice_has_handler(target->functions[i].start)))
 			continue;
 		err = add_handler(update, &target->functions[i]);
 		if (err) {
@@ -175,6 +176,20 @@ int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *
 void ksplice_tracer_switch(const struct ksplice_function *function, bool on)
 {
 	WRITE_ONCE(function->handler->on, on);
+}
+
+/**
+ * ksplice_tracer_take_over - let calls that reach an update that goes reach the one that comes
+ * @function: the function of the one that comes
+ *
+ * A fentry site takes one handler that changes where calls go.  So the handler
+ * stays, and gets another destination.
+ */
+void ksplice_tracer_take_over(struct ksplice_function *function)
+{
+	function->handler = function->before->handler;
+	function->before->handler = NULL;
+	WRITE_ONCE(function->handler->code, function->code);
 }
 
 /**

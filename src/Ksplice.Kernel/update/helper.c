@@ -21,6 +21,10 @@ extern const char ksplice_match_data_end[];
 
 static const char *const bases[] = { KSPLICE_BASES };
 
+static bool replace;
+module_param(replace, bool, 0);
+MODULE_PARM_DESC(replace, "match the kernel as it is without updates, to take the place of all of them");
+
 static struct ksplice_helper helper = {
 	.abi = KSPLICE_ABI,
 	.n_targets = KSPLICE_N_TARGETS,
@@ -38,6 +42,7 @@ static int __init ksplice_helper_init(void)
 {
 	int err;
 
+	helper.replace = replace;
 	helper.match_data = ksplice_match_data;
 	helper.match_size = ksplice_match_data_end - ksplice_match_data;
 	err = ksplice_helper_register(&helper);

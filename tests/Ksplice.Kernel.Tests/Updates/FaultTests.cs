@@ -103,6 +103,25 @@ public sealed class FaultTests(Guest guest)
         done
         [ $worked = 0 ] && new || fail "no further fault, and not applied"
 
+        # Another update in its place, which has a function of the kernel and one with a handler in common with it. Each question in turn.
+        take() { echo replacing >$1/stage && while [ "$(cat $1/busy)" = 1 ]; do usleep 10000; done; [ "$(cat $1/stage)" = applied ]; }
+        taken=/sys/kernel/ksplice/$other
+        for part in 0_helper 1_helper; do insmod $next/ksplice_${other}_$part.ko replace=1 || fail "$part"; done
+        for part in 0_primary 1_primary; do insmod $next/ksplice_${other}_$part.ko || fail "$part"; done
+        point="the other" was=$quick quick=0 n=0
+        while fault take $taken; do
+            point="replace: $name ($n)"
+            [ $worked != 0 ] || fail "replaced in spite of $point"
+            new && [ "$(cat $sys/stage)" = applied ] && [ "$(cat $taken/stage)" = preparing ] || fail "not as before after $point"
+            ! grep -q next /proc/uptime || fail "new after $point"
+            sane; row replace
+        done
+        quick=$was
+        [ $worked = 0 ] && grep -q next /proc/uptime && maps && ! new && [ "$(cat $sys/stage)" = reversed ] || fail "no further fault, and not replaced"
+        take $sys && new && ! grep -q next /proc/uptime || fail "not taken back"
+        for part in 0_primary 1_primary 0_helper 1_helper; do rmmod ksplice_${other}_$part || fail "$part stays"; done
+        sane
+
         # Shown as before without memory for the field of this process; the next reader gets one.
         sleep 100 & reader=$!
         echo 1 >$switch; grep -q vvar /proc/$reader/maps || fail "a field without memory"
@@ -147,9 +166,10 @@ public sealed class FaultTests(Guest guest)
         sane; row undo
         """;
 
-    // Asked while the update is undone, while its code runs, and when the core comes.
+    // Asked while another takes the update's place, while it is undone, while its code runs, and when the core comes.
     private static readonly string[] s_notAtApply =
     [
+        "place of a redirect",
         "taking off a handler",
         "memory for a shadow field",
         "memory for the command line",
@@ -163,16 +183,29 @@ public sealed class FaultTests(Guest guest)
     {
         // tests/long/faults asks for the rows, and then tries the next apply after each point.
         string? rows = Environment.GetEnvironmentVariable("KSPLICE_FAULT_ROWS");
-        using PatchProject project = new(guest.Release);
-        project.Write(
-            "1-maps.patch",
-            await File.ReadAllTextAsync(Repository.At("samples/b-kernel-pages/kernel-pages.patch"), TestContext.Current.CancellationToken)
+        using PatchProject project = new(guest.Release),
+            next = new(guest.Release);
+        string maps = await File.ReadAllTextAsync(
+            Repository.At("samples/b-kernel-pages/kernel-pages.patch"),
+            TestContext.Current.CancellationToken
         );
+        project.Write("1-maps.patch", maps);
         project.Write("2-shadow.patch", Shadow);
         project.Write("3-zram.patch", TargetTests.Zram);
         project.Write("4-loop.patch", LateTargetTests.Loop);
         project.Write("5-bfq.patch", LateTargetTests.Bfq);
         (await project.BuildAsync()).MustSucceed();
+        next.Write("1-maps.patch", maps);
+        next.Write("2-bfq.patch", LateTargetTests.Bfq);
+        next.Write(
+            "3-uptime.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "fs/proc/uptime.c",
+                ("\treturn 0;\n", "\tseq_putc(m, 'n');\n\tseq_putc(m, 'e');\n\tseq_putc(m, 'x');\n\tseq_putc(m, 't');\n\treturn 0;\n")
+            )
+        );
+        (await next.BuildAsync()).MustSucceed();
         string[] points =
         [
             .. Directory
@@ -187,10 +220,11 @@ public sealed class FaultTests(Guest guest)
         try
         {
             var result = await guest.RunAsync(
-                $"id={project.Id} update={UpdateGuest.Place(project)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
+                $"id={project.Id} update={UpdateGuest.Place(project)} other={next.Id} next={UpdateGuest.Place(next)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
                     + $"{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
                 ["--timeout", "1500"],
                 UpdateGuest.Package(project),
+                UpdateGuest.Package(next),
                 await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
                 new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
                 UpdateGuest.Module(guest.Release, "drivers/block/loop"),

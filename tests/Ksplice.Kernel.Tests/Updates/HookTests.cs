@@ -5,7 +5,7 @@ namespace Ksplice.Kernel.Tests.Updates;
 public sealed class HookTests(Guest guest)
 {
     // Each hook says its name and what the replaced function answers; kernel.panic names the one that is to refuse.
-    private const string Patch = """
+    internal const string Patch = """
         --- a/kernel/panic.c
         +++ b/kernel/panic.c
         @@ -36,4 +36,5 @@

@@ -12,6 +12,10 @@
  *   post_*   process context, after success; may sleep
  *   fail_*   process context, after any failure once pre_* ran; drops what pre_* took
  *
+ * When an update takes the place of others (ksplice apply --replace), the hooks for
+ * the reverse of those are called at each of these steps before the hooks for its
+ * apply, and the fail_* hooks the other way round.
+ *
  * Nothing may sleep with the machine stopped: it would panic.  The build refuses
  * a check_*, apply or reverse hook that sleeps whenever it runs (KSP5020) and
  * warns of one that may (KSP5021).

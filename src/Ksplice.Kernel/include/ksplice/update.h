@@ -11,7 +11,7 @@
 
 struct module;
 
-#define KSPLICE_ABI	5
+#define KSPLICE_ABI	6
 
 /* The hooks of a patch, in the order of their lists in struct ksplice_code. */
 enum ksplice_hook {
@@ -80,6 +80,7 @@ struct ksplice_helper {
 	const char *digest;	/* which build's it is: SHA-256 of all targets' match data and new code, in hex */
 	const char *const *bases;	/* ids of the updates that it was built on, the lowest first */
 	u32 n_bases;
+	bool replace;		/* it is to take the place of all updates: matched as if none were in place */
 };
 
 /*
