@@ -9,7 +9,7 @@ namespace Ksplice.Build.Generation;
 public static class UpdateId
 {
     // Counts what changes generated modules without changing their inputs.
-    private const string Generator = "4";
+    private const string Generator = "5";
     private const int Digits = 8;
 
     /// <summary>

@@ -15,6 +15,16 @@
  * nothing in multi_cpu_stop() serialises their instruction streams (K15).  A
  * failed try leaves all text as it was; check hooks may have run.
  */
+
+/**
+ * DOC: the order of jumps and handlers
+ *
+ * Every CPU changes for itself where handlers lead it (tracer.c, K33).  NMIs
+ * come meanwhile.  What they call through a handler may itself come to a jump of
+ * the update, say through a pointer.  So all jumps are written before the first
+ * CPU flips, and they are taken off after the last one has, when no NMI is in
+ * new code any more.  Each CPU serialises its instruction stream before it flips.
+ */
 #define pr_fmt(fmt) "ksplice: " fmt
 
 #include <linux/cpu.h>
@@ -34,6 +44,8 @@ struct stop {
 	bool undo;
 	unsigned int n_cpus;
 	atomic_t arrived;
+	atomic_t flipped;
+	int flip;
 	int done;
 	struct ksplice_stopped *stopped;	/* by CPU */
 
@@ -50,6 +62,41 @@ static void write_redirects(const struct ksplice_update *update, bool undo)
 
 	for_each_target(target, update)
 		ksplice_redirect_write(target, undo);
+}
+
+static void flip(void)
+{
+	sync_core();
+	ksplice_tracer_flip();
+}
+
+/* Returns when all CPUs are on the other side. */
+static void flip_all(struct stop *stop)
+{
+	/* What was written is seen by who sees this. */
+	smp_store_release(&stop->flip, 1);
+	flip();
+	ksplice_tracer_flip_offline();
+	while (atomic_read_acquire(&stop->flipped) < stop->n_cpus - 1)
+		cpu_relax();
+}
+
+/* The other CPUs' part. */
+static void wait_and_flip(struct stop *stop)
+{
+	bool flipped = false;
+
+	/* Pairs with the release in stop_function(). */
+	while (!smp_load_acquire(&stop->done)) {
+		/* Pairs with the release in flip_all(). */
+		if (!flipped && smp_load_acquire(&stop->flip)) {
+			flip();
+			/* Pairs with the acquire in flip_all(). */
+			atomic_inc_return_release(&stop->flipped);
+			flipped = true;
+		}
+		cpu_relax();
+	}
 }
 
 /* The first CPU's part, while all others wait: everything is checked before anything is written. */
@@ -77,11 +124,15 @@ static void operate(struct stop *stop)
 		return;
 	}
 	/* Redirects stand while apply and reverse hooks run. */
-	if (!stop->undo)
+	if (!stop->undo) {
 		write_redirects(update, false);
+		flip_all(stop);
+	}
 	ksplice_call_hooks(stop->hooks, stop->undo ? KSPLICE_REVERSE : KSPLICE_APPLY, stop->hooks->n);
-	if (stop->undo)
+	if (stop->undo) {
+		flip_all(stop);
 		write_redirects(update, true);
+	}
 }
 
 static int stop_function(void *data)
@@ -102,9 +153,7 @@ static int stop_function(void *data)
 		/* What was written, and found, is seen by who sees this. */
 		smp_store_release(&stop->done, 1);
 	} else {
-		/* Pairs with the release above. */
-		while (!smp_load_acquire(&stop->done))
-			cpu_relax();
+		wait_and_flip(stop);
 	}
 	sync_core();
 	return 0;
@@ -113,16 +162,23 @@ static int stop_function(void *data)
 /* What the machine was stopped for; the reason of a failure is reported, but for threads in the way. */
 static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 {
+	struct ksplice_target *target;
 	int err;
 
+	stop->flip = 0;
 	stop->done = 0;
 	stop->err = 0;
 	stop->differs = NULL;
 	stop->refused_by = 0;
 	atomic_set(&stop->arrived, 0);
+	atomic_set(&stop->flipped, 0);
 	stop->n_cpus = num_online_cpus();
+	for_each_target(target, update)
+		ksplice_tracer_prepare(target, stop->undo);
 	err = ksplice_fails("stop of the machine") ? -ENOENT :
 	      static_call(stop_machine_cpuslocked)(stop_function, stop, cpu_online_mask);
+	for_each_target(target, update)
+		ksplice_tracer_settle(target);
 	if (err) {
 		ksplice_report(update, KSPLICE_UNEXPECTED, "the machine cannot be stopped (%d)", err);
 		return err;
