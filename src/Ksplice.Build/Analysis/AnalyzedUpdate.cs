@@ -26,6 +26,8 @@ public sealed class AnalyzedUpdate(
         [.. units.SelectMany(unit => unit.Changes.Functions).Where(function => function.Pre is not null).Select(function => function.Name)]
     );
 
+    private readonly Lazy<NmiReach?> _nmiReach = new(() => kernel is null ? null : new NmiReach(kernel, units));
+
     /// <summary>The patches, in the order of their application.</summary>
     public IReadOnlyList<SourcePatch> Patches => patches;
 
@@ -37,6 +39,9 @@ public sealed class AnalyzedUpdate(
 
     /// <summary>The unpatched source tree, or null if it is not at hand.</summary>
     public string? SourceRoot => sourceRoot;
+
+    /// <summary>What an NMI may run; null where only objects are at hand.</summary>
+    internal NmiReach? NmiReach => _nmiReach.Value;
 
     internal MemberUses? Members { get; } = sourceRoot is null ? null : new MemberUses(sourceRoot);
 

@@ -20,7 +20,8 @@ public static class CodeDiagnostics
     public static readonly DiagnosticDescriptor RunsInNmi = new(
         "KSP5012",
         "Code may run in an NMI",
-        "'{0}' may run in an NMI ({1}), which comes while the machine is stopped and may meet a half-written redirect",
+        "'{0}' may run in an NMI ({1}), which comes while the machine is stopped and may meet a half-written jump; "
+            + "the function tracer, which needs no jump, has no site in it",
         DiagnosticSeverity.Error
     )
     {

@@ -100,25 +100,6 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
         "__wait_for_common",
     ];
 
-    private static readonly string[] NmiRoots =
-    [
-        "asm_exc_nmi",
-        "exc_nmi",
-        "default_do_nmi",
-        "nmi_handle",
-        "perf_event_nmi_handler",
-        "nmi_cpu_backtrace_handler",
-        "mce_raise_notify",
-        "crash_nmi_callback",
-        "smp_stop_nmi_callback",
-        "kgdb_nmi_handler",
-        "ghes_notify_nmi",
-        "intel_pmu_handle_irq",
-        "x86_pmu_handle_irq",
-        "amd_pmu_handle_irq",
-        "amd_pmu_v2_handle_irq",
-    ];
-
     // Reached only after something has gone wrong, or used by everybody.
     private static readonly string[] NotFollowed =
     [
@@ -159,60 +140,43 @@ public sealed class QuiescenceAnalyzer : UpdateAnalyzer
     /// <summary>What runs while redirects are written, by name, with its caller.</summary>
     internal static IReadOnlyDictionary<string, string?> WhilePatching(RunningKernel kernel)
     {
-        var closure = Closure(kernel, StopRoots, Depth);
-        foreach (string name in StopStacks)
-            closure.TryAdd(name, null);
-        return closure;
-    }
-
-    /// <summary>What an NMI may run.</summary>
-    internal static IReadOnlyDictionary<string, string?> InNmi(RunningKernel kernel) => Closure(kernel, NmiRoots, Depth);
-
-    private static Dictionary<string, string?> Closure(RunningKernel kernel, string[] roots, int depth)
-    {
         Dictionary<string, string?> byName = new(StringComparer.Ordinal);
-        foreach (var (address, (_, caller)) in kernel.Calls.Closure(roots, Follow, depth))
+        foreach (var (address, (_, caller)) in kernel.Calls.Closure(StopRoots, IsFollowed, Depth))
         {
             foreach (string name in kernel.Calls.NamesOf(address))
                 byName.TryAdd(name, caller);
         }
+        foreach (string name in StopStacks)
+            byName.TryAdd(name, null);
         return byName;
     }
 
-    private static bool Follow(string name) =>
+    /// <summary>False for what is called only after something has gone wrong, or by everybody.</summary>
+    internal static bool IsFollowed(string name) =>
         !name.Contains(".cold", StringComparison.Ordinal) && !NotFollowed.Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal));
 
     private static void CheckStop(ActionContext<AnalyzedUpdate> context)
     {
-        if (context.Update.Kernel is not { } kernel || !Replaced(context.Update).Any())
+        if (context.Update.Kernel is not { } kernel || context.Update.NmiReach is not { } nmi || !Replaced(context.Update).Any())
             return;
-        var (stop, nmi) = (WhilePatching(kernel), InNmi(kernel));
+        var stop = WhilePatching(kernel);
         foreach (var (unit, function) in Replaced(context.Update))
         {
-            // Where several functions have the name, it may be this one.
-            if (stop.TryGetValue(function.Name, out string? caller))
-                context.Report(
-                    Diagnostic.Create(CodeDiagnostics.UsedWhilePatching, unit.Locate(function), function.Name, By(caller)) with
-                    {
-                        Object = function.Name,
-                    }
-                );
-            else if (nmi.TryGetValue(function.Name, out caller))
-                context.Report(
-                    Diagnostic.Create(CodeDiagnostics.RunsInNmi, unit.Locate(function), function.Name, By(caller)) with
-                    {
-                        Object = function.Name,
-                    }
-                );
+            // Modules' functions are called by none of the kernel's own. Where several functions have the name, it may be this one.
+            if (unit.Module is null && stop.TryGetValue(function.Name, out string? caller))
+                Report(CodeDiagnostics.UsedWhilePatching, caller);
+            else if (nmi.IsNear(function.Name) && !NmiReach.HasSite(function.Pre!))
+                Report(CodeDiagnostics.RunsInNmi, nmi.PathTo(function.Name)!.Value.Caller);
+
+            void Report(DiagnosticDescriptor rule, string? caller) =>
+                context.Report(Diagnostic.Create(rule, unit.Locate(function), function.Name, By(caller)) with { Object = function.Name });
         }
     }
 
     private static string By(string? caller) => caller is null ? "the stop is made of it, or an NMI begins with it" : $"called by {caller}";
 
-    // Modules' functions are called by none of the kernel's own.
     private static IEnumerable<(AnalyzedUnit Unit, ChangedFunction Function)> Replaced(AnalyzedUpdate update) =>
         from unit in update.Units
-        where unit.Module is null
         from function in unit.Changes.Functions
         where function.Pre is not null && function.Post is not null
         select (unit, function);

@@ -61,7 +61,11 @@ public sealed record ReplacedFunction(
     IReadOnlyList<ObjectRange> Post,
     int Piece,
     FunctionChange Why
-);
+)
+{
+    /// <summary>True if an NMI may run it: its redirect is no jump (K33).</summary>
+    public bool MayRunInNmi { get; init; }
+}
 
 /// <summary>A function that only the post object has.</summary>
 /// <param name="Name">Its name.</param>

@@ -361,7 +361,14 @@ public sealed record PrimaryObject(ElfObject Code, IReadOnlyList<string> Namespa
         {
             var table = new RedirectEntry[redirects.Count];
             for (int i = 0; i < table.Length; i++)
-                table[i] = new() { Function = (uint)redirects[i].Index, Size = (uint)redirects[i].Function.Post[0].Size };
+            {
+                table[i] = new()
+                {
+                    Function = (uint)redirects[i].Index,
+                    Size = (uint)redirects[i].Function.Post[0].Size,
+                    Flags = redirects[i].Function.MayRunInNmi ? PrimaryTables.InNmi : 0,
+                };
+            }
             return AddTable(".ksplice.redirects", table, i =>
             {
                 var (section, offset) = _places[(redirects[i].Diff, redirects[i].Function.Piece)];

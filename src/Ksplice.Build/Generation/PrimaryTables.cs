@@ -12,6 +12,9 @@ internal static class PrimaryTables
     /// <summary><c>KSPLICE_ABI</c>.</summary>
     public const uint Abi = 6;
 
+    /// <summary><c>KSPLICE_IN_NMI</c>, a flag of a redirect.</summary>
+    public const uint InNmi = 1;
+
     /// <summary>How many kinds of hooks there are: <c>KSPLICE_N_HOOKS</c>.</summary>
     public const int HookCount = 10;
 
@@ -52,6 +55,8 @@ internal struct RedirectEntry
     public ulong Code;
     public uint Function;
     public uint Size;
+    public uint Flags;
+    public uint Reserved;
 }
 
 /// <summary><c>struct ksplice_hook_list</c>.</summary>

@@ -38,6 +38,7 @@ public sealed class UpdateBuild
     private readonly Stage<IReadOnlyList<TargetProgram>> _programs;
     private readonly Stage<IReadOnlyList<TargetMatch>> _matches;
     private readonly Stage<UpdateModuleSources> _modules;
+    private AnalyzedUpdate? _analyzed;
 
     /// <summary>A build of <paramref name="inputs"/>; nothing is read yet.</summary>
     public UpdateBuild(UpdateInputs inputs)
@@ -153,21 +154,24 @@ public sealed class UpdateBuild
         return new(diffs.Count == units.Count ? ObjectDiff.Together(diffs) : null, [.. bag]);
     }
 
+    // Null if the kernel cannot be opened.
+    private AnalyzedUpdate? Analyzed(CancellationToken cancellation)
+    {
+        var kernel = _inputs.Release is null ? null : _kernel.Get(cancellation).Value;
+        return kernel is null && _inputs.Release is not null
+            ? null
+            : LazyInitializer.EnsureInitialized(ref _analyzed, () =>
+                new AnalyzedUpdate(_inputs.Patches, _units.Get(cancellation).Value!, kernel, _inputs.SourceRoot)
+            );
+    }
+
     private StageResult<Judgement> Judge(CancellationToken cancellation)
     {
-        var units = _units.Get(cancellation).Value!;
-        var kernel = _inputs.Release is null ? null : _kernel.Get(cancellation).Value;
-        if (kernel is null && _inputs.Release is not null)
+        if (Analyzed(cancellation) is not { } update)
             return new(null, _kernel.Get(cancellation).Diagnostics);
         _ = _diffs.Get(cancellation);
         var bag = NewBag();
-        UpdateJudgement.Judge(
-            new AnalyzedUpdate(_inputs.Patches, units, kernel, _inputs.SourceRoot),
-            _inputs.Analyzers(bag),
-            _inputs.Rules,
-            bag,
-            cancellation
-        );
+        UpdateJudgement.Judge(update, _inputs.Analyzers(bag), _inputs.Rules, bag, cancellation);
         return new(bag.HasErrors ? null : new Judgement(bag.UsedAcknowledgements), [.. bag]);
     }
 
@@ -175,10 +179,13 @@ public sealed class UpdateBuild
     {
         if (_diffs.Get(cancellation) is not { Value: { } diffs })
             return new(null, _diffs.Get(cancellation).Diagnostics);
+        if (Analyzed(cancellation) is not { } update)
+            return new(null, _kernel.Get(cancellation).Diagnostics);
         var bag = NewBag(_units.Get(cancellation).Value!);
+        var marked = update.NmiReach is { } nmi ? update.Units.Zip(diffs, nmi.Mark) : diffs;
         var targets = TargetDiffs.Split(
             _inputs.UpdateId,
-            [.. _inputs.Units.Zip(diffs, (unit, diff) => new UnitDiff(unit.Target, diff))],
+            [.. _inputs.Units.Zip(marked, (unit, diff) => new UnitDiff(unit.Target, diff))],
             bag,
             _inputs.Patches.Count == 0 ? null : new SourceLocation(_inputs.Patches[0].Path)
         );

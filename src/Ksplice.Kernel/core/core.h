@@ -327,8 +327,12 @@ void ksplice_memory_init(struct ksplice_memory *memory, const struct ksplice_tar
 /* tracer.c */
 int ksplice_tracer_attach(struct ksplice_update *update, struct ksplice_target *target);
 int ksplice_tracer_detach(struct ksplice_update *update, struct ksplice_target *target);
-void ksplice_tracer_switch(const struct ksplice_function *function, bool on);
-void ksplice_tracer_take_over(struct ksplice_function *function);
+void ksplice_tracer_prepare(const struct ksplice_target *target, bool undo);
+void ksplice_tracer_settle(const struct ksplice_target *target);
+void ksplice_tracer_lead(const struct ksplice_target *target);
+void ksplice_tracer_take_over(const struct ksplice_target *target);
+void ksplice_tracer_flip(void);
+void ksplice_tracer_flip_offline(void);
 bool ksplice_tracer_is_dead(void);
 
 /* redirect.c */

@@ -74,6 +74,7 @@ static int redirect(struct ksplice_update *update, struct ksplice_target *target
 	}
 	if (!err) {
 		ksplice_redirect_write(target, false);
+		ksplice_tracer_lead(target);
 		/* A CPU may have fetched what it has not executed. */
 		ksplice_sync_cpus();
 	}

@@ -135,6 +135,36 @@ static const struct ksplice_function *find_livepatch(const struct ksplice_target
 	return function;
 }
 
+/* Does the tracer call who changes where the function at @site goes?  ftrace_lock is held. */
+static bool is_led_on(unsigned long site)
+{
+	struct ftrace_rec_iter *iter;
+
+	for (iter = static_call(ftrace_rec_iter_start)(); iter;
+	     iter = static_call(ftrace_rec_iter_next)(iter)) {
+		const struct dyn_ftrace *record = static_call(ftrace_rec_iter_record)(iter);
+
+		if (record->ip == site)
+			return (record->flags & FTRACE_FL_ENABLED) && (record->flags & FTRACE_FL_IPMODIFY);
+	}
+	return false;
+}
+
+/*
+ * The first function whose handler is registered and not called, or NULL: the
+ * tracer passes over a site whose record it has disabled, and says nothing.
+ */
+static const struct ksplice_function *find_unreached(const struct ksplice_target *target)
+{
+	u32 i;
+
+	for (i = 0; i < target->n_functions; i++) {
+		if (target->functions[i].handler && !is_led_on(target->functions[i].fentry))
+			return &target->functions[i];
+	}
+	return NULL;
+}
+
 /**
  * ksplice_keep_others_out - keep probes and handlers of the tracer from coming and going
  *
@@ -162,7 +192,7 @@ void ksplice_let_others_in(void)
 /**
  * ksplice_check_others - does a livepatch or a kprobe stand in a target's functions?
  * @update: takes the reason of a failure
- * @target: the target
+ * @target: the target, its handlers registered
  * @undo: a livepatch that came later does no harm
  *
  * Context: process context, others kept out.
@@ -177,6 +207,13 @@ int ksplice_check_others(struct ksplice_update *update, const struct ksplice_tar
 	if (function) {
 		ksplice_report(update, KSPLICE_REDIRECTED,
 			       "%s is redirected by a livepatch, or a kprobe that may change where it goes",
+			       function->name);
+		return -EADDRINUSE;
+	}
+	function = undo ? NULL : find_unreached(target);
+	if (function) {
+		ksplice_report(update, KSPLICE_REDIRECTED,
+			       "%s cannot be redirected: the kernel has disabled the function tracer there",
 			       function->name);
 		return -EADDRINUSE;
 	}

@@ -9,8 +9,9 @@
  * Prepared when the primary registers; written inside stop_machine with
  * cpus_read_lock and text_mutex held by the caller outside of it (K16), or with
  * text_mutex held while a module is coming, of which nothing runs yet.  The
- * jump stands behind the fentry site, so tracing goes on; where it does not fit
- * a handler on that site leads on instead (tracer.c).  The jump is written
+ * jump stands behind the fentry site, so tracing goes on; where it does not fit,
+ * or an NMI might meet it half written, a handler on that site leads on instead
+ * (tracer.c).  The jump is written
  * through a writable alias of the text (alias.c), which is mapped for the time
  * of a request.
  */
@@ -130,10 +131,21 @@ int ksplice_redirect_prepare(struct ksplice_update *update, struct ksplice_targe
 
 		if (redirect->function >= target->n_functions ||
 		    target->functions[redirect->function].code ||
-		    !lies_in(redirect->code, redirect->size, text, text_end))
+		    !lies_in(redirect->code, redirect->size, text, text_end) ||
+		    redirect->flags & ~KSPLICE_IN_NMI || redirect->reserved)
 			return bad_tables(update, target, "redirect", i);
 		function = &target->functions[redirect->function];
 		function->code = new_code;
+		if (redirect->flags & KSPLICE_IN_NMI) {
+			/* K33: nothing is written there, whether or not it would fit. */
+			if (!function->fentry) {
+				ksplice_report(update, KSPLICE_UNEXPECTED,
+					       "%s may run in an NMI, and the function tracer cannot redirect it",
+					       function->name);
+				return -EINVAL;
+			}
+			function->jump = 0;
+		}
 		if (!function->jump)
 			continue;
 		distance = new_code - (function->jump + KSP_JUMP_SIZE);
@@ -229,7 +241,7 @@ void ksplice_report_stale(struct ksplice_update *update, const struct ksplice_fu
 }
 
 /**
- * ksplice_redirect_write - write all jumps and switch all handlers on, or off again
+ * ksplice_redirect_write - write all jumps, or take them off again
  * @target: the target, mapped
  * @undo: take them off, but for those whose place is taken
  *
@@ -248,9 +260,5 @@ void ksplice_redirect_write(struct ksplice_target *target, bool undo)
 		if (function->jump)
 			memcpy(function->alias, undo ? function->original : function->redirect,
 			       KSP_JUMP_SIZE);
-		else if (function->before)
-			ksplice_tracer_take_over(function);
-		else
-			ksplice_tracer_switch(function, !undo);
 	}
 }

@@ -15,6 +15,17 @@
  * nothing in multi_cpu_stop() serialises their instruction streams (K15).  A
  * failed try leaves all text as it was; check hooks may have run.
  */
+
+/**
+ * DOC: the order of jumps and handlers
+ *
+ * Every CPU changes for itself where handlers lead it (tracer.c, K33).  NMIs
+ * come meanwhile.  What they call through a handler may itself come to a jump of
+ * the update, say through a pointer.  So the jumps of what comes are written before
+ * the first CPU flips, and those of what goes are taken off after the last one has,
+ * when no NMI is in code that goes any more.  Each CPU serialises its instruction
+ * stream before it flips.
+ */
 #define pr_fmt(fmt) "ksplice: " fmt
 
 #include <linux/cpu.h>
@@ -34,6 +45,8 @@ struct stop {
 	bool undo;			/* new code goes */
 	unsigned int n_cpus;
 	atomic_t arrived;
+	atomic_t flipped;
+	int flip;
 	int done;
 	struct ksplice_stopped *stopped;	/* by CPU */
 
@@ -43,14 +56,17 @@ struct stop {
 	u64 pause_ns;
 };
 
-static void write_redirects(const struct ksplice_change *change)
+/* Writes the redirects of what comes, or takes off those of what goes. */
+static void write_redirects(const struct ksplice_change *change, bool go)
 {
 	const struct ksplice_part *part;
 	struct ksplice_target *target;
 
 	for_each_part(part, change) {
+		if (ksplice_change_goes(change, part) != go)
+			continue;
 		for_each_target(target, part->update)
-			ksplice_redirect_write(target, ksplice_change_goes(change, part));
+			ksplice_redirect_write(target, go);
 	}
 }
 
@@ -66,6 +82,41 @@ static const struct ksplice_function *check_redirects(const struct ksplice_chang
 			differs = differs ?: ksplice_redirect_check(target, ksplice_change_goes(change, part));
 	}
 	return differs;
+}
+
+static void flip(void)
+{
+	sync_core();
+	ksplice_tracer_flip();
+}
+
+/* Returns when all CPUs are on the other side. */
+static void flip_all(struct stop *stop)
+{
+	/* What was written is seen by who sees this. */
+	smp_store_release(&stop->flip, 1);
+	flip();
+	ksplice_tracer_flip_offline();
+	while (atomic_read_acquire(&stop->flipped) < stop->n_cpus - 1)
+		cpu_relax();
+}
+
+/* The other CPUs' part. */
+static void wait_and_flip(struct stop *stop)
+{
+	bool flipped = false;
+
+	/* Pairs with the release in stop_function(). */
+	while (!smp_load_acquire(&stop->done)) {
+		/* Pairs with the release in flip_all(). */
+		if (!flipped && smp_load_acquire(&stop->flip)) {
+			flip();
+			/* Pairs with the acquire in flip_all(). */
+			atomic_inc_return_release(&stop->flipped);
+			flipped = true;
+		}
+		cpu_relax();
+	}
 }
 
 /* The first CPU's part, while all others wait: everything is checked before anything is written. */
@@ -86,7 +137,9 @@ static void operate(struct stop *stop)
 		return;
 	/* An update's redirects stand while its apply and reverse hooks run. */
 	ksplice_change_call(stop->change, true);
-	write_redirects(stop->change);
+	write_redirects(stop->change, false);
+	flip_all(stop);
+	write_redirects(stop->change, true);
 	ksplice_change_call(stop->change, false);
 }
 
@@ -108,12 +161,35 @@ static int stop_function(void *data)
 		/* What was written, and found, is seen by who sees this. */
 		smp_store_release(&stop->done, 1);
 	} else {
-		/* Pairs with the release above. */
-		while (!smp_load_acquire(&stop->done))
-			cpu_relax();
+		wait_and_flip(stop);
 	}
 	sync_core();
 	return 0;
+}
+
+static void prepare_handlers(const struct ksplice_change *change)
+{
+	const struct ksplice_part *part;
+	struct ksplice_target *target;
+
+	for_each_part(part, change) {
+		for_each_target(target, part->update)
+			ksplice_tracer_prepare(target, ksplice_change_goes(change, part));
+	}
+}
+
+static void settle_handlers(const struct ksplice_change *change, bool flipped)
+{
+	const struct ksplice_part *part;
+	struct ksplice_target *target;
+
+	for_each_part(part, change) {
+		for_each_target(target, part->update) {
+			ksplice_tracer_settle(target);
+			if (flipped)
+				ksplice_tracer_take_over(target);
+		}
+	}
 }
 
 /* What the machine was stopped for; the reason of a failure is reported, but for threads in the way. */
@@ -121,13 +197,17 @@ static int stop_machine_once(struct ksplice_update *update, struct stop *stop)
 {
 	int err;
 
+	stop->flip = 0;
 	stop->done = 0;
 	stop->err = 0;
 	stop->differs = NULL;
 	atomic_set(&stop->arrived, 0);
+	atomic_set(&stop->flipped, 0);
 	stop->n_cpus = num_online_cpus();
+	prepare_handlers(stop->change);
 	err = ksplice_fails("stop of the machine") ? -ENOENT :
 	      static_call(stop_machine_cpuslocked)(stop_function, stop, cpu_online_mask);
+	settle_handlers(stop->change, !err && !stop->err);
 	if (err) {
 		ksplice_report(update, KSPLICE_UNEXPECTED, "the machine cannot be stopped (%d)", err);
 		return err;

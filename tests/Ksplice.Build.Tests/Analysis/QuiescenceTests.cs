@@ -61,10 +61,10 @@ public class QuiescenceTests
         "copy_from_kernel_nofault"
     )]
     [InlineData(
-        "arch/x86/events/core.c",
-        "perf_event_nmi_handler(unsigned int cmd, struct pt_regs *regs)\n{\n\tu64 start_clock;\n\tu64 finish_clock;\n\tint ret;\n",
+        "lib/nmi_backtrace.c",
+        "bool nmi_cpu_backtrace(struct pt_regs *regs)\n{\n\tint cpu = smp_processor_id();\n\tunsigned long flags;\n",
         "KSP5012",
-        "perf_event_nmi_handler"
+        "nmi_cpu_backtrace"
     )]
     [InlineData(
         "fs/eventpoll.c",
@@ -94,6 +94,50 @@ public class QuiescenceTests
             Assert.Empty(found);
         else
             Assert.Contains(found, diagnostic => diagnostic.Id == rule && diagnostic.Object == name && diagnostic.Location!.Line > 0);
+    }
+
+    // K33: those that the function tracer reaches are marked, so that no jump is written into them.
+    [Fact]
+    public async Task What_an_NMI_may_run_and_the_tracer_reaches_is_marked_and_nothing_else()
+    {
+        const string file = "arch/x86/events/core.c";
+        var update = await PatchedKernel.ChangeAsync(
+            [file],
+            (
+                file,
+                "\tperf_sample_event_took(finish_clock - start_clock);\n",
+                "\tperf_sample_event_took(finish_clock - start_clock + 1);\n"
+            ),
+            (
+                file,
+                "ssize_t x86_event_sysfs_show(char *page, u64 config, u64 event)\n{\n",
+                "ssize_t x86_event_sysfs_show(char *page, u64 config, u64 event)\n{\n\tbarrier();\n\tif (config == 0x5eed)\n\t\treturn 0;\n"
+            )
+        );
+        Assert.DoesNotContain(update.Analyze(), diagnostic => diagnostic.Id == "KSP5012");
+        var unit = update.Units[0];
+        var diff = update.NmiReach!.Mark(unit, unit.Comparison.Carried.Diff!);
+        Assert.Equal(["perf_event_nmi_handler"], diff.Replaced.Where(function => function.MayRunInNmi).Select(function => function.Name));
+        Assert.Contains(diff.Replaced, function => function is { Name: "x86_event_sysfs_show", MayRunInNmi: false });
+    }
+
+    // A handler is found by the variable that register_nmi_handler() makes for it, in modules too.
+    [Fact]
+    public async Task A_handler_of_a_file_of_the_update_is_found_and_what_it_calls()
+    {
+        const string source = """
+            struct nmiaction { int (*handler)(unsigned int, void *); };
+            noinline int deep(void) { return probe(1); }
+            noinline int other(void) { return probe(2); }
+            int take(unsigned int type, void *regs) { return deep(); }
+            static struct nmiaction take_na = { take };
+            struct nmiaction *use_it(void) { return &take_na; }
+            """;
+        var kernel = (await PatchedKernel.ChangeAsync([], ("fs/proc/version.c", "static int", "static  int"))).Kernel!;
+        NmiReach reach = new(kernel, PatchedKernel.OfC(source, source).Units);
+        Assert.Equal((new NmiPath(0, null), new NmiPath(1, "take")), (reach.PathTo("take"), reach.PathTo("deep")));
+        Assert.Null(reach.PathTo("other"));
+        Assert.True(reach.IsNear("nmi_cpu_backtrace"));
     }
 
     private const string Thread = """

@@ -8,7 +8,7 @@ namespace Ksplice.Build.Tests.Documentation;
 
 public sealed partial class HazardTests
 {
-    private const int Last = 33;
+    private const int Last = 34;
     private const string NoPatch = "No patch takes it out";
 
     private sealed record Remedy(int Hazard, string File, string TakesOut, string Test);

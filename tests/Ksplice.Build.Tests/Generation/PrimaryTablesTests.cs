@@ -15,7 +15,8 @@ public class PrimaryTablesTests
         header.Value("KSPLICE_N_HOOKS", PrimaryTables.HookNames.Length);
         for (int kind = 0; kind < PrimaryTables.HookNames.Length; kind++)
             header.Value("KSPLICE_" + PrimaryTables.HookNames[kind].ToUpperInvariant(), kind);
-        header.Layout<RedirectEntry>("ksplice_redirect", "code function size");
+        header.Value("KSPLICE_IN_NMI", PrimaryTables.InNmi);
+        header.Layout<RedirectEntry>("ksplice_redirect", "code function size flags reserved");
         header.Layout<HookList>("ksplice_hook_list", "calls count");
         header.Layout<RelocationEntry>("ksplice_relocation", "place addend value type");
         header.Layout<CodeTable>("ksplice_code", "abi n_redirects redirects hooks relocations n_relocations");

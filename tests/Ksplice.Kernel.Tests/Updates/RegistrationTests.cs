@@ -229,10 +229,68 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
         Assert.Equal(
             [
                 "bad_data",
-                "the primary for vmlinux has abi 999, wanted is 5",
+                "the primary for vmlinux has abi 999, wanted is 6",
                 "bad_data",
-                "the primary for loop has abi 999, wanted is 5",
+                "the primary for loop has abi 999, wanted is 6",
                 "applied",
+            ],
+            result.Lines
+        );
+    }
+
+    // The primary with other flags of its first redirect. Redirects: update.h, struct ksplice_redirect.
+    private GuestFile WithFlags(PatchProject project, uint flags)
+    {
+        string module = $"ksplice_{project.Id}_0_primary.ko";
+        var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));
+        var section = ModuleFile.Read(bytes, module).Elf.Sections.Single(section => section.Name == ".ksplice.redirects").Data.Span;
+        int at = bytes.AsSpan().IndexOf(section);
+        Assert.True(at > 0 && bytes.AsSpan(at + 1).IndexOf(section) < 0, "the section of the redirects is not there once");
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(at + 16), flags);
+        string name = $"{flags}.ko";
+        File.WriteAllBytes(Path.Combine(_work.FullName, name), bytes);
+        return new GuestFile(Path.Combine(_work.FullName, name), "/" + name);
+    }
+
+    // K33: what is to be led on by the tracer and has no site of it. Functions of lib/ have none.
+    [Fact]
+    public async Task A_redirect_with_a_flag_that_is_not_known_or_cannot_be_followed_is_refused()
+    {
+        using PatchProject project = new(guest.Release);
+        project.Write(
+            "uuid.patch",
+            await KernelTree.ChangeAsync(
+                guest.Release,
+                "lib/uuid.c",
+                (
+                    "bool uuid_is_valid(const char *uuid)\n{\n\tunsigned int i;\n",
+                    "bool uuid_is_valid(const char *uuid)\n{\n\tunsigned int i;\n\n\tif (!uuid)\n\t\treturn false;\n"
+                )
+            )
+        );
+        (await project.BuildAsync()).MustSucceed();
+        var result = await guest.RunAsync(
+            $$"""
+            update=ksplice_{{project.Id}} sys=/sys/kernel/ksplice/{{project.Id}}
+            cd {{UpdateGuest.Place(project)}}
+            insmod ksplice.ko && insmod ${update}_0_helper.ko || exit 1
+            for flags in 1 2; do
+                insmod /$flags.ko && echo "primary taken"
+                cat $sys/abort_cause $sys/reason
+            done
+            insmod ${update}_0_primary.ko || exit 1
+            """,
+            UpdateGuest.Package(project),
+            WithFlags(project, 1),
+            WithFlags(project, 2)
+        );
+        result.MustEndWith(0);
+        Assert.Equal(
+            [
+                "unexpected",
+                "uuid_is_valid may run in an NMI, and the function tracer cannot redirect it",
+                "bad_data",
+                "the primary for vmlinux: redirect 0 does not fit",
             ],
             result.Lines
         );

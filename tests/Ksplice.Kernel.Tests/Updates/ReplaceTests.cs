@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// apply --replace: one update takes the place of all that are applied, in one stop (K33).
+// apply --replace: one update takes the place of all that are applied, in one stop (K34).
 using System.Text.RegularExpressions;
 
 namespace Ksplice.Kernel.Tests.Updates;

@@ -21,6 +21,15 @@ public sealed class TracerTests(Guest guest)
 
         """;
 
+    /// <summary>An update of a function that has no room for a jump: asker.ko sees it.</summary>
+    internal static async Task<PatchProject> BuildRandomAsync(string release)
+    {
+        PatchProject project = new(release);
+        project.Write("random.patch", Random);
+        (await project.BuildAsync()).MustSucceed();
+        return project;
+    }
+
     private static string[] Ends(GuestResult result) => [.. result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d+$"))];
 
     [Fact]
@@ -28,9 +37,7 @@ public sealed class TracerTests(Guest guest)
     {
         using var jump = PatchProject.Sample("a-smaps-pages", guest.Release);
         (await jump.BuildAsync()).MustSucceed();
-        using PatchProject handler = new(guest.Release);
-        handler.Write("random.patch", Random);
-        (await handler.BuildAsync()).MustSucceed();
+        using var handler = await BuildRandomAsync(guest.Release);
         var result = await guest.RunAsync(
             $$"""
             echo 0 >/proc/sys/kernel/ftrace_enabled
@@ -57,9 +64,7 @@ public sealed class TracerTests(Guest guest)
     [Fact]
     public async Task A_function_without_room_for_a_jump_is_reached_through_the_tracer()
     {
-        using PatchProject project = new(guest.Release);
-        project.Write("random.patch", Random);
-        (await project.BuildAsync()).MustSucceed();
+        using var project = await BuildRandomAsync(guest.Release);
         Assert.Contains("rng_is_initialized", UpdateGuest.Replaced(project));
         var result = await guest.RunAsync(
             $$"""

@@ -28,11 +28,15 @@ enum ksplice_hook {
 	KSPLICE_N_HOOKS,
 };
 
+#define KSPLICE_IN_NMI	1	/* an NMI may run the function: no jump is written into it (K33) */
+
 /* One redirect: calls of replaced function @function go to @code. */
 struct ksplice_redirect {
 	void *code;		/* the new function, in the primary */
 	u32 function;		/* index among the replaced functions of the match data */
 	u32 size;		/* bytes of the new function */
+	u32 flags;
+	u32 reserved;
 };
 
 /* pre_* and check_* are int (*)(void) and may refuse, the others void (*)(void). */
