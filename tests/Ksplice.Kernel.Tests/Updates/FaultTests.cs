@@ -117,7 +117,8 @@ public sealed class FaultTests(Guest guest)
             sane; row replace
         done
         quick=$was
-        [ $worked = 0 ] && grep -q next /proc/uptime && maps && ! new && [ "$(cat $sys/stage)" = reversed ] || fail "no further fault, and not replaced"
+        [ $worked = 0 ] && grep -q next /proc/uptime && maps && ! new && [ "$(cat $sys/stage)" = reversed ] ||
+            fail "no further fault, and not replaced"
         take $sys && new && ! grep -q next /proc/uptime || fail "not taken back"
         for part in 0_primary 1_primary 0_helper 1_helper; do rmmod ksplice_${other}_$part || fail "$part stays"; done
         sane
@@ -220,7 +221,8 @@ public sealed class FaultTests(Guest guest)
         try
         {
             var result = await guest.RunAsync(
-                $"id={project.Id} update={UpdateGuest.Place(project)} other={next.Id} next={UpdateGuest.Place(next)} quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
+                $"id={project.Id} update={UpdateGuest.Place(project)} other={next.Id} next={UpdateGuest.Place(next)}\n"
+                    + $"quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
                     + $"{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
                 ["--timeout", "1500"],
                 UpdateGuest.Package(project),

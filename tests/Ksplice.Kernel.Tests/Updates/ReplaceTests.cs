@@ -193,8 +193,8 @@ public sealed class ReplaceTests(Guest guest)
             ask {{one.Id}} reversed
             sed 1d /proc/uptime
             insmod /asker.ko; echo "asker $?"
-            rmmod ksplice_{{two.Id}}_0_primary ksplice_{{one.Id}}_0_primary && rmmod ksplice_{{two.Id}}_0_helper ksplice_{{one.Id}}_0_helper &&
-                rmmod ksplice; echo "unload $?"
+            rmmod ksplice_{{two.Id}}_0_primary ksplice_{{one.Id}}_0_primary &&
+                rmmod ksplice_{{two.Id}}_0_helper ksplice_{{one.Id}}_0_helper && rmmod ksplice; echo "unload $?"
             """,
             UpdateGuest.Package(one),
             UpdateGuest.Package(two),
@@ -241,7 +241,7 @@ public sealed class ReplaceTests(Guest guest)
         Assert.Matches(@"cat\W+\d+\W+new code", result.Errors);
     }
 
-    // The hooks of both, in their order; kernel.panic names the one that is to refuse: those of the old update 101 to 104, of the new 201 on.
+    // The hooks of both, in their order; kernel.panic names the one that is to refuse: of the old update 101 to 104, of the new 201 on.
     [Fact]
     public async Task Hooks_of_all_are_called_in_order_and_one_that_refuses_leaves_all_as_it_was()
     {
@@ -283,7 +283,8 @@ public sealed class ReplaceTests(Guest guest)
                 "applied",
                 "old pre_reverse 1,new pre_apply 1,new fail_apply 1,old fail_reverse 1, replacing preparing call_failed",
                 "applied",
-                "old pre_reverse 1,new pre_apply 1,old check_reverse 1,new fail_apply 1,old fail_reverse 1, replacing preparing call_failed",
+                "old pre_reverse 1,new pre_apply 1,old check_reverse 1,new fail_apply 1,old fail_reverse 1, "
+                    + "replacing preparing call_failed",
                 "applied",
                 "old pre_reverse 1,new pre_apply 1,old check_reverse 1,new check_apply 1,new fail_apply 1,old fail_reverse 1, "
                     + "replacing preparing call_failed",
