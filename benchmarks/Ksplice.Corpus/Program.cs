@@ -54,24 +54,9 @@ var rules = new System.CommandLine.Command("rules", "Run the rules over the obje
 rules.SetAction(
     async (arguments, cancellation) =>
     {
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(
-            new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) },
-            diagnostics,
-            cancellation
-        );
-        var kernel = resolved is null
-            ? null
-            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        if (
-            kernel is null
-            || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image
-            || KernelExports.Read(kernel.Release.ModuleSymvers, diagnostics) is not { } exports
-        )
-        {
-            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        if (await OpenAsync(arguments.GetRequiredValue(release), arguments.GetRequiredValue(older), cancellation) is not { } opened)
             return 1;
-        }
+        var (kernel, image, exports) = opened;
         RuleRun.Run(kernel, image, exports, Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "patches"), cancellation);
         return 0;
     }
@@ -94,20 +79,8 @@ var reach = new System.CommandLine.Command("reach", "Compare which units the eng
 reach.SetAction(
     async (arguments, cancellation) =>
     {
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(
-            new() { Release = arguments.GetRequiredValue(release) },
-            diagnostics,
-            cancellation
-        );
-        var kernel = resolved is null
-            ? null
-            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        if (kernel is null)
-        {
-            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        if (await OpenAsync(arguments.GetRequiredValue(release), null, cancellation) is not { Kernel: var kernel })
             return 1;
-        }
         if (arguments.GetValue(dependencies) is not { } folder)
             Console.WriteLine($"{Path.GetDirectoryName(kernel.OutputDirectory)} {kernel.Release.Compiler}");
         else
@@ -121,6 +94,70 @@ reach.SetAction(
     }
 );
 command.Add(reach);
+Option<string> changelog = new("--changelog") { Description = "The newer package's changelog", Required = true };
+Option<string> since = new("--since") { Description = "The older package's version", Required = true };
+Option<int> first = new("--first") { Description = "How many fixes to take", DefaultValueFactory = _ => 100 };
+Option<string> into = new("--into") { Description = "The folder for the patches and fixes.csv", Required = true };
+var fixes = new System.CommandLine.Command("fixes", "Find the fixes with a CVE that the changelog names, and write each as a patch")
+{
+    release,
+    older,
+    newer,
+    work,
+    changelog,
+    since,
+    first,
+    into,
+};
+fixes.SetAction(
+    async (arguments, cancellation) =>
+    {
+        if (
+            await OpenAsync(arguments.GetRequiredValue(release), arguments.GetRequiredValue(older), cancellation)
+            is not { Kernel: var kernel }
+        )
+            return 1;
+        string tree = await UnpackAsync(
+            arguments.GetRequiredValue(newer),
+            Path.Combine(Path.GetFullPath(arguments.GetRequiredValue(work)), "newer"),
+            cancellation
+        );
+        FixList list = new(kernel, tree);
+        string text = await File.ReadAllTextAsync(arguments.GetRequiredValue(changelog), cancellation);
+        var found = await list.FindAsync(text, arguments.GetRequiredValue(since), cancellation);
+        Console.WriteLine($"{found.Count} fixes are found as the difference of one to five files");
+        await list.WriteAsync([.. found.Take(arguments.GetValue(first))], arguments.GetRequiredValue(into), cancellation);
+        return 0;
+    }
+);
+command.Add(fixes);
+var evaluate = new System.CommandLine.Command("evaluate", "Write evaluation.csv and evaluation.svg of what benchmarks/evaluation left")
+{
+    release,
+    older,
+    into,
+};
+evaluate.SetAction(
+    async (arguments, cancellation) =>
+    {
+        if (
+            await OpenAsync(arguments.GetRequiredValue(release), arguments.GetRequiredValue(older), cancellation)
+            is not { Image: var image }
+        )
+            return 1;
+        string folder = arguments.GetRequiredValue(into);
+        var all = EvaluationRow.Read(folder, image);
+        await File.WriteAllTextAsync(Path.Combine(folder, "evaluation.csv"), EvaluationRow.ToCsv(all), cancellation);
+        await File.WriteAllTextAsync(Path.Combine(folder, "evaluation.svg"), EvaluationRow.ToSvg(all), cancellation);
+        foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
+            Console.WriteLine($"{group.Count(), 5} {group.Key}");
+        Console.WriteLine(
+            $"{all.Count(row => row.Guest == "ok")} applied and undone, {all.Count(row => row.Modules.Length != 0)} of {all.Count} in modules"
+        );
+        return 0;
+    }
+);
+command.Add(evaluate);
 Option<bool> proof = new("--line-proof")
 {
     Description = "After the table, show for each patch that no function is replaced for a line number alone",
@@ -131,24 +168,9 @@ command.Add(headers);
 command.SetAction(
     async (arguments, cancellation) =>
     {
-        DiagnosticBag diagnostics = [];
-        var resolved = await KernelReleaseResolver.ResolveAsync(
-            new() { Release = arguments.GetRequiredValue(release), Source = arguments.GetRequiredValue(older) },
-            diagnostics,
-            cancellation
-        );
-        var kernel = resolved is null
-            ? null
-            : await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation);
-        if (
-            kernel is null
-            || KernelImage.Open(kernel.Release.Image, diagnostics) is not { } image
-            || KernelExports.Read(kernel.Release.ModuleSymvers, diagnostics) is not { } exports
-        )
-        {
-            await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+        if (await OpenAsync(arguments.GetRequiredValue(release), arguments.GetRequiredValue(older), cancellation) is not { } opened)
             return 1;
-        }
+        var (kernel, image, exports) = opened;
         string folder = Path.GetFullPath(arguments.GetRequiredValue(work)),
             table = arguments.GetRequiredValue(output);
         string tree = await UnpackAsync(arguments.GetRequiredValue(newer), Path.Combine(folder, "newer"), cancellation);
@@ -156,6 +178,7 @@ command.SetAction(
         if (arguments.GetValue(headers))
         {
             var includes = await IncludeIndex.OpenAsync(kernel, NullLogger.Instance, cancellation);
+            DiagnosticBag diagnostics = [];
             if (await HeaderBuild.ChooseAsync(kernel, includes, tree, diagnostics, cancellation) is not { } chosen)
             {
                 await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
@@ -253,6 +276,26 @@ static async Task<IReadOnlyList<T>> InParallelAsync<T>(
             );
         });
     return [.. made];
+}
+
+// The prepared kernel, its image and what it exports; null after errors, which are shown.
+static async Task<(PreparedKernel Kernel, KernelImage Image, KernelExports Exports)?> OpenAsync(
+    string release,
+    string? source,
+    CancellationToken cancellation
+)
+{
+    DiagnosticBag diagnostics = [];
+    if (
+        await KernelReleaseResolver.ResolveAsync(new() { Release = release, Source = source }, diagnostics, cancellation) is { } resolved
+        && await new KernelCache(KernelCache.DefaultRoot, NullLogger.Instance).PrepareAsync(resolved, diagnostics, cancellation)
+            is { } kernel
+        && KernelImage.Open(resolved.Image, diagnostics) is { } image
+        && KernelExports.Read(resolved.ModuleSymvers, diagnostics) is { } exports
+    )
+        return (kernel, image, exports);
+    await Console.Error.WriteLineAsync(string.Join('\n', diagnostics));
+    return null;
 }
 
 static async Task<string> UnpackAsync(string tarball, string folder, CancellationToken cancellation)
