@@ -29,7 +29,9 @@ public enum ExitCode
     /// <summary>The package is damaged or not one.</summary>
     Damaged = 6,
 
-    /// <summary>The update is not applied, or the kernel is at work on it.</summary>
+    /// <summary>
+    /// The update is not applied, or the kernel is at work on it; from <c>apply --replace</c>: it is applied, and others are too.
+    /// </summary>
     WrongStage = 7,
 
     /// <summary>No update of that id is loaded; from <c>disable</c>: none is stored.</summary>

@@ -84,7 +84,7 @@ public sealed class ReplaceTests(Guest guest)
                 ksplice apply --replace $three; echo "replace $?"
                 say new
                 echo "modules $(modules)"
-                awk '{ print "way", $1, $5 }' /sys/kernel/ksplice/{{all.Id}}/functions
+                awk '{ print "way", $1, $5 }' /sys/kernel/ksplice/{{all.Id}}/functions | sort
                 ksplice apply --replace $three; echo "again $?"
                 ksplice status >/dev/null; echo "status $?"
                 ksplice undo {{all.Id}} >/dev/null; echo "undo $?"
