@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -26,7 +27,27 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The name of the O= tree in a prepared kernel's folder.</summary>
     public const string OutputFolder = "output";
 
-    private const string GeneratorVersion = "9";
+    private const string GeneratorVersion = "10";
+
+    // What the kernel's build needs and units do not: a program that only the linked kernel is put through. Its rule runs in a dry run too.
+    // What is not to be made is not handed on, and so make must have no reason to start itself again.
+    private static readonly string[] WithoutLinkTools = ["--no-print-directory", "-o", "tools/bpf/resolve_btfids"];
+
+    // What no unit reads and no step of the preparation, as patterns of tar behind the archive's own folder. A * does not match a slash.
+    // Kconfig files of other architectures are read, and lib/test_*.c include headers of the folder selftests.
+    private static readonly string[] NotUnpacked =
+    [
+        "Documentation/*/*",
+        "arch/[!Kx]*/boot",
+        "arch/[!Kx]*/configs",
+        "arch/[!Kx]*/include",
+        "arch/[!Kx]*/*/*.[chS]",
+        "arch/[!Kx]*/*/*/*.[chS]",
+        "arch/[!Kx]*/*/*/*/*.[chS]",
+        "tools/perf",
+        "tools/testing/*/*/*",
+    ];
+
     private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
 
     /// <summary>
@@ -132,6 +153,12 @@ public sealed partial class KernelCache(string root, ILogger logger)
     internal static string[] Variables(KernelRelease release) =>
         ["ARCH=x86", $"CC={release.Compiler}", $"HOSTCC={release.Compiler}", $"KERNELRELEASE={release.Release}"];
 
+    /// <summary>What make is told, in an O= tree, to make of the tree at <paramref name="source"/> what units are compiled with.</summary>
+    internal static string[] Making(string source) => ["-f", Path.Combine(source, "Makefile"), .. WithoutLinkTools];
+
+    /// <summary>Tells make how much to do side by side.</summary>
+    internal static string Jobs { get; } = string.Create(CultureInfo.InvariantCulture, $"-j{Environment.ProcessorCount}");
+
     /// <summary><paramref name="path"/> without links.</summary>
     internal static string RealPath(string path)
     {
@@ -155,7 +182,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         {
             Directory.CreateDirectory(source);
             LogUnpacking(logger, release.Source);
-            Tool unpack = new("tar", "-xf", release.Source, "-C", source, "--strip-components=1") { Folder = folder, Logger = logger };
+            Tool unpack = new("tar", Unpacking(release.Source, source)) { Folder = folder, Logger = logger };
             if (await unpack.RunAsync(diagnostics, cancellation).ConfigureAwait(false) is not { } unpacked)
                 return false;
             if (!unpacked.Succeeded)
@@ -170,16 +197,19 @@ public sealed partial class KernelCache(string root, ILogger logger)
 
         LogPreparing(logger, release.Release);
         File.Copy(release.Config, Path.Combine(output, ".config"));
-        string[] make = ["-C", source, $"O={output}", .. Variables(release)];
-        foreach (string[] goals in new string[][] { ["olddefconfig"], [$"-j{Environment.ProcessorCount}", "modules_prepare"] })
+        // With the kernel's own compiler nothing is new to the configuration, so it is made and asked in one step. A question is an error
+        // there: then the defaults are taken.
+        foreach (string[] goals in new string[][] { ["syncconfig"], [Jobs, "modules_prepare"] })
         {
-            if (
-                await (release.Tool("make", [.. make, .. goals]) with { Folder = folder, Logger = logger })
-                    .RunAsync(diagnostics, cancellation)
-                    .ConfigureAwait(false)
-                is not { } made
-            )
+            if (await MakeGoalsAsync(goals).ConfigureAwait(false) is not { } made)
                 return false;
+            if (!made.Succeeded && goals[^1] == "syncconfig")
+            {
+                goals[^1] = "olddefconfig";
+                if (await MakeGoalsAsync(goals).ConfigureAwait(false) is not { } answered)
+                    return false;
+                made = answered;
+            }
             if (!made.Succeeded)
             {
                 diagnostics.Report(KernelDiagnostics.PrepareFailed, null, "make " + goals[^1], made.ExitCode, release.Release, made.Cause);
@@ -210,7 +240,28 @@ public sealed partial class KernelCache(string root, ILogger logger)
         }
         units.Save(Path.Combine(folder, "units.json"));
         return true;
+
+        Task<ToolResult?> MakeGoalsAsync(string[] goals) =>
+            (release.Tool("make", [.. Making(source), .. Variables(release), .. goals]) with { Folder = output, Logger = logger }).RunAsync(
+                diagnostics,
+                cancellation
+            );
     }
+
+    // What tar is told. The blocks of an .xz file are unpacked side by side.
+    private static string[] Unpacking(string archive, string target) =>
+        [
+            "-x",
+            "-f",
+            archive,
+            .. archive.EndsWith(".xz", StringComparison.Ordinal) ? (string[])["--use-compress-program=xz -T0"] : [],
+            "-C",
+            target,
+            "--strip-components=1",
+            "--anchored",
+            "--no-wildcards-match-slash",
+            .. NotUnpacked.Select(pattern => "--exclude=*/" + pattern),
+        ];
 
     // What Kconfig asks the tools for is lost in silence if a tool is not there.
     private static bool CheckOptions(KernelRelease release, string config, DiagnosticBag diagnostics)

@@ -30,7 +30,7 @@ internal sealed partial class UnitListing(KernelRelease release, string source, 
     {
         if (
             KernelImage.Open(release.Image, diagnostics) is not { } image
-            || await ListAsync(["-C", source, $"O={output}", LinkedKernel, "modules"], diagnostics, cancellation).ConfigureAwait(false)
+            || await ListAsync([.. KernelCache.Making(source), LinkedKernel, "modules"], diagnostics, cancellation).ConfigureAwait(false)
                 is not { } ofKernel
         )
             return null;
@@ -61,9 +61,12 @@ internal sealed partial class UnitListing(KernelRelease release, string source, 
     private async Task<List<string>?> ListAsync(string[] arguments, DiagnosticBag diagnostics, CancellationToken cancellation)
     {
         List<string> lines = [];
-        // One job: the makes below would write into each other's lines. A dry run ends with an error, since it cannot read what it did
-        // not make.
-        var list = release.Tool("make", [.. arguments, .. KernelCache.Variables(release), "-n", "-k", "V=1", "-j1"]) with
+        // What a make below writes comes in one piece (-Orecurse), else makes side by side would write into each other's lines. A dry run
+        // ends with an error, since it cannot read what it did not make.
+        var list = release.Tool(
+            "make",
+            [.. arguments, .. KernelCache.Variables(release), "-n", "-k", "V=1", KernelCache.Jobs, "-Orecurse"]
+        ) with
         {
             Folder = output,
             Logger = logger,
