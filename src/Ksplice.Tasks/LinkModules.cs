@@ -61,7 +61,10 @@ public sealed class LinkModules : KspliceTask
         }
         var kernel = ResolvedKernel.Open(KernelFile);
         var cache = OpenCache(Cache);
-        KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger, kernel.Release.Toolchain);
+        KernelModuleBuilder builder = new(kernel.Release.Release, kernel.Release.Headers, KernelSources, Logger, kernel.Release.Toolchain)
+        {
+            Answers = cache.AnswersOf(kernel.Release),
+        };
         if (Directory.Exists(OutputFolder))
             Directory.Delete(OutputFolder, recursive: true);
         var core = await builder.CachedCoreAsync(cache.FolderOf(kernel.Release), Diagnostics, cancellation).ConfigureAwait(false);

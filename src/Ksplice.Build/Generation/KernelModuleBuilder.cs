@@ -38,6 +38,11 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
     /// <summary>The core's module name.</summary>
     public const string CoreName = "ksplice";
 
+    /// <summary>
+    /// The folder in which it is kept what kbuild has asked the tools of this kernel; null if kbuild is to ask each time.
+    /// </summary>
+    public string? Answers { get; init; }
+
     /// <summary>Builds the core module into <paramref name="outputDirectory"/>; null after an error.</summary>
     public async Task<CoreModule?> BuildCoreAsync(
         string outputDirectory,
@@ -219,6 +224,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         CancellationToken cancellation
     )
     {
+        KbuildAnswers? answers = Answers is null ? null : new(Answers, root);
         string[] arguments =
         [
             "-C",
@@ -231,6 +237,8 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             $"KAFLAGS=-ffile-prefix-map={root}/=",
             "LDFLAGS_MODULE=--build-id=none",
             "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
+            "PAHOLE_FLAGS=", // so nothing reads these, and each make would ask pahole for them
+            .. answers is null ? [] : (string[])[answers.Use()],
             .. variables,
         ];
         if (
@@ -252,6 +260,8 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             );
             return false;
         }
+        if (answers is not null)
+            await answers.KeepAsync(cancellation).ConfigureAwait(false);
         foreach (string line in made.Errors.Split('\n'))
         {
             // That gcc's package is another build of the same version is Debian's everyday; the resolver has compared versions.

@@ -98,6 +98,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
     /// <summary>The file that says that the tree of <paramref name="release"/> is whole.</summary>
     public string ReadyOf(KernelRelease release) => Path.Combine(FolderOf(release), "ready");
 
+    /// <summary>The folder in which it is kept what kbuild has asked the tools of <paramref name="release"/>.</summary>
+    public string AnswersOf(KernelRelease release) => Path.Combine(FolderOf(release), "answers");
+
     /// <summary>The unpatched source tree of <paramref name="release"/>, once it is prepared.</summary>
     public string SourceOf(KernelRelease release) => SourceOf(release, FolderOf(release));
 

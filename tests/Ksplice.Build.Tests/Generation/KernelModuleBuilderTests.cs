@@ -67,4 +67,51 @@ public sealed class KernelModuleBuilderTests : IDisposable
         Assert.Null(core);
         Assert.Equal("KSP6009", Assert.Single(diagnostics).Id);
     }
+
+    [Fact]
+    public async Task What_kbuild_has_asked_is_kept_and_makes_the_same_module()
+    {
+        string sources = Path.Combine(_work.FullName, "small"),
+            answers = Path.Combine(_work.FullName, "answers");
+        foreach (string folder in (string[])["include", "match", "core"])
+            Directory.CreateDirectory(Path.Combine(sources, folder));
+        File.WriteAllText(Path.Combine(sources, "Kbuild"), "obj-m := ksplice.o\nksplice-y := core/main.o\n");
+        File.WriteAllText(
+            Path.Combine(sources, "core", "main.c"),
+            "#include <linux/module.h>\nint twice(int x);\nint twice(int x)\n{\n\treturn 2 * x;\n}\nMODULE_LICENSE(\"GPL\");\n"
+        );
+        var asked = await BuildAsync(null);
+        Assert.Equal(asked, await BuildAsync(answers));
+        string kept = Assert.Single(Directory.GetFiles(answers), file => !file.EndsWith(".lock", StringComparison.Ordinal));
+        string[] lines = File.ReadAllLines(kept);
+        Assert.NotEmpty(lines);
+        Assert.DoesNotContain(_work.FullName, File.ReadAllText(kept), StringComparison.Ordinal);
+        // Known questions are not asked again, so nothing new is written.
+        File.SetLastWriteTimeUtc(kept, DateTime.UnixEpoch);
+        Assert.Equal(asked, await BuildAsync(answers));
+        Assert.Equal(DateTime.UnixEpoch, File.GetLastWriteTimeUtc(kept));
+        // What is kept is what kbuild takes for the answer.
+        const string Known = " -fno-stack-clash-protection";
+        int changed = Array.FindIndex(lines, line => line.EndsWith(Known, StringComparison.Ordinal));
+        Assert.True(changed >= 0, "kbuild has not asked for -fno-stack-clash-protection");
+        lines[changed] = lines[changed][..^Known.Length] + " -frecord-gcc-switches";
+        File.WriteAllLines(kept, lines);
+        Assert.NotEqual(asked, await BuildAsync(answers));
+
+        async Task<byte[]> BuildAsync(string? answers)
+        {
+            DiagnosticBag diagnostics = [];
+            KernelModuleBuilder builder = new(KernelUnderTest.Release, KernelUnderTest.HeadersPath, sources, NullLogger.Instance)
+            {
+                Answers = answers,
+            };
+            var core = await builder.BuildCoreAsync(
+                Path.Combine(_work.FullName, "output"),
+                diagnostics,
+                TestContext.Current.CancellationToken
+            );
+            Assert.True(core is not null, string.Join('\n', diagnostics));
+            return await File.ReadAllBytesAsync(core.Module, TestContext.Current.CancellationToken);
+        }
+    }
 }
