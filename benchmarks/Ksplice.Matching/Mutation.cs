@@ -128,11 +128,12 @@ internal sealed record Mutation(string Kind, ulong Address, byte[] Bytes)
         {
             var bug = memory.Tables.Bugs[chosen];
             // Not BUGFLAG_DONE, which is set when a warning was given.
-            BugEntry? changed = random.Next(4) switch
+            BugEntry? changed = random.Next(bug.Format == 0 ? 4 : 5) switch
             {
                 0 => null,
                 1 => bug with { Line = bug.Line ^ bits },
                 2 => bug with { File = bug.File + bits },
+                4 => bug with { Format = bug.Format + bits },
                 _ => bug with { Flags = bug.Flags ^ (bits << 8) ^ (bits & 3) },
             };
             return (chosen, target => target.SetBug(chosen, changed));

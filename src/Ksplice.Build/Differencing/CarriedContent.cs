@@ -315,14 +315,16 @@ internal sealed class ContentCollector(string unit, Pairing pairing, IReadOnlyDi
     }
 
     // The update's own: carried, and never unloaded where its address goes somewhere (K20). Tables of the module itself, hooks
-    // and debug prints go when the module goes.
+    // and debug prints go when the module goes. UBSAN's functions report what its data says and keep nothing (lib/ubsan.c).
     private Binding Own(ObjectReference reference, ObjectNode target)
     {
         Carry(target);
         bool leaves =
             reference is { TakesAddress: true, IsBranch: false, Field: null }
             && reference.Holder.Kind != NodeKind.Hook
-            && reference.Holder.Role != SectionRole.Collected;
+            && reference.Holder.Role != SectionRole.Collected
+            && !SectionCatalog.IsUbsan(target.Section.Name)
+            && !SectionCatalog.IsUbsan(reference.Holder.Section.Name);
         if (leaves)
         {
             var reason = new PinReason(KindOf(target), reference.Holder.Root.Name, NodeComparer.Describe(reference));

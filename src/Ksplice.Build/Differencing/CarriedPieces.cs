@@ -13,6 +13,7 @@ internal sealed class CarriedPieces(
 )
 {
     private readonly Dictionary<ObjectNode, int> _pieceOf = [];
+    private readonly Dictionary<(ElfSection Table, ulong Start), int> _pieceOfEntry = [];
     private readonly List<CarriedPiece> _pieces = [];
     private readonly List<RunSymbol> _needed = [];
     private readonly HashSet<RunSymbol> _neededSet = [];
@@ -25,15 +26,23 @@ internal sealed class CarriedPieces(
         var nodes = content.Nodes;
         for (int i = 0; i < nodes.Length; i++)
             _pieceOf[nodes[i]] = i;
-        foreach (var node in nodes)
-            _pieces.Add(Piece(node) with { Behind = Behind(node) });
-        foreach (
-            var (node, entry) in nodes
+        (ObjectNode Node, TableEntry Entry)[] entries =
+        [
+            .. nodes
                 .SelectMany(node => node.Entries.Select(entry => (node, entry)))
                 .OrderBy(pair => pair.entry.Section.Index)
                 .ThenBy(pair => _pieceOf[pair.node])
-                .ThenBy(pair => pair.entry.Start)
-        )
+                .ThenBy(pair => pair.entry.Start),
+        ];
+        int next = nodes.Length;
+        foreach (var (_, entry) in entries.Where(pair => !SectionCatalog.IsRuntimeConstant(pair.Entry.Section.Name)))
+        {
+            _pieceOfEntry[(entry.Section, entry.Start)] = next;
+            next += entry.Orc is null ? 1 : 2;
+        }
+        foreach (var node in nodes)
+            _pieces.Add(Piece(node) with { Behind = Behind(node) });
+        foreach (var (node, entry) in entries)
         {
             if (SectionCatalog.IsRuntimeConstant(entry.Section.Name))
                 AddConstant(node, entry);
@@ -175,6 +184,8 @@ internal sealed class CarriedPieces(
 
     private CarriedReference Reference(ObjectReference reference, ulong offset)
     {
+        if (reference.Entry is { } entry && _pieceOfEntry.TryGetValue(entry, out int own))
+            return new CarriedReference(offset, reference.Type, own, null, reference.Adjustment, false) { EntryOf = entry.Table.Name };
         var (target, symbol, distance) = content.Bindings[reference];
         if (symbol is not null && _neededSet.Add(symbol))
             _needed.Add(symbol);
@@ -188,7 +199,6 @@ internal sealed class CarriedPieces(
         )
         {
             TakesAddress = reference.TakesAddress,
-            IsTableEntry = reference.Field == TableField.Entry,
         };
     }
 

@@ -109,8 +109,8 @@ public sealed record CarriedReference(ulong Offset, ElfRelocationType Type, int 
     /// <summary>True if the address itself goes somewhere, and is not just read or written at or called.</summary>
     public bool TakesAddress { get; init; }
 
-    /// <summary>True if an entry of a table is meant, and the place that the entry is about stands for it.</summary>
-    public bool IsTableEntry { get; init; }
+    /// <summary>The table, if it leads from code to an entry of one; else null.</summary>
+    public string? EntryOf { get; init; }
 }
 
 /// <summary>A run of bytes of the post object that goes into the primary module.</summary>

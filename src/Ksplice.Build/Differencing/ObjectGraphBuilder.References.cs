@@ -181,7 +181,10 @@ internal sealed partial class ObjectGraphBuilder
                 edge.Place is not { } place ? (null, edge.Addend)
                 : edge.PlaceOf is { } node ? (node, place.Offset - (long)node.Start)
                 : Target(place);
-            bool entry = edge is { Place: { } at, Field: null } && SectionCatalog.IsTable(_elf.Sections[at.Section].Name);
+            (ElfSection, ulong)? entry =
+                edge is { Place: { } at, Field: null } && SectionCatalog.IsTable(_elf.Sections[at.Section].Name)
+                    ? (_elf.Sections[at.Section], (ulong)at.Offset)
+                    : null;
             edge.Among.Add(
                 new ObjectReference
                 {
@@ -194,7 +197,8 @@ internal sealed partial class ObjectGraphBuilder
                     Adjustment = edge.Adjustment,
                     IsBranch = edge.IsBranch,
                     TakesAddress = edge.TakesAddress,
-                    Field = entry ? TableField.Entry : edge.Field,
+                    Field = entry is null ? edge.Field : TableField.Entry,
+                    Entry = entry,
                 }
             );
         }

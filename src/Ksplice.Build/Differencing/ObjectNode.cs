@@ -130,6 +130,9 @@ internal sealed class ObjectReference
     /// <summary>What the field is for, in a table entry; in code <see cref="TableField.Entry"/>, or null.</summary>
     public required TableField? Field { get; init; }
 
+    /// <summary>Of <see cref="TableField.Entry"/>: the table, and where in it the entry begins.</summary>
+    public (ElfSection Table, ulong Start)? Entry { get; init; }
+
     /// <summary>True for a branch of one byte's reach, which ties its code to a place near the target.</summary>
     public bool IsShort => Type == ElfRelocationType.Pc8;
 

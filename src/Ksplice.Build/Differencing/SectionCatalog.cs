@@ -267,9 +267,12 @@ internal static class SectionCatalog
         GeneratedStems.Any(stem => section.Name.StartsWith(stem, StringComparison.Ordinal))
         && (
             (section.Flags & ElfSectionFlags.Write) == ElfSectionFlags.None
-            || section.Name.Contains("..Lubsan_", StringComparison.Ordinal)
+            || IsUbsan(section.Name)
             || section.Name.Contains("..L__unnamed_", StringComparison.Ordinal)
         );
+
+    /// <summary>True for what UBSAN's calls point at: a place in the source, the types of operands.</summary>
+    public static bool IsUbsan(string name) => name.Contains("..Lubsan_", StringComparison.Ordinal);
 
     private static readonly string[] GeneratedStems = [".data..L", ".rodata..L", ".data.rel.ro..L", ".data.rel.ro.local..L"];
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Exports that generated assembly brings, in the form that the kernel's EXPORT_SYMBOL_GPL writes (include/linux/export-internal.h), and
-// what modpost has to know of them.
+// what modpost has to know of them. Where that header knows SYMBOL_FLAGS, exports for all and those under the GPL (KSYM_FLAG_GPL_ONLY, 1)
+// stand in one table; else each kind has its own.
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
@@ -30,6 +31,8 @@ internal sealed class ExportTable(StringBuilder assembly, string module, uint cr
     public void Add(string name, string? value)
     {
         int number = _count++;
+        if (number == 0)
+            assembly.Append("#include <linux/export-internal.h>\n\n");
         assembly.Append(
             CultureInfo.InvariantCulture,
             $"""
@@ -38,14 +41,26 @@ internal sealed class ExportTable(StringBuilder assembly, string module, uint cr
             	.asciz "{name}"
             .Lnamespace{number}:
             	.asciz ""
+            #ifdef SYMBOL_FLAGS
+            	.section "___kflagstab+{name}","a",%progbits
+            	.byte 1
+            	.section "___ksymtab+{name}","{(value is null ? "aw" : "a")}",%progbits
+            #else
             	.section "___ksymtab_gpl+{name}","{(value is null ? "aw" : "a")}",%progbits
+            #endif
             	.balign 4
             	.long {value ?? "0"}
             	.long .Lname{number} - .
             	.long .Lnamespace{number} - .
+            #ifdef CONFIG_MODVERSIONS
+            #ifdef SYMBOL_FLAGS
+            	.section "___kcrctab+{name}","a",%progbits
+            #else
             	.section "___kcrctab_gpl+{name}","a",%progbits
+            #endif
             	.balign 4
             	.long 0x{crc:x8}
+            #endif
 
             """
         );

@@ -199,6 +199,12 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
         }
     }
 
+    // The headers may name the place where their package puts them; they need not be there.
+    private IEnumerable<string> Place() =>
+        File.ReadLines(Path.Combine(headers, "Makefile")).Any(line => line.StartsWith("KBUILD_OUTPUT=", StringComparison.Ordinal))
+            ? ["KBUILD_OUTPUT=" + headers]
+            : [];
+
     private bool CheckHeaders(DiagnosticBag diagnostics)
     {
         if (File.Exists(Path.Combine(headers, "Makefile")) && File.Exists(Path.Combine(headers, "Module.symvers")))
@@ -239,6 +245,7 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             "CONFIG_DEBUG_INFO_BTF_MODULES=", // pahole would want the debug data that -g0 leaves out
             "PAHOLE_FLAGS=", // so nothing reads these, and each make would ask pahole for them
             .. answers is null ? [] : (string[])[answers.Use()],
+            .. Place(),
             .. variables,
         ];
         if (

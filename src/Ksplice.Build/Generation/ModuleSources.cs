@@ -129,7 +129,7 @@ public static class ModuleSources
         IReadOnlyList<string> bases
     )
     {
-        string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_IMPORT_NS({name});"));
+        string imports = string.Concat(primary.Namespaces.Select(name => $" MODULE_INFO(import_ns, \"{name}\");"));
         return string.Create(
             CultureInfo.InvariantCulture,
             $"""

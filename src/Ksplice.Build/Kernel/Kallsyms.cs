@@ -16,8 +16,9 @@ public readonly record struct KallsymsSymbol(ulong Address, char Type, string Na
 /// The symbol table that the kernel carries for itself, decoded out of an image that has no other (scripts/kallsyms.c,
 /// kernel/kallsyms.c). Nothing names the tables in the image, so they are found by what they must be: 256 tokens with an
 /// index that repeats their offsets; a count followed by that many names, behind which markers repeat the offset of each
-/// 256th name; as many offsets, in order of address, beside a base address of the kernel's. Every one of these is checked in full, so
-/// a wrong find is out of the question. Two orders of the tables are known: 6.1's (offsets first) and 6.12's (offsets last).
+/// 256th name; as many offsets, in order of address. Every one of these is checked in full, so a wrong find is out of the question.
+/// The tables are aligned to 4 or 8 bytes. The offsets stand before the count or behind the tokens; they count from an address that
+/// stands behind them, or each from its own place.
 /// </summary>
 public sealed class Kallsyms
 {
@@ -73,16 +74,14 @@ public sealed class Kallsyms
     {
         foreach (var segment in segments)
         {
-            if (TryDecode(segment.Data.Span) is { } symbols)
+            if (TryDecode(segment.Data.Span, segment.VirtualAddress) is { } symbols)
                 return new Kallsyms(symbols);
         }
 
-        throw new InvalidDataException(
-            "it holds no kallsyms table of a known layout (CONFIG_KALLSYMS with relative offsets, Linux 6.1 to 6.12)"
-        );
+        throw new InvalidDataException("it holds no kallsyms table of a known layout (CONFIG_KALLSYMS with relative offsets)");
     }
 
-    private static KallsymsSymbol[]? TryDecode(ReadOnlySpan<byte> data)
+    private static KallsymsSymbol[]? TryDecode(ReadOnlySpan<byte> data, ulong dataStart)
     {
         // The tokens of the digits are the digits themselves, one after the other.
         var digits = "0\01\02\03\04\05\06\07\08\09\0"u8;
@@ -95,7 +94,7 @@ public sealed class Kallsyms
             if (
                 FindTokens(data, from - 1) is { } tokens
                 && FindNames(data, tokens) is { } names
-                && FindAddresses(data, names, tokens) is { } addresses
+                && FindAddresses(data, dataStart, names, tokens) is { } addresses
             )
                 return Expand(data, tokens, names, addresses);
         }
@@ -108,6 +107,9 @@ public sealed class Kallsyms
 
     [StructLayout(LayoutKind.Auto)]
     private readonly record struct NameTable(int CountAt, int Count, int Start);
+
+    // Of the alignments that the tables have.
+    private static int[] Aligned(int at) => Align(at, 4) == Align(at, 8) ? [Align(at, 8)] : [Align(at, 4), Align(at, 8)];
 
     /// <summary>Walks back from the token of '0' to the first token and checks the index behind the last.</summary>
     private static TokenTable? FindTokens(ReadOnlySpan<byte> data, int zero)
@@ -123,7 +125,7 @@ public sealed class Kallsyms
         }
 
         // What precedes the table need not end in zeros (6.1.192: sequence numbers, of three bytes each), but the table is aligned.
-        for (start = Align8(start); start < end; start += 8)
+        for (start = Align(start, 4); start < end; start += 4)
         {
             if (ReadTokens(data, start) is { } tokens)
                 return tokens;
@@ -146,28 +148,36 @@ public sealed class Kallsyms
             at += length + 1;
         }
 
-        int index = Align8(at);
-        if (index + TokenCount * 2 > data.Length)
-            return null;
-        for (int token = 0; token < TokenCount; token++)
+        foreach (int index in Aligned(at))
         {
-            if (BinaryPrimitives.ReadUInt16LittleEndian(data[(index + token * 2)..]) != offsets[token])
-                return null;
+            if (index + TokenCount * 2 <= data.Length && HasIndex(data[index..], offsets))
+                return new TokenTable(start, index, tokens);
         }
+        return null;
+    }
 
-        return new TokenTable(start, index, tokens);
+    private static bool HasIndex(ReadOnlySpan<byte> data, int[] offsets)
+    {
+        for (int token = 0; token < offsets.Length; token++)
+        {
+            if (BinaryPrimitives.ReadUInt16LittleEndian(data[(token * 2)..]) != offsets[token])
+                return false;
+        }
+        return true;
     }
 
     /// <summary>Searches back from the tokens for a count whose names end where fitting markers begin.</summary>
     private static NameTable? FindNames(ReadOnlySpan<byte> data, TokenTable tokens)
     {
-        for (int at = tokens.Start & ~7; at >= 0; at -= 8)
+        for (int at = (tokens.Start - 8) & ~3; at >= 0; at -= 4)
         {
-            if (at + 8 > data.Length || BinaryPrimitives.ReadUInt32LittleEndian(data[(at + 4)..]) != 0)
-                continue;
             int count = BinaryPrimitives.ReadInt32LittleEndian(data[at..]);
-            if (count is >= MinimumCount and <= MaximumCount && HasNames(data[..tokens.Start], at + 8, count))
-                return new NameTable(at, count, at + 8);
+            if (count is < MinimumCount or > MaximumCount)
+                continue;
+            // No name is empty: a name that begins with 0 is what fills up to the next 8 bytes.
+            int names = BinaryPrimitives.ReadUInt32LittleEndian(data[(at + 4)..]) == 0 ? at + 8 : at + 4;
+            if (HasNames(data[..tokens.Start], names, count))
+                return new NameTable(at, count, names);
         }
 
         return null;
@@ -185,15 +195,21 @@ public sealed class Kallsyms
                 return false;
         }
 
-        int markers = Align8(at);
-        if (markers + marks.Count * 4 > data.Length)
-            return false;
+        foreach (int markers in Aligned(at))
+        {
+            if (markers + marks.Count * 4 <= data.Length && HasMarkers(data[markers..], marks))
+                return true;
+        }
+        return false;
+    }
+
+    private static bool HasMarkers(ReadOnlySpan<byte> data, List<int> marks)
+    {
         for (int index = 0; index < marks.Count; index++)
         {
-            if (BinaryPrimitives.ReadInt32LittleEndian(data[(markers + index * 4)..]) != marks[index])
+            if (BinaryPrimitives.ReadInt32LittleEndian(data[(index * 4)..]) != marks[index])
                 return false;
         }
-
         return true;
     }
 
@@ -212,26 +228,38 @@ public sealed class Kallsyms
         return true;
     }
 
-    private static ulong[]? FindAddresses(ReadOnlySpan<byte> data, NameTable names, TokenTable tokens)
+    private static ulong[]? FindAddresses(ReadOnlySpan<byte> data, ulong dataStart, NameTable names, TokenTable tokens)
     {
-        int offsetBytes = Align8(names.Count * 4);
-        return ReadAddresses(data, names.CountAt - 8 - offsetBytes, names.CountAt - 8, names.Count)
-            ?? ReadAddresses(data, Align8(tokens.End), Align8(tokens.End) + offsetBytes, names.Count);
+        int offsetBytes = Align(names.Count * 4, 8);
+        int behind = Align(tokens.End, 8);
+        return ReadFromBase(data, names.CountAt - 8 - offsetBytes, names.CountAt - 8, names.Count)
+            ?? ReadFromBase(data, behind, behind + offsetBytes, names.Count)
+            ?? ReadOffsets(data, Align(tokens.End, 4), names.Count, (place, offset) => dataStart + (ulong)place + (ulong)(long)offset);
     }
 
-    /// <summary>With CONFIG_KALLSYMS_ABSOLUTE_PERCPU a negative offset counts from the base, any other is an absolute value.</summary>
-    private static ulong[]? ReadAddresses(ReadOnlySpan<byte> data, int start, int baseAt, int count)
+    // With CONFIG_KALLSYMS_ABSOLUTE_PERCPU a negative offset counts from the base, any other is an absolute value. Without, each counts
+    // from the base, and has no sign.
+    private static ulong[]? ReadFromBase(ReadOnlySpan<byte> data, int start, int baseAt, int count)
     {
-        if (start < 0 || baseAt < 0 || baseAt > data.Length - 8 || start > data.Length - count * 4L)
+        if (start < 0 || baseAt < 0 || baseAt > data.Length - 8)
             return null;
         ulong relativeBase = BinaryPrimitives.ReadUInt64LittleEndian(data[baseAt..]);
         if (relativeBase < LowestKernelAddress)
             return null;
+        return ReadOffsets(data, start, count, (_, offset) => offset >= 0 ? (ulong)offset : relativeBase - 1 - (ulong)(long)offset)
+            ?? ReadOffsets(data, start, count, (_, offset) => relativeBase + (uint)offset);
+    }
+
+    // AddressOf takes the place of an offset in the data, and the offset.
+    private static ulong[]? ReadOffsets(ReadOnlySpan<byte> data, int start, int count, Func<int, int, ulong> addressOf)
+    {
+        if (start > data.Length - count * 4L)
+            return null;
         var addresses = new ulong[count];
         for (int index = 0; index < count; index++)
         {
-            int offset = BinaryPrimitives.ReadInt32LittleEndian(data[(start + index * 4)..]);
-            addresses[index] = offset >= 0 ? (ulong)offset : relativeBase - 1 - (ulong)(long)offset;
+            int place = start + index * 4;
+            addresses[index] = addressOf(place, BinaryPrimitives.ReadInt32LittleEndian(data[place..]));
             if (index > 0 && addresses[index] < addresses[index - 1])
                 return null;
         }
@@ -256,5 +284,5 @@ public sealed class Kallsyms
         return symbols;
     }
 
-    private static int Align8(int value) => (value + 7) & ~7;
+    private static int Align(int value, int to) => (value + to - 1) & -to;
 }

@@ -48,7 +48,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
         "tools/testing/*/*/*",
     ];
 
-    private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h"];
+    private static readonly string[] IdentityHeaders = ["compile.h", "utsrelease.h", "utsversion.h", "package.h", "autoconf.h"];
 
     /// <summary>
     /// Where prepared kernels are kept unless told otherwise: $KSPLICE_CACHE, $XDG_CACHE_HOME/ksplice or ~/.cache/ksplice.
@@ -222,7 +222,7 @@ public sealed partial class KernelCache(string root, ILogger logger)
                 return false;
         }
 
-        // Who built the kernel and when is compiled into it; the headers package has it.
+        // Who built the kernel, when, and with which options is compiled into it; the headers package has it.
         string generated = Directory.CreateDirectory(Path.Combine(output, "include", "generated")).FullName;
         foreach (string header in IdentityHeaders)
         {
@@ -279,8 +279,9 @@ public sealed partial class KernelCache(string root, ILogger logger)
         return false;
     }
 
-    // What the tools can do, and not what the kernel is made with: another patch level of a compiler may differ in it.
-    [GeneratedRegex("^CONFIG_(?:CC|AS|LD|GCC|CLANG|LLD|RUSTC|PAHOLE|TOOLS|BINDGEN)[0-9]*_|_VERSION(?:_TEXT)?$")]
+    // What the tools can do, and not what the kernel is made with: another patch level of a compiler may differ in it. No unit in Rust is
+    // compiled, so its tools need not be there; C reads the kernel's own autoconf.h.
+    [GeneratedRegex("^CONFIG_(?:CC|AS|LD|GCC|CLANG|LLD|RUSTC|RUST|PAHOLE|TOOLS|BINDGEN)[0-9]*_|_VERSION(?:_TEXT)?$|^CONFIG_RUST$")]
     private static partial Regex OfTools();
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waiting for another build that prepares the same kernel ({Path})")]

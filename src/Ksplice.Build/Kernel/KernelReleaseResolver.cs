@@ -127,6 +127,7 @@ public static partial class KernelReleaseResolver
             [
                 .. toolchain.Length == 0 ? [] : (string[])[Path.Combine(toolchain, "boot", "vmlinuz-" + release)],
                 $"/boot/vmlinuz-{release}",
+                $"/lib/modules/{release}/vmlinuz",
                 Path.Combine(cache, "images", release, "boot", "vmlinuz-" + release),
             ]
         );

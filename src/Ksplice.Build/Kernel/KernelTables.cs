@@ -18,9 +18,16 @@ public readonly record struct JumpLabel(ulong Target, ulong Key);
 [StructLayout(LayoutKind.Auto)]
 public readonly record struct BugEntry(ulong File, uint Line, uint Flags)
 {
-    /// <summary>Bytes of an entry with file and line (CONFIG_DEBUG_BUGVERBOSE), and without.</summary>
-    internal const int LongSize = 12,
+    /// <summary>Bytes of an entry with format, file and line, with file and line (CONFIG_DEBUG_BUGVERBOSE), and without.</summary>
+    internal const int FormatSize = 16,
+        LongSize = 12,
         ShortSize = 8;
+
+    /// <summary>The address of the warning's format, 0 where the kernel keeps none.</summary>
+    public ulong Format { get; init; }
+
+    /// <summary>The address of the entry.</summary>
+    public ulong Entry { get; init; }
 
     /// <summary>All flags but BUGFLAG_DONE, which the kernel sets when a warning was given.</summary>
     internal const uint ComparedFlags = 0xfffb;
@@ -131,7 +138,7 @@ public sealed class KernelTables
     /// kernel's text. 0 if none does; then the table is taken for empty, and what wants an entry does not match.
     /// </summary>
     internal static int FindBugSize(RelativeTable bugs, ulong textStart, ulong textEnd) =>
-        ((int[])[BugEntry.LongSize, BugEntry.ShortSize]).FirstOrDefault(size =>
+        ((int[])[BugEntry.FormatSize, BugEntry.LongSize, BugEntry.ShortSize]).FirstOrDefault(size =>
             bugs.Bytes.Length % size == 0 && bugs.Entries(size).Select(bugs.Address).All(code => code >= textStart && code < textEnd)
         );
 
@@ -161,9 +168,18 @@ public sealed class KernelTables
         foreach (int at in size == 0 ? [] : table.Entries(size))
             entries.TryAdd(
                 table.Address(at),
-                size == BugEntry.LongSize
-                    ? new BugEntry(table.Address(at + 4), table.UInt16(at + 8), table.UInt16(at + 10))
-                    : new BugEntry(0, 0, table.UInt16(at + 4))
+                size switch
+                {
+                    BugEntry.FormatSize => new BugEntry(table.Address(at + 8), table.UInt16(at + 12), table.UInt16(at + 14))
+                    {
+                        Format = table.Address(at + 4),
+                    },
+                    BugEntry.LongSize => new BugEntry(table.Address(at + 4), table.UInt16(at + 8), table.UInt16(at + 10)),
+                    _ => new BugEntry(0, 0, table.UInt16(at + 4)),
+                } with
+                {
+                    Entry = table.Start + (ulong)at,
+                }
             );
         return entries;
     }

@@ -86,6 +86,7 @@ public sealed partial class UnitCompiler(PreparedKernel kernel, ILogger logger)
                 return null;
             }
 
+            UbsanNames.Shorten(temporary, root);
             var dependencies = ReadDependencies(dependencyFile);
             if (
                 root != kernel.SourceDirectory

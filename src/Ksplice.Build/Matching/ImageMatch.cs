@@ -18,6 +18,8 @@ public sealed class ImageMemory : IMatchMemory
     private readonly ConcurrentDictionary<string, ulong[]>.AlternateLookup<ReadOnlySpan<byte>> _byBytes;
     private readonly ulong _initBegin;
     private readonly ulong _initEnd;
+    private readonly ulong _perCpuStart;
+    private readonly ulong _perCpuEnd;
     private readonly ulong? _fentry;
 
     /// <summary>Takes <paramref name="image"/> as it is.</summary>
@@ -28,6 +30,8 @@ public sealed class ImageMemory : IMatchMemory
         _byBytes = _candidates.GetAlternateLookup<ReadOnlySpan<byte>>();
         _initBegin = image.Symbols.FindUnique("__init_begin") ?? 0;
         _initEnd = image.Symbols.FindUnique("__init_end") ?? 0;
+        _perCpuStart = image.Symbols.FindUnique("__per_cpu_start") ?? 0;
+        _perCpuEnd = image.Symbols.FindUnique("__per_cpu_end") ?? 0;
         _fentry = image.Symbols.FindUnique("__fentry__");
     }
 
@@ -42,14 +46,13 @@ public sealed class ImageMemory : IMatchMemory
         _candidates.GetOrAdd(
             name,
             static (name, memory) =>
-                [
-                    .. memory
-                        ._image.Symbols.Find(name)
-                        .Select(symbol => symbol.Address)
-                        .Where(address => address < memory._initBegin || address >= memory._initEnd),
-                ],
+                [.. memory._image.Symbols.Find(name).Select(symbol => symbol.Address).Where(address => !memory.IsFreed(address))],
             this
         );
+
+    // Where per-CPU symbols are no offsets they lie in init memory, and each processor has its own copy of what stood there (K24).
+    private bool IsFreed(ulong address) =>
+        address >= _initBegin && address < _initEnd && !(address >= _perCpuStart && address < _perCpuEnd);
 
     /// <inheritdoc cref="Candidates(string)"/>
     public IReadOnlyList<ulong> Candidates(ReadOnlySpan<byte> name) =>

@@ -7,11 +7,15 @@ namespace Ksplice.Build.Matching;
 
 internal static class KnownLayouts
 {
+    // The one table to whose entries code may lead (K29).
+    private const string BugTable = "__bug_table";
+
     private static readonly ILookup<string, (int Size, ulong[] Relocations)> Layouts = (
         (IEnumerable<(string, int, ulong[])>)
             [
                 ("__jump_table", 16, [0, 4, 8]),
                 ("__ex_table", 12, [0, 4]),
+                ("__bug_table", 16, [0, 4, 8]),
                 ("__bug_table", 12, [0, 4]),
                 ("__bug_table", 8, [0]),
                 (".altinstructions", 12, [0, 4]),
@@ -24,10 +28,10 @@ internal static class KnownLayouts
     {
         foreach (var node in code.Parts.Prepend(code))
         {
-            if (node.Kind == NodeKind.Auxiliary && Problem(node.Section.Name, node.References.Any(IsEntry)) is { } section)
+            if (node.Kind == NodeKind.Auxiliary && Problem(node.Section.Name, []) is { } section)
                 return section;
-            if (node.References.Any(IsEntry))
-                return Problem(node.Section.Name, leadsIntoTable: true);
+            if (Problem("", node.References.Select(reference => reference.Entry?.Table.Name)) is { } leads)
+                return leads;
             foreach (var entry in node.Entries)
             {
                 if (Problem(entry.Section.Name, (int)entry.Size, entry.References.Select(reference => reference.Offset)) is { } problem)
@@ -35,19 +39,18 @@ internal static class KnownLayouts
             }
         }
         return null;
-
-        static bool IsEntry(ObjectReference reference) => reference.Field == TableField.Entry;
     }
 
     /// <summary>The same of a piece of new code.</summary>
     public static string? Problem(CarriedPiece piece) =>
         piece.Kind == CarriedKind.SpecialEntry
             ? Problem(piece.OutputSection, piece.Data.Length, piece.References.Select(reference => reference.Offset))
-            : Problem(piece.OutputSection, piece.References.Any(reference => reference.IsTableEntry));
+            : Problem(piece.OutputSection, piece.References.Select(reference => reference.EntryOf));
 
-    private static string? Problem(string section, bool leadsIntoTable) =>
-        leadsIntoTable ? "it has the address of an entry of __bug_table"
-        : section is ".fixup" or ".text..refcount" ? $"it has code in {section}"
+    // A piece of code, and the tables to whose entries it leads.
+    private static string? Problem(string section, IEnumerable<string?> tables) =>
+        section is ".fixup" or ".text..refcount" ? $"it has code in {section}"
+        : tables.FirstOrDefault(table => table is not (null or BugTable)) is { } table ? $"it has the address of an entry of {table}"
         : null;
 
     private static string? Problem(string section, int size, IEnumerable<ulong> relocations) =>

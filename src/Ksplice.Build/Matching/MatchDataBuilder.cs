@@ -21,6 +21,7 @@ public sealed class MatchDataBuilder
         ("its_return_thunk", SymbolRole.ReturnThunk),
         ("call_depth_return_thunk", SymbolRole.ReturnThunk),
         ("__static_call_return0", SymbolRole.StaticReturn0),
+        ("__WARN_trap", SymbolRole.WarnTrap),
         ("__static_call_return", SymbolRole.StaticReturn),
         ("_paravirt_nop", SymbolRole.ParavirtNop),
         ("paravirt_BUG", SymbolRole.ParavirtBug),

@@ -9,7 +9,7 @@ namespace Ksplice.Build.Matching;
 internal static class MatchFormat
 {
     public const ulong Magic = 0x4843544d50534b;
-    public const uint Version = 5;
+    public const uint Version = 6;
     public const uint None = 0xffffffff;
     public const int MaximalNops = 256;
     public const int JumpSize = 5;
@@ -34,6 +34,7 @@ internal enum SymbolRole : byte
     CallCount,
     CallThunks,
     JumpThunks,
+    WarnTrap,
 }
 
 [Flags]
@@ -97,6 +98,7 @@ internal enum BugKind : byte
     None,
     Short,
     Long,
+    Format,
 }
 
 internal enum FieldKind : byte
@@ -107,6 +109,7 @@ internal enum FieldKind : byte
     Pc32,
     Pc64,
     Abs8,
+    Bug,
 }
 
 /// <summary>0 to 15 are conditional jumps by condition code.</summary>

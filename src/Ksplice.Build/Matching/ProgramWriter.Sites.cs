@@ -18,6 +18,12 @@ internal sealed partial class ProgramWriter
         {
             var (kind, file, line, flags) = bug.Bytes.Length switch
             {
+                BugEntry.FormatSize => (
+                    BugKind.Format,
+                    FileName(bug, at),
+                    BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[12..]),
+                    BinaryPrimitives.ReadUInt16LittleEndian(bug.Bytes[14..])
+                ),
                 BugEntry.LongSize => (
                     BugKind.Long,
                     FileName(bug, at),
@@ -36,6 +42,19 @@ internal sealed partial class ProgramWriter
                     Value = (flags << 16) | line,
                 }
             );
+            if (kind == BugKind.Format)
+            {
+                var format = bug.References[1];
+                var (text, value) = TextOf(format) is { } content ? (content, 0) : Resolve(format);
+                ops.Add(
+                    new MatchOp
+                    {
+                        Op = OpCode.Key,
+                        Symbol = text,
+                        Value = value,
+                    }
+                );
+            }
         }
         else if (code.Instructions.TryGetValue(at, out var trap) && trap.Instruction.Mnemonic == Mnemonic.Ud2)
         {
@@ -67,9 +86,12 @@ internal sealed partial class ProgramWriter
     }
 
     private uint FileName(TableEntry bug, int at) =>
-        bug.References is [_, { Target.Kind: NodeKind.String or NodeKind.Constant } reference]
-            ? tables.Content(reference.Target.Bytes[(int)reference.TargetOffset..])
-            : throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
+        TextOf(bug.References[^1]) ?? throw new UnmatchableException(at, "the file of an entry of the bug table is no string");
+
+    private uint? TextOf(ObjectReference reference) =>
+        reference.Target is { Kind: NodeKind.String or NodeKind.Constant } text
+            ? tables.Content(text.Bytes[(int)reference.TargetOffset..])
+            : null;
 
     // struct alt_instr ends with the lengths of the original and of the replacement (arch/x86/include/asm/alternative.h). Of several
     // entries for one place, which nested alternatives make, the longest original counts (apply_alternatives).

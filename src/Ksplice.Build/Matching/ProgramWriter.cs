@@ -226,6 +226,11 @@ internal sealed partial class ProgramWriter(MatchTables tables)
     private static FieldKind KindOf(ObjectReference reference) =>
         reference.Type switch
         {
+            ElfRelocationType.Pc32 when reference.Field == TableField.Entry => FieldKind.Bug,
+            _ when reference.Field == TableField.Entry => throw new UnmatchableException(
+                (long)reference.Offset,
+                "the address of an entry of a table is no distance"
+            ),
             ElfRelocationType.Abs64 => FieldKind.Abs64,
             ElfRelocationType.Abs32 => FieldKind.Abs32,
             ElfRelocationType.Abs32Signed => FieldKind.Abs32S,

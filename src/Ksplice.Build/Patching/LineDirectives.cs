@@ -9,7 +9,8 @@
 //     # 44 "" 2                              back to the file around it, whatever name the compiler has for that: its line 44 follows
 //     #line 44                               only another number: lines were removed
 //
-// The compiler is told to leave the mark out of __FILE__ (MarkMap); debug data and messages have it. UBSAN's reports have it too.
+// The compiler is told to leave the mark out of __FILE__ (MarkMap); debug data and messages have it. Kernel/UbsanNames.cs takes it out of
+// UBSAN's data.
 // The number in the mark says which of stacked updates brought the statement. A statement of a lower update keeps mark and number in
 // the trees of the updates above, or its code would not be what that update brought.
 //

@@ -46,7 +46,10 @@ public sealed class KernelExports
                 || !uint.TryParse(fields[0].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out uint _)
             )
                 return Refuse(i + 1, "is malformed");
-            exports.Add((Path.GetFileName(fields[2]), new ExportedSymbol(fields[1], fields.Length > 4 ? fields[4] : "")));
+            string space = fields.Length > 4 ? fields[4] : "";
+            // EXPORT_SYMBOL_FOR_MODULES: what is exported to modules of certain names is not for an update's.
+            if (!space.StartsWith("module:", StringComparison.Ordinal))
+                exports.Add((Path.GetFileName(fields[2]), new ExportedSymbol(fields[1], space)));
         }
         return exports.Exists(export => export.Owner == UpdateTarget.KernelName)
             ? new KernelExports(exports)

@@ -247,6 +247,7 @@ void ksplice_report(struct ksplice_update *update, enum ksplice_cause cause,
 		    const char *format, ...);
 
 /* module.c */
+const struct kernel_symbol *ksplice_gpl_exports(const struct module *module, unsigned int *n);
 void ksplice_module_text(const struct module *module, unsigned long *start,
 			 unsigned long *end);
 

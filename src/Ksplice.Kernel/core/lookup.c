@@ -49,6 +49,8 @@ static const struct {
 } objects[] = {
 	{ "__init_begin", &kernel.init_begin },
 	{ "__init_end", &kernel.init_end },
+	{ "__per_cpu_start", &kernel.per_cpu_start },
+	{ "__per_cpu_end", &kernel.per_cpu_end },
 	{ "text_mutex", &kernel.text_mutex },
 	{ "kprobe_mutex", &kernel.kprobe_mutex },
 	{ "ftrace_lock", &kernel.ftrace_lock },
@@ -97,6 +99,19 @@ static unsigned long __init find_by_probe(const char *name)
 	return (unsigned long)probe.addr - offset;
 }
 
+/**
+ * ksplice_is_freed - did what the kernel has at an address stand in init memory?
+ * @address: of one of the kernel's symbols
+ *
+ * What stood there is gone (K11).  The symbols of per-CPU variables may lie
+ * there too and are not gone: each processor has its own copy (K24).
+ */
+bool ksplice_is_freed(unsigned long address)
+{
+	return address >= (unsigned long)kernel.init_begin && address < (unsigned long)kernel.init_end &&
+	       !(address >= (unsigned long)kernel.per_cpu_start && address < (unsigned long)kernel.per_cpu_end);
+}
+
 struct found {
 	unsigned long address;
 	unsigned int n;
@@ -122,9 +137,8 @@ static unsigned long __init find_by_name(const char *name)
 		       name, found.n);
 		return 0;
 	}
-	/* K11; the two ends, which are found first, do not lie in it. */
-	if (found.address > (unsigned long)kernel.init_begin &&
-	    found.address < (unsigned long)kernel.init_end) {
+	/* The first four tell where init memory is, and may lie in it. */
+	if (kernel.per_cpu_end && ksplice_is_freed(found.address)) {
 		pr_err("cannot find %s in this kernel: it stood in init memory\n", name);
 		return 0;
 	}

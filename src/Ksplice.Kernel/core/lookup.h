@@ -74,6 +74,8 @@ struct ksplice_kernel {
 	struct exception_table_entry *stop_exceptions;
 	char *init_begin;
 	char *init_end;
+	char *per_cpu_start;
+	char *per_cpu_end;
 	char *stext;
 	char *etext;
 };
@@ -81,5 +83,6 @@ struct ksplice_kernel {
 extern struct ksplice_kernel kernel;
 
 int ksplice_lookup_init(void);
+bool ksplice_is_freed(unsigned long address);
 
 #endif

@@ -60,9 +60,7 @@ static int candidate(void *data, unsigned long address)
 {
 	struct search *search = data;
 
-	/* K11: what stood in init memory is gone. */
-	if (address >= (unsigned long)kernel.init_begin &&
-	    address < (unsigned long)kernel.init_end)
+	if (ksplice_is_freed(address))
 		return 0;
 	if (!search->plain && ksplice_is_left_behind(address))
 		return 0;
@@ -112,10 +110,14 @@ static void exported_candidate(const char *name, struct search *search)
 
 	preempt_disable();
 	list_for_each_entry_rcu(module, kernel.modules, list) {
+		const struct kernel_symbol *gpl_symbols;
+		unsigned int n;
+
 		if (module->state == MODULE_STATE_UNFORMED || (search->plain && ksplice_is_primary(module)))
 			continue;
+		gpl_symbols = ksplice_gpl_exports(module, &n);
 		symbol = find_export(module->syms, module->num_syms, name) ?:
-			 find_export(module->gpl_syms, module->num_gpl_syms, name);
+			 find_export(gpl_symbols, n, name);
 		if (symbol) {
 			address = (unsigned long)&symbol->value_offset + symbol->value_offset;
 			break;
@@ -225,7 +227,11 @@ static int env_bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
 
 	if (!entry)
 		return -ENOENT;
+	bug->entry = (unsigned long)entry;
 	bug->flags = entry->flags;
+#ifdef HAVE_ARCH_BUG_FORMAT
+	bug->format = (unsigned long)&entry->format_disp + entry->format_disp;
+#endif
 #ifdef CONFIG_DEBUG_BUGVERBOSE
 	bug->file = (unsigned long)&entry->file_disp + entry->file_disp;
 	bug->line = entry->line;

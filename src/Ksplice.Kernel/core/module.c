@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where a module's code stands, whatever the release calls the places.
+ * Where a module's code and its exports stand, whatever the release calls the
+ * places.
  */
 
 /**
@@ -8,6 +9,7 @@
  *
  * Any context; the module is held, or is coming or going.
  */
+#include <linux/export-internal.h>
 #include <linux/module.h>
 #include <linux/version.h>
 
@@ -28,5 +30,24 @@ void ksplice_module_text(const struct module *module, unsigned long *start,
 #else
 	*start = (unsigned long)module->core_layout.base;
 	*end = *start + module->core_layout.text_size;
+#endif
+}
+
+/**
+ * ksplice_gpl_exports - what a module exports to modules under the GPL
+ * @module: the module
+ * @n: how many entries there are
+ *
+ * Return: the table, sorted by name.  Where flags beside the table tell who may
+ * use a symbol, it has all that the module exports.
+ */
+const struct kernel_symbol *ksplice_gpl_exports(const struct module *module, unsigned int *n)
+{
+#ifdef SYMBOL_FLAGS
+	*n = module->num_syms;
+	return module->syms;
+#else
+	*n = module->num_gpl_syms;
+	return module->gpl_syms;
 #endif
 }

@@ -81,9 +81,11 @@ int ksplice_loaded_are_matched(struct ksplice_update *update)
 		if (!target->helper->late || target->module)
 			continue;
 		preempt_disable();
+		rcu_read_lock();
 		module = static_call(find_module)(target->name);
 		if (module)
 			state = module->state;
+		rcu_read_unlock();
 		preempt_enable();
 		if (!module)
 			continue;

@@ -36,10 +36,12 @@ int ksplice_find_module(struct ksplice_update *update, struct ksplice_target *ta
 	struct module *module;
 
 	preempt_disable();
+	rcu_read_lock();
 	module = ksplice_fails("look-up of a module") ? NULL :
 		 static_call(find_module)(target->name);
 	if (module && (module->state != MODULE_STATE_LIVE || (!late && !try_module_get(module))))
 		busy = true;
+	rcu_read_unlock();
 	preempt_enable();
 
 	if (busy) {

@@ -264,6 +264,12 @@ static int list_targets(const struct ksplice_update *update, struct piece *piece
 	return 0;
 }
 
+/* As the headers declare what is handed to a reader. */
+typedef typeof(*_Generic(((struct bin_attribute *)NULL)->read,
+			 ssize_t (*)(struct file *, struct kobject *, struct bin_attribute *, char *, loff_t, size_t):
+				(struct bin_attribute *)NULL,
+			 default: (const struct bin_attribute *)NULL)) ksplice_bin_attribute;
+
 static ssize_t read_table(struct kobject *kobj, char *to, loff_t from, size_t size,
 			  int (*list)(const struct ksplice_update *update, struct piece *piece))
 {
@@ -278,13 +284,13 @@ static ssize_t read_table(struct kobject *kobj, char *to, loff_t from, size_t si
 }
 
 static ssize_t functions_read(struct file *file, struct kobject *kobj,
-			      struct bin_attribute *attribute, char *to, loff_t from, size_t size)
+			      ksplice_bin_attribute *attribute, char *to, loff_t from, size_t size)
 {
 	return read_table(kobj, to, from, size, list_functions);
 }
 
 static ssize_t targets_read(struct file *file, struct kobject *kobj,
-			    struct bin_attribute *attribute, char *to, loff_t from, size_t size)
+			    ksplice_bin_attribute *attribute, char *to, loff_t from, size_t size)
 {
 	return read_table(kobj, to, from, size, list_targets);
 }
@@ -296,7 +302,7 @@ static int list_overridden(void *arg, const struct ksplice_function *function)
 
 /* Asks the tracer, so its lock is taken before update->report. */
 static ssize_t overridden_read(struct file *file, struct kobject *kobj,
-			       struct bin_attribute *attribute, char *to, loff_t from, size_t size)
+			       ksplice_bin_attribute *attribute, char *to, loff_t from, size_t size)
 {
 	struct ksplice_update *update = container_of(kobj, struct ksplice_update, kobj);
 	struct piece piece = { .to = to, .from = from, .size = size };
@@ -309,7 +315,7 @@ static BIN_ATTR(functions, 0400, functions_read, NULL, 0);
 static BIN_ATTR(targets, 0400, targets_read, NULL, 0);
 static BIN_ATTR(overridden, 0400, overridden_read, NULL, 0);
 
-static struct bin_attribute *update_tables[] = {
+static ksplice_bin_attribute *update_tables[] = {
 	&bin_attr_functions,
 	&bin_attr_targets,
 	&bin_attr_overridden,

@@ -164,14 +164,15 @@ static int fill_exports(struct ksplice_update *update, const struct ksplice_targ
 			const struct ksp_match *match)
 {
 	const struct ksplice_helper *helper = target->helper;
-	struct ksplice_export *table = (struct ksplice_export *)helper->owner->gpl_syms;
+	unsigned int n;
+	struct ksplice_export *table = (struct ksplice_export *)ksplice_gpl_exports(helper->owner, &n);
 	char number[16];
 	u32 i;
 
-	if (helper->owner->num_gpl_syms != helper->n_exports || helper->n_exports > match->n_exports) {
+	if (n != helper->n_exports || helper->n_exports > match->n_exports) {
 		ksplice_report(update, KSPLICE_BAD_DATA,
 			       "the helper exports %u symbols, the match data has %u",
-			       helper->owner->num_gpl_syms, match->n_exports);
+			       n, match->n_exports);
 		return -EINVAL;
 	}
 	for (i = 0; i < helper->n_exports; i++) {

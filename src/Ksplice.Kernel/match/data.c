@@ -16,6 +16,8 @@ u32 ksp_extent(const struct ksp_op *op)
 	case KSP_OP_JUMP_LABEL:
 	case KSP_OP_STATIC_CALL:
 		return 2;
+	case KSP_OP_BUG:
+		return op->kind == KSP_BUG_FORMAT ? 2 : 1;
 	default:
 		return 1;
 	}
@@ -25,6 +27,12 @@ static bool table_fits(const struct ksp_header *header, u32 offset, u32 n, u32 e
 {
 	return offset >= sizeof(*header) && offset <= header->size && offset % alignment == 0 &&
 	       n <= (header->size - offset) / each;
+}
+
+/* Does the op behind @op, of @left, belong to it? */
+static bool has_key(const struct run *run, const struct ksp_op *op, u32 left)
+{
+	return left >= 1 && op[1].op == KSP_OP_KEY && !op[1].length && op[1].symbol < run->header->n_symbols;
 }
 
 static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
@@ -45,7 +53,7 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 				return false;
 			break;
 		case KSP_OP_FIELD:
-			if (!symbol || op->kind > KSP_FIELD_ABS8)
+			if (!symbol || op->kind > KSP_FIELD_BUG)
 				return false;
 			break;
 		case KSP_OP_BRANCH:
@@ -66,8 +74,9 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 		case KSP_OP_ENDBR:
 			break;
 		case KSP_OP_BUG:
-			if (op->length || op->kind > KSP_BUG_LONG ||
-			    !(op->kind == KSP_BUG_LONG ? symbol : op->symbol == KSP_NONE))
+			if (op->length || op->kind > KSP_BUG_FORMAT ||
+			    !(op->kind >= KSP_BUG_LONG ? symbol : op->symbol == KSP_NONE) ||
+			    (op->kind == KSP_BUG_FORMAT && !has_key(run, op, left)))
 				return false;
 			break;
 		case KSP_OP_EXCEPTION:
@@ -93,8 +102,7 @@ static bool check_ops(const struct run *run, u32 first, u32 n, u32 depth)
 			break;
 		case KSP_OP_JUMP_LABEL:
 		case KSP_OP_STATIC_CALL:
-			if (!symbol || left < 1 || op[1].op != KSP_OP_KEY || op[1].length ||
-			    op[1].symbol >= run->header->n_symbols || op->kind > KSP_BRANCH_CS_CALL)
+			if (!symbol || !has_key(run, op, left) || op->kind > KSP_BRANCH_CS_CALL)
 				return false;
 			break;
 		default:

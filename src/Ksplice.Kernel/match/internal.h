@@ -112,6 +112,7 @@ enum ksp_reason ksp_walk_endbr(struct walk *w);
 
 /* tables.c */
 enum ksp_reason ksp_walk_bug(struct walk *w, const struct ksp_op *op);
+enum ksp_reason ksp_walk_bug_field(struct walk *w, const struct ksp_op *op);
 enum ksp_reason ksp_walk_exception(struct walk *w, const struct ksp_op *op);
 bool ksp_counts_exceptions(const struct walk *w);
 

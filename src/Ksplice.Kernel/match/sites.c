@@ -157,6 +157,7 @@ enum ksp_reason ksp_walk_static_call(struct walk *w, const struct ksp_op *op)
 	static const u8 nop[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 	static const u8 zero[] = { 0x2e, 0x2e, 0x2e, 0x31, 0xc0 };	/* cs cs cs xor eax, eax */
 	static const u8 ret[] = { 0xc3, 0xcc, 0xcc, 0xcc, 0xcc };
+	static const u8 trap[] = { 0x67, 0x48, 0x0f, 0xb9, 0x3a };	/* ud1 (%edx), %rdi */
 	const struct ksp_op *key_op = op + 1;
 	enum ksp_reason reason;
 	u64 key, function, target;
@@ -180,7 +181,9 @@ enum ksp_reason ksp_walk_static_call(struct walk *w, const struct ksp_op *op)
 	} else {
 		length = 5;
 		if (!(!memcmp(found, nop, 5) && !function) && !(!memcmp(found, ret, 5) && !function) &&
-		    !(!memcmp(found, zero, 5) && ksp_plays(w->run, KSP_ROLE_STATIC_RETURN0, function)))
+		    !(!memcmp(found, zero, 5) && ksp_plays(w->run, KSP_ROLE_STATIC_RETURN0, function)) &&
+		    !(op->kind == KSP_BRANCH_CALL && !memcmp(found, trap, 5) &&
+		      ksp_plays(w->run, KSP_ROLE_WARN_TRAP, function)))
 			return ksp_different(w, op->symbol);
 	}
 	reason = ksp_meet(w, key_op->symbol, key - key_op->value);

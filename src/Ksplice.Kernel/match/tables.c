@@ -16,6 +16,7 @@ enum ksp_reason ksp_walk_bug(struct walk *w, const struct ksp_op *op)
 {
 	u32 line = op->value & 0xffff, flags = op->value >> 16 & KSP_BUG_FLAGS;
 	struct ksp_bug bug = {};
+	enum ksp_reason reason;
 	bool found = !w->run->env->bug_entry(w->run->env, w->at, &bug);
 
 	if (found != (op->kind != KSP_BUG_NONE))
@@ -26,7 +27,33 @@ enum ksp_reason ksp_walk_bug(struct walk *w, const struct ksp_op *op)
 		return ksp_different(w, op->symbol);
 	if (op->kind == KSP_BUG_SHORT)
 		return KSP_MATCHED;
-	return bug.line == line ? ksp_meet(w, op->symbol, bug.file) : ksp_different(w, op->symbol);
+	if (bug.line != line)
+		return ksp_different(w, op->symbol);
+	reason = ksp_meet(w, op->symbol, bug.file);
+	if (reason == KSP_MATCHED && op->kind == KSP_BUG_FORMAT)
+		reason = ksp_meet(w, op[1].symbol, bug.format - op[1].value);
+	return reason;
+}
+
+/* Code that has the address of an entry: the entry is there, and it is about the place that is meant. */
+enum ksp_reason ksp_walk_bug_field(struct walk *w, const struct ksp_op *op)
+{
+	struct ksp_bug bug = {};
+	enum ksp_reason reason;
+	u64 entry, code;
+	s32 far;
+
+	if (!ksp_get_s32(w->run, w->at, &far))
+		return ksp_differ(w, KSP_UNREADABLE, w->at, op->symbol, NULL, 0);
+	entry = w->at + (s64)far - op->value;
+	if (!ksp_get_s32(w->run, entry, &far))
+		return ksp_different(w, op->symbol);
+	code = entry + (s64)far;
+	if (w->run->env->bug_entry(w->run->env, code, &bug) || bug.entry != entry)
+		return ksp_different(w, op->symbol);
+	reason = ksp_meet(w, op->symbol, code);
+	w->at += sizeof(far);
+	return reason;
 }
 
 enum ksp_reason ksp_walk_exception(struct walk *w, const struct ksp_op *op)

@@ -111,6 +111,8 @@ static enum ksp_reason walk_field(struct walk *w, const struct ksp_op *op)
 
 	if (op->kind == KSP_FIELD_ABS8)
 		return walk_byte(w, op);
+	if (op->kind == KSP_FIELD_BUG)
+		return ksp_walk_bug_field(w, op);
 	if (!(wide ? ksp_get_u64(w->run, w->at, &value) : ksp_get_s32(w->run, w->at, &far)))
 		return ksp_differ(w, KSP_UNREADABLE, w->at, op->symbol, NULL, 0);
 	low = far;
@@ -198,7 +200,7 @@ static void walk_nops(struct walk *w, const struct ksp_op *op, const struct ksp_
 	u64 start = w->at, target, key;
 
 	while (next < end && (next->op == KSP_OP_LABEL || next->op == KSP_OP_BUG || next->op == KSP_OP_EXCEPTION))
-		next++;
+		next += ksp_extent(next);
 	while (w->at - start < KSP_MAX_NOPS) {
 		u32 length = ksp_nop_length(w->run, w->at, w->limit);
 		u8 code = next < end ? next->op : 0;

@@ -5,6 +5,7 @@ using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Differencing;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Matching;
+using Ksplice.Build.Matching.Interpreter;
 using Ksplice.Build.Tests.Matching;
 
 namespace Ksplice.Build.Tests.Differencing;
@@ -169,6 +170,51 @@ public sealed class OtherKernelTests
     }
 
     [Fact]
+    public void New_code_leads_to_its_own_entries_and_old_code_to_those_that_the_kernel_has()
+    {
+        var diff = CPair.Compare(Warnings, Replace(Warnings, "warn(12);", "{ warn(12); probe(5); warn(13); }")).Accepted;
+        var code = diff.Carried[Assert.Single(diff.Replaced).Piece];
+        var leads = code.References.Where(reference => reference.EntryOf == "__bug_table").ToList();
+        Assert.Equal(2, leads.Count);
+        Assert.Equal(2, leads.Select(reference => reference.Piece).Distinct().Count());
+        Assert.All(leads, reference =>
+        {
+            var entry = diff.Carried[reference.Piece];
+            Assert.Equal((CarriedKind.SpecialEntry, "__bug_table", 16), (entry.Kind, entry.OutputSection, entry.Data.Length));
+            // The trap stands behind the instruction that has the entry's address.
+            var trap = entry.References[0];
+            Assert.Equal((diff.Replaced[0].Piece, (long)reference.Offset + 4), (trap.Piece, trap.Addend));
+            Assert.Equal(-4, reference.Addend);
+        });
+        DiagnosticBag diagnostics = [];
+        Assert.NotNull(MatchDataBuilder.Build([diff], [], diagnostics));
+        Assert.Empty(diagnostics);
+
+        var pre = CPair.Compile(Warnings);
+        var old = UnitMatch.Build(pre, "x.c", UnitMatch.Functions(pre).First(function => function.Name == "f"), [], diagnostics)!;
+        var data = CheckedMatchData.CheckData(old.Bytes)!;
+        var ops = data.Ops.ToArray();
+        var address = Assert.Single(ops, op => op.Op == OpCode.Field && op.Kind == (byte)FieldKind.Bug);
+        int label = Array.FindIndex(ops, op => op.Op == OpCode.Label && op.Symbol == address.Symbol);
+        Assert.Equal((OpCode.Bug, (byte)BugKind.Format, 9 << 16 | 12), (ops[label + 1].Op, ops[label + 1].Kind, (int)ops[label + 1].Value));
+        Assert.Equal((OpCode.Key, "%d\n\0"), (ops[label + 2].Op, Text(ops[label + 2].Symbol)));
+        Assert.Equal("unit.c\0", Text(ops[label + 1].Symbol));
+
+        string Text(uint symbol)
+        {
+            ref readonly var content = ref data.Symbol(symbol);
+            return System.Text.Encoding.ASCII.GetString(data.Bytes.Slice((int)content.Content, (int)content.ContentSize));
+        }
+    }
+
+    private const string Faults = """
+        static inline void fault(void) {
+            asm volatile("lea 2f(%%rip), %%rdi\n1: mov (%%rdi), %%eax\n .pushsection __ex_table,\"a\"\n"
+                "2: .long 1b - ., 1b - ., 3\n .popsection" : : : "rdi", "eax"); }
+        noinline int f(int a) { if (a > 3) fault(); return probe(a); }
+        """;
+
+    [Fact]
     public void KSP3014_a_reference_into_the_middle_of_an_entry() =>
         CPair
             .Compare(Replace(Warnings, "lea 2f(", "lea 2f+4("), Replace(Warnings, "lea 2f(", "lea 2f+4("))
@@ -177,7 +223,7 @@ public sealed class OtherKernelTests
     [Theory]
     [InlineData("f(int a) {\n", Labels, "__jump_table has 24 bytes")]
     [InlineData("read(a) + 1", Fixups, "it has code in .fixup")]
-    [InlineData("probe(a);", Warnings, "it has the address of an entry of __bug_table")]
+    [InlineData("probe(a);", Faults, "it has the address of an entry of __ex_table")]
     [InlineData(": 1;", Alternatives, ".altinstructions has 13 bytes")]
     public void KSP4008_new_and_old_code_of_a_layout_that_the_core_does_not_know(string place, string template, string problem)
     {
@@ -253,6 +299,9 @@ public sealed class OtherKernelTests
         var pair = CPair.Compare(Source, Replace(Source, "probe(a) << a", "(probe(a) >> (a + 3)) << a"), Option);
         Assert.Equal(["f"], pair.Replaced);
         Assert.Empty(pair.Accepted.Needed.OfType<LocalSymbol>());
+        // Nobody keeps its address: the update can be unloaded.
+        Assert.Contains(pair.Accepted.Carried, piece => piece.References.Any(reference => reference.TakesAddress));
+        Assert.Empty(pair.Accepted.Pins);
     }
 
     // Several of one name in one function, by what macros of the kernel leave.

@@ -22,7 +22,8 @@ public sealed class DataSourceTests : IDisposable
     {
         tree.Write("exports.S", data.Assembly);
         File.WriteAllBytes(tree["data.bin"], data.Content.ToArray());
-        Assert.Equal("", tree.RunOk("gcc", "-c", "exports.S", "-o", "exports.o"));
+        tree.Write("linux/export-internal.h", "");
+        Assert.Equal("", tree.RunOk("gcc", "-I.", "-DCONFIG_MODVERSIONS=1", "-c", "exports.S", "-o", "exports.o"));
         tree.Write("data.c", $"struct data {{ long words[2]; }} {data.Symbol};");
         Assert.Equal("", tree.RunOk("gcc", "-c", "data.c", "-o", "data.o"));
         // As the kernel's linker script for modules does.

@@ -20,25 +20,38 @@ public sealed class HelperSourceTests
         []
     );
 
-    [Fact]
-    public void Assembles_to_an_export_table_in_the_order_of_indexes()
+    // Newer kernels have one table for all exports, beside which flags tell who may use them, and may be without checksums.
+    [Theory]
+    [InlineData("", "_gpl", true)]
+    [InlineData("", "_gpl", false)]
+    [InlineData("#define SYMBOL_FLAGS(sym, flags)\n", "", true)]
+    [InlineData("#define SYMBOL_FLAGS(sym, flags)\n", "", false)]
+    public void Assembles_to_an_export_table_in_the_order_of_indexes(string header, string kind, bool hasVersions)
     {
         using var tree = new TestTree();
+        tree.Write("linux/export-internal.h", header);
         var helper = HelperSource.Create(Target, Data);
         Assert.Equal(12, helper.ExportCount);
         tree.Write("exports.S", helper.Assembly);
         File.WriteAllBytes(tree["match.bin"], helper.MatchBytes.ToArray());
-        Assert.Equal("", tree.RunOk("gcc", "-c", "exports.S", "-o", "exports.o"));
+        Assert.Equal(
+            "",
+            tree.RunOk("gcc", "-I.", (hasVersions ? "-D" : "-U") + "CONFIG_MODVERSIONS", "-c", "exports.S", "-o", "exports.o")
+        );
         // As the kernel's linker script for modules does.
         tree.Write(
             "module.lds",
-            "SECTIONS { __ksymtab_gpl 0 : { *(SORT(___ksymtab_gpl+*)) } __kcrctab_gpl 0 : { *(SORT(___kcrctab_gpl+*)) } }"
+            string.Concat(
+                "SECTIONS { ",
+                $"__ksymtab 0 : {{ *(SORT(___ksymtab{kind}+*)) }} __kcrctab 0 : {{ *(SORT(___kcrctab{kind}+*)) }} ",
+                "__kflagstab 0 : { *(SORT(___kflagstab+*)) } }"
+            )
         );
         Assert.Equal("", tree.RunOk("ld", "-r", "-T", "module.lds", "exports.o", "-o", "module.o"));
         var module = ElfObject.Read(File.ReadAllBytes(tree["module.o"]), "module.o");
 
         // struct kernel_symbol: value, name and namespace, each relative to itself; the value is for matching to fill in.
-        var table = module.Sections.Single(section => section.Name == "__ksymtab_gpl");
+        var table = module.Sections.Single(section => section.Name == "__ksymtab");
         Assert.Equal(12u * 12, table.Size);
         Assert.Equal(ElfSectionFlags.Alloc | ElfSectionFlags.Write, table.Flags);
         var names = table.Relocations.Where(relocation => relocation.Offset % 12 == 4).Select(relocation => Text(module, relocation));
@@ -51,7 +64,16 @@ public sealed class HelperSourceTests
             symbol.Name.StartsWith("__ksymtab_", StringComparison.Ordinal) && symbol.Type != ElfSymbolType.Section
         );
 
-        var checksums = module.Sections.Single(section => section.Name == "__kcrctab_gpl").Data;
+        // KSYM_FLAG_GPL_ONLY for each, where there are flags.
+        var flags = module.Sections.FirstOrDefault(section => section.Name == "__kflagstab");
+        Assert.Equal(kind.Length != 0 ? [] : Enumerable.Repeat((byte)1, 12), flags?.Data.ToArray() ?? []);
+
+        if (!hasVersions)
+        {
+            Assert.DoesNotContain(module.Sections, section => section.Name.Contains("kcrctab", StringComparison.Ordinal));
+            return;
+        }
+        var checksums = module.Sections.Single(section => section.Name == "__kcrctab").Data;
         Assert.Equal(12 * 4, checksums.Length);
         var crcs = Enumerable
             .Range(0, 12)

@@ -51,6 +51,27 @@ public sealed class KernelModuleBuilderTests : IDisposable
         Assert.Contains("no_such_thing", error.Message, StringComparison.Ordinal);
     }
 
+    // A package's headers may name the folder where the package would put them.
+    [Fact]
+    public async Task Headers_need_not_be_where_they_think()
+    {
+        string headers = Path.Combine(_work.FullName, "headers"),
+            makefile =
+                """
+                    KBUILD_OUTPUT=/nowhere
+                    modules:
+                    	@[ "$(KBUILD_OUTPUT)" = "$(CURDIR)" ] || { echo "no folder $(KBUILD_OUTPUT)" >&2; exit 1; }
+                    	@echo 'int made;' | gcc -c -x c - -o $(M)/ksplice.ko && touch $(M)/Module.symvers
+
+                    """;
+        Directory.CreateDirectory(headers);
+        File.WriteAllText(Path.Combine(headers, "Makefile"), makefile);
+        File.WriteAllText(Path.Combine(headers, "Module.symvers"), "");
+        var (core, diagnostics) = await BuildAsync(headers, Sources(""));
+        Assert.Empty(diagnostics);
+        Assert.NotNull(core);
+    }
+
     [Fact]
     public async Task Passes_warnings_on()
     {

@@ -67,6 +67,8 @@ internal static class DumpedKernel
             writer.Write(bug.File);
             writer.Write((ulong)bug.Line);
             writer.Write((ulong)bug.Flags);
+            writer.Write(bug.Format);
+            writer.Write(bug.Entry);
         }
         writer.Write((ulong)image.Tables.Exceptions.Count);
         foreach (var (code, exception) in image.Tables.Exceptions.OrderBy(entry => entry.Key))

@@ -31,14 +31,15 @@ public class FormatTests
             "LITERAL FIELD BRANCH NOPS LABEL FENTRY ALTERNATIVE VARIANT PARAVIRT LOCK JUMP_LABEL STATIC_CALL KEY RETPOLINE "
                 + "RETURN ENDBR BUG EXCEPTION"
         );
-        header.Names<BugKind>("KSP_BUG_", "NONE SHORT LONG");
+        header.Names<BugKind>("KSP_BUG_", "NONE SHORT LONG FORMAT");
         header.Value("KSP_BUG_FLAGS", BugEntry.ComparedFlags);
-        header.Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64 ABS8");
+        header.Names<FieldKind>("KSP_FIELD_", "ABS64 ABS32 ABS32S PC32 PC64 ABS8 BUG");
         header.Names<BranchKind>("KSP_BRANCH_", "JMP CALL LOOPNE LOOPE LOOP JRCXZ CS_JMP CS_CALL");
         header.Names<SymbolKind>("KSP_SYMBOL_", "PLAIN CONTENT");
         header.Names<SymbolRole>(
             "KSP_ROLE_",
-            "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS"
+            "NONE RETURN_THUNK STATIC_RETURN0 STATIC_RETURN PARAVIRT_NOP PARAVIRT_BUG RETURN_POINTER CALL_COUNT CALL_THUNKS JUMP_THUNKS "
+                + "WARN_TRAP"
         );
         header.Names<ObjectKind>("KSP_OBJECT_", "TEXT DATA");
         header.Names<MatchReason>(

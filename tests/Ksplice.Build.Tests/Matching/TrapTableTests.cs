@@ -63,13 +63,37 @@ public sealed class TrapTableTests
     [Fact]
     public void A_table_whose_entries_have_an_unknown_size_is_taken_for_empty()
     {
-        byte[] bytes = new byte[48];
-        for (int at = 0; at < bytes.Length; at += 16)
+        byte[] bytes = new byte[80];
+        for (int at = 0; at < bytes.Length; at += 20)
             BitConverter.TryWriteBytes(bytes.AsSpan(at), 0x1000 - at);
         RelativeTable table = new(0x10000, bytes);
         Assert.Equal(0, KernelTables.FindBugSize(table, 0x11000, 0x12000));
         Assert.Empty(KernelTables.Read(default, default, table, 0, default, default).Bugs);
         Assert.Equal(BugEntry.LongSize, KernelUnderTest.Image.Tables.BugSize);
+    }
+
+    [Fact]
+    public void An_entry_may_have_a_format_before_the_file()
+    {
+        const ulong Start = 0x10000;
+        byte[] bytes = new byte[48];
+        for (int at = 0; at < bytes.Length; at += 16)
+        {
+            BitConverter.TryWriteBytes(bytes.AsSpan(at), 0x1000); // the trap, so far behind its own place
+            BitConverter.TryWriteBytes(bytes.AsSpan(at + 4), 0x2000);
+            BitConverter.TryWriteBytes(bytes.AsSpan(at + 8), 0x3000);
+            BitConverter.TryWriteBytes(bytes.AsSpan(at + 12), (ushort)77);
+            BitConverter.TryWriteBytes(bytes.AsSpan(at + 14), (ushort)0x901);
+        }
+        RelativeTable table = new(Start, bytes);
+        int size = KernelTables.FindBugSize(table, 0x11000, 0x12000);
+        Assert.Equal(BugEntry.FormatSize, size);
+        var bugs = KernelTables.Read(default, default, table, size, default, default).Bugs;
+        Assert.Equal([Start + 0x1000, Start + 0x1010, Start + 0x1020], bugs.Keys.Order());
+        Assert.Equal(
+            new BugEntry(Start + 0x10 + 8 + 0x3000, 77, 0x901) { Format = Start + 0x10 + 4 + 0x2000, Entry = Start + 0x10 },
+            bugs[Start + 0x1010]
+        );
     }
 
     // The data of the first function with such an op, and the address of its first entry.

@@ -159,12 +159,12 @@ static int static_call_key(struct ksp_env *env, u64 code, u64 *key)
 
 static int bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
 {
-	const u64 *row = find_row(bugs, n_bugs, 4, code);
+	const u64 *row = find_row(bugs, n_bugs, 6, code);
 
 	(void)env;
 	if (!row)
 		return -ENOENT;
-	*bug = (struct ksp_bug){ .file = row[1], .line = row[2], .flags = row[3] };
+	*bug = (struct ksp_bug){ .file = row[1], .line = row[2], .flags = row[3], .format = row[4], .entry = row[5] };
 	return 0;
 }
 
@@ -298,7 +298,7 @@ void load_kernel(const char *path)
 	n_calls = number(&at);
 	calls = numbers(&at, 2 * n_calls);
 	n_bugs = number(&at);
-	bugs = numbers(&at, 4 * n_bugs);
+	bugs = numbers(&at, 6 * n_bugs);
 	n_exceptions = number(&at);
 	exceptions = numbers(&at, 3 * n_exceptions);
 	fentry = number(&at);

@@ -23,7 +23,7 @@
 #define MAX_ENTRIES	64
 #define MAX_DATA	4096
 #define MAX_LINE	4096
-#define MAX_NUMBERS	4
+#define MAX_NUMBERS	6
 
 struct row {
 	u64 address;
@@ -51,7 +51,7 @@ enum { JUMP, CALL, BUG, EXCEPTION, TRACER, SITE, PROBE, ENDBR, SEAL, N_TABLES };
 static struct table tables[N_TABLES] = {
 	[JUMP] = { "jump", 3 },
 	[CALL] = { "call", 2 },
-	[BUG] = { "bug", 4 },
+	[BUG] = { "bug", 6 },
 	[EXCEPTION] = { "exception", 3 },
 	[TRACER] = { "tracer", 1 },
 	[SITE] = { "site", 1 },
@@ -156,7 +156,8 @@ static int bug_entry(struct ksp_env *env, u64 code, struct ksp_bug *bug)
 	(void)env;
 	if (!entry)
 		return -ENOENT;
-	*bug = (struct ksp_bug){ .file = entry[1], .line = entry[2], .flags = entry[3] };
+	*bug = (struct ksp_bug){ .file = entry[1], .line = entry[2], .flags = entry[3],
+				.format = entry[4], .entry = entry[5] };
 	return 0;
 }
 

@@ -29,6 +29,19 @@ public sealed class ExportedSymbolsTests
     }
 
     [Fact]
+    public void What_is_exported_to_modules_of_certain_names_is_not_for_an_update()
+    {
+        using var tree = new TestTree();
+        tree.Write(
+            "Module.symvers",
+            "0x00000001\tfor_all\tvmlinux\tEXPORT_SYMBOL_GPL\tSPACE\n0x00000002\tfor_kvm\tvmlinux\tEXPORT_SYMBOL_GPL\tmodule:kvm,kvm-amd\n"
+        );
+        var exported = KernelExports.Read(tree["Module.symvers"], [])!.BesideTarget(null);
+        Assert.Equal("SPACE", exported.Find("for_all")!.Namespace);
+        Assert.Null(exported.Find("for_kvm"));
+    }
+
+    [Fact]
     public async Task Adds_what_a_module_and_those_that_it_depends_on_export()
     {
         DiagnosticBag diagnostics = [];

@@ -14,6 +14,7 @@ internal sealed partial class CheckedMatchData
         {
             OpCode.Alternative or OpCode.Variant or OpCode.Paravirt => 1 + (int)op.Value,
             OpCode.JumpLabel or OpCode.StaticCall => 2,
+            OpCode.Bug when op.Kind == (byte)BugKind.Format => 2,
             _ => 1,
         };
 
@@ -23,6 +24,9 @@ internal sealed partial class CheckedMatchData
         && offset <= header.Size
         && offset % alignment == 0
         && count <= (header.Size - offset) / (uint)Unsafe.SizeOf<T>();
+
+    private bool HasKey(ReadOnlySpan<MatchOp> ops) =>
+        ops.Length >= 2 && ops[1].Op == OpCode.Key && ops[1].Length == 0 && ops[1].Symbol < Header.SymbolCount;
 
     private bool CheckOps(ReadOnlySpan<MatchOp> ops, int depth)
     {
@@ -47,7 +51,7 @@ internal sealed partial class CheckedMatchData
             case OpCode.Literal:
                 return op.Value >= 0 && op.Value <= Header.ByteCount && op.Length <= Header.ByteCount - op.Value;
             case OpCode.Field:
-                return symbol && op.Kind <= (byte)FieldKind.Abs8;
+                return symbol && op.Kind <= (byte)FieldKind.Bug;
             case OpCode.Branch:
                 return symbol && op.Kind <= (byte)BranchKind.CsCall;
             case OpCode.Retpoline:
@@ -58,8 +62,9 @@ internal sealed partial class CheckedMatchData
                 return true;
             case OpCode.Bug:
                 return op.Length == 0
-                    && op.Kind <= (byte)BugKind.Long
-                    && (op.Kind == (byte)BugKind.Long ? symbol : op.Symbol == MatchFormat.None);
+                    && op.Kind <= (byte)BugKind.Format
+                    && (op.Kind >= (byte)BugKind.Long ? symbol : op.Symbol == MatchFormat.None)
+                    && (op.Kind != (byte)BugKind.Format || HasKey(ops));
             case OpCode.Exception:
                 return op.Length == 0 && symbol;
             case OpCode.Alternative:
@@ -80,12 +85,7 @@ internal sealed partial class CheckedMatchData
             case OpCode.Paravirt:
                 return symbol && op.Value >= 0 && op.Value <= left && CheckOps(ops.Slice(1, (int)op.Value), depth + 1);
             case OpCode.JumpLabel or OpCode.StaticCall:
-                return symbol
-                    && left >= 1
-                    && ops[1].Op == OpCode.Key
-                    && ops[1].Length == 0
-                    && ops[1].Symbol < Header.SymbolCount
-                    && op.Kind <= (byte)BranchKind.CsCall;
+                return symbol && HasKey(ops) && op.Kind <= (byte)BranchKind.CsCall;
             default:
                 return false;
         }

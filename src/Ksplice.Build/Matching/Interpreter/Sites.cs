@@ -7,6 +7,7 @@ internal sealed partial class Walk
     private static readonly byte[] Nop5 = [0x0f, 0x1f, 0x44, 0x00, 0x00];
     private static readonly byte[] Zero = [0x2e, 0x2e, 0x2e, 0x31, 0xc0];
     private static readonly byte[] Ret = [0xc3, 0xcc, 0xcc, 0xcc, 0xcc];
+    private static readonly byte[] Trap = [0x67, 0x48, 0x0f, 0xb9, 0x3a];
     public static readonly byte[] Endbr = [0xf3, 0x0f, 0x1e, 0xfa];
     private static readonly byte[] Sealed = [0x66, 0x0f, 0x1f, 0x00];
     private static readonly byte[] NewerSealed = [0x0f, 0x1f, 0x40, 0xd6]; // K29
@@ -168,6 +169,7 @@ internal sealed partial class Walk
                 !(found.SequenceEqual(Nop5) && function == 0)
                 && !(found.SequenceEqual(Ret) && function == 0)
                 && !(found.SequenceEqual(Zero) && run.Plays(SymbolRole.StaticReturn0, function))
+                && !(op.Kind == (byte)BranchKind.Call && found.SequenceEqual(Trap) && run.Plays(SymbolRole.WarnTrap, function))
             )
                 return Different(op.Symbol);
         }

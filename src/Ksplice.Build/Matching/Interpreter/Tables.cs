@@ -6,8 +6,9 @@ namespace Ksplice.Build.Matching.Interpreter;
 
 internal sealed partial class Walk
 {
-    private MatchReason WalkBug(MatchOp op)
+    private MatchReason WalkBug(ReadOnlySpan<MatchOp> ops)
     {
+        var op = ops[0];
         var kind = (BugKind)op.Kind;
         bool found = run.Memory.Tables.Bugs.TryGetValue(_at, out var bug);
         if (found != (kind != BugKind.None))
@@ -18,7 +19,27 @@ internal sealed partial class Walk
             return Different(op.Symbol);
         if (kind == BugKind.Short)
             return MatchReason.Matched;
-        return bug.Line == (op.Value & 0xffff) ? Meet(op.Symbol, bug.File) : Different(op.Symbol);
+        if (bug.Line != (op.Value & 0xffff))
+            return Different(op.Symbol);
+        var reason = Meet(op.Symbol, bug.File);
+        if (reason == MatchReason.Matched && kind == BugKind.Format)
+            reason = Meet(ops[1].Symbol, bug.Format - (ulong)ops[1].Value);
+        return reason;
+    }
+
+    private MatchReason WalkBugField(MatchOp op)
+    {
+        if (!run.GetInt32(_at, out int far))
+            return Differ(MatchReason.Unreadable, _at, op.Symbol, []);
+        ulong entry = _at + (ulong)(long)far - (ulong)op.Value;
+        if (!run.GetInt32(entry, out far))
+            return Different(op.Symbol);
+        ulong code = entry + (ulong)(long)far;
+        if (!run.Memory.Tables.Bugs.TryGetValue(code, out var bug) || bug.Entry != entry)
+            return Different(op.Symbol);
+        var reason = Meet(op.Symbol, code);
+        _at += sizeof(int);
+        return reason;
     }
 
     private MatchReason WalkException(MatchOp op) =>

@@ -79,6 +79,8 @@ internal sealed partial class Walk
     {
         if (op.Kind == (byte)FieldKind.Abs8)
             return WalkByte(op);
+        if (op.Kind == (byte)FieldKind.Bug)
+            return WalkBugField(op);
         bool wide = op.Kind is (byte)FieldKind.Abs64 or (byte)FieldKind.Pc64;
         ulong value = 0;
         int far = 0;
@@ -136,7 +138,7 @@ internal sealed partial class Walk
     {
         int next = 1;
         while (next < ops.Length && ops[next].Op is OpCode.Label or OpCode.Bug or OpCode.Exception)
-            next++;
+            next += CheckedMatchData.Extent(ops[next]);
         OpCode? code = next < ops.Length ? ops[next].Op : null;
         for (ulong start = _at; _at - start < MatchFormat.MaximalNops; )
         {
@@ -188,7 +190,7 @@ internal sealed partial class Walk
             case OpCode.Endbr:
                 return WalkEndbr();
             case OpCode.Bug:
-                return WalkBug(op);
+                return WalkBug(ops);
             case OpCode.Exception:
                 return WalkException(op);
             default:

@@ -27,7 +27,7 @@
 #endif
 
 #define KSP_MATCH_MAGIC		0x4843544d50534bULL	/* "KSPMTCH" and a zero */
-#define KSP_MATCH_VERSION	5
+#define KSP_MATCH_VERSION	6
 #define KSP_NONE		0xffffffffu
 
 /* Offsets count from the start of the header. */
@@ -68,6 +68,7 @@ enum ksp_role {
 	KSP_ROLE_CALL_COUNT,		/* data: what boot may write before functions, to count calls */
 	KSP_ROLE_CALL_THUNKS,		/* calls through a register may go to its entry */
 	KSP_ROLE_JUMP_THUNKS,		/* the same for jumps */
+	KSP_ROLE_WARN_TRAP,		/* a static call of it is a trap (K29) */
 };
 
 #define KSP_SYMBOL_NAMED	1	/* if any symbol of that name exists, it is one of them */
@@ -165,7 +166,9 @@ enum ksp_op_code {
 	 * A KSP_OP_KEY follows.
 	 */
 	KSP_OP_STATIC_CALL,
-	/* Key of the site before: @symbol + @value. */
+	/* What else the op before knows: @symbol + @value is the key of a site,
+	 * the format of a warning.
+	 */
 	KSP_OP_KEY,
 	/* A branch to the thunk @symbol of register @value (0 to 15), or
 	 * directly through the register.
@@ -177,7 +180,7 @@ enum ksp_op_code {
 	KSP_OP_ENDBR,
 	/* No bytes: the bug table's entry for what comes next.  @kind is enum
 	 * ksp_bug_kind, @value the line, and from bit 16 on the flags;
-	 * @symbol the file's name.
+	 * @symbol the file's name.  With a format a KSP_OP_KEY follows.
 	 */
 	KSP_OP_BUG,
 	/* No bytes: the exception table's entry for what comes next, with
@@ -190,6 +193,7 @@ enum ksp_bug_kind {
 	KSP_BUG_NONE = 0,	/* a trap that must have no entry */
 	KSP_BUG_SHORT,		/* the kernel keeps neither file nor line */
 	KSP_BUG_LONG,
+	KSP_BUG_FORMAT,		/* file, line, and the format of a warning */
 };
 
 #define KSP_BUG_FLAGS	0xfffbu	/* all but BUGFLAG_DONE, which says that it was hit */
@@ -201,6 +205,7 @@ enum ksp_field {
 	KSP_FIELD_PC32,
 	KSP_FIELD_PC64,
 	KSP_FIELD_ABS8,		/* the count of a shift: a runtime constant (K5) */
+	KSP_FIELD_BUG,		/* relative, to the bug table's entry for @symbol (K29) */
 };
 
 /* 0 to 15 are conditional jumps by condition code. */

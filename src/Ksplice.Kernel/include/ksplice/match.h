@@ -92,7 +92,9 @@ struct ksp_match {
 
 /* An entry of the bug table. */
 struct ksp_bug {
+	u64 entry;	/* its own address */
 	u64 file;	/* address of the name, 0 if the kernel keeps none */
+	u64 format;	/* address of the format, 0 if the kernel keeps none */
 	u32 line;
 	u32 flags;
 };

@@ -23,6 +23,7 @@ internal static class SiteVectors
             JumpLabels(),
             JumpLabelFlags(),
             StaticCalls(),
+            StaticWarnings(),
             StaticTailCalls(),
             ConditionalTailCalls(),
             Redirects(),
@@ -244,6 +245,18 @@ internal static class SiteVectors
                 MatchReason.Conflict,
                 F
             );
+
+    private static VectorGroup StaticWarnings() =>
+        VectorGroup
+            .Of("static call of what warns", [OpCode.StaticCall, OpCode.Key, BranchKind.Call, SymbolRole.WarnTrap], s =>
+            {
+                s.Role("warn", SymbolRole.WarnTrap);
+                StaticCall(s, BranchKind.Call, 5).At("warn", G + 0x80).PutUInt64(D, G + 0x80);
+            })
+            .Accepts("a trap", s => s.Put(F, "67 48 0f b9 3a"), D)
+            .Accepts("a call of what the key holds", s => s.PutRelative(F, "e8", G + 0x80), D)
+            .Refuses("a trap, and the key holds something else", s => s.Put(F, "67 48 0f b9 3a").PutUInt64(D, G), MatchReason.Different, F)
+            .Refuses("a trap through another register", s => s.Put(F, "67 48 0f b9 32"), MatchReason.Different, F);
 
     private static VectorGroup StaticTailCalls() =>
         VectorGroup

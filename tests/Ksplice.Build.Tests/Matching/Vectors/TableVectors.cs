@@ -10,7 +10,7 @@ internal static class TableVectors
     private const int Warning = 0x901,
         Done = 4;
 
-    public static IEnumerable<VectorGroup> Groups() => [LongBugs(), ShortBugs(), NoBugs(), Exceptions()];
+    public static IEnumerable<VectorGroup> Groups() => [LongBugs(), ShortBugs(), Warnings(), EntryAddresses(), NoBugs(), Exceptions()];
 
     private static VectorGroup LongBugs() =>
         VectorGroup
@@ -34,6 +34,45 @@ internal static class TableVectors
             )
             .Accepts("the entry is the same", s => s.Entry("bug", F, 0, 0, Warning))
             .Refuses("other flags", s => s.Entry("bug", F, 0, 0, Warning ^ 2), MatchReason.Different, F);
+
+    private static VectorGroup Warnings() =>
+        VectorGroup
+            .Of("warning with a format", [OpCode.Bug, BugKind.Format, OpCode.Key, SymbolKind.Content], s =>
+            {
+                uint file = s.Content("61 2e 63 00"),
+                    format = s.Content("25 64 00");
+                s.Function(p => p.Warning(file, 12, Warning, format).Literal("0f 0b c3")).Put(F, "0f 0b c3");
+                s.Put(D, "61 2e 63 00 25 64 00 25 73 00");
+            })
+            .Accepts("the entry is the same", s => s.Entry("bug", F, D, 12, Warning, D + 4, E))
+            .Accepts("the kernel has warned already", s => s.Entry("bug", F, D, 12, Warning | Done, D + 4, E))
+            .Refuses("another format", s => s.Entry("bug", F, D, 12, Warning, D + 7, E), MatchReason.Different, F)
+            .Refuses("no format", s => s.Entry("bug", F, D, 12, Warning), MatchReason.Different, F)
+            .Refuses("another line", s => s.Entry("bug", F, D, 13, Warning, D + 4, E), MatchReason.Different, F)
+            .Refuses("another file", s => s.Entry("bug", F, D + 4, 12, Warning, D + 4, E), MatchReason.Different, F);
+
+    // lea entry(%rip), %rdi; ud2; ret, and the entry, which leads to the ud2.
+    private static VectorGroup EntryAddresses() =>
+        VectorGroup
+            .Of("address of an entry", [OpCode.Field, FieldKind.Bug, OpCode.Bug], s =>
+            {
+                uint trap = s.Symbol();
+                s.Function(p =>
+                    p.Literal("48 8d 3d").Field(FieldKind.Bug, trap, -4).Label(trap).Bug(BugKind.Short, flags: Warning).Literal("0f 0b c3")
+                );
+                s.PutRelative(F, "48 8d 3d", E).Put(F + 7, "0f 0b c3").PutUInt32(E, Distance(F + 7));
+            })
+            .Accepts("it is the trap's", s => s.Entry("bug", F + 7, 0, 0, Warning, 0, E))
+            .Refuses("the trap's is elsewhere", s => s.Entry("bug", F + 7, 0, 0, Warning, 0, E + 8), MatchReason.Different, F + 3)
+            .Refuses("the trap has none", s => { }, MatchReason.Different, F + 3)
+            .Refuses(
+                "it is another trap's",
+                s => s.Entry("bug", F + 7, 0, 0, Warning, 0, D).Entry("bug", F + 8, 0, 0, Warning, 0, E).PutUInt32(E, Distance(F + 8)),
+                MatchReason.Conflict,
+                F + 7
+            );
+
+    private static uint Distance(ulong code) => (uint)(code - E);
 
     private static VectorGroup NoBugs() =>
         VectorGroup

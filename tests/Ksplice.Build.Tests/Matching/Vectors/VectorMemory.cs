@@ -38,7 +38,8 @@ internal sealed class VectorMemory : IMatchMemory
         string[] known = ["jump", "call", "bug", "exception", "tracer", "site", "probe", "endbr", "seal"];
         if (!known.Contains(word))
             throw new InvalidDataException($"a line of a vector begins with '{word}'");
-        _entries.Add((word, numbers));
+        // A trap of a kernel whose entries have no format.
+        _entries.Add((word, word == "bug" && numbers.Length == 4 ? [.. numbers, 0, 0] : numbers));
     }
 
     /// <summary>Takes out the entries of a table for <paramref name="code"/>.</summary>
@@ -128,7 +129,11 @@ internal sealed class VectorMemory : IMatchMemory
         new(
             EntriesOf("jump").ToDictionary(entry => entry[0], entry => new JumpLabel(entry[1], entry[2])),
             EntriesOf("call").ToDictionary(entry => entry[0], entry => entry[1]),
-            EntriesOf("bug").ToDictionary(entry => entry[0], entry => new BugEntry(entry[1], (uint)entry[2], (uint)entry[3])),
+            EntriesOf("bug")
+                .ToDictionary(
+                    entry => entry[0],
+                    entry => new BugEntry(entry[1], (uint)entry[2], (uint)entry[3]) { Format = entry[4], Entry = entry[5] }
+                ),
             EntriesOf("exception").ToDictionary(entry => entry[0], entry => new ExceptionEntry(entry[1], (uint)entry[2])),
             EntriesOf("seal").Select(entry => entry[0]).ToHashSet()
         );

@@ -89,6 +89,9 @@ internal sealed class VectorProgram(VectorSetting setting)
     public VectorProgram Bug(BugKind kind, uint file = MatchFormat.None, int line = 0, int flags = 0) =>
         Add(OpCode.Bug, 0, file, (flags << 16) | line, (byte)kind);
 
+    public VectorProgram Warning(uint file, int line, int flags, uint format) =>
+        Bug(BugKind.Format, file, line, flags).Add(OpCode.Key, 0, format);
+
     public VectorProgram Exception(uint fixup, int data) => Add(OpCode.Exception, 0, fixup, data);
 
     private VectorProgram Add(OpCode op, int length, uint symbol, long value = 0, byte kind = 0)
