@@ -30,7 +30,9 @@ public sealed class TutorialTests
         Assert.Contains(Summary, s_page, StringComparison.Ordinal);
         string said = refused.Output + built.Output;
         Assert.Equal(4, s_told.Count);
-        Assert.All(s_told, told => Assert.Contains(told.Groups["said"].Value.Replace("\n     ", "", StringComparison.Ordinal), said, StringComparison.Ordinal));
+        Assert.All(s_told, told =>
+            Assert.Contains(told.Groups["said"].Value.Replace("\n     ", "", StringComparison.Ordinal), said, StringComparison.Ordinal)
+        );
     }
 
     // The page shows the lines that it adds.
