@@ -126,8 +126,8 @@ static int __init take(void *arg, unsigned long address)
 	return 0;
 }
 
-/* The address of the kernel's one symbol of that name, or 0. */
-static unsigned long __init find_by_name(const char *name)
+/* The kernel's one symbol of that name.  Its address may be 0: per-CPU symbols count from there in many kernels. */
+static bool __init find_by_name(const char *name, unsigned long *address)
 {
 	struct found found = { 0 };
 
@@ -135,14 +135,15 @@ static unsigned long __init find_by_name(const char *name)
 	if (found.n != 1) {
 		pr_err("cannot find %s in this kernel: it has %u symbols of that name\n",
 		       name, found.n);
-		return 0;
+		return false;
 	}
 	/* The first four tell where init memory is, and may lie in it. */
 	if (kernel.per_cpu_end && ksplice_is_freed(found.address)) {
 		pr_err("cannot find %s in this kernel: it stood in init memory\n", name);
-		return 0;
+		return false;
 	}
-	return found.address;
+	*address = found.address;
+	return true;
 }
 
 static void __init fill(const struct function *function, unsigned long address)
@@ -159,14 +160,11 @@ int __init ksplice_lookup_init(void)
 		return -ENOENT;
 	fill(&functions[0], address);
 	for (i = 0; i < ARRAY_SIZE(objects); i++) {
-		address = find_by_name(objects[i].name);
-		if (!address)
+		if (!find_by_name(objects[i].name, objects[i].to))
 			return -ENOENT;
-		*(unsigned long *)objects[i].to = address;
 	}
 	for (i = 1; i < ARRAY_SIZE(functions); i++) {
-		address = find_by_name(functions[i].name);
-		if (!address)
+		if (!find_by_name(functions[i].name, &address))
 			return -ENOENT;
 		fill(&functions[i], address);
 	}
