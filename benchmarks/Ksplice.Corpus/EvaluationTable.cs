@@ -9,7 +9,7 @@ namespace Ksplice.Corpus;
 
 /// <summary>What became of one fix: a line of docs/results/evaluation.csv.</summary>
 /// <param name="Advisory">The fix's CVE id.</param>
-/// <param name="Result"><c>updated</c>, <c>unchanged</c>, <c>not_alone</c> (does not compile without other files) or <c>refused</c>.</param>
+/// <param name="Result"><c>updated</c>, <c>unchanged</c>, <c>not_alone</c> (does not compile without others) or <c>refused</c>.</param>
 /// <param name="Diagnostic">The first error's id.</param>
 /// <param name="Lines">How many lines the patch takes away and adds.</param>
 /// <param name="Files">How many files it changes.</param>
@@ -43,8 +43,8 @@ internal sealed partial record EvaluationRow(
     private const int Bins = 17;
 
     /// <summary>
-    /// Reads what benchmarks/evaluation left in a folder: fixes.csv, guest.csv, and for each fix a folder with fix.patch, build.log (whose last line is
-    /// <c>code N seconds S</c>), bin and obj.
+    /// Reads what benchmarks/evaluation left in a folder: fixes.csv, guest.csv, and for each fix a folder with fix.patch, build.log (whose
+    /// last line is <c>code N seconds S</c>), bin and obj.
     /// </summary>
     public static IReadOnlyList<EvaluationRow> Read(string folder, KernelImage image)
     {
@@ -113,7 +113,7 @@ internal sealed partial record EvaluationRow(
             )
         );
 
-    /// <summary>Figure 3 of the paper: number of patches by patch length, those that are updated without new code below the others.</summary>
+    /// <summary>Figure 3 of the paper: number of patches by patch length, those without new code below the others.</summary>
     public static string ToSvg(IReadOnlyList<EvaluationRow> rows)
     {
         var bins = Enumerable

@@ -16,11 +16,11 @@ namespace Ksplice.Corpus;
 internal sealed record Fix(string Advisory, string Subject, IReadOnlyList<string> Files, IReadOnlyList<string> Modules, int Others);
 
 /// <summary>
-/// Finds the fixes with a CVE between two versions of a source package, by this rule. An entry of the changelog belongs to the changed files in
-/// whose changed lines, or in the heading of whose hunks, stands an identifier that its subject names: a word with an underscore, or one that
-/// <c>()</c> follows, of more than four letters, behind the last colon. Of these files only those count of which a part of the path's
-/// names is a word of the subject before that colon. The entry is taken if one to five files are left, all of them sources of units
-/// or headers that such can include, and one at least a unit's source. Entries with the same files are one fix.
+/// Finds the fixes with a CVE between two versions of a source package, by this rule. An entry of the changelog belongs to the changed
+/// files in whose changed lines, or in the heading of whose hunks, stands an identifier that its subject names: a word with an
+/// underscore, or one that <c>()</c> follows, of more than four letters, behind the last colon. Of these files only those count of which
+/// a part of the path's names is a word of the subject before that colon. The entry is taken if one to five files are left, all of them
+/// sources of units or headers that such can include, and one at least a unit's source. Entries with the same files are one fix.
 /// </summary>
 /// <param name="kernel">The kernel of the older version.</param>
 /// <param name="newer">The newer version's tree.</param>
@@ -78,8 +78,8 @@ internal sealed partial class FixList(PreparedKernel kernel, string newer)
     }
 
     /// <summary>
-    /// Writes the table fixes.csv (cve, others, files, modules, subject; lists are blank-separated) and, for the row with the id CVE, CVE/fix.patch, a
-    /// unified diff of the row's files.
+    /// Writes the table fixes.csv (cve, others, files, modules, subject; lists are blank-separated) and, for the row with the id CVE,
+    /// CVE/fix.patch, a unified diff of the row's files.
     /// </summary>
     public async Task WriteAsync(IReadOnlyList<Fix> fixes, string folder, CancellationToken cancellation)
     {
@@ -87,7 +87,8 @@ internal sealed partial class FixList(PreparedKernel kernel, string newer)
         foreach (var fix in fixes)
         {
             table.Append(
-                $"{fix.Advisory},{fix.Others},{string.Join(' ', fix.Files)},{string.Join(' ', fix.Modules)},{fix.Subject.Replace(',', ';')}\n"
+                $"{fix.Advisory},{fix.Others},{string.Join(' ', fix.Files)},{string.Join(' ', fix.Modules)},"
+                    + $"{fix.Subject.Replace(',', ';')}\n"
             );
             StringBuilder patch = new();
             foreach (string file in fix.Files)

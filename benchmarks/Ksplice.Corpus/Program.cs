@@ -152,7 +152,8 @@ evaluate.SetAction(
         foreach (var group in all.GroupBy(row => $"{row.Result} {row.Diagnostic}".TrimEnd()).OrderByDescending(group => group.Count()))
             Console.WriteLine($"{group.Count(), 5} {group.Key}");
         Console.WriteLine(
-            $"{all.Count(row => row.Guest == "ok")} applied and undone, {all.Count(row => row.Modules.Length != 0)} of {all.Count} in modules"
+            $"{all.Count(row => row.Guest == "ok")} applied and undone; "
+                + $"{all.Count(row => row.Modules.Length != 0)} of {all.Count} in modules"
         );
         return 0;
     }
