@@ -267,8 +267,16 @@ public sealed partial class KernelModuleBuilder(string release, string headers, 
             );
             return false;
         }
-        if (answers is not null)
-            await answers.KeepAsync(cancellation).ConfigureAwait(false);
+        try
+        {
+            if (answers is not null)
+                await answers.KeepAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A cache that may only be read: kbuild asks again the next time.
+            LogOutput(logger, e.Message);
+        }
         foreach (string line in made.Errors.Split('\n'))
         {
             // That gcc's package is another build of the same version is Debian's everyday; the resolver has compared versions.

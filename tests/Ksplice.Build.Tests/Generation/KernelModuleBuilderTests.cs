@@ -111,6 +111,8 @@ public sealed class KernelModuleBuilderTests : IDisposable
         File.SetLastWriteTimeUtc(kept, DateTime.UnixEpoch);
         Assert.Equal(asked, await BuildAsync(answers));
         Assert.Equal(DateTime.UnixEpoch, File.GetLastWriteTimeUtc(kept));
+        // Where nothing can be kept, kbuild asks each time.
+        Assert.Equal(asked, await BuildAsync(Path.Combine(sources, "Kbuild", "answers")));
         // What is kept is what kbuild takes for the answer.
         const string Known = " -fno-stack-clash-protection";
         int changed = Array.FindIndex(lines, line => line.EndsWith(Known, StringComparison.Ordinal));
