@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using CliWrap;
 using CliWrap.Buffered;
 using Ksplice.Build.Diagnostics;
@@ -10,8 +11,13 @@ namespace Ksplice.Tests;
 /// <summary>A kernel's source tree as builds prepare it, and patches of its files.</summary>
 internal static class KernelTree
 {
+    private static readonly ConcurrentDictionary<(string Release, string? Source), Lazy<Task<PreparedKernel>>> Prepared = new();
+
     /// <summary>The prepared kernel of a release.</summary>
-    public static async Task<PreparedKernel> PrepareAsync(string release, string? source = null)
+    public static Task<PreparedKernel> PrepareAsync(string release, string? source = null) =>
+        Prepared.GetOrAdd((release, source), _ => new(() => PrepareNowAsync(release, source))).Value;
+
+    private static async Task<PreparedKernel> PrepareNowAsync(string release, string? source)
     {
         DiagnosticBag diagnostics = [];
         var resolved = await KernelReleaseResolver.ResolveAsync(new() { Release = release, Source = source }, diagnostics);

@@ -40,6 +40,7 @@ internal sealed class PatchProject : IDisposable
     private readonly bool _owned;
     private string? _release;
     private int _builds;
+    private bool _shared;
 
     private PatchProject(string folder, bool owned) => (Folder, _owned) = (folder, owned);
 
@@ -140,9 +141,17 @@ internal sealed class PatchProject : IDisposable
         return new BuildResult(result.ExitCode, result.StandardOutput + result.StandardError, log);
     }
 
+    /// <summary>Lets several tests use it: it stays until the process ends, whoever disposes of it.</summary>
+    public void Share()
+    {
+        _shared = true;
+        if (_owned)
+            AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(Folder, recursive: true);
+    }
+
     public void Dispose()
     {
-        if (_owned)
+        if (_owned && !_shared)
             Directory.Delete(Folder, recursive: true);
     }
 }

@@ -20,8 +20,7 @@ public sealed class CommandInGuestTests(Guest guest)
     [Fact]
     public async Task Restores_at_boot_what_was_enabled()
     {
-        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
         var result = await guest.RunAsync(
             $"""
             mkdir -p /etc/systemd/system
@@ -61,10 +60,8 @@ public sealed class CommandInGuestTests(Guest guest)
     [Fact]
     public async Task Checks_without_a_change_shows_others_what_they_may_see_and_undoes_all()
     {
-        using var first = PatchProject.Sample("a-smaps-pages", guest.Release);
-        using var second = PatchProject.Sample("c-kmsg-permission", guest.Release);
-        (await first.BuildAsync()).MustSucceed();
-        (await second.BuildAsync()).MustSucceed();
+        var first = await UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
+        var second = await UpdateGuest.SampleAsync("c-kmsg-permission", guest.Release);
         string a = UpdateGuest.Place(first),
             c = UpdateGuest.Place(second);
         var result = await guest.RunAsync(

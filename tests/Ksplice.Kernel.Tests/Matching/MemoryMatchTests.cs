@@ -84,8 +84,7 @@ public sealed class MemoryMatchTests(Guest guest) : IDisposable
         string stat = await CompileAsync("fs/stat.c"),
             maps = await CompileAsync("fs/proc/task_mmu.c"),
             dump = Path.Combine(_work, "dump");
-        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
         var result = await guest.RunAsync(
             $"""
             cd /sys/kernel/tracing

@@ -17,12 +17,7 @@ public sealed class BusyTests(Guest guest)
         while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
         """;
 
-    private async Task<PatchProject> BuildAsync()
-    {
-        var project = PatchProject.Sample("c-kmsg-permission", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
-    }
+    private Task<PatchProject> BuildAsync() => UpdateGuest.SampleAsync("c-kmsg-permission", guest.Release);
 
     private async Task<GuestResult> RunAsync(string script)
     {

@@ -6,12 +6,7 @@ namespace Ksplice.Kernel.Tests.Updates;
 
 public sealed class CoexistenceTests(Guest guest)
 {
-    private static async Task<PatchProject> SampleAsync(Guest guest)
-    {
-        var project = PatchProject.Sample("a-smaps-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
-    }
+    private static Task<PatchProject> SampleAsync(Guest guest) => UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
 
     private static string[] Ends(GuestResult result) => [.. result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d+$"))];
 
@@ -91,8 +86,7 @@ public sealed class CoexistenceTests(Guest guest)
     [Fact]
     public async Task A_livepatch_of_another_function_stays_in_force_beside_an_update()
     {
-        using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("b-kernel-pages", guest.Release);
         var result = await guest.RunAsync(
             $$"""
             look() { echo "$1: livepatch $(cat /sys/kernel/livepatch/livepatch/enabled 2>/dev/null), vvar $(grep -c vvar /proc/1/maps)"; }

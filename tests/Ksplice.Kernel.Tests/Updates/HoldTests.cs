@@ -34,8 +34,7 @@ public sealed class HoldTests(Guest guest)
             string patch = await KernelTree.ChangeAsync(guest.Release, file, (old, @new));
             project.Write(Path.GetFileNameWithoutExtension(file) + ".patch", patch);
         }
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     private Task<PatchProject> BuildAsync() =>

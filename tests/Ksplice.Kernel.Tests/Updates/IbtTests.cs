@@ -51,8 +51,7 @@ public sealed class IbtTests(Guest guest) : IDisposable
         PatchProject project = new(release);
         foreach (var (name, patch) in patches)
             project.Write(name, patch);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     private static Task<string> SampleAsync(string path) =>

@@ -42,8 +42,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
         PatchProject project = new(release);
         project.Write("1-maps.patch", File.ReadAllText(Repository.At("samples/b-kernel-pages/kernel-pages.patch")));
         project.Write("2-loop.patch", Loop);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     // The shipped module with another byte in a function, and without the signature that would tell.

@@ -190,8 +190,7 @@ public sealed class LifetimeTests(Guest guest)
                 )
             )
         );
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     // K23: a task that nobody waits for leaves the kernel's list before it sleeps, and so does a thread;
@@ -259,8 +258,7 @@ public sealed class LifetimeTests(Guest guest)
     [Fact]
     public async Task Tasks_on_their_way_out_that_there_was_no_room_for_are_found_on_the_kernels_list()
     {
-        using var project = PatchProject.Sample("c-kmsg-permission", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("c-kmsg-permission", guest.Release);
         var result = await guest.RunAsync(
             $$"""
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko exiting=1 || exit 1

@@ -127,8 +127,7 @@ public sealed class NmiTests(Guest guest)
                 )
             )
         );
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     [Fact]

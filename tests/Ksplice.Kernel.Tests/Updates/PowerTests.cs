@@ -21,12 +21,7 @@ public sealed class PowerTests(Guest guest) : IDisposable
 
     public void Dispose() => Directory.Delete(_work, recursive: true);
 
-    private async Task<PatchProject> BuildAsync(string sample = "a-smaps-pages")
-    {
-        var project = PatchProject.Sample(sample, guest.Release);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
-    }
+    private Task<PatchProject> BuildAsync(string sample = "a-smaps-pages") => UpdateGuest.SampleAsync(sample, guest.Release);
 
     // A kernel that is started from this one gets an initramfs of what this one has.
     private static GuestFile Image => new(StockKernel.Image, "/vmlinuz");

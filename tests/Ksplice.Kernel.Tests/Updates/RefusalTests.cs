@@ -6,12 +6,8 @@ namespace Ksplice.Kernel.Tests.Updates;
 
 public sealed class RefusalTests(Guest guest)
 {
-    private static async Task<PatchProject> BuildAsync(Guest guest, string sample = "a-smaps-pages")
-    {
-        var project = PatchProject.Sample(sample, guest.Release);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
-    }
+    private static Task<PatchProject> BuildAsync(Guest guest, string sample = "a-smaps-pages") =>
+        UpdateGuest.SampleAsync(sample, guest.Release);
 
     private const string Pages = "grep -c ^Pages: /proc/self/smaps";
 

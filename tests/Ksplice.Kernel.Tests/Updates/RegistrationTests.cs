@@ -35,8 +35,7 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     [Fact]
     public async Task Half_an_update_a_second_helper_and_modules_taken_out_too_early()
     {
-        using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("b-kernel-pages", guest.Release);
         var result = await guest.RunAsync(
             $$"""
             cd {{UpdateGuest.Place(project)}}
@@ -148,8 +147,7 @@ public sealed class RegistrationTests(Guest guest) : IDisposable
     [Fact]
     public async Task A_data_module_of_other_content_serves_no_primary()
     {
-        using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
         // The module as another build would have it: another digest, in its version and in the names of its exports.
         string module = $"ksplice_{project.Id}_data.ko";
         var bytes = File.ReadAllBytes(Path.Combine(project.Package, module));

@@ -35,8 +35,7 @@ public sealed class ReplaceTests(Guest guest)
         PatchProject project = new(release);
         foreach (var (file, old, changed) in changes)
             project.Write(Path.GetFileName(file) + ".patch", await KernelTree.ChangeAsync(release, file, (old, changed)));
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     // What /proc/uptime says behind its numbers.

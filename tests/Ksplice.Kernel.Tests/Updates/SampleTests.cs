@@ -11,8 +11,7 @@ public sealed class SampleTests(Guest guest)
     [InlineData("d-loop-backing-file", "loop_attr_do_show_backing_file")]
     public async Task A_sample_replaces_its_functions_shows_its_effect_and_takes_it_back(string sample, params string[] functions)
     {
-        using var project = PatchProject.Sample(sample, guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync(sample, guest.Release);
         Assert.Equal(functions, UpdateGuest.Replaced(project));
 
         var result = await guest.RunAsync(
@@ -35,8 +34,7 @@ public sealed class SampleTests(Guest guest)
     [Fact]
     public async Task Nothing_in_a_package_knows_an_address_of_the_kernel()
     {
-        using var project = PatchProject.Sample("b-kernel-pages", guest.Release);
-        (await project.BuildAsync()).MustSucceed();
+        var project = await UpdateGuest.SampleAsync("b-kernel-pages", guest.Release);
         // m_start and m_next stand several times in kallsyms; where they are in the image is in the report and in no file of the package.
         var addresses = UpdateGuest
             .MatchReport(project)

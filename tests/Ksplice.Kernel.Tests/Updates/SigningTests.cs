@@ -12,7 +12,8 @@ public sealed class SigningTests(Guest guest)
         try
         {
             var (key, certificate) = await SigningKey.MakeAsync(keys, "site");
-            using var project = PatchProject.Sample("a-smaps-pages", guest.Release);
+            using PatchProject project = new(guest.Release);
+            project.Write("smaps-pages.patch", File.ReadAllText(Repository.At("samples/a-smaps-pages/smaps-pages.patch")));
             (await project.BuildAsync($"-p:UpdateSigningKey={key}", $"-p:UpdateSigningCertificate={certificate}")).MustSucceed();
             string place = UpdateGuest.Place(project);
             GuestFile[] files = [UpdateGuest.Command, UpdateGuest.Package(project), new(certificate, "/root/site.x509")];

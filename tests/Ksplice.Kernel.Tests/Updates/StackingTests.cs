@@ -63,7 +63,7 @@ public sealed class StackingTests(Guest guest)
         PatchProject project = new(guest.Release);
         project.OnTopOf(below);
         project.Write("update.patch", patch);
-        (await project.BuildAsync()).MustSucceed();
+        project = await UpdateGuest.BuiltAsync(project);
         Assert.Equal(["show_smap"], UpdateGuest.Replaced(project));
         return project;
     }

@@ -44,8 +44,7 @@ public sealed class TargetTests(Guest guest)
     private async Task<PatchProject> ThreeTargetsAsync()
     {
         var project = Three();
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     private static string Sample(string path) => File.ReadAllText(Repository.At("samples", path));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using CliWrap;
 using CliWrap.Buffered;
 
@@ -7,8 +8,13 @@ namespace Ksplice.Kernel.Tests.Updates;
 /// <summary>A module that shows what user space cannot, built from a folder of this project.</summary>
 internal static class TestModule
 {
-    /// <summary>Builds tests/Ksplice.Kernel.Tests/NAME; the guest has it as /NAME.ko.</summary>
-    public static async Task<GuestFile> BuildAsync(string name, string release, params string[] headers)
+    private static readonly ConcurrentDictionary<(string Name, string Release), Lazy<Task<GuestFile>>> Built = new();
+
+    /// <summary>Builds tests/Ksplice.Kernel.Tests/NAME, once for all tests; the guest has it as /NAME.ko.</summary>
+    public static Task<GuestFile> BuildAsync(string name, string release, params string[] headers) =>
+        Built.GetOrAdd((name, release), _ => new(() => BuildNowAsync(name, release, headers))).Value;
+
+    private static async Task<GuestFile> BuildNowAsync(string name, string release, string[] headers)
     {
         string folder = Directory.CreateTempSubdirectory($"ksplice-{name}-").FullName;
         foreach (string file in Directory.GetFiles(Repository.At("tests", "Ksplice.Kernel.Tests", name)).Concat(headers))

@@ -26,8 +26,7 @@ public sealed class TracerTests(Guest guest)
     {
         PatchProject project = new(release);
         project.Write("random.patch", Random);
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await UpdateGuest.BuiltAsync(project);
     }
 
     private static string[] Ends(GuestResult result) => [.. result.Lines.Where(line => Regex.IsMatch(line, @"^\w+ \d+$"))];
@@ -35,8 +34,7 @@ public sealed class TracerTests(Guest guest)
     [Fact]
     public async Task While_ftrace_is_disabled_a_jump_is_written_and_a_handler_refused_by_name()
     {
-        using var jump = PatchProject.Sample("a-smaps-pages", guest.Release);
-        (await jump.BuildAsync()).MustSucceed();
+        var jump = await UpdateGuest.SampleAsync("a-smaps-pages", guest.Release);
         using var handler = await BuildRandomAsync(guest.Release);
         var result = await guest.RunAsync(
             $$"""

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using System.Text.Json;
 using CliWrap;
 using Ksplice.Build.Kernel;
@@ -8,6 +9,10 @@ namespace Ksplice.Kernel.Tests.Updates;
 /// <summary>Guests with the command and packages in them.</summary>
 internal static class UpdateGuest
 {
+    // An update that several tests use as it is, is built once.
+    private static readonly ConcurrentDictionary<string, Lazy<Task<PatchProject>>> Built = new();
+    private static readonly ConcurrentDictionary<string, Lazy<Task<GuestFile>>> Programs = new();
+
     public static GuestFile Command { get; } = new(Repository.Command, "/bin/ksplice");
 
     /// <summary>Where a guest has a package.</summary>
@@ -34,8 +39,10 @@ internal static class UpdateGuest
     public static int Body(string release) =>
         KernelConfiguration.Read(Path.Combine(TestModule.Headers(release), ".config")).Has("CONFIG_X86_KERNEL_IBT") ? 9 : 5;
 
-    /// <summary>Compiles one of this project's C programs, for a guest's /bin.</summary>
-    public static async Task<GuestFile> ProgramAsync(string source)
+    /// <summary>Compiles one of this project's C programs, once for all tests, for a guest's /bin.</summary>
+    public static Task<GuestFile> ProgramAsync(string source) => Programs.GetOrAdd(source, _ => new(() => CompileAsync(source))).Value;
+
+    private static async Task<GuestFile> CompileAsync(string source)
     {
         string program = Path.Combine(
             Directory.CreateTempSubdirectory("ksplice-program-").FullName,
@@ -51,6 +58,31 @@ internal static class UpdateGuest
     public static Task<GuestResult> RunAsync(Guest guest, PatchProject project, string script, params GuestFile[] files) =>
         guest.RunAsync($"package={Place(project)} id={project.Id}\n{script}", [Command, Package(project), .. files]);
 
+    /// <summary>A sample of this clone, built.</summary>
+    public static Task<PatchProject> SampleAsync(string name, string release) =>
+        BuiltAsync($"{release} {name}", PatchProject.Sample(name, release));
+
+    /// <summary>Builds a project, or gives the one that was built of the same files. The update is used as it is, not built again.</summary>
+    public static Task<PatchProject> BuiltAsync(PatchProject project)
+    {
+        var files = Directory.GetFiles(project.Folder).Order(StringComparer.Ordinal);
+        return BuiltAsync(string.Concat(files.Select(file => $"{Path.GetFileName(file)}\n{File.ReadAllText(file)}")), project);
+    }
+
+    private static async Task<PatchProject> BuiltAsync(string key, PatchProject project)
+    {
+        Lazy<Task<PatchProject>> own = new(async () =>
+        {
+            (await project.BuildAsync()).MustSucceed();
+            project.Share();
+            return project;
+        });
+        var shared = Built.GetOrAdd(key, own);
+        if (shared != own)
+            project.Dispose();
+        return await shared.Value;
+    }
+
     /// <summary>A change of devkmsg_read, where a reader of /dev/kmsg sleeps, for any kernel: sample c is for one.</summary>
     public static async Task<PatchProject> BuildKmsgAsync(string release)
     {
@@ -63,8 +95,7 @@ internal static class UpdateGuest
                 ("/* LMM(devkmsg_read:A) */\n", "/* LMM(devkmsg_read:A) */\n\t\tif (count == 0x76543210)\n\t\t\tret = -EFBIG;\n")
             )
         );
-        (await project.BuildAsync()).MustSucceed();
-        return project;
+        return await BuiltAsync(project);
     }
 
     /// <summary>The replaced functions that the manifest names.</summary>
