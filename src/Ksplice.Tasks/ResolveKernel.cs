@@ -36,6 +36,9 @@ public sealed class ResolveKernel : KspliceTask
     /// <summary>The root folder in which compiler, binutils and kbuild run, likewise.</summary>
     public string? Toolchain { get; set; }
 
+    /// <summary>Whether the kernel may be newer than every one on which this project was tested.</summary>
+    public bool MayBeUntested { get; set; }
+
     /// <summary>The folder of the kernel cache, likewise.</summary>
     public string? Cache { get; set; }
 
@@ -73,6 +76,7 @@ public sealed class ResolveKernel : KspliceTask
             Source = Source,
             Compiler = Compiler,
             Toolchain = Toolchain,
+            MayBeUntested = MayBeUntested,
             Cache = Cache,
         };
         var known = ResolvedKernel.Read(KernelFile);

@@ -132,6 +132,15 @@ public static class KernelDiagnostics
         DiagnosticSeverity.Error
     );
 
+    /// <summary>KSP2059: the kernel is newer than every one on which this project was tested.</summary>
+    public static readonly DiagnosticDescriptor UntestedKernel = new(
+        "KSP2059",
+        "The kernel is newer than those that were tested",
+        "kernel {0} is Linux {1}, and the newest on which updates were tested is {2}: take a newer version of the Sdk, or set "
+            + "KernelMayBeUntested to true and try the update on a machine that may fail",
+        DiagnosticSeverity.Error
+    );
+
     /// <summary>KSP2070: no update can be made for a kernel that is built in this way.</summary>
     public static readonly DiagnosticDescriptor UnsupportedKernel = new(
         "KSP2070",

@@ -34,6 +34,9 @@ public sealed record KernelReleaseOptions
     /// </summary>
     public string? Toolchain { get; init; }
 
+    /// <summary>Whether the kernel may be newer than every one on which this project was tested.</summary>
+    public bool MayBeUntested { get; init; }
+
     /// <summary>The cache, in which unpacked image packages are looked for too; else <see cref="KernelCache.DefaultRoot"/>.</summary>
     public string? Cache { get; init; }
 }

@@ -13,6 +13,9 @@ namespace Ksplice.Build.Kernel;
 /// </summary>
 public static partial class KernelReleaseResolver
 {
+    // The newest series on which updates were applied and undone (docs/results/).
+    private static readonly Version s_newestTested = new(7, 2);
+
     /// <summary>Resolves <paramref name="options"/>, or reports everything that is missing or wrong and returns null.</summary>
     public static async Task<KernelRelease?> ResolveAsync(
         KernelReleaseOptions options,
@@ -87,6 +90,8 @@ public static partial class KernelReleaseResolver
             return null;
         var compiler = await FindCompilerAsync(options, toolchain, config, diagnostics, cancellation).ConfigureAwait(false);
         if (compiler is null || ReadVersion(image, release, diagnostics) is not { } version)
+            return null;
+        if (!options.MayBeUntested && !CheckTested(image, release, version.Version, diagnostics))
             return null;
         if (Directory.Exists(source) && !CheckSourceVersion(source, source, release, version.Version, diagnostics))
             return null;
@@ -329,6 +334,14 @@ public static partial class KernelReleaseResolver
         // Debian writes the version of the source package at the end; elsewhere the release begins with it.
         var match = DebianVersionPattern().Match(image.Banner);
         return (match.Success ? match.Groups[1].Value : release.Split('-')[0], DebianRevision.OfBanner(image.Banner));
+    }
+
+    private static bool CheckTested(string image, string release, string version, DiagnosticBag diagnostics)
+    {
+        if (!Version.TryParse(SeriesOf(version), out var series) || series <= s_newestTested)
+            return true;
+        diagnostics.Report(KernelDiagnostics.UntestedKernel, new SourceLocation(image), release, version, s_newestTested);
+        return false;
     }
 
     [GeneratedRegex(@"^\d+\.\d+")]

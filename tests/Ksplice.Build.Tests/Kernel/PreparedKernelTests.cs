@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using Ksplice.Build.Diagnostics;
 using Ksplice.Build.Elf;
 using Ksplice.Build.Kernel;
@@ -284,6 +285,34 @@ public sealed class PreparedKernelTests : IDisposable
         var report = Assert.Single(diagnostics);
         Assert.Equal("KSP2070", report.Id);
         Assert.Contains($"is built for or with {name} (", report.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Refuses_a_kernel_that_is_newer_than_those_that_were_tested_unless_told()
+    {
+        var kernel = (await KernelUnderTest.PreparedAsync()).Release;
+        byte[] image = KernelPayload.Unpack(File.ReadAllBytes(kernel.Image)),
+            version = Encoding.ASCII.GetBytes($" Debian {kernel.Version}-");
+        for (int at = 0, next; (next = image.AsSpan(at).IndexOf(version)) >= 0; at += next + version.Length)
+            " Debian 9.9"u8.CopyTo(image.AsSpan(at + next));
+        string newer = Path.Combine(_folder, "vmlinux");
+        File.WriteAllBytes(newer, image);
+        KernelReleaseOptions options = new() { Release = kernel.Release, Image = newer };
+        DiagnosticBag diagnostics = [];
+        Assert.Null(await KernelReleaseResolver.ResolveAsync(options, diagnostics, TestContext.Current.CancellationToken));
+        var report = Assert.Single(diagnostics);
+        Assert.Equal("KSP2059", report.Id);
+        Assert.Contains($"is Linux 9.9{kernel.Version[3..]}, and", report.Message, StringComparison.Ordinal);
+
+        var release = await KernelReleaseResolver.ResolveAsync(
+            options with
+            {
+                MayBeUntested = true,
+            },
+            diagnostics,
+            TestContext.Current.CancellationToken
+        );
+        Assert.Equal("9.9" + kernel.Version[3..], release?.Version);
     }
 
     [Theory]

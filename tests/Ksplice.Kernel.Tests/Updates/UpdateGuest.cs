@@ -62,7 +62,7 @@ internal static class UpdateGuest
     public static Task<PatchProject> SampleAsync(string name, string release) =>
         BuiltAsync($"{release} {name}", PatchProject.Sample(name, release));
 
-    /// <summary>Builds a project, or gives the one that was built of the same files. The update is used as it is, not built again.</summary>
+    /// <summary>Builds a project, or gives the one that was built of the same files. It is not to be built again.</summary>
     public static Task<PatchProject> BuiltAsync(PatchProject project)
     {
         var files = Directory.GetFiles(project.Folder).Order(StringComparer.Ordinal);
