@@ -108,8 +108,7 @@ static void stand_at_the_door(struct callback_head *work)
 		wait_event_killable_timeout(door, READ_ONCE(held->let_go), held->limit);
 		WRITE_ONCE(held->went, ktime_get_ns());
 		/* For tests of what is unloaded meanwhile. */
-		if (ksplice_fails_by_name("linger at the door"))
-			msleep(3000);
+		ksplice_wait_by_name("on the way from the door");
 	}
 	put_held(held);
 	atomic_dec(&n_callbacks);

@@ -9,9 +9,11 @@
  * Any context, also inside stop_machine: nothing is locked and nothing logged.
  * fail_at is the number of the question that is answered with yes, 0 for none,
  * or the name of a point, the next question of which is; it reads as how many
- * are left, and the name of the point that failed.
+ * are left, and the name of the point that failed.  Only where the core waits at
+ * a point does it sleep, until fail_at is written again.
  */
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/string.h>
 
@@ -33,6 +35,14 @@ bool ksplice_fails(const char *point)
 bool ksplice_fails_by_name(const char *point)
 {
 	return *wanted && ksplice_fails(point);
+}
+
+void ksplice_wait_by_name(const char *point)
+{
+	if (!ksplice_fails_by_name(point))
+		return;
+	while (READ_ONCE(failed) == point)
+		msleep(20);
 }
 
 static int set_fail_at(const char *text, const struct kernel_param *parameter)

@@ -8,6 +8,9 @@
  *
  * What any task may do at any time asks ksplice_fails_by_name(), which a count
  * leaves out: else a count would come to zero elsewhere each time.
+ *
+ * Where a test has to do something while the core is at a point, the core waits
+ * there by ksplice_wait_by_name() until fail_at is written again.
  */
 #ifndef KSPLICE_FAULT_H
 #define KSPLICE_FAULT_H
@@ -17,6 +20,7 @@
 #ifdef KSPLICE_FAULTS
 bool ksplice_fails(const char *point);
 bool ksplice_fails_by_name(const char *point);
+void ksplice_wait_by_name(const char *point);
 #else
 static inline bool ksplice_fails(const char *point)
 {
@@ -26,6 +30,10 @@ static inline bool ksplice_fails(const char *point)
 static inline bool ksplice_fails_by_name(const char *point)
 {
 	return false;
+}
+
+static inline void ksplice_wait_by_name(const char *point)
+{
 }
 #endif
 

@@ -268,8 +268,7 @@ static int check_others_and_stop(struct ksplice_update *update, struct stop *sto
 	if (!err)
 		err = ksplice_scan_refresh(&stop->scan, update, &stop->ranges);
 	/* For tests of what runs between scan and stop. */
-	if (ksplice_fails_by_name("wait between scan and stop"))
-		msleep(3000);
+	ksplice_wait_by_name("between scan and stop");
 	ksplice_clear_used_stack();
 	if (!err)
 		err = stop_machine_once(update, stop);

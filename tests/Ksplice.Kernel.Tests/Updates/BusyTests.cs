@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A thread inside of a replaced function: nothing may change until it has left. Sample c replaces devkmsg_read, where a
-// reader of /dev/kmsg sleeps once it has read everything.
+// A thread inside of a replaced function: nothing may change until it has left. The update is sample c, which has hooks and replaces
+// devkmsg_read, with a change of eventfd_read, where the thread sleeps.
 using System.Text.RegularExpressions;
 using Ksplice.Build.Elf;
 
@@ -11,13 +11,19 @@ public sealed class BusyTests(Guest guest)
     // Such a thread would be held at its return to user mode (K32).
     private const string NotHeld = "insmod $package/ksplice.ko hold_ms=0 || exit 1";
 
-    private const string Park = """
-        cat /dev/kmsg >/dev/null &
-        parked=$!
-        while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
-        """;
-
-    private Task<PatchProject> BuildAsync() => UpdateGuest.SampleAsync("c-kmsg-permission", guest.Release);
+    private async Task<PatchProject> BuildAsync()
+    {
+        PatchProject project = new(guest.Release);
+        project.Write(
+            "kmsg.patch",
+            await File.ReadAllTextAsync(
+                Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"),
+                TestContext.Current.CancellationToken
+            )
+        );
+        await EventReader.WritePatchAsync(project, guest.Release);
+        return await UpdateGuest.BuiltAsync(project);
+    }
 
     private async Task<GuestResult> RunAsync(string script)
     {
@@ -26,7 +32,12 @@ public sealed class BusyTests(Guest guest)
     }
 
     private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) =>
-        await UpdateGuest.RunAsync(guest, project, script, [await TestModule.BuildAsync("parked", guest.Release), .. files]);
+        await UpdateGuest.RunAsync(
+            guest,
+            project,
+            script,
+            [await EventReader.ProgramAsync(), await TestModule.BuildAsync("parked", guest.Release), .. files]
+        );
 
     [Fact]
     public async Task A_parked_thread_is_named_after_five_tries_and_nothing_has_changed()
@@ -35,7 +46,7 @@ public sealed class BusyTests(Guest guest)
             $"""
             echo 0 >/proc/sys/kernel/dmesg_restrict
             {NotHeld}
-            {Park}
+            {EventReader.Park}
             ksplice apply $package
             echo "apply $?, restrict $(cat /proc/sys/kernel/dmesg_restrict)"
             echo "parked $parked"
@@ -52,8 +63,8 @@ public sealed class BusyTests(Guest guest)
         Assert.Contains("apply 3, restrict 0", result.Lines);
         Assert.Contains("code_busy, after 5 tries", result.Errors, StringComparison.Ordinal);
         string pid = Assert.Single(result.Lines, line => line.StartsWith("parked ", StringComparison.Ordinal))["parked ".Length..];
-        Assert.Matches($@"cat\W+{pid}\W+devkmsg_read", result.Errors);
-        Assert.Matches(@"devkmsg_read\+0x[^\n]*\n\s+vfs_read\+0x", result.Errors);
+        Assert.Matches($@"held\W+{pid}\W+eventfd_read", result.Errors);
+        Assert.Matches(@"eventfd_read\+0x[^\n]*\n\s+vfs_read\+0x", result.Errors);
         Assert.Contains("apply 0, restrict 1", result.Lines);
         Assert.Contains("undo 0, restrict 0", result.Lines);
     }
@@ -65,7 +76,7 @@ public sealed class BusyTests(Guest guest)
             $"""
             {NotHeld}
             ksplice apply $package || exit 1
-            {Park}
+            {EventReader.Park}
             ksplice undo $id
             echo "undo $?, $(ksplice view $id | grep stage)"
             kill $parked
@@ -79,7 +90,7 @@ public sealed class BusyTests(Guest guest)
         Assert.Contains("undo 0", result.Lines);
     }
 
-    // K13: the return address into devkmsg_read is not on the stack while a tracer has put its own there.
+    // K13: the return address into eventfd_read is not on the stack while a tracer has put its own there.
     [Theory]
     [InlineData(
         "echo 'r:parked schedule' >kprobe_events; echo 1 >events/kprobes/parked/enable",
@@ -96,9 +107,7 @@ public sealed class BusyTests(Guest guest)
             {NotHeld}
             cd /sys/kernel/tracing
             {trace}
-            cat /dev/kmsg >/dev/null &
-            parked=$!
-            sleep 1
+            {EventReader.Park}
             cat /proc/$parked/stack >&2
             ksplice apply $package
             echo "apply $?"
@@ -265,7 +274,7 @@ public sealed class BusyTests(Guest guest)
             done
             ask() { echo $1 >$sys/stage; while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; }
             echo 2 >$sys/max_tries
-            {{Park}}
+            {{EventReader.Park}}
             ask applied
             echo "apply $(cat $sys/abort_cause) tries $(cat $sys/tries) stops $(cat $sys/stops) pause $(cat $sys/pause_ns)"
             echo 30 >$sys/max_tries

@@ -23,6 +23,8 @@ public sealed class HoldTests(Guest guest)
         }
         ask() { echo $1 >$sys/stage; await; see $1; }
         on() { printf 0x%x $((0x$(sed -n "s/ t $1$//p" /proc/kallsyms) + 32)); }
+        # Until so many threads of a load are all there and rest in the function or between two reads.
+        settle() { until [ "$(grep -l 'eventfd_read\|nanosleep' /proc/$1/task/*/wchan | wc -l)" = $2 ]; do usleep 20000; done; }
 
         """;
 
@@ -37,8 +39,7 @@ public sealed class HoldTests(Guest guest)
         return await UpdateGuest.BuiltAsync(project);
     }
 
-    private Task<PatchProject> BuildAsync() =>
-        BuildAsync(("fs/eventfd.c", "(to) < sizeof(ucnt))\n\t\treturn -EINVAL;", "(to) < sizeof(ucnt))\n\t\treturn -EMSGSIZE;"));
+    private Task<PatchProject> BuildAsync() => BuildAsync(EventReader.Change);
 
     private async Task<GuestResult> RunAsync(PatchProject project, string script, params GuestFile[] files) =>
         await guest.RunAsync(
@@ -47,7 +48,7 @@ public sealed class HoldTests(Guest guest)
                 UpdateGuest.Package(project),
                 await UpdateGuest.ProgramAsync("../../benchmarks/livepatch-load/load.c"),
                 await UpdateGuest.ProgramAsync("../../benchmarks/livepatch-load/measure.c"),
-                await UpdateGuest.ProgramAsync("held/held.c"),
+                await EventReader.ProgramAsync(),
                 await TestModule.BuildAsync("parked", guest.Release),
                 .. files,
             ]
@@ -75,7 +76,7 @@ public sealed class HoldTests(Guest guest)
             load
             load_is() { kill -0 $pid && echo "the load goes on" || exit 1; }
             /bin/load {{load}} & pid=$!
-            sleep 2
+            settle $pid {{1 + load.Split(' ').Sum(int.Parse)}}
             measure effect
             ask applied; measure effect; sleep 1; load_is
             ask reversed; measure effect; sleep 1; load_is
@@ -114,8 +115,8 @@ public sealed class HoldTests(Guest guest)
             project,
             """
             load
-            for call in nanosleep poll epoll; do held $call 15000 >/tmp/$call & done
-            sleep 2
+            enter() { held $1 15000 >/tmp/$1 & until grep -q $2 /proc/$!/stack; do usleep 20000; done; }
+            enter nanosleep hrtimer_nanosleep; enter poll do_sys_poll; enter epoll do_epoll_wait
             ask applied
             wait
             cat /tmp/*l* | sort -u
@@ -144,11 +145,11 @@ public sealed class HoldTests(Guest guest)
             load hold_ms=300
             insmod /parked.ko word=$(on eventfd_read) || exit 1
             /bin/load 0 0 0 4 1 & pid=$!
-            sleep 2
+            settle $pid 6
             echo 1 >$sys/max_tries; echo 6000 >$sys/retry_ms
             ask applied
-            sleep 1
-            kill -0 $pid && cat /proc/$pid/task/*/stack | grep -c eventfd_read
+            settle $pid 6
+            cat /proc/$pid/task/*/stack | grep -c eventfd_read
             rmmod parked
             ask reversed
             ask applied
@@ -169,16 +170,15 @@ public sealed class HoldTests(Guest guest)
         using var project = await BuildAsync();
         var result = await RunAsync(
             project,
-            """
+            $$"""
             load hold_ms=10000
             insmod /parked.ko word=$(on eventfd_read) || exit 1
-            held read 0 & pid=$!
-            sleep 1
+            {{EventReader.Park}}
             echo 1 >$sys/max_tries; echo 6000 >$sys/retry_ms
             echo applied >$sys/stage
-            until grep -q stand_at_the_door /proc/$pid/stack; do usleep 10000; done
-            kill -9 $pid
-            wait $pid
+            until grep -q stand_at_the_door /proc/$parked/stack; do usleep 10000; done
+            kill -9 $parked
+            wait $parked
             echo "died $?, busy $(cat $sys/busy)"
             await
             see applied
@@ -199,16 +199,15 @@ public sealed class HoldTests(Guest guest)
         using var project = await BuildAsync();
         var result = await RunAsync(
             project,
-            """
+            $$"""
             load interrupt_after_ms=10000
-            held read 0 & pid=$!
-            sleep 1
+            {{EventReader.Park}}
             echo 1 >$sys/max_tries
             ask applied
             unload || exit 1
-            kill -STOP $pid; sleep 1
-            kill -CONT $pid; sleep 1
-            grep -c eventfd_read /proc/$pid/stack
+            kill -STOP $parked; until grep -q '^State:.T' /proc/$parked/status; do usleep 20000; done
+            kill -CONT $parked; until [ "$(cat /proc/$parked/wchan)" = eventfd_read ]; do usleep 20000; done
+            grep -c eventfd_read /proc/$parked/stack
             """
         );
         result.MustEndWith(0);
@@ -239,26 +238,29 @@ public sealed class HoldTests(Guest guest)
         using var project = await BuildAsync();
         var result = await RunWithFaultsAsync(
             project,
-            """
+            $$"""
             load
-            held read 0 & pid=$!
-            sleep 1
-            echo 'linger at the door' >$parameters/fail_at
+            {{EventReader.Park}}
+            echo 'on the way from the door' >$parameters/fail_at
             ask applied
             ask reversed
-            grep -c stand_at_the_door /proc/$pid/stack
-            unload
-            sleep 4
-            kill -0 $pid && echo alive
+            grep -c stand_at_the_door /proc/$parked/stack
+            unload & unload=$!
+            until [ ! -e /sys/kernel/ksplice ]; do usleep 20000; done
+            kill -0 $unload && grep -c stand_at_the_door /proc/$parked/stack
+            echo 0 >$parameters/fail_at
+            wait $unload
+            until [ "$(cat /proc/$parked/wchan)" = eventfd_read ]; do usleep 20000; done
+            echo "back again"
             """
         );
         result.MustEndWith(0);
         Assert.Equal(("ok", "ok"), (Report(result, "applied").Cause, Report(result, "reversed").Cause));
-        Assert.Equal(["1", "unloaded", "alive"], result.Lines.TakeLast(3));
+        Assert.Equal(["1", "1", "unloaded", "back again"], result.Lines.TakeLast(4));
     }
 
-    // The core waits between the scan, which sees the thread at the door, and the stop. What of its stack was listed at the door is as high
-    // up as the frame of vfs_read.
+    // The core waits between the scan, which sees the thread at the door, and the stop, until the thread is in the function again. What of
+    // its stack was listed at the door is as high up as the frame of vfs_read.
     [Fact]
     public async Task A_thread_that_has_left_the_door_and_is_in_the_function_again_is_found()
     {
@@ -266,13 +268,17 @@ public sealed class HoldTests(Guest guest)
         using var project = await BuildAsync(("fs/read_write.c", First, "\tif (count == 4242)\n\t\treturn -EFBIG;\n" + First));
         var result = await RunWithFaultsAsync(
             project,
-            """
-            load
-            held read 0 & pid=$!
-            sleep 1
+            $$"""
+            load hold_ms=1000
+            {{EventReader.Park}}
             echo 1 >$sys/max_tries
-            echo 'wait between scan and stop' >$parameters/fail_at
-            ask applied
+            echo 'between scan and stop' >$parameters/fail_at
+            echo applied >$sys/stage
+            until grep -q '^0 between' $parameters/fail_at; do usleep 20000; done
+            until [ "$(cat /proc/$parked/wchan)" = eventfd_read ]; do usleep 20000; done
+            echo 0 >$parameters/fail_at
+            await
+            see applied
             grep -c '^held .* vfs_read' $sys/conflicts
             echo 5 >$sys/max_tries
             ask applied
@@ -284,6 +290,7 @@ public sealed class HoldTests(Guest guest)
         Assert.Matches("^applied ok, ", result.Lines[2]);
     }
 
+    // The second thread sleeps so that the core does not wake it: it never runs, and so there is no stop.
     [Fact]
     public async Task A_kernel_thread_that_sleeps_in_the_function_is_woken_and_not_held()
     {
@@ -293,12 +300,10 @@ public sealed class HoldTests(Guest guest)
             """
             load
             insmod /parked.ko leaves=1 word=$(on eventfd_read) || exit 1
-            sleep 1
             ask applied
             rmmod parked
             ask reversed
             insmod /parked.ko word=$(on eventfd_read) || exit 1
-            sleep 1
             echo 2 >$sys/max_tries
             ask applied
             cut -d' ' -f1,3 $sys/conflicts

@@ -413,6 +413,7 @@ public sealed class HookTests(Guest guest)
                 TestContext.Current.CancellationToken
             )
         );
+        await EventReader.WritePatchAsync(project, guest.Release);
         project.Write("2-holding.patch", Holding);
         project.Write(
             "3-smaps.patch",
@@ -421,21 +422,16 @@ public sealed class HookTests(Guest guest)
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
-            sys=/sys/kernel/ksplice/{{project.Id}} n=0 parked=none
-            mark() { n=$((n + 1)); echo "-- request $n" >/dev/kmsg; }
+            sys=/sys/kernel/ksplice/{{project.Id}} n=0
             ask() {
-                [ -e /proc/$parked ] || mark
+                n=$((n + 1)); echo "-- request $n" >/dev/kmsg
                 echo $1 >$sys/stage
                 while [ "$(cat $sys/busy)" = 1 ]; do usleep 20000; done
                 dmesg | sed "1,/-- request $n\$/d" | sed -n 's/.*hook: //p'
                 echo "$(cat $sys/stage) $(cat $sys/abort_cause)"
             }
-            # A line wakes the reader, some time later: that which tells the next request stands there before, so that it sleeps at the
-            # one try.
             park() {
-                mark
-                cat /dev/kmsg >/dev/null & parked=$!
-                until grep -q '^State:.S' /proc/$parked/status && grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+                {{EventReader.Park}}
             }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             cd {{UpdateGuest.Place(project)}}
@@ -458,6 +454,7 @@ public sealed class HookTests(Guest guest)
             """,
             ["--allow", "livepatch", "--allow", "TAINT_LIVEPATCH"],
             UpdateGuest.Package(project),
+            await EventReader.ProgramAsync(),
             await TestModule.BuildAsync("livepatch", guest.Release)
         );
         result.MustEndWith(0);

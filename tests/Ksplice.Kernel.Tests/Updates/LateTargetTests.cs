@@ -432,11 +432,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
     public async Task A_module_comes_while_an_update_of_it_is_being_applied_or_undone()
     {
         using PatchProject project = new(guest.Release);
-        string kmsg = await File.ReadAllTextAsync(
-            Repository.At("samples/c-kmsg-permission/kmsg-permission.patch"),
-            TestContext.Current.CancellationToken
-        );
-        project.Write("1-kmsg.patch", kmsg);
+        await EventReader.WritePatchAsync(project, guest.Release);
         project.Write("2-loop.patch", Loop);
         project.Write(
             "3-panic.patch",
@@ -472,7 +468,9 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             request() { echo $1 >$sys/stage; }
             await() { while [ "$(cat $sys/busy)" = 1 ]; do sleep 0.1; done; echo "$(cat $sys/stage) $(cat $sys/abort_cause)"; }
             look() { echo "$1: busy $(cat $sys/busy), $(cd /sys/block && echo *oo*0)"; }
-            park() { cat /dev/kmsg >/dev/null & parked=$!; until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done; }
+            park() {
+                {{EventReader.Park}}
+            }
             leave() { kill $parked; wait $parked 2>/dev/null; }
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko hold_ms=0
             for part in 0_helper 1_helper data 0_primary 1_primary; do insmod ${modules}_$part.ko || exit 1; done
@@ -509,6 +507,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             rmmod loop && insmod /loop.ko || exit 1
             look undone
             """,
+            await EventReader.ProgramAsync(),
             UpdateGuest.Package(project),
             UpdateGuest.Module(guest.Release, "drivers/block/loop")
         );
@@ -522,7 +521,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
                 "reversed ok",
                 "a thread is in the way: busy 1, loop0",
                 "applied ok",
-                "function devkmsg_read vmlinux",
+                "function eventfd_read vmlinux",
                 "function loop_add loop",
                 "a thread is in the way of the undo: busy 1, woop0",
                 "reversed ok",
@@ -530,7 +529,7 @@ public sealed class LateTargetTests(Guest guest) : IDisposable
             ],
             result.Lines.Where(line =>
                 !line.StartsWith("function ", StringComparison.Ordinal)
-                || line.Contains("devkmsg_read ", StringComparison.Ordinal)
+                || line.Contains("eventfd_read ", StringComparison.Ordinal)
                 || line.EndsWith(" loop", StringComparison.Ordinal)
             )
         );

@@ -208,15 +208,13 @@ public sealed class ReplaceTests(Guest guest)
     [Fact]
     public async Task A_thread_in_the_new_code_of_what_goes_is_waited_for_and_the_old_update_stays()
     {
-        using var old = await BuildAsync(guest.Release, Answers("EFBIG"), Says("old"));
+        using var old = await BuildAsync(guest.Release, EventReader.Change, Says("old"));
         using var next = await BuildAsync(guest.Release, Says("next"));
         var result = await guest.RunAsync(
             $$"""
             insmod {{UpdateGuest.Place(old)}}/ksplice.ko hold_ms=0 || exit 1
             ksplice apply {{UpdateGuest.Place(old)}} || exit 1
-            cat /dev/kmsg >/dev/null &
-            parked=$!
-            while ! grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+            {{EventReader.Park}}
             ksplice apply --replace {{UpdateGuest.Place(next)}}; echo "replace $?"
             sed 1d /proc/uptime
             ksplice view {{old.Id}} | grep stage
@@ -229,6 +227,7 @@ public sealed class ReplaceTests(Guest guest)
             [ "$(sed 1d /proc/uptime)" = "" ]; echo "plain $?"
             """,
             UpdateGuest.Command,
+            await EventReader.ProgramAsync(),
             UpdateGuest.Package(old),
             UpdateGuest.Package(next)
         );
@@ -237,7 +236,7 @@ public sealed class ReplaceTests(Guest guest)
             ["replace 3", "old", "stage:     applied", "replace 0", "next", "undo 0", "plain 0"],
             result.Lines.Where(line => Regex.IsMatch(line, "^(old|next|stage.*|/.*|[a-z]+ [0-9]+)$"))
         );
-        Assert.Matches(@"cat\W+\d+\W+new code", result.Errors);
+        Assert.Matches(@"held\W+\d+\W+new code", result.Errors);
     }
 
     // The hooks of both, in their order; kernel.panic names the one that is to refuse: of the old update 101 to 104, of the new 201 on.

@@ -167,21 +167,13 @@ public sealed class TracerTests(Guest guest)
     {
         using PatchProject project = new(guest.Release);
         project.Write("random.patch", Random);
-        project.Write(
-            "kmsg.patch",
-            await File.ReadAllTextAsync(
-                Repository.At("samples", "c-kmsg-permission", "kmsg-permission.patch"),
-                TestContext.Current.CancellationToken
-            )
-        );
+        await EventReader.WritePatchAsync(project, guest.Release);
         (await project.BuildAsync()).MustSucceed();
         var result = await guest.RunAsync(
             $$"""
             ask() { insmod /asker.ko 2>/dev/null; echo "$1 $?"; rmmod asker 2>/dev/null; }
             insmod {{UpdateGuest.Place(project)}}/ksplice.ko hold_ms=0 || exit 1
-            cat /dev/kmsg >/dev/null &
-            parked=$!
-            until grep -q devkmsg_read /proc/$parked/stack; do sleep 0.1; done
+            {{EventReader.Park}}
             ksplice apply --wait 60 {{UpdateGuest.Place(project)}} &
             apply=$!
             until grep -q rng_is_initialized /sys/kernel/tracing/enabled_functions; do sleep 0.1; done
@@ -192,6 +184,7 @@ public sealed class TracerTests(Guest guest)
             ksplice undo {{project.Id}}
             """,
             UpdateGuest.Command,
+            await EventReader.ProgramAsync(),
             UpdateGuest.Package(project),
             await TestModule.BuildAsync("asker", guest.Release)
         );

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: MIT
 // As many threads as its argument says, each of which wakes once a second and sleeps again. After SIGUSR1 one of them, another each
-// time, reads /dev/kmsg from its end instead, where it sleeps until the next message; after SIGUSR2 a new thread does.
-#include <fcntl.h>
+// time, reads an eventfd instead; after SIGUSR2 a new thread does. SIGHUP ends one read, and the thread, whose stack may hold old words.
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static volatile int chosen = -1;
+static int event;
 
-static void *read_kmsg(void *unused)
+static void *read_event(void *unused)
 {
-	char record[8192];
-	int file = open("/dev/kmsg", O_RDONLY);
+	uint64_t value;
 
-	lseek(file, 0, SEEK_END);
-	if (read(file, record, sizeof(record)) < 0)
+	if (read(event, &value, sizeof(value)) != sizeof(value))
 		exit(1);
-	close(file);
 	return unused;
 }
 
@@ -28,14 +27,14 @@ static void *run(void *number)
 		if (chosen != (int)(long)number)
 			continue;
 		chosen = -1;
-		read_kmsg(NULL);
+		return read_event(NULL);
 	}
-	return NULL;
 }
 
 int main(int count, char **arguments)
 {
 	int n = count > 1 ? atoi(arguments[1]) : 1, next = 0, which;
+	uint64_t one = 1;
 	pthread_attr_t small;
 	pthread_t thread;
 	sigset_t signals;
@@ -43,7 +42,9 @@ int main(int count, char **arguments)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGUSR1);
 	sigaddset(&signals, SIGUSR2);
+	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	event = eventfd(0, 0);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 64 << 10);
 	for (long i = 0; i < n; i++)
@@ -52,7 +53,8 @@ int main(int count, char **arguments)
 	while (!sigwait(&signals, &which)) {
 		if (which == SIGUSR1)
 			chosen = next++ * 7 % n;
-		else if (pthread_create(&thread, &small, read_kmsg, NULL))
+		else if (which == SIGHUP ? write(event, &one, sizeof(one)) != sizeof(one) :
+					   pthread_create(&thread, &small, read_event, NULL))
 			return 1;
 	}
 	return 1;

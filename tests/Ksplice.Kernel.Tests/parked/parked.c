@@ -2,12 +2,13 @@
 /*
  * A thread that sleeps with a word of the loader's choice on its stack, or with
  * a function of that choice to restart a system call through, or that says of
- * itself that it runs, for tests of the stack check.  One that leaves forgets the
- * word when it is woken.
+ * itself that it runs, for tests of the stack check.  Only unloading wakes it.
+ * One that leaves can be woken by others, and then forgets the word.
  *
  * DOC: context
  *
- * One kernel thread, from load to unload; no lock.
+ * One kernel thread, from load to unload; no lock.  It rests when the module has
+ * been loaded.
  */
 #include <linux/delay.h>
 #include <linux/kthread.h>
@@ -32,14 +33,24 @@ static int park(void *unused)
 
 	if (restart)
 		current->restart_block.fn = (void *)restart;
-	while (!kthread_should_stop()) {
+	for (;;) {
+		set_current_state(leaves ? TASK_INTERRUPTIBLE : TASK_IDLE);
+		if (kthread_should_stop())
+			break;
 		barrier_data(&kept);
-		schedule_timeout_interruptible(leaves ? MAX_SCHEDULE_TIMEOUT : HZ);
+		schedule();
 		if (leaves)
 			kept = 0;
 	}
+	__set_current_state(TASK_RUNNING);
 	current->restart_block.fn = before;
 	return 0;
+}
+
+static void wait_until_it_rests(void)
+{
+	while (!(READ_ONCE(thread->__state) & TASK_NORMAL) || READ_ONCE(thread->on_cpu))
+		msleep(10);
 }
 
 static int __init parked_init(void)
@@ -47,13 +58,11 @@ static int __init parked_init(void)
 	thread = kthread_create(park, NULL, "parked");
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
-	if (!running) {
+	if (!running)
 		wake_up_process(thread);
-		return 0;
-	}
-	/* It has not run yet, and nobody wakes it. */
-	msleep(100);
-	thread->on_cpu = 1;
+	wait_until_it_rests();
+	if (running)
+		thread->on_cpu = 1;
 	return 0;
 }
 module_init(parked_init);
