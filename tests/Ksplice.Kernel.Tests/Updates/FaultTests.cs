@@ -217,36 +217,28 @@ public sealed class FaultTests(Guest guest)
                 .Distinct(),
         ];
         Assert.True(points.Length > 20);
-        var work = Directory.CreateTempSubdirectory("ksplice-faults-");
-        try
-        {
-            var result = await guest.RunAsync(
-                $"id={project.Id} update={UpdateGuest.Place(project)} other={next.Id} next={UpdateGuest.Place(next)}\n"
-                    + $"quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
-                    + $"{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
-                ["--timeout", "1500"],
-                UpdateGuest.Package(project),
-                UpdateGuest.Package(next),
-                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y"),
-                new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
-                UpdateGuest.Module(guest.Release, "drivers/block/loop"),
-                UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
-                UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
-                UpdateGuest.Module(guest.Release, "block/bfq")
-            );
-            result.MustEndWith(0);
-            string[] told =
-            [
-                .. result.Lines.Where(line => line.StartsWith("row ", StringComparison.Ordinal)).Select(line => line["row ".Length..]),
-            ];
-            Assert.All(points, point => Assert.Contains(told, row => row.Contains($": {point}\"", StringComparison.Ordinal)));
-            if (rows is not null)
-                await File.WriteAllLinesAsync(rows, told, TestContext.Current.CancellationToken);
-        }
-        finally
-        {
-            work.Delete(recursive: true);
-        }
+        var result = await guest.RunAsync(
+            $"id={project.Id} update={UpdateGuest.Place(project)} other={next.Id} next={UpdateGuest.Place(next)}\n"
+                + $"quick={(rows is null ? 1 : 0)}\ncat >/tmp/points <<POINTS\n"
+                + $"{string.Join('\n', points.Except(s_notAtApply))}\nPOINTS\n{Script}",
+            ["--timeout", "1500"],
+            UpdateGuest.Package(project),
+            UpdateGuest.Package(next),
+            await TestModule.BuildCoreAsync(guest.Release, "KSPLICE_FAULTS=y"),
+            new GuestFile("/usr/bin/kmod", "/kmod/insmod"),
+            UpdateGuest.Module(guest.Release, "drivers/block/loop"),
+            UpdateGuest.Module(guest.Release, "mm/zsmalloc"),
+            UpdateGuest.Module(guest.Release, "drivers/block/zram/zram"),
+            UpdateGuest.Module(guest.Release, "block/bfq")
+        );
+        result.MustEndWith(0);
+        string[] told =
+        [
+            .. result.Lines.Where(line => line.StartsWith("row ", StringComparison.Ordinal)).Select(line => line["row ".Length..]),
+        ];
+        Assert.All(points, point => Assert.Contains(told, row => row.Contains($": {point}\"", StringComparison.Ordinal)));
+        if (rows is not null)
+            await File.WriteAllLinesAsync(rows, told, TestContext.Current.CancellationToken);
     }
 
     // K23: one that has left the kernel's list is found nowhere, so nothing changes until it is gone.
@@ -254,47 +246,39 @@ public sealed class FaultTests(Guest guest)
     public async Task A_task_on_its_way_out_that_there_was_no_room_for_is_waited_for()
     {
         using var project = await LifetimeTests.SleepOnTheWayOutAsync(guest.Release);
-        var work = Directory.CreateTempSubdirectory("ksplice-faults-");
-        try
-        {
-            var result = await guest.RunAsync(
-                $$"""
-                insmod /ksplice.ko && ksplice apply {{UpdateGuest.Place(project)}} || exit 1
-                switch=/sys/module/ksplice/parameters/fail_at
-                (
-                    trap '' CHLD
-                    echo 'room for a task on its way out' >$switch
-                    ionice -c 2 -n 3 sh -c 'echo $$ >/tmp/pid'
-                    exec sleep 1000
-                ) &
-                # No other task may leave before it: the shell waits by itself.
-                until [ -s /tmp/pid ] && read pid </tmp/pid && [ ! -e /proc/$pid ]; do :; done
-                cat $switch
-                ksplice undo {{project.Id}}
-                echo "undo $?"
-                echo -2 >/proc/sys/kernel/panic
-                sleep 3
-                ksplice undo {{project.Id}}
-                echo "undo $?"
-                """,
-                UpdateGuest.Command,
-                UpdateGuest.Package(project),
-                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y")
-            );
-            result.MustEndWith(0);
-            Assert.Equal(
-                ["0 room for a task on its way out", "undo 3", "undo 0"],
-                result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal))
-            );
-            Assert.Contains(
-                "more tasks are on their way out than there was room to keep track of: 1 ",
-                result.Errors,
-                StringComparison.Ordinal
-            );
-        }
-        finally
-        {
-            work.Delete(recursive: true);
-        }
+        var result = await guest.RunAsync(
+            $$"""
+            insmod /ksplice.ko && ksplice apply {{UpdateGuest.Place(project)}} || exit 1
+            switch=/sys/module/ksplice/parameters/fail_at
+            (
+                trap '' CHLD
+                echo 'room for a task on its way out' >$switch
+                ionice -c 2 -n 3 sh -c 'echo $$ >/tmp/pid'
+                exec sleep 1000
+            ) &
+            # No other task may leave before it: the shell waits by itself.
+            until [ -s /tmp/pid ] && read pid </tmp/pid && [ ! -e /proc/$pid ]; do :; done
+            cat $switch
+            ksplice undo {{project.Id}}
+            echo "undo $?"
+            echo -2 >/proc/sys/kernel/panic
+            sleep 3
+            ksplice undo {{project.Id}}
+            echo "undo $?"
+            """,
+            UpdateGuest.Command,
+            UpdateGuest.Package(project),
+            await TestModule.BuildCoreAsync(guest.Release, "KSPLICE_FAULTS=y")
+        );
+        result.MustEndWith(0);
+        Assert.Equal(
+            ["0 room for a task on its way out", "undo 3", "undo 0"],
+            result.Lines.Where(line => line[0] == '0' || line.StartsWith("undo ", StringComparison.Ordinal))
+        );
+        Assert.Contains(
+            "more tasks are on their way out than there was room to keep track of: 1 ",
+            result.Errors,
+            StringComparison.Ordinal
+        );
     }
 }

@@ -217,19 +217,7 @@ public sealed class HoldTests(Guest guest)
     // With a core that fails on purpose, from $core.
     private async Task<GuestResult> RunWithFaultsAsync(PatchProject project, string script)
     {
-        var work = Directory.CreateTempSubdirectory("ksplice-door-");
-        try
-        {
-            return await RunAsync(
-                project,
-                "core=/ksplice.ko\n" + script,
-                await TestModule.BuildCoreAsync(work.FullName, guest.Release, "KSPLICE_FAULTS=y")
-            );
-        }
-        finally
-        {
-            work.Delete(recursive: true);
-        }
+        return await RunAsync(project, "core=/ksplice.ko\n" + script, await TestModule.BuildCoreAsync(guest.Release, "KSPLICE_FAULTS=y"));
     }
 
     [Fact]

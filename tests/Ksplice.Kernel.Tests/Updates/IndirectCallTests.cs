@@ -7,15 +7,11 @@ using Ksplice.Build.Elf;
 
 namespace Ksplice.Kernel.Tests.Updates;
 
-public sealed class IndirectCallTests : IDisposable
+public sealed class IndirectCallTests
 {
-    private readonly DirectoryInfo _work = Directory.CreateTempSubdirectory("ksplice-calls-");
-
-    public void Dispose() => _work.Delete(recursive: true);
-
     private async Task<ElfObject> CoreAsync()
     {
-        var core = await TestModule.BuildCoreAsync(_work.FullName, await NewerSeries.ReleaseAsync());
+        var core = await TestModule.BuildCoreAsync(await NewerSeries.ReleaseAsync());
         return ElfObject.Read(await File.ReadAllBytesAsync(core.HostPath, TestContext.Current.CancellationToken), "ksplice.ko");
     }
 

@@ -30,7 +30,7 @@ public sealed class LookupTests(Guest guest) : IDisposable
     [Fact]
     public async Task What_only_a_module_has_or_init_memory_had_or_is_there_twice_is_not_found()
     {
-        var core = await TestModule.BuildCoreAsync(_work.CreateSubdirectory("core").FullName, guest.Release);
+        var core = await TestModule.BuildCoreAsync(guest.Release);
         var result = await guest.RunAsync(
             """
             insmod /stranger.ko || exit 1

@@ -11,28 +11,20 @@ public sealed class OffTests(Guest guest)
     [InlineData("ksplice.off=1", "off 125, on 125", "ksplice.off")]
     public async Task The_core_does_not_load_where_it_is_off(string words, string expected, string? told)
     {
-        var work = Directory.CreateTempSubdirectory("ksplice-off-");
-        try
-        {
-            var result = await guest.RunAsync(
-                """
-                insmod /ksplice.ko off=1
-                off=$?
-                insmod /ksplice.ko
-                echo "off $off, on $?"
-                dmesg | grep -o 'ksplice: not loaded.*' | sort -u
-                """,
-                ["--append", words],
-                await TestModule.BuildCoreAsync(work.FullName, guest.Release)
-            );
-            result.MustEndWith(0);
-            Assert.Equal(expected, result.Lines[0]);
-            Assert.Contains("ksplice: not loaded: the parameter off is set", result.Lines);
-            Assert.Equal(told is not null, result.Lines.Contains($"ksplice: not loaded: {told} is on the kernel's command line"));
-        }
-        finally
-        {
-            work.Delete(recursive: true);
-        }
+        var result = await guest.RunAsync(
+            """
+            insmod /ksplice.ko off=1
+            off=$?
+            insmod /ksplice.ko
+            echo "off $off, on $?"
+            dmesg | grep -o 'ksplice: not loaded.*' | sort -u
+            """,
+            ["--append", words],
+            await TestModule.BuildCoreAsync(guest.Release)
+        );
+        result.MustEndWith(0);
+        Assert.Equal(expected, result.Lines[0]);
+        Assert.Contains("ksplice: not loaded: the parameter off is set", result.Lines);
+        Assert.Equal(told is not null, result.Lines.Contains($"ksplice: not loaded: {told} is on the kernel's command line"));
     }
 }

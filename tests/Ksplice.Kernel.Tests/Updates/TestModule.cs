@@ -23,9 +23,13 @@ internal static class TestModule
         return new GuestFile(Path.Combine(folder, name + ".ko"), $"/{name}.ko");
     }
 
-    /// <summary>Builds the core in a folder; the guest has it as /ksplice.ko.</summary>
-    public static async Task<GuestFile> BuildCoreAsync(string folder, string release, params string[] arguments)
+    /// <summary>Builds the core, once for all tests; the guest has it as /ksplice.ko.</summary>
+    public static Task<GuestFile> BuildCoreAsync(string release, params string[] arguments) =>
+        Built.GetOrAdd((string.Join(' ', ["ksplice", .. arguments]), release), _ => new(() => BuildCoreNowAsync(release, arguments))).Value;
+
+    private static async Task<GuestFile> BuildCoreNowAsync(string release, string[] arguments)
     {
+        string folder = Directory.CreateTempSubdirectory("ksplice-core-").FullName;
         CopyCore(folder);
         await MakeAsync(folder, release, arguments);
         return new GuestFile(Path.Combine(folder, "ksplice.ko"), "/ksplice.ko");
@@ -54,7 +58,7 @@ internal static class TestModule
     public static async Task MakeAsync(string folder, string release, params string[] arguments)
     {
         var made = await Cli.Wrap("make")
-            .WithArguments(["-C", Headers(release), "M=" + folder, "modules", .. arguments])
+            .WithArguments(["-C", Headers(release), "M=" + folder, "-j2", "modules", .. arguments])
             .WithValidation(CommandResultValidation.None)
             .ExecuteBufferedAsync(TestContext.Current.CancellationToken);
         Assert.True(made.ExitCode == 0, made.StandardError);
