@@ -4,12 +4,14 @@ namespace Ksplice.Build.Files;
 /// <summary>A lock among processes: whoever has a file open to himself holds it. It ends with the process, however that ends.</summary>
 public static class FileLock
 {
+    private const int WouldBlock = 11; // EAGAIN
+
     /// <summary>
     /// Waits until nobody else holds the lock at <paramref name="path"/>, and takes it; the file stays. <paramref name="onWait"/> is
     /// called once, if there is something to wait for.
     /// </summary>
     /// <returns>The lock; disposing of it gives it up.</returns>
-    /// <exception cref="IOException">The folder of the file cannot be made.</exception>
+    /// <exception cref="IOException">The file or its folder cannot be made.</exception>
     /// <exception cref="OperationCanceledException">Somebody canceled while it waited.</exception>
     public static async Task<IDisposable> TakeAsync(string path, Action onWait, CancellationToken cancellation)
     {
@@ -23,7 +25,8 @@ public static class FileLock
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException) when (Directory.Exists(folder))
+            catch (IOException problem)
+                when (problem.HResult == WouldBlock || (problem is DirectoryNotFoundException && Directory.Exists(folder)))
             {
                 if (!told)
                     onWait();
